@@ -1,0 +1,238 @@
+//! An open bbolt file and its buckets (`db.go`, `bucket.go`).
+
+use crate::Result;
+use crate::bytes::le_u64;
+use crate::error::{Damage, Error, PageDefect};
+use crate::meta::{self, Meta, MetaDefect};
+use crate::page::{PAGE_HEADER_SIZE, Page, PageHeader, PageId};
+use crate::read_at::ReadAt;
+use crate::walk::{TreeVisitor, Walk};
+
+/// Bytes of a bucket header: root page id and sequence. An inline page follows when the id is 0.
+const BUCKET_HEADER_SIZE: usize = 16;
+
+/// Longest run of pages read as one, in bytes. etcd's largest request is a few MiB; a damaged overflow
+/// count must not become an allocation of the file's size.
+const MAX_PAGE_BYTES: u64 = 256 << 20;
+
+/// A bbolt file opened for reading.
+#[derive(Debug)]
+pub struct Db<R> {
+    file: R,
+    size: u64,
+    metas: [Result<Meta, MetaDefect>; 2],
+    meta: Meta,
+}
+
+/// Where the tree of a bucket starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub(crate) root: BucketRoot,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BucketRoot {
+    Page(PageId),
+    /// A small bucket kept as a leaf page within its parent's element.
+    Inline(Vec<u8>),
+}
+
+impl Bucket {
+    pub(crate) fn at(page: PageId) -> Self {
+        Self { root: BucketRoot::Page(page) }
+    }
+
+    /// Reads the value of a bucket element.
+    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+        let root = match le_u64(value, 0)? {
+            0 => {
+                let page = value.get(BUCKET_HEADER_SIZE..)?;
+                page.get(..PAGE_HEADER_SIZE)?;
+                BucketRoot::Inline(page.to_vec())
+            }
+            page => BucketRoot::Page(PageId(page)),
+        };
+        value.get(..BUCKET_HEADER_SIZE)?;
+        Some(Self { root })
+    }
+
+    /// The value of a bucket element. The inverse of [`Bucket::parse`].
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (page, inline) = match &self.root {
+            BucketRoot::Page(page) => (page.0, &[][..]),
+            BucketRoot::Inline(bytes) => (0, bytes.as_slice()),
+        };
+        let mut value = Vec::with_capacity(BUCKET_HEADER_SIZE + inline.len());
+        value.extend_from_slice(&page.to_le_bytes());
+        value.extend_from_slice(&0u64.to_le_bytes());
+        value.extend_from_slice(inline);
+        value
+    }
+}
+
+impl<R: ReadAt> Db<R> {
+    /// Opens all of `file`.
+    ///
+    /// # Errors
+    /// [`Damage::NoValidMeta`] when neither meta page can be used; a failed read.
+    pub fn open(file: R) -> Result<Self> {
+        let size = file.size().map_err(|source| Error::Read { offset: 0, length: 0, source })?;
+        Self::open_prefix(file, size)
+    }
+
+    /// Opens the first `size` bytes of `file`: an etcd snapshot carries 32 bytes of digest behind its db.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_prefix(file: R, size: u64) -> Result<Self> {
+        let metas = meta::read_both(&file, size)?;
+        let meta = meta::newest(&metas)?;
+        Ok(Self { file, size, metas, meta })
+    }
+
+    /// The meta page in use: the valid one with the highest transaction id.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Both meta pages, with what is wrong with an invalid one.
+    pub fn metas(&self) -> &[Result<Meta, MetaDefect>; 2] {
+        &self.metas
+    }
+
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes that the meta page in use counts on.
+    pub fn expected_size(&self) -> u64 {
+        self.meta.high_water_mark.0.saturating_mul(u64::from(self.meta.page_size))
+    }
+
+    /// Fails when the file ends before the pages its meta counts.
+    ///
+    /// # Errors
+    /// [`Damage::Truncated`].
+    pub fn ensure_complete(&self) -> Result<()> {
+        let expected = self.expected_size();
+        if self.size < expected {
+            return Err(Damage::Truncated { expected, found: self.size }.into());
+        }
+        Ok(())
+    }
+
+    /// The bucket named `name` in the root bucket.
+    ///
+    /// # Errors
+    /// Damage on the way, or a failed read.
+    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>> {
+        Ok(self.buckets()?.into_iter().find_map(|(found, bucket)| (found == name).then_some(bucket)))
+    }
+
+    /// Names and places of the buckets in the root bucket, in order.
+    ///
+    /// # Errors
+    /// Damage on the way, or a failed read.
+    pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>> {
+        let mut list = BucketList(Vec::new());
+        Walk::new(self).tree(&Bucket::at(self.meta.root), &mut list)?;
+        Ok(list.0)
+    }
+
+    /// Calls `visit` with every key and value of a bucket, in key order; nested buckets are passed over.
+    ///
+    /// # Errors
+    /// The first damage on the way, a failed read, or what `visit` returned, which also ends the walk.
+    pub fn for_each<E: From<Error>>(
+        &self,
+        bucket: &Bucket,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        Walk::new(self).tree(bucket, &mut Values(visit))
+    }
+
+    /// The value of `key` in a bucket.
+    ///
+    /// Reads the whole bucket: meant for etcd's small buckets.
+    ///
+    /// # Errors
+    /// Damage on the way, or a failed read.
+    pub fn get(&self, bucket: &Bucket, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut found = None;
+        self.for_each::<Error>(bucket, |candidate, value| {
+            if candidate == key {
+                found = Some(value.to_vec());
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Pages that can be read: counted by the meta page and present in the file.
+    pub(crate) fn readable_pages(&self) -> u64 {
+        self.meta.high_water_mark.0.min(self.size / u64::from(self.meta.page_size))
+    }
+
+    /// Reads a page and its overflow into `buf`. The header's id and span are verified, its type is not.
+    pub(crate) fn read_page<'buf>(&self, id: PageId, buf: &'buf mut Vec<u8>) -> Result<Page<'buf>> {
+        let defect = |defect| Error::Damaged(Damage::Page { page: id, defect });
+        let pages = self.readable_pages();
+        let out_of_range = || defect(PageDefect::OutOfRange { high_water_mark: PageId(pages) });
+        if id.0 < 2 || id.0 >= pages {
+            return Err(out_of_range());
+        }
+        let page_size = self.meta.page_size as usize;
+        self.read_part(id, 0, page_size, buf)?;
+        let header = PageHeader::parse(buf).ok_or_else(out_of_range)?;
+        if header.id != id {
+            return Err(defect(PageDefect::WrongId { found: header.id }));
+        }
+        let bytes = header.span().saturating_mul(u64::from(self.meta.page_size));
+        if header.span() > pages - id.0 || bytes > MAX_PAGE_BYTES {
+            return Err(defect(PageDefect::TooLong { pages: header.span() }));
+        }
+        let end = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if header.overflow > 0 {
+            self.read_part(id, page_size, end, buf)?;
+        }
+        Ok(Page { header, bytes: buf.get(..end).unwrap_or_default() })
+    }
+
+    /// Reads bytes `from..to` of a page into the same range of `buf`, which only ever grows: zeroing a
+    /// buffer that the read fills anyway would cost as much as the read.
+    fn read_part(&self, id: PageId, from: usize, to: usize, buf: &mut Vec<u8>) -> Result<()> {
+        if buf.len() < to {
+            buf.resize(to, 0);
+        }
+        let offset = id.0.saturating_mul(u64::from(self.meta.page_size)).saturating_add(from as u64);
+        let part = buf.get_mut(from..to).unwrap_or_default();
+        let length = part.len();
+        self.file.read_exact_at(part, offset).map_err(|source| Error::Read { offset, length, source })
+    }
+}
+
+struct BucketList(Vec<(Vec<u8>, Bucket)>);
+
+impl TreeVisitor for BucketList {
+    type Error = Error;
+
+    fn value(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool> {
+        self.0.push((name.to_vec(), bucket.clone()));
+        Ok(false)
+    }
+}
+
+struct Values<F>(F);
+
+impl<E: From<Error>, F: FnMut(&[u8], &[u8]) -> Result<(), E>> TreeVisitor for Values<F> {
+    type Error = E;
+
+    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), E> {
+        (self.0)(key, value)
+    }
+}

@@ -1,0 +1,198 @@
+//! Errors and damage.
+//!
+//! [`Damage`] is data: what a reader or [`check`](crate::check) found wrong in the bytes, with its place.
+//! [`Error`] means that a call cannot go on.
+
+use std::io;
+
+use crate::meta::MetaDefect;
+use crate::page::PageId;
+
+/// Why a call could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a read.
+    #[error("read {length} bytes at offset {offset}")]
+    Read {
+        /// Byte offset in the file.
+        offset: u64,
+        /// Bytes asked for.
+        length: usize,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The operating system refused a write.
+    #[error("write the bbolt file")]
+    Write(#[from] io::Error),
+    /// The bytes are not what bbolt writes.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// A caller of [`Writer`](crate::Writer) gave keys or buckets that are not in ascending order.
+    #[error("key {key:02x?} is not above the one written before it")]
+    KeyOrder {
+        /// The offending key or bucket name.
+        key: Vec<u8>,
+    },
+    /// A caller of [`Writer`](crate::Writer) gave a key or value that bbolt cannot hold.
+    #[error("{what} of {size} bytes is outside what bbolt holds ({limit})")]
+    Size {
+        /// `key`, `value`, `bucket name` or `page size`.
+        what: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// What bbolt allows, in words.
+        limit: &'static str,
+    },
+    /// [`Writer::put`](crate::Writer::put) was called with no bucket started.
+    #[error("no bucket was started to put the key in")]
+    NoBucket,
+}
+
+impl From<Damage> for Error {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
+    }
+}
+
+/// Something wrong in the bytes of a bbolt file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    /// Neither meta page is valid: the file has no root to read from.
+    #[error("not a readable bbolt file: meta page 0: {meta0}; meta page 1: {meta1}")]
+    NoValidMeta {
+        /// What is wrong with meta page 0.
+        meta0: MetaDefect,
+        /// What is wrong with meta page 1.
+        meta1: MetaDefect,
+    },
+    /// One of the two meta pages is invalid; the other one is used.
+    #[error("meta page {index}: {defect}")]
+    Meta {
+        /// 0 or 1.
+        index: u8,
+        /// What is wrong with it.
+        defect: MetaDefect,
+    },
+    /// The file ends before the pages its meta counts.
+    #[error("the file holds {found} bytes but its meta page counts {expected}: the end is missing")]
+    Truncated {
+        /// High-water mark times page size.
+        expected: u64,
+        /// Size of the file in bytes.
+        found: u64,
+    },
+    /// A page is not what the place that refers to it says.
+    #[error("page {page}: {defect}")]
+    Page {
+        /// The page.
+        page: PageId,
+        /// What is wrong with it.
+        defect: PageDefect,
+    },
+    /// Pages that are both in use and on the freelist: the next write may overwrite live data.
+    #[error("{}: in use and on the freelist: the next write may overwrite them", pages(*first, *last))]
+    FreedAndReachable {
+        /// First page of the run.
+        first: PageId,
+        /// Last page of the run.
+        last: PageId,
+    },
+    /// Pages that are neither in use nor on the freelist: lost space.
+    #[error("{}: neither in use nor on the freelist: lost space", pages(*first, *last))]
+    UnreachableUnfreed {
+        /// First page of the run.
+        first: PageId,
+        /// Last page of the run.
+        last: PageId,
+    },
+    /// The freelist names a page twice.
+    #[error("page {page}: on the freelist twice")]
+    FreedTwice {
+        /// The page.
+        page: PageId,
+    },
+    /// The freelist names a page that the file does not have.
+    #[error("page {page}: on the freelist, but the file ends at page {high_water_mark}")]
+    FreedOutOfRange {
+        /// The page.
+        page: PageId,
+        /// Pages of the file.
+        high_water_mark: PageId,
+    },
+}
+
+fn pages(first: PageId, last: PageId) -> String {
+    if first == last { format!("page {first}") } else { format!("pages {first} to {last}") }
+}
+
+/// What is wrong with one page.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageDefect {
+    /// A reference to a page at or above the high-water mark, or to a meta page.
+    #[error("referred to, but outside the file's pages (2 to {high_water_mark})")]
+    OutOfRange {
+        /// Pages of the file.
+        high_water_mark: PageId,
+    },
+    /// The page's own id differs from the place it lies at.
+    #[error("its header says page {found}")]
+    WrongId {
+        /// The id in the header.
+        found: PageId,
+    },
+    /// The page's type is not one that belongs here.
+    #[error("its type is {found:#06x}, expected {expected}")]
+    WrongType {
+        /// The flags in the header.
+        found: u16,
+        /// What belongs here.
+        expected: &'static str,
+    },
+    /// The page says it continues past the end of the file, or past what one element may need.
+    #[error("it claims {pages} pages, more than there are or than an element may take")]
+    TooLong {
+        /// Pages it claims, itself included.
+        pages: u64,
+    },
+    /// An element's header or bytes lie outside the page.
+    #[error("element {index} lies outside the page")]
+    ElementOutOfPage {
+        /// Index of the element in the page.
+        index: usize,
+    },
+    /// A leaf element carries flags bbolt does not know.
+    #[error("element {index} has unknown flags {flags:#x}")]
+    ElementFlags {
+        /// Index of the element in the page.
+        index: usize,
+        /// The flags.
+        flags: u32,
+    },
+    /// Keys out of order, or outside the range the parent page gives.
+    #[error("key of element {index} is out of order")]
+    KeyOrder {
+        /// Index of the element in the page.
+        index: usize,
+    },
+    /// A branch page without children.
+    #[error("a branch page without children")]
+    EmptyBranch,
+    /// Two places refer to the page, or the page refers to itself through its children.
+    #[error("referred to more than once")]
+    ReferencedTwice,
+    /// The tree is deeper than any that bbolt builds.
+    #[error("more than {limit} levels below its bucket's root")]
+    TooDeep {
+        /// Levels this crate follows.
+        limit: usize,
+    },
+    /// A bucket element too short to hold a bucket header or an inline page.
+    #[error("element {index}: bucket header cut short")]
+    BucketHeader {
+        /// Index of the element in the page.
+        index: usize,
+    },
+}
