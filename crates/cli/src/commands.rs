@@ -1,0 +1,40 @@
+//! The verbs, one file each.
+
+pub mod check;
+pub mod completions;
+pub mod get;
+pub mod hash;
+pub mod inspect;
+pub mod man;
+pub mod restore;
+pub mod save;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Status;
+use crate::output::Format;
+use crate::progress::Shown;
+
+/// What every verb is given.
+pub struct Context {
+    pub format: Format,
+    pub progress: Shown,
+}
+
+/// Runs the verb of a command line.
+pub fn run(cli: Cli) -> Result<Status> {
+    let context = Context { format: cli.output, progress: Shown::new(cli.quiet) };
+    let result = match cli.command {
+        Command::Save(args) => save::run(&args, &context),
+        Command::Inspect(args) => inspect::run(&args, &context),
+        Command::Check(args) => check::run(&args, &context),
+        Command::Hash(args) => hash::run(&args, &context),
+        Command::Get(args) => get::run(&args, &context),
+        Command::Restore(args) => restore::run(&args, &context),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    };
+    context.progress.finish();
+    result
+}

@@ -1,0 +1,84 @@
+//! `lifeboat check`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use lifeboat_etcd::{Finding, Severity, check, open};
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::exit::Status;
+use crate::output;
+
+/// Check a source: its digest, every page, every revision and value.
+///
+/// Exits with 3 when anything above a note is found.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat check backup.db
+  lifeboat check /var/lib/etcd/member/snap/db -o json")]
+pub struct Args {
+    /// Snapshot or db file.
+    source: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    source: String,
+    ok: bool,
+    sha256: Option<String>,
+    revisions: u64,
+    findings: Vec<FindingBody>,
+    unlisted_findings: u64,
+}
+
+#[derive(Serialize)]
+struct FindingBody {
+    id: &'static str,
+    severity: String,
+    message: String,
+    remedy: &'static str,
+}
+
+impl From<&Finding> for FindingBody {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            id: finding.id(),
+            severity: finding.severity().to_string(),
+            message: finding.kind.to_string(),
+            remedy: finding.kind.remedy(),
+        }
+    }
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let source = open(&args.source)?;
+    let report = check(source.as_ref(), &context.progress)?;
+    context.progress.finish();
+    let ok = report.worst().is_none_or(|worst| worst == Severity::Note);
+    let body = Body {
+        source: args.source.display().to_string(),
+        ok,
+        sha256: report.sha256.clone(),
+        revisions: report.revisions,
+        findings: report.findings.iter().map(FindingBody::from).collect(),
+        unlisted_findings: report.unlisted,
+    };
+    output::print(context.format, &body, |out| {
+        for finding in &body.findings {
+            writeln!(out, "{}: {} [{}]", finding.severity, finding.message, finding.id)?;
+            writeln!(out, "    {}", finding.remedy)?;
+        }
+        if body.unlisted_findings > 0 {
+            writeln!(out, "and {} findings more", body.unlisted_findings)?;
+        }
+        let digest = if body.sha256.is_some() { ", sha256 matches" } else { "" };
+        let verdict = if ok { "ok" } else { "DAMAGED" };
+        let verdict =
+            if report.worst() == Some(Severity::Warning) { "usable, with warnings" } else { verdict };
+        writeln!(out, "{}: {verdict}: {} sound revisions{digest}", body.source, body.revisions)
+    })?;
+    Ok(if ok { Status::Ok } else { Status::Findings })
+}

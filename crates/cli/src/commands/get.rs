@@ -1,0 +1,117 @@
+//! `lifeboat get`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lifeboat_etcd::{Found, Query, get, open};
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::exit::Status;
+use crate::output;
+
+/// Read keys from a source, as they are or as they were at a revision.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat get backup.db --key /registry/namespaces/default
+  lifeboat get backup.db --prefix /registry/deployments/ --keys-only
+  lifeboat get backup.db --key app/config --rev 1200 -o json")]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["key", "prefix"])))]
+pub struct Args {
+    /// Snapshot or db file.
+    source: PathBuf,
+
+    /// Read this key.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Read all keys that start so; an empty prefix is all keys.
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+
+    /// Read as of this revision.
+    #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
+    rev: Option<i64>,
+
+    /// Leave the values out.
+    #[arg(long)]
+    keys_only: bool,
+}
+
+/// The shape and names of `etcdctl get -w json`, so that scripts for it work here.
+#[derive(Serialize)]
+struct Body {
+    header: Header,
+    kvs: Vec<Pair>,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Header {
+    revision: i64,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    /// Base64.
+    key: String,
+    create_revision: i64,
+    mod_revision: i64,
+    version: i64,
+    /// Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<i64>,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let source = open(&args.source)?;
+    let query = Query {
+        key: args
+            .key
+            .as_ref()
+            .or(args.prefix.as_ref())
+            .map(|key| key.clone().into_bytes())
+            .unwrap_or_default(),
+        prefix: args.prefix.is_some(),
+        revision: args.rev,
+        keys_only: args.keys_only,
+    };
+    let (revision, found) = get(source.as_ref(), &query, &context.progress)?;
+    context.progress.finish();
+    let pair = |(key, found): (&Vec<u8>, &Found)| Pair {
+        key: STANDARD.encode(key),
+        create_revision: found.create_revision,
+        mod_revision: found.mod_revision,
+        version: found.version,
+        value: (!args.keys_only).then(|| STANDARD.encode(&found.value)),
+        lease: (found.lease != 0).then_some(found.lease),
+    };
+    let body =
+        Body { header: Header { revision }, kvs: found.iter().map(pair).collect(), count: found.len() };
+    let on_terminal = std::io::stdout().is_terminal();
+    output::print(context.format, &body, |out| {
+        for (key, found) in &found {
+            write_line(out, key, on_terminal)?;
+            if !args.keys_only {
+                write_line(out, &found.value, on_terminal)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Status::Ok)
+}
+
+/// Raw bytes for programs; on a terminal, nothing that could drive it.
+fn write_line(out: &mut dyn Write, bytes: &[u8], on_terminal: bool) -> std::io::Result<()> {
+    if on_terminal {
+        return writeln!(out, "{}", output::printable(bytes));
+    }
+    out.write_all(bytes)?;
+    out.write_all(b"\n")
+}

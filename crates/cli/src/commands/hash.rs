@@ -1,0 +1,60 @@
+//! `lifeboat hash`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use lifeboat_etcd::{HashKv, hash_kv, open};
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::exit::Status;
+use crate::output;
+
+/// Compute etcd's HashKV: equal on two sources means the same history.
+///
+/// The same number that `etcdctl endpoint hashkv` gets from a member at the same revision and compact
+/// revision.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat hash backup.db
+  lifeboat hash backup.db --rev 1200 -o json")]
+pub struct Args {
+    /// Snapshot or db file.
+    source: PathBuf,
+
+    /// Revision to hash up to; default: the current one.
+    #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
+    rev: Option<i64>,
+
+    /// Compact revision to hash with; default: the source's.
+    #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(-1..))]
+    compact_rev: Option<i64>,
+}
+
+/// etcdutl's names.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    hash: u32,
+    hash_revision: i64,
+    compact_revision: i64,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let source = open(&args.source)?;
+    let HashKv { hash, hash_revision, compact_revision } =
+        hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
+    context.progress.finish();
+    output::print(context.format, &Body { hash, hash_revision, compact_revision }, |out| {
+        output::fields(
+            out,
+            &[
+                ("hash", hash.to_string()),
+                ("hash revision", hash_revision.to_string()),
+                ("compact revision", compact_revision.to_string()),
+            ],
+        )
+    })?;
+    Ok(Status::Ok)
+}

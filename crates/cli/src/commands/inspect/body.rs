@@ -1,0 +1,186 @@
+//! What `inspect` prints.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use lifeboat_etcd::{Inspection, Integrity};
+use serde::Serialize;
+
+use crate::output;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body {
+    source: String,
+    kind: &'static str,
+    size: u64,
+    size_in_use: u64,
+    /// `verified`, `none` or `mismatch`.
+    integrity: &'static str,
+    sha256: Option<String>,
+    integrity_error: Option<String>,
+    revision: i64,
+    /// -1 when the store was never compacted.
+    compact_revision: i64,
+    revisions: u64,
+    live_keys: u64,
+    written_by: String,
+    storage_version: Option<String>,
+    cluster_version: Option<String>,
+    consistent_index: Option<u64>,
+    raft_term: Option<u64>,
+    members: Vec<MemberBody>,
+    members_removed: Vec<String>,
+    alarms: Vec<AlarmBody>,
+    leases: usize,
+    leased_keys: u64,
+    keys_without_lease: u64,
+    auth: AuthBody,
+    encrypted_keys: BTreeMap<String, u64>,
+    keys_by_prefix: BTreeMap<String, u64>,
+    keys_of_further_prefixes: u64,
+    undecodable: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct MemberBody {
+    id: String,
+    name: String,
+    #[serde(rename = "peerURLs")]
+    peer_urls: Vec<String>,
+    #[serde(rename = "clientURLs")]
+    client_urls: Vec<String>,
+    #[serde(rename = "isLearner")]
+    is_learner: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlarmBody {
+    member_id: String,
+    alarm: String,
+}
+
+#[derive(Serialize)]
+struct AuthBody {
+    enabled: bool,
+    revision: u64,
+    users: Vec<String>,
+    roles: Vec<String>,
+}
+
+impl From<&Inspection> for Body {
+    fn from(inspection: &Inspection) -> Self {
+        let Inspection { origin, state, .. } = inspection;
+        let (integrity, sha256, integrity_error) = match &inspection.integrity {
+            Ok(Integrity::Sha256(digest)) => ("verified", Some(digest.clone()), None),
+            Ok(Integrity::None) => ("none", None, None),
+            Err(kind) => ("mismatch", None, Some(kind.to_string())),
+        };
+        let member = |member: &lifeboat_etcd::Member| MemberBody {
+            id: member.id.to_string(),
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+            client_urls: member.client_urls.clone(),
+            is_learner: member.is_learner,
+        };
+        let alarm = |alarm: &lifeboat_etcd::Alarm| AlarmBody {
+            member_id: alarm.member.to_string(),
+            alarm: alarm.kind.to_string(),
+        };
+        Self {
+            source: origin.path.display().to_string(),
+            kind: origin.kind,
+            size: origin.size,
+            size_in_use: origin.size_in_use,
+            integrity,
+            sha256,
+            integrity_error,
+            revision: inspection.revision,
+            compact_revision: state.compact_revision().unwrap_or(-1),
+            revisions: inspection.revisions,
+            live_keys: inspection.live_keys,
+            written_by: state.written_by().to_string(),
+            storage_version: state.storage_version.clone(),
+            cluster_version: state.cluster_version.clone(),
+            consistent_index: state.consistent_index,
+            raft_term: state.term,
+            members: state.members.iter().map(member).collect(),
+            members_removed: state.members_removed.iter().map(ToString::to_string).collect(),
+            alarms: state.alarms.iter().map(alarm).collect(),
+            leases: state.leases.len(),
+            leased_keys: inspection.leased_keys,
+            keys_without_lease: inspection.keys_without_lease,
+            auth: AuthBody {
+                enabled: state.auth.enabled,
+                revision: state.auth.revision,
+                users: state.auth.users.clone(),
+                roles: state.auth.roles.clone(),
+            },
+            encrypted_keys: inspection.encrypted_keys.clone(),
+            keys_by_prefix: inspection.keys_by_prefix.clone(),
+            keys_of_further_prefixes: inspection.keys_of_further_prefixes,
+            undecodable: state.undecodable.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
+        let integrity = match (&self.integrity_error, self.integrity) {
+            (Some(error), _) => format!("MISMATCH: {error}"),
+            (None, "verified") => "sha256 verified".into(),
+            (None, _) => "no digest: a copy of a db, bit rot in values cannot be seen".into(),
+        };
+        let compact =
+            if self.compact_revision < 0 { "never".into() } else { self.compact_revision.to_string() };
+        let version =
+            self.cluster_version.as_deref().or(self.storage_version.as_deref()).unwrap_or("unknown");
+        let mut fields = vec![
+            ("source", format!("{} ({})", self.source, self.kind)),
+            ("size", format!("{}, {} in use", output::bytes(self.size), output::bytes(self.size_in_use))),
+            ("integrity", integrity),
+            ("etcd", format!("{} (cluster version {version})", self.written_by)),
+            ("revision", self.revision.to_string()),
+            ("compacted", compact),
+            ("keys", format!("{} alive, {} revisions", self.live_keys, self.revisions)),
+            ("leases", format!("{}, {} keys attached", self.leases, self.leased_keys)),
+        ];
+        if self.keys_without_lease > 0 {
+            fields.push(("", format!("{} keys name a lease that is not there", self.keys_without_lease)));
+        }
+        let auth = if self.auth.enabled { "on" } else { "off" };
+        let (users, roles) = (self.auth.users.len(), self.auth.roles.len());
+        fields.push(("auth", format!("{auth}, {users} users, {roles} roles")));
+        fields
+            .push(("alarms", or_none(self.alarms.iter().map(|a| format!("{} on {}", a.alarm, a.member_id)))));
+        let encrypted = self.encrypted_keys.iter().map(|(name, count)| format!("{count} keys by {name}"));
+        fields.push(("encrypted", or_none(encrypted)));
+        for (index, member) in self.members.iter().enumerate() {
+            let learner = if member.is_learner { " (learner)" } else { "" };
+            let text = format!("{} {}{learner} {}", member.id, member.name, member.peer_urls.join(","));
+            fields.push((if index == 0 { "members" } else { "" }, text));
+        }
+        fields.extend(self.undecodable.iter().map(|text| ("undecodable", text.clone())));
+        output::fields(out, &fields)?;
+        self.prefix_table(out)
+    }
+
+    fn prefix_table(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out)?;
+        let mut prefixes: Vec<_> = self.keys_by_prefix.iter().collect();
+        prefixes.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
+        for (name, count) in prefixes {
+            writeln!(out, "{count:>9}  {}", output::printable(name.as_bytes()))?;
+        }
+        if self.keys_of_further_prefixes > 0 {
+            writeln!(out, "{:>9}  (of further prefixes)", self.keys_of_further_prefixes)?;
+        }
+        Ok(())
+    }
+}
+
+fn or_none(items: impl Iterator<Item = String>) -> String {
+    let joined = items.collect::<Vec<_>>().join(", ");
+    if joined.is_empty() { "none".into() } else { joined }
+}

@@ -1,0 +1,38 @@
+//! `lifeboat man`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+use crate::exit::Status;
+
+/// Write the manual pages.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat man | man -l -
+  lifeboat man /usr/local/share/man/man1")]
+pub struct Args {
+    /// Directory for a page per verb; default: the main page on stdout.
+    dir: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<Status> {
+    let command = Cli::command();
+    match &args.dir {
+        Some(dir) => {
+            fs_err::create_dir_all(dir)?;
+            clap_mangen::generate_to(command, dir)
+                .with_context(|| format!("write pages to {}", dir.display()))?;
+        }
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            std::io::stdout().write_all(&page)?;
+        }
+    }
+    Ok(Status::Ok)
+}

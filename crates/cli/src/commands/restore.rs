@@ -1,0 +1,165 @@
+//! `lifeboat restore`.
+
+mod body;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Target, open, restore};
+
+use crate::commands::Context;
+use crate::exit::{Refused, Status, Usage};
+use crate::output;
+use body::Body;
+
+/// Turn a source into the data dirs of a new cluster.
+///
+/// The new cluster starts far above every revision the old one served and answers "compacted" for all of
+/// them, so that clients of the old cluster notice and read anew. What was written is read back and
+/// compared before it gets its name. The data dirs belong to the user that runs this: `chown` them when
+/// etcd runs as another.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  All members in one read, a folder each; copy every folder to its host:
+    lifeboat restore backup.db --all-members ./restored \\
+      --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
+
+  One member, on its host; give every member the same token:
+    lifeboat restore backup.db --name m1 --data-dir /var/lib/etcd \\
+      --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
+      --initial-advertise-peer-urls https://10.0.0.1:2380 --initial-cluster-token restored-2026-11-23")]
+pub struct Args {
+    /// Snapshot or db file.
+    source: PathBuf,
+
+    /// Write every member of the initial cluster, each to DIR/<name>.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "data_dir", "wal_dir", "initial_advertise_peer_urls"])]
+    all_members: Option<PathBuf>,
+
+    /// Name of the one member to write.
+    #[arg(long, default_value = "default")]
+    name: String,
+
+    /// Its data dir; default: NAME.etcd.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Its WAL dir; default: inside the data dir.
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Option<PathBuf>,
+
+    /// The members of the new cluster.
+    #[arg(long, value_name = "NAME=URL,...", default_value = "default=http://localhost:2380")]
+    initial_cluster: String,
+
+    /// Peer URLs of the one member to write.
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "http://localhost:2380")]
+    initial_advertise_peer_urls: Vec<String>,
+
+    /// Token that makes the new cluster's ids its own; with --all-members default: a fresh one.
+    #[arg(long, value_name = "TOKEN")]
+    initial_cluster_token: Option<String>,
+
+    /// How far above the newest revision to start, marking all before as compacted: `auto`
+    /// (1000000000), a number, or 0 for neither.
+    #[arg(long, value_name = "auto|N|0", default_value = "auto")]
+    bump_revision: Bump,
+
+    /// Keep superseded revisions in the file; clients cannot read them, and etcd drops them at its next
+    /// compaction.
+    #[arg(long)]
+    keep_history: bool,
+
+    /// Restore the keyspace as of this revision.
+    #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
+    rev: Option<i64>,
+
+    /// Version of etcd that will run it: 3.4, 3.5, 3.6 or 3.7; default: the one that wrote the source.
+    #[arg(long, value_name = "VERSION")]
+    etcd_version: Option<EtcdVersion>,
+
+    /// Do not verify the digest behind a snapshot.
+    #[arg(long)]
+    skip_hash_check: bool,
+}
+
+/// `--bump-revision`.
+#[derive(Debug, Clone, Copy)]
+struct Bump(u64);
+
+impl FromStr for Bump {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(RestoreOptions::AUTO_BUMP)),
+            number => number.parse().map(Self).map_err(|_| "expected auto or a number".into()),
+        }
+    }
+}
+
+impl Args {
+    fn options(&self) -> Result<RestoreOptions> {
+        let token = match (&self.initial_cluster_token, &self.all_members) {
+            (Some(token), _) if token.is_empty() => {
+                return Err(Usage("--initial-cluster-token must not be empty".into()).into());
+            }
+            (Some(token), _) => token.clone(),
+            (None, Some(_)) => fresh_token(),
+            (None, None) => {
+                return Err(Refused(
+                    "one member at a time needs --initial-cluster-token: the same for all members of this \
+                     restore, and one never used before, or members of an older cluster may join this one; \
+                     --all-members makes one by itself"
+                        .into(),
+                )
+                .into());
+            }
+        };
+        let cluster = InitialCluster::parse(&self.initial_cluster, &token)?;
+        Ok(RestoreOptions {
+            targets: self.targets(&cluster)?,
+            cluster,
+            bump_revision: self.bump_revision.0,
+            keep_history: self.keep_history,
+            revision: self.rev,
+            version: self.etcd_version,
+            skip_hash_check: self.skip_hash_check,
+        })
+    }
+
+    fn targets(&self, cluster: &InitialCluster) -> Result<Vec<Target>> {
+        let Some(dir) = &self.all_members else {
+            cluster.verify_advertised(&self.name, &self.initial_advertise_peer_urls)?;
+            let data_dir = self.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", self.name).into());
+            return Ok(vec![Target { name: self.name.clone(), data_dir, wal_dir: self.wal_dir.clone() }]);
+        };
+        let target = |name: &str| {
+            if name.contains('/') || name == "." || name == ".." {
+                return Err(Usage(format!("member name {name:?} cannot be the name of a folder")));
+            }
+            Ok(Target { name: name.into(), data_dir: dir.join(name), wal_dir: None })
+        };
+        Ok(cluster.initial_members().iter().map(|member| target(&member.name)).collect::<Result<_, _>>()?)
+    }
+}
+
+/// A token no other restore has: seconds since 1970 and 64 random bits.
+fn fresh_token() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("lifeboat-{seconds}-{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let options = args.options()?;
+    let source = open(&args.source)?;
+    let report = restore(source.as_ref(), &options, &context.progress)?;
+    context.progress.finish();
+    let body = Body::new(args.source.display().to_string(), &report, &options);
+    output::print(context.format, &body, |out| body.table(out))?;
+    Ok(Status::Ok)
+}

@@ -1,0 +1,122 @@
+//! What `restore` prints.
+
+use std::io::{self, Write};
+
+use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport};
+use serde::Serialize;
+
+use crate::output;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body {
+    source: String,
+    /// `verified`, `none` or `skipped`.
+    integrity: &'static str,
+    source_revision: i64,
+    source_revisions: u64,
+    revision: i64,
+    compact_revision: Option<i64>,
+    live_keys: u64,
+    revisions: u64,
+    keys_without_lease: u64,
+    hash: u32,
+    db_bytes: u64,
+    etcd_version: String,
+    cluster_id: String,
+    initial_cluster: String,
+    initial_cluster_token: String,
+    members: Vec<MemberBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemberBody {
+    id: String,
+    name: String,
+    data_dir: String,
+    wal_dir: Option<String>,
+}
+
+impl Body {
+    pub(super) fn new(source: String, report: &RestoreReport, options: &RestoreOptions) -> Self {
+        let initial_cluster = options
+            .cluster
+            .initial_members()
+            .iter()
+            .flat_map(|member| member.peer_urls.iter().map(|url| format!("{}={url}", member.name)))
+            .collect::<Vec<_>>()
+            .join(",");
+        let member = |member: &lifeboat_etcd::RestoredMember| MemberBody {
+            id: member.id.to_string(),
+            name: member.name.clone(),
+            data_dir: member.data_dir.display().to_string(),
+            wal_dir: member.wal_dir.as_ref().map(|dir| dir.display().to_string()),
+        };
+        Self {
+            source,
+            integrity: match report.integrity {
+                Some(Integrity::Sha256(_)) => "verified",
+                Some(Integrity::None) => "none",
+                None => "skipped",
+            },
+            source_revision: report.source_revision,
+            source_revisions: report.source_revisions,
+            revision: report.revision,
+            compact_revision: report.compact_revision,
+            live_keys: report.live_keys,
+            revisions: report.revisions,
+            keys_without_lease: report.keys_without_lease,
+            hash: report.hash,
+            db_bytes: report.db_bytes,
+            etcd_version: report.version.to_string(),
+            cluster_id: report.cluster_id.to_string(),
+            initial_cluster,
+            initial_cluster_token: report.token.clone(),
+            members: report.members.iter().map(member).collect(),
+        }
+    }
+
+    pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
+        let integrity = match self.integrity {
+            "verified" => "sha256 verified",
+            "none" => "no digest to verify: a copy of a db, bit rot in values cannot be seen",
+            _ => "not verified, as asked",
+        };
+        let compacted = match self.compact_revision {
+            Some(revision) if revision == self.revision => "; all revisions before answer \"compacted\"",
+            _ => "",
+        };
+        let mut fields = vec![
+            ("source", format!("{} at revision {}, {integrity}", self.source, self.source_revision)),
+            (
+                "keys",
+                format!(
+                    "{} alive, {} revisions of {}",
+                    self.live_keys, self.revisions, self.source_revisions
+                ),
+            ),
+            ("starts at", format!("revision {}{compacted}", self.revision)),
+            ("hash", format!("{} on every member before its first change", self.hash)),
+            ("etcd", format!("{}, db of {}", self.etcd_version, output::bytes(self.db_bytes))),
+            ("cluster", self.cluster_id.clone()),
+        ];
+        if self.keys_without_lease > 0 {
+            let text = format!(
+                "{} live keys name a lease that is not there and never expire",
+                self.keys_without_lease
+            );
+            fields.push(("warning", text));
+        }
+        for member in &self.members {
+            let wal = member.wal_dir.as_ref().map(|dir| format!(", WAL in {dir}")).unwrap_or_default();
+            fields.push(("member", format!("{} {} in {}{wal}", member.id, member.name, member.data_dir)));
+        }
+        output::fields(out, &fields)?;
+        writeln!(out)?;
+        writeln!(out, "Start etcd on each member's data dir with:")?;
+        writeln!(out, "  --initial-cluster {}", self.initial_cluster)?;
+        writeln!(out, "  --initial-cluster-token {}", self.initial_cluster_token)?;
+        writeln!(out, "  --initial-cluster-state new")
+    }
+}

@@ -1,0 +1,158 @@
+//! `lifeboat save`.
+
+mod download;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use lifeboat_client::{Client, ConnectOptions};
+use lifeboat_etcd::{hash_kv, open};
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::connection;
+use crate::exit::{Refused, Status, Usage};
+use crate::output;
+
+/// Save a snapshot of a live member to a file.
+///
+/// The digest that etcd sends behind the snapshot is verified before the file gets its name; an existing
+/// file is never replaced. A member that has no leader or a CORRUPT alarm is refused.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat save https://10.0.0.1:2379 backup.db --cacert ca.crt --cert client.crt --key client.key
+  ETCDCTL_ENDPOINTS=http://127.0.0.1:2379 lifeboat save backup.db")]
+pub struct Args {
+    /// Client URL of one member (default: --endpoints), and the file to write.
+    #[arg(value_names = ["URL", "FILE"], num_args = 1..=2, required = true)]
+    url_and_file: Vec<String>,
+
+    #[command(flatten)]
+    connection: connection::Args,
+
+    /// Save from a member that has no leader or a CORRUPT alarm too.
+    #[arg(long)]
+    allow_unhealthy: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    file: String,
+    endpoint: String,
+    cluster_id: String,
+    member_id: String,
+    version: String,
+    size: u64,
+    sha256: String,
+    revision: i64,
+    compact_revision: i64,
+    hash: u32,
+    warnings: Vec<String>,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let (endpoint, file) = endpoint_and_file(args)?;
+    if fs_err::symlink_metadata(&file).is_ok() {
+        return Err(Refused(format!("{} exists; name another file", file.display())).into());
+    }
+    let options = args.connection.options()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start runtime")?;
+    let body = runtime.block_on(save(args, &options, &endpoint, &file, context))?;
+    context.progress.finish();
+    output::print(context.format, &body, |out| {
+        let mut fields: Vec<_> = body.warnings.iter().map(|warning| ("warning", warning.clone())).collect();
+        fields.extend([
+            ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
+            (
+                "from",
+                format!("member {} of cluster {}, etcd {}", body.member_id, body.cluster_id, body.version),
+            ),
+            ("revision", body.revision.to_string()),
+            ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
+            ("sha256", body.sha256.clone()),
+        ]);
+        output::fields(out, &fields)
+    })?;
+    Ok(Status::Ok)
+}
+
+fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
+    match args.url_and_file.as_slice() {
+        [url, file] => Ok((url.clone(), file.into())),
+        [file] => match args.connection.endpoints.as_slice() {
+            [endpoint] => Ok((endpoint.clone(), file.into())),
+            [] => Err(Usage("no member to save from: give its URL, or --endpoints".into()).into()),
+            several => Err(Usage(format!(
+                "a snapshot is taken from one member, and {} endpoints are given: name one",
+                several.len()
+            ))
+            .into()),
+        },
+        _ => Err(Usage("expected [URL] FILE".into()).into()),
+    }
+}
+
+async fn save(
+    args: &Args,
+    options: &ConnectOptions,
+    endpoint: &str,
+    file: &Path,
+    context: &Context,
+) -> Result<Body> {
+    let client = Client::connect(options, endpoint).await?;
+    let status = client.status().await?;
+    let (problems, warnings) = health(&client, &status).await?;
+    if !problems.is_empty() && !args.allow_unhealthy {
+        return Err(Refused(format!(
+            "{endpoint}: {}; save from another member, or add --allow-unhealthy",
+            problems.join(", ")
+        ))
+        .into());
+    }
+    let staged = download::download(&client, status.db_size, file, &context.progress).await?;
+
+    // Read from the file under its temporary name what the RPC does not tell, so that what gets its name
+    // has been opened and read whole.
+    let source = open(staged.path())?;
+    let hash = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
+    let (size, sha256) = (staged.size, staged.sha256.clone());
+    staged.persist(file)?;
+    Ok(Body {
+        file: file.display().to_string(),
+        endpoint: endpoint.into(),
+        cluster_id: format!("{:x}", status.header.cluster_id),
+        member_id: format!("{:x}", status.header.member_id),
+        version: status.version,
+        size,
+        sha256,
+        revision: hash.hash_revision,
+        compact_revision: hash.compact_revision,
+        hash: hash.hash,
+        warnings: problems.into_iter().chain(warnings).collect(),
+    })
+}
+
+/// What speaks against a snapshot of this member, and what is worth knowing.
+async fn health(
+    client: &Client,
+    status: &lifeboat_client::messages::StatusResponse,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    if status.leader == 0 {
+        problems.push("the member has no leader: its state may lag behind".to_owned());
+    }
+    for alarm in client.alarms().await?.alarms {
+        let member = format!("{:x}", alarm.member_id);
+        match alarm.alarm {
+            1 => warnings
+                .push(format!("NOSPACE alarm of member {member}: puts are refused until it is cleared")),
+            2 => problems.push(format!("CORRUPT alarm of member {member}")),
+            _ => {}
+        }
+    }
+    Ok((problems, warnings))
+}

@@ -1,0 +1,67 @@
+//! Exit codes are API: scripts decide by them.
+
+use std::process::ExitCode;
+
+use lifeboat_etcd::Error;
+
+/// How a command ended that did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 0.
+    Ok,
+    /// 3: the command found something wrong in what it read.
+    Findings,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Ok => Self::SUCCESS,
+            Status::Findings => Self::from(FINDINGS),
+        }
+    }
+}
+
+const UNEXPECTED: u8 = 1;
+const USAGE: u8 = 2;
+const FINDINGS: u8 = 3;
+const REFUSED: u8 = 4;
+
+/// Stopped by a safety check before anything was written.
+#[derive(Debug, thiserror::Error)]
+#[error("refused: {0}")]
+pub struct Refused(pub String);
+
+/// What was asked for contradicts itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Prints an error with its causes and tells the exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    // A reader such as `head` that has seen enough is no failure of ours.
+    if error.chain().any(is_broken_pipe) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Refused>() {
+        return REFUSED;
+    }
+    if error.is::<Usage>() {
+        return USAGE;
+    }
+    match error.downcast_ref::<Error>() {
+        Some(Error::Refused(_)) => REFUSED,
+        Some(Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => USAGE,
+        Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
+        _ => UNEXPECTED,
+    }
+}
+
+fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,25 @@
+//! `lifeboat`: brings a broken self-managed Kubernetes cluster back.
+//!
+//! Parses, dispatches to a command, maps its error to an exit code. A command file holds its arguments and
+//! formats what the crates below decide.
+
+mod cli;
+mod commands;
+mod connection;
+mod exit;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Two TLS providers in one process make rustls panic at first use: name the one we link.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = cli::Cli::parse();
+    match commands::run(cli) {
+        Ok(status) => status.into(),
+        Err(error) => exit::report(&error),
+    }
+}

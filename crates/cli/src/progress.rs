@@ -1,0 +1,113 @@
+//! Progress on stderr: a bar on a terminal, otherwise a line for each phase that takes more than a second.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lifeboat_etcd::Progress;
+
+/// How often a line is written where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// Work shorter than this is not worth a line.
+const FIRST_LINE: Duration = Duration::from_secs(1);
+/// The bar is touched once per so many bytes: a million small values must not mean a million calls.
+const STEP: u64 = 1 << 20;
+
+/// Shows progress, or nothing when asked to be quiet.
+pub struct Shown {
+    show: Option<Show>,
+    done: AtomicU64,
+    unshown: AtomicU64,
+}
+
+enum Show {
+    Bar(ProgressBar),
+    Lines(Mutex<Phase>),
+}
+
+struct Phase {
+    name: String,
+    total: Option<u64>,
+    next_line: Instant,
+}
+
+impl Shown {
+    /// Progress on stderr, as fits what stderr is.
+    pub fn new(quiet: bool) -> Self {
+        let show = if quiet {
+            None
+        } else if std::io::stderr().is_terminal() {
+            Some(Show::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())))
+        } else {
+            let next_line = Instant::now() + FIRST_LINE;
+            Some(Show::Lines(Mutex::new(Phase { name: String::new(), total: None, next_line })))
+        };
+        Self { show, done: AtomicU64::new(0), unshown: AtomicU64::new(0) }
+    }
+
+    /// Takes the bar off the terminal, so that results follow on a clean line.
+    pub fn finish(&self) {
+        if let Some(Show::Bar(bar)) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn show_step(&self, step: u64) {
+        match &self.show {
+            None => {}
+            Some(Show::Bar(bar)) => bar.inc(step),
+            Some(Show::Lines(phase)) => {
+                let Ok(mut phase) = phase.lock() else { return };
+                let now = Instant::now();
+                if now < phase.next_line {
+                    return;
+                }
+                phase.next_line = now + LINE_INTERVAL;
+                let done = self.done.load(Ordering::Relaxed);
+                match phase.total.filter(|total| *total > 0) {
+                    Some(total) => eprintln!("{}: {}%", phase.name, (done * 100 / total).min(99)),
+                    None => eprintln!("{}: {}", phase.name, crate::output::bytes(done)),
+                }
+            }
+        }
+    }
+}
+
+impl Progress for Shown {
+    fn start(&self, phase: &str, total_bytes: Option<u64>) {
+        self.done.store(0, Ordering::Relaxed);
+        self.unshown.store(0, Ordering::Relaxed);
+        match &self.show {
+            None => {}
+            Some(Show::Bar(bar)) => {
+                let template = match total_bytes {
+                    Some(_) => "{msg:22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {eta}",
+                    None => "{msg:22} {spinner} {decimal_bytes} {elapsed}",
+                };
+                let style =
+                    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                bar.set_style(style.progress_chars("=> "));
+                bar.reset();
+                bar.set_length(total_bytes.unwrap_or(0));
+                bar.set_message(phase.to_owned());
+            }
+            Some(Show::Lines(state)) => {
+                if let Ok(mut state) = state.lock() {
+                    state.name = phase.into();
+                    state.total = total_bytes;
+                }
+            }
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        let unshown = self.unshown.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if unshown >= STEP {
+            self.unshown.fetch_sub(unshown, Ordering::Relaxed);
+            self.show_step(unshown);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the transport under gRPC says: tonic's, hyper's, h2's and rustls's errors, flattened.
+
+use std::error::Error;
+use std::{fmt, io};
+
+use tonic::Status;
+
+/// A link in the chain of causes that the transport gives for a failure.
+///
+/// Keeps the texts only, without those that repeat the one above, of which the crates in between
+/// add many.
+#[derive(Debug)]
+pub struct Cause {
+    text: String,
+    invalid_data: bool,
+    source: Option<Box<Self>>,
+}
+
+impl Cause {
+    /// What lies under a failed call; `None` when that is the member's own answer.
+    pub(super) fn of_status(status: &Status) -> Option<Self> {
+        Self::flatten(status.source(), status.message())
+    }
+
+    /// What lies under a transport error, whose own text is always "transport error".
+    pub(super) fn of_transport(error: &tonic::transport::Error) -> Self {
+        let text = error.to_string();
+        Self::flatten(error.source(), &text).unwrap_or(Self { text, invalid_data: false, source: None })
+    }
+
+    fn flatten(mut error: Option<&(dyn Error + 'static)>, top: &str) -> Option<Self> {
+        let mut links: Vec<Self> = Vec::new();
+        while let Some(current) = error {
+            let text = current.to_string();
+            let kind = current.downcast_ref().map(io::Error::kind);
+            let invalid_data = kind == Some(io::ErrorKind::InvalidData);
+            if text != top && links.iter().all(|link| link.text != text) {
+                links.push(Self { text, invalid_data, source: None });
+            } else if let Some(last) = links.last_mut() {
+                // The kind is worth keeping even where the text is not.
+                last.invalid_data |= invalid_data;
+            }
+            error = current.source();
+        }
+        links.into_iter().rev().reduce(|below, link| Self { source: Some(Box::new(below)), ..link })
+    }
+
+    /// Whether the peer answered with something that is not TLS, or TLS that cannot be accepted.
+    ///
+    /// tokio-rustls reports every such failure as an [`io::Error`] of kind `InvalidData`.
+    pub(super) fn is_bad_peer(&self) -> bool {
+        self.invalid_data || self.source.as_ref().is_some_and(|source| source.is_bad_peer())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

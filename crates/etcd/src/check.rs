@@ -1,0 +1,105 @@
+//! Every check that applies to a source, in one pass over its bytes: the digest, every page, every
+//! revision, every KeyValue, every value of the small buckets.
+
+use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind, Severity};
+use crate::key_value::KeyValue;
+use crate::progress::{NoProgress, Progress};
+use crate::revision::BucketKey;
+use crate::schema::Bucket;
+use crate::source::{Integrity, Source};
+use crate::state::State;
+
+/// Findings listed at most: a badly damaged file could fill the memory with them.
+const MOST_FINDINGS: usize = 1000;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// What was found, in the order it was met.
+    pub findings: Vec<Finding>,
+    /// Findings met beyond those listed.
+    pub unlisted: u64,
+    /// Revisions that were read and are sound.
+    pub revisions: u64,
+    /// Digest that was verified, hexadecimal; `None` when there is none or it does not match.
+    pub sha256: Option<String>,
+}
+
+impl CheckReport {
+    /// The worst severity found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(Finding::severity).max()
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(finding);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+}
+
+/// Checks a source.
+///
+/// # Errors
+/// A read that the operating system refused. Damage is in the report.
+pub fn check(source: &dyn Source, progress: &dyn Progress) -> Result<CheckReport> {
+    progress.start("check", Some(source.origin().size_in_use));
+    let mut report = CheckReport::default();
+    let integrity = std::thread::scope(|scope| {
+        let integrity = scope.spawn(|| source.verify_integrity(&NoProgress));
+        check_contents(source, progress, &mut report)?;
+        integrity.join().map_err(|_| Error::Invalid("the digest thread panicked".into()))
+    })?;
+    match integrity {
+        Ok(Integrity::Sha256(digest)) => report.sha256 = Some(digest),
+        Ok(Integrity::None) => report.add(FindingKind::NoDigest.into()),
+        // Trailing bytes are reported by the container's own check.
+        Err(Error::Damaged(FindingKind::TrailingBytes { .. })) => {}
+        Err(Error::Damaged(kind)) => report.add(kind.into()),
+        Err(error) => return Err(error),
+    }
+    Ok(report)
+}
+
+fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut CheckReport) -> Result<()> {
+    let mut state = State::default();
+    let mut found = Vec::new();
+    let mut revisions = 0;
+    let report_cell = std::cell::RefCell::new(&mut *report);
+    source.check_container(
+        &mut |finding| report_cell.borrow_mut().add(finding),
+        &mut |bucket, key, value| {
+            progress.advance((key.len() + value.len()) as u64);
+            let checked = match bucket {
+                Bucket::Key => check_revision(key, value).map(|()| revisions += 1),
+                _ => state
+                    .take(bucket, key, value)
+                    .ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() }),
+            };
+            if let Err(kind) = checked {
+                report_cell.borrow_mut().add(kind.into());
+            }
+        },
+    )?;
+    found.extend(state.alarms.iter().map(|alarm| FindingKind::AlarmRaised { alarm: *alarm }));
+    if let Some(scheduled) =
+        state.scheduled_compact.filter(|_| state.scheduled_compact > state.finished_compact)
+    {
+        found.push(FindingKind::CompactionPending { scheduled });
+    }
+    found.into_iter().for_each(|kind| report.add(kind.into()));
+    report.revisions = revisions;
+    Ok(())
+}
+
+fn check_revision(key: &[u8], value: &[u8]) -> Result<(), FindingKind> {
+    let bucket_key =
+        BucketKey::from_bytes(key).ok_or_else(|| FindingKind::RevisionKey { key: key.to_vec() })?;
+    let BucketKey { revision, tombstone } = bucket_key;
+    KeyValue::decode(value)
+        .and_then(|kv| kv.verify(revision.main, tombstone))
+        .map_err(|defect| FindingKind::KeyValue { revision, defect })
+}

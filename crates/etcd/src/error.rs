@@ -1,0 +1,81 @@
+//! Why a call could not go on. Damage that a check can list is a [`Finding`](crate::Finding) instead.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::finding::FindingKind;
+
+/// What this crate's fallible calls return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation; the error names the path.
+    #[error("file operation")]
+    Io(#[from] io::Error),
+    /// A read or write of the bbolt file failed.
+    #[error("read or write the database")]
+    Bbolt(#[source] lifeboat_bbolt::Error),
+    /// The bytes are damaged.
+    #[error("damaged: {0}")]
+    Damaged(FindingKind),
+    /// The path is not a file that can be a source.
+    #[error("{path} is {found}; a snapshot file or an etcd db file is needed{hint}")]
+    NotASource {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// Where to look instead, or nothing.
+        hint: &'static str,
+    },
+    /// Stopped before anything was written, because going on could destroy something.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// What the caller asked for contradicts itself or the source.
+    #[error("{0}")]
+    Invalid(String),
+    /// The revision asked for was compacted away.
+    #[error("revision {revision} has been compacted; the oldest one that can be read is {oldest}")]
+    Compacted {
+        /// The revision asked for.
+        revision: i64,
+        /// The source's compact revision.
+        oldest: i64,
+    },
+    /// The revision asked for lies above the source's.
+    #[error("revision {revision} is above the source's current revision {current}")]
+    Future {
+        /// The revision asked for.
+        revision: i64,
+        /// The source's current revision.
+        current: i64,
+    },
+    /// What was written does not read back as what was meant.
+    #[error("verify what was written: {what}: expected {expected}, found {found}")]
+    ReadBack {
+        /// What was compared.
+        what: &'static str,
+        /// What was meant.
+        expected: String,
+        /// What the file says.
+        found: String,
+    },
+}
+
+impl From<lifeboat_bbolt::Error> for Error {
+    fn from(error: lifeboat_bbolt::Error) -> Self {
+        match error {
+            lifeboat_bbolt::Error::Damaged(damage) => Self::Damaged(FindingKind::Bbolt(damage)),
+            other => Self::Bbolt(other),
+        }
+    }
+}
+
+impl From<FindingKind> for Error {
+    fn from(kind: FindingKind) -> Self {
+        Self::Damaged(kind)
+    }
+}

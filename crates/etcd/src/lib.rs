@@ -1,0 +1,57 @@
+//! etcd's state on disk, read, proved and written without an etcd binary.
+//!
+//! A [`Source`] is anything that holds the MVCC history of one etcd keyspace and its small buckets. Every
+//! reader here works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
+//! (equal to the server's HashKV), [`get`] (the keyspace at a revision), [`check`]. The one writer,
+//! [`restore`], turns any source into data dirs that etcd boots.
+//!
+//! Follows etcd v3.6.16 and, where they differ, v3.4.23, v3.5.35 and v3.7.3; modules name the upstream
+//! files, `docs/formats/` describes the bytes.
+//!
+//! Synchronous and free of I/O but for files: what talks to a live cluster is elsewhere.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::host_endian_bytes
+    )
+)]
+
+mod check;
+mod error;
+mod finding;
+mod inspect;
+mod key_value;
+mod member;
+mod mvcc;
+mod progress;
+mod proto;
+mod raft_snapshot;
+mod restore;
+mod revision;
+mod schema;
+mod source;
+mod state;
+mod version;
+pub mod wal;
+
+pub use check::{CheckReport, check};
+pub use error::{Error, Result};
+pub use finding::{Finding, FindingKind, Severity};
+pub use inspect::{Inspection, inspect};
+pub use key_value::{KeyValue, KeyValueDefect};
+pub use member::{ClusterId, InitialCluster, InitialMember, Member, MemberId};
+pub use mvcc::{Found, HashKv, KeepSet, Query, get, hash_kv};
+pub use progress::{NoProgress, Progress};
+pub use raft_snapshot::RaftSnapshot;
+pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
+pub use revision::{BucketKey, Revision};
+pub use schema::Bucket;
+pub use source::{Integrity, Origin, Source, SourceFile, open};
+pub use state::{Alarm, AlarmKind, Auth, Lease, State};
+pub use version::EtcdVersion;

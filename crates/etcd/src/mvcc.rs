@@ -1,0 +1,10 @@
+//! The keyspace over time: what survives a compaction, HashKV, and reading at a revision.
+
+mod get;
+mod hash;
+mod keep;
+
+pub use get::{Found, Query, get};
+pub(crate) use hash::Hasher;
+pub use hash::{HashKv, hash_kv};
+pub use keep::KeepSet;

@@ -1,0 +1,92 @@
+//! Reading keys at a revision (`server/storage/mvcc/kvstore_txn.go`, `rangeKeys`).
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::key_value::KeyValue;
+use crate::progress::Progress;
+use crate::revision::Revision;
+use crate::source::Source;
+use crate::state::State;
+
+/// Which keys to read.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The key, or with `prefix` the start of the keys.
+    pub key: Vec<u8>,
+    /// Whether `key` is the start of the keys wanted.
+    pub prefix: bool,
+    /// The revision to read at; default: the current one.
+    pub revision: Option<i64>,
+    /// Whether to leave values out.
+    pub keys_only: bool,
+}
+
+impl Query {
+    fn matches(&self, key: &[u8]) -> bool {
+        if self.prefix { key.starts_with(&self.key) } else { key == self.key }
+    }
+}
+
+/// A key and value as they were at the revision asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Main revision at which the key was created.
+    pub create_revision: i64,
+    /// Main revision of its last change.
+    pub mod_revision: i64,
+    /// Changes since it was created.
+    pub version: i64,
+    /// Lease it is attached to; 0 for none.
+    pub lease: i64,
+    /// The value; empty when values were left out.
+    pub value: Vec<u8>,
+}
+
+/// The keys that match, with their state at the revision asked for, in key order, and that revision.
+///
+/// # Errors
+/// [`Error::Compacted`] or [`Error::Future`] for a revision the server would refuse; damage.
+pub fn get(
+    source: &dyn Source,
+    query: &Query,
+    progress: &dyn Progress,
+) -> Result<(i64, BTreeMap<Vec<u8>, Found>)> {
+    let state = State::read(source)?;
+    if let (Some(revision), Some(oldest)) = (query.revision, state.compact_revision())
+        && revision < oldest
+    {
+        return Err(Error::Compacted { revision, oldest });
+    }
+    progress.start("read revisions", Some(source.origin().size_in_use));
+    let at = query.revision.unwrap_or(i64::MAX);
+    let mut found = BTreeMap::new();
+    let mut newest: Option<Revision> = None;
+    source.revisions(&mut |key, value| {
+        newest = Some(key.revision);
+        progress.advance(value.len() as u64);
+        if key.revision.main > at {
+            return Ok(());
+        }
+        let kv = KeyValue::decode(value)
+            .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+        if !query.matches(kv.key) {
+            return Ok(());
+        }
+        if key.tombstone {
+            found.remove(kv.key);
+        } else {
+            let value = if query.keys_only { Vec::new() } else { kv.value.to_vec() };
+            let KeyValue { create_revision, mod_revision, version, lease, .. } = kv;
+            found.insert(kv.key.to_vec(), Found { create_revision, mod_revision, version, lease, value });
+        }
+        Ok(())
+    })?;
+    let current = state.current_revision(newest);
+    let revision = query.revision.unwrap_or(current);
+    if revision > current {
+        return Err(Error::Future { revision, current });
+    }
+    Ok((revision, found))
+}

@@ -1,0 +1,154 @@
+//! Which revisions survive a compaction (`server/storage/mvcc/key_index.go`, `keep`): of every key the
+//! newest at or below the compaction's revision, unless that one deleted the key.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::error::Result;
+use crate::finding::FindingKind;
+use crate::key_value::KeyValue;
+use crate::progress::Progress;
+use crate::revision::Revision;
+use crate::source::Source;
+
+/// Maps are split so that only a part of them is copied when one grows: growing at once would need the
+/// old and the new table of all keys together.
+const SHARDS: usize = 64;
+
+/// The revisions of a source that survive a compaction at some revision, by their place in the source's
+/// order. One bit per revision; while it is built, at most 64 bytes per live key.
+#[derive(Debug, Clone)]
+pub struct KeepSet {
+    bits: Vec<u64>,
+    /// Revisions of the source.
+    pub revisions: u64,
+    /// Keys alive at the revision asked for: the revisions that survive.
+    pub live_keys: u64,
+    /// Bytes of all keys and values, encoded.
+    pub bytes: u64,
+    /// The newest revision of the source, beyond the one asked for too.
+    pub newest: Option<Revision>,
+}
+
+impl KeepSet {
+    /// Reads all revisions of `source` once; every value is decoded and verified on the way.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn at(source: &dyn Source, revision: i64, progress: &dyn Progress) -> Result<Self> {
+        progress.start("read revisions", Some(source.origin().size_in_use));
+        let mut keep = Self { bits: Vec::new(), revisions: 0, live_keys: 0, bytes: 0, newest: None };
+        let mut newest = NewestByKey::new();
+        source.revisions(&mut |key, value| {
+            let kv = KeyValue::decode(value)
+                .and_then(|kv| kv.verify(key.revision.main, key.tombstone).map(|()| kv))
+                .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+            let ordinal = keep.revisions;
+            keep.revisions += 1;
+            keep.bytes += value.len() as u64;
+            keep.newest = Some(key.revision);
+            progress.advance(value.len() as u64);
+            if key.revision.main <= revision {
+                let superseded = if key.tombstone {
+                    newest.remove(kv.key)
+                } else {
+                    keep.set(ordinal, true);
+                    newest.insert(kv.key, ordinal)
+                };
+                if let Some(superseded) = superseded {
+                    keep.set(superseded, false);
+                }
+            }
+            Ok(())
+        })?;
+        keep.live_keys = newest.len();
+        Ok(keep)
+    }
+
+    /// Whether the revision at this place (counted from 0) survives.
+    pub fn contains(&self, ordinal: u64) -> bool {
+        let word = usize::try_from(ordinal / 64).ok().and_then(|word| self.bits.get(word));
+        word.is_some_and(|word| word & (1 << (ordinal % 64)) != 0)
+    }
+
+    fn set(&mut self, ordinal: u64, kept: bool) {
+        let index = usize::try_from(ordinal / 64).unwrap_or(usize::MAX);
+        if index >= self.bits.len() {
+            self.bits.resize(index.saturating_add(1), 0);
+        }
+        if let Some(word) = self.bits.get_mut(index) {
+            let bit = 1 << (ordinal % 64);
+            *word = if kept { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+/// The place of the newest revision of every live key. Keys are held as 128 bits of two keyed hashes:
+/// among a billion keys, two meet with a chance of one in 10^20.
+struct NewestByKey {
+    hashes: [RandomState; 2],
+    shards: Vec<HashMap<Fingerprint, u64, Identity>>,
+}
+
+type Fingerprint = [u64; 2];
+
+impl NewestByKey {
+    fn new() -> Self {
+        Self {
+            hashes: [RandomState::new(), RandomState::new()],
+            shards: (0..SHARDS).map(|_| HashMap::default()).collect(),
+        }
+    }
+
+    /// Sets the newest revision of `key` and returns the one before.
+    fn insert(&mut self, key: &[u8], ordinal: u64) -> Option<u64> {
+        let fingerprint = self.fingerprint(key);
+        self.shard(fingerprint)?.insert(fingerprint, ordinal)
+    }
+
+    /// Takes a deleted key out and returns its newest revision.
+    fn remove(&mut self, key: &[u8]) -> Option<u64> {
+        let fingerprint = self.fingerprint(key);
+        self.shard(fingerprint)?.remove(&fingerprint)
+    }
+
+    fn len(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.len() as u64).sum()
+    }
+
+    fn fingerprint(&self, key: &[u8]) -> Fingerprint {
+        self.hashes.each_ref().map(|state| state.hash_one(key))
+    }
+
+    fn shard(&mut self, [_, second]: Fingerprint) -> Option<&mut HashMap<Fingerprint, u64, Identity>> {
+        let index = usize::try_from(second % SHARDS as u64).unwrap_or(0);
+        self.shards.get_mut(index)
+    }
+}
+
+/// Fingerprints are hashes already.
+#[derive(Default, Clone, Copy)]
+struct Identity;
+
+#[derive(Default)]
+struct FirstWord(u64);
+
+impl BuildHasher for Identity {
+    type Hasher = FirstWord;
+
+    fn build_hasher(&self) -> FirstWord {
+        FirstWord::default()
+    }
+}
+
+impl Hasher for FirstWord {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(word) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*word);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,181 @@
+//! The one writer: any source becomes the data dirs of a new cluster that starts with its keyspace.
+//!
+//! What `etcdutl snapshot restore` does by copying and editing the db (`etcdutl/snapshot/v3_snapshot.go`)
+//! is done here by writing a new one: revisions stream in revision order, which is the order of the `key`
+//! bucket, from the source into the bulk writer. So superseded revisions can be left out, old members,
+//! alarms and raft state are never there, and the file has its live size.
+//!
+//! Order of the work, so that nothing half done can be taken for done:
+//!
+//! 1. refuse targets that are not empty;
+//! 2. read all revisions once, to know which survive;
+//! 3. write every member's directory under a temporary name;
+//! 4. sync it, and read everything back and compare;
+//! 5. compare the source's own digest, which a second thread has been reading for meanwhile;
+//! 6. rename into place, sync the parent.
+
+mod database;
+mod options;
+mod raft_log;
+mod staging;
+mod verify;
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::member::{ClusterId, MemberId};
+use crate::mvcc::KeepSet;
+use crate::progress::{NoProgress, Progress};
+use crate::source::{Integrity, Source};
+use crate::state::State;
+use crate::version::EtcdVersion;
+
+use database::{Contents, Digest};
+pub use options::{RestoreOptions, Target};
+use staging::Staging;
+
+/// What a restore did.
+#[derive(Debug, Clone)]
+pub struct RestoreReport {
+    /// The revision the new cluster starts at.
+    pub revision: i64,
+    /// The revision up to which it answers "compacted".
+    pub compact_revision: Option<i64>,
+    /// The newest revision the source ever served.
+    pub source_revision: i64,
+    /// Keys alive in the new cluster.
+    pub live_keys: u64,
+    /// Revisions written: the live keys and, with their history kept, what they superseded.
+    pub revisions: u64,
+    /// Revisions of the source.
+    pub source_revisions: u64,
+    /// Live keys whose lease is not in the source: etcd keeps them for ever.
+    pub keys_without_lease: u64,
+    /// crc32c over the revisions written: what HashKV of the new cluster answers before its first change.
+    pub hash: u32,
+    /// Bytes of each db.
+    pub db_bytes: u64,
+    /// The new cluster's id.
+    pub cluster_id: ClusterId,
+    /// The token its ids were made with.
+    pub token: String,
+    /// The version of etcd the data dirs are written for.
+    pub version: EtcdVersion,
+    /// How far the source's bytes could be verified; `None` when that was skipped.
+    pub integrity: Option<Integrity>,
+    /// The members written.
+    pub members: Vec<RestoredMember>,
+}
+
+/// A member that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredMember {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: MemberId,
+    /// Its data dir.
+    pub data_dir: PathBuf,
+    /// Its WAL dir, when it lies elsewhere.
+    pub wal_dir: Option<PathBuf>,
+}
+
+/// Restores `source` into the data dirs of a new cluster.
+///
+/// # Errors
+/// [`Error::Refused`] for a target that is not empty, before anything is written; damage in the source;
+/// a failed write. After an error no target is left that could be taken for finished.
+pub fn restore(
+    source: &dyn Source,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
+    options.verify()?;
+    options.targets.iter().try_for_each(Staging::refuse_occupied)?;
+
+    std::thread::scope(|scope| {
+        let integrity =
+            (!options.skip_hash_check).then(|| scope.spawn(|| source.verify_integrity(&NoProgress)));
+        let written = write(source, options, progress);
+        // A digest that differs explains whatever damage was met while reading: it is reported first.
+        let integrity = match integrity.map(std::thread::ScopedJoinHandle::join) {
+            Some(Ok(integrity)) => Some(integrity?),
+            Some(Err(_)) => return Err(Error::Invalid("the digest thread panicked".into())),
+            None => None,
+        };
+        let (report, staged) = written?;
+        progress.start("rename into place", None);
+        staged.into_iter().try_for_each(Staging::commit)?;
+        Ok(RestoreReport { integrity, ..report })
+    })
+}
+
+/// Writes and verifies every target under its temporary name.
+fn write(
+    source: &dyn Source,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<(RestoreReport, Vec<Staging>)> {
+    let state = State::read(source)?;
+    if let Some(kind) = state.undecodable.first() {
+        return Err(kind.clone().into());
+    }
+    let keep = KeepSet::at(source, options.revision.unwrap_or(i64::MAX), progress)?;
+    let contents = Contents::plan(&state, &keep, options)?;
+
+    let mut staged = options.targets.iter().map(Staging::create).collect::<Result<Vec<_>>>()?;
+    let mut files = staged.iter_mut().map(Staging::create_db).collect::<Result<Vec<_>>>()?;
+    let digest = contents.write(source, &mut files, progress)?;
+    let members = options.cluster.members();
+    for stage in &mut staged {
+        raft_log::write(stage, options, &members)?;
+    }
+    sync_and_verify(&staged, &files, &contents, &digest, options, progress)?;
+
+    let member = |target: &Target| {
+        let id = members.iter().find(|member| member.name == target.name).map(|member| member.id);
+        let id = id.ok_or_else(|| Error::Invalid(format!("no member is named {:?}", target.name)))?;
+        let Target { name, data_dir, wal_dir } = target.clone();
+        Ok(RestoredMember { name, id, data_dir, wal_dir })
+    };
+    let report = RestoreReport {
+        revision: contents.revision,
+        compact_revision: contents.compact_revision(),
+        source_revision: state.current_revision(keep.newest),
+        live_keys: keep.live_keys,
+        revisions: digest.revisions,
+        source_revisions: keep.revisions,
+        keys_without_lease: digest.keys_without_lease,
+        hash: digest.hash,
+        db_bytes: digest.bytes,
+        cluster_id: options.cluster.id(),
+        token: options.cluster.token().into(),
+        version: contents.version,
+        integrity: None,
+        members: options.targets.iter().map(member).collect::<Result<_>>()?,
+    };
+    Ok((report, staged))
+}
+
+/// Syncs the files while they are read back: the one waits for the disk, the other for the processor.
+fn sync_and_verify(
+    staged: &[Staging],
+    files: &[File],
+    contents: &Contents<'_>,
+    digest: &Digest,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
+    progress.start("sync and read back", Some(digest.bytes.saturating_mul(files.len() as u64)));
+    std::thread::scope(|scope| {
+        let syncs: Vec<_> = files.iter().map(|file| scope.spawn(|| file.sync_all())).collect();
+        for stage in staged {
+            verify::read_back(stage, contents, digest, options, progress)?;
+        }
+        for sync in syncs {
+            sync.join().map_err(|_| Error::Invalid("a sync thread panicked".into()))??;
+        }
+        staged.iter().try_for_each(Staging::sync_dirs)
+    })
+}

@@ -1,0 +1,252 @@
+//! The db of a restored member: what goes into it, and the pass that writes it. All members' dbs are the
+//! same bytes, so one pass writes them all.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+
+use lifeboat_bbolt::{Writer, WriterOptions};
+
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::key_value::KeyValue;
+use crate::member::Member;
+use crate::mvcc::{Hasher, KeepSet};
+use crate::progress::Progress;
+use crate::restore::RestoreOptions;
+use crate::restore::raft_log;
+use crate::revision::{BucketKey, Revision};
+use crate::schema::{Bucket, cluster, meta};
+use crate::source::Source;
+use crate::state::State;
+use crate::version::EtcdVersion;
+
+/// What the new db will hold.
+pub(super) struct Contents<'a> {
+    keep: &'a KeepSet,
+    /// Newest revision to take from the source.
+    up_to: i64,
+    /// Whether superseded revisions are written too.
+    history: bool,
+    leases: HashSet<i64>,
+    /// Keys and values of the buckets written anew.
+    meta: BTreeMap<&'static str, Vec<u8>>,
+    cluster: BTreeMap<&'static str, Vec<u8>>,
+    members: BTreeMap<String, Vec<u8>>,
+    marks: Option<i64>,
+    /// The revision the new cluster starts at.
+    pub(super) revision: i64,
+    pub(super) version: EtcdVersion,
+}
+
+/// What was written, to compare with what is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Digest {
+    pub(super) revisions: u64,
+    pub(super) hash: u32,
+    /// Bytes of the file.
+    pub(super) bytes: u64,
+    pub(super) keys_without_lease: u64,
+}
+
+impl<'a> Contents<'a> {
+    /// Decides what goes in.
+    pub(super) fn plan(state: &State, keep: &'a KeepSet, options: &RestoreOptions) -> Result<Self> {
+        let current = state.current_revision(keep.newest);
+        if let Some(revision) = options.revision {
+            if revision > current {
+                return Err(Error::Future { revision, current });
+            }
+            if let Some(oldest) = state.compact_revision().filter(|oldest| revision < *oldest) {
+                return Err(Error::Compacted { revision, oldest });
+            }
+        }
+        let up_to = options.revision.unwrap_or(i64::MAX);
+        let marks = match i64::try_from(options.bump_revision) {
+            Ok(0) => None,
+            Ok(bump) => Some(current.checked_add(bump).ok_or_else(|| too_far(current))?),
+            Err(_) => return Err(too_far(current)),
+        };
+        let version = options.version.unwrap_or_else(|| state.written_by());
+        let members = options.cluster.members();
+        Ok(Self {
+            keep,
+            up_to,
+            history: marks.is_none() || options.keep_history,
+            leases: state.leases.iter().map(|lease| lease.id).collect(),
+            meta: meta_bucket(state, marks, version, &members),
+            cluster: cluster_bucket(state, version),
+            members: members_bucket(&members)?,
+            marks: marks.or(state.compact_revision()),
+            revision: marks.unwrap_or(current.min(up_to)),
+            version,
+        })
+    }
+
+    /// The revision up to which the new cluster answers "compacted".
+    pub(super) fn compact_revision(&self) -> Option<i64> {
+        self.marks
+    }
+
+    /// Whether a revision of the source goes in.
+    fn takes(&self, ordinal: u64, key: BucketKey) -> bool {
+        if self.history { key.revision.main <= self.up_to } else { self.keep.contains(ordinal) }
+    }
+
+    /// Writes the db into every file at once.
+    pub(super) fn write(
+        &self,
+        source: &dyn Source,
+        files: &mut [File],
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
+        progress.start("write", Some(self.keep.bytes));
+        let mut writer = Writer::new(Tee(files), WriterOptions::default())?;
+        let mut digest = Digest { revisions: 0, hash: 0, bytes: 0, keys_without_lease: 0 };
+        for bucket in Bucket::ALL {
+            writer.start_bucket(bucket.name().as_bytes())?;
+            match bucket {
+                Bucket::Key => self.write_revisions(source, &mut writer, &mut digest, progress)?,
+                Bucket::Meta => put_all(&mut writer, &self.meta)?,
+                Bucket::Cluster => put_all(&mut writer, &self.cluster)?,
+                Bucket::Members => put_all(&mut writer, &self.members)?,
+                // Alarms and removed members belonged to the old members.
+                Bucket::Alarm | Bucket::MembersRemoved => {}
+                Bucket::Lease | Bucket::Auth | Bucket::AuthUsers | Bucket::AuthRoles => {
+                    source.small_bucket(bucket, &mut |key, value| Ok(writer.put(key, value)?))?;
+                }
+            }
+        }
+        digest.bytes = writer.finish()?.1.bytes;
+        Ok(digest)
+    }
+
+    fn write_revisions<W: Write + Seek>(
+        &self,
+        source: &dyn Source,
+        writer: &mut Writer<W>,
+        digest: &mut Digest,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let mut hasher = Hasher::new();
+        let mut ordinal = 0;
+        source.revisions(&mut |key, value| {
+            let taken = self.takes(ordinal, key);
+            let live = self.keep.contains(ordinal);
+            ordinal += 1;
+            progress.advance(value.len() as u64);
+            if !taken {
+                return Ok(());
+            }
+            let revision = key.revision;
+            if live {
+                let kv =
+                    KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision, defect })?;
+                digest.keys_without_lease += u64::from(kv.lease != 0 && !self.leases.contains(&kv.lease));
+            }
+            digest.revisions += 1;
+            hasher.add(key, value);
+            let bytes = revision.to_bytes();
+            match key.tombstone {
+                false => writer.put(&bytes, value)?,
+                true => writer.put(&[&bytes[..], b"t"].concat(), value)?,
+            }
+            Ok(())
+        })?;
+        digest.hash = hasher.finish();
+        if ordinal != self.keep.revisions {
+            // A db file that a running etcd writes to: two reads of it need not agree.
+            return Err(Error::ReadBack {
+                what: "revisions in the source, which changed while it was read",
+                expected: self.keep.revisions.to_string(),
+                found: ordinal.to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn too_far(current: i64) -> Error {
+    Error::Invalid(format!("--bump-revision goes past the highest revision there is (current: {current})"))
+}
+
+fn put_all<W: Write + Seek>(
+    writer: &mut Writer<W>,
+    pairs: &BTreeMap<impl AsRef<[u8]>, Vec<u8>>,
+) -> Result<()> {
+    pairs.iter().try_for_each(|(key, value)| Ok(writer.put(key.as_ref(), value)?))
+}
+
+/// The `meta` bucket of a member whose log holds the conf changes of `members` and nothing else.
+///
+/// With `marks`, the store is compacted at that revision and the compaction is finished: a booting server
+/// takes it as its current revision too (`mvcc/kvstore.go`, `restore`), so no dummy revision is needed,
+/// and it has nothing to do.
+fn meta_bucket(
+    state: &State,
+    marks: Option<i64>,
+    version: EtcdVersion,
+    members: &[Member],
+) -> BTreeMap<&'static str, Vec<u8>> {
+    let mut pairs = BTreeMap::new();
+    let mut put = |key, value: Option<Vec<u8>>| {
+        if let Some(value) = value {
+            pairs.insert(key, value);
+        }
+    };
+    let mark = |revision: i64| Revision::main(revision).to_bytes().to_vec();
+    put(meta::CONSISTENT_INDEX, Some((members.len() as u64).to_be_bytes().to_vec()));
+    put(meta::SCHEDULED_COMPACT, marks.or(state.scheduled_compact).map(mark));
+    put(meta::FINISHED_COMPACT, marks.or(state.finished_compact).map(mark));
+    if version >= EtcdVersion::V3_5 {
+        let voters: Vec<_> = members.iter().map(|member| member.id.0).collect();
+        let conf_state = serde_json::json!({ "voters": voters, "auto_leave": false });
+        put(meta::CONF_STATE, Some(conf_state.to_string().into_bytes()));
+        put(meta::TERM, Some(raft_log::TERM.to_be_bytes().to_vec()));
+    }
+    if version >= EtcdVersion::V3_6 {
+        put(meta::STORAGE_VERSION, at_most(state.storage_version.as_deref(), version));
+    }
+    pairs
+}
+
+/// The `cluster` bucket: the version agreed on, lowered to the one that will run. A server refuses to
+/// start below it (`api/membership/downgrade.go`, `mustDetectDowngrade`). A downgrade under way is
+/// dropped.
+fn cluster_bucket(state: &State, version: EtcdVersion) -> BTreeMap<&'static str, Vec<u8>> {
+    at_most(state.cluster_version.as_deref(), version)
+        .map(|value| (cluster::CLUSTER_VERSION, value))
+        .into_iter()
+        .collect()
+}
+
+/// A stored version such as `3.6.0`, but not above `version`.
+fn at_most(stored: Option<&str>, version: EtcdVersion) -> Option<Vec<u8>> {
+    let stored = stored?;
+    let lowered = EtcdVersion::of(stored).is_none_or(|stored| stored > version);
+    Some(if lowered { version.stored().into_bytes() } else { stored.as_bytes().to_vec() })
+}
+
+fn members_bucket(members: &[Member]) -> Result<BTreeMap<String, Vec<u8>>> {
+    members.iter().map(|member| Ok((member.id.to_string(), raft_log::member_json(member)?))).collect()
+}
+
+/// Writes the same bytes at the same places of several files.
+struct Tee<'a>(&'a mut [File]);
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.iter_mut().try_for_each(|file| file.write_all(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.iter_mut().try_for_each(Write::flush)
+    }
+}
+
+impl Seek for Tee<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.iter_mut().try_fold(0, |_, file| file.seek(to))
+    }
+}

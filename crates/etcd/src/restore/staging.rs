@@ -1,0 +1,172 @@
+//! Where a member is written before it is renamed into place.
+//!
+//! The work is done in a directory inside the data dir, so that it is on the same file system even when
+//! the data dir is a mount point, and ends with one rename of `member/`: etcd takes a data dir without it
+//! for empty. A WAL dir of its own is renamed after that: a log without its db would boot as an empty
+//! cluster, a db without its log does not.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
+
+use crate::error::{Error, Result};
+use crate::restore::Target;
+
+const PRIVATE_DIR: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
+
+/// A member under its temporary name. Dropped before [`Staging::commit`], it removes what it wrote.
+#[derive(Debug)]
+pub(super) struct Staging {
+    target: Target,
+    /// Whether the data dir was not there before.
+    created_data_dir: bool,
+    /// Temporary directory inside the data dir; holds `member/`.
+    stage: PathBuf,
+    /// Temporary name of a WAL dir of its own.
+    wal_stage: Option<PathBuf>,
+    committed: bool,
+}
+
+impl Staging {
+    /// Refuses a target that holds anything.
+    pub(super) fn refuse_occupied(target: &Target) -> Result<()> {
+        let refused = |path: &Path, what: &str| {
+            Err(Error::Refused(format!("{} {what}; move it aside or name another", path.display())))
+        };
+        match fs::read_dir(&target.data_dir) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return refused(&target.data_dir, "is not empty");
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return refused(&target.data_dir, "is not a directory");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        match &target.wal_dir {
+            Some(wal_dir) if fs::symlink_metadata(wal_dir).is_ok() => refused(wal_dir, "exists"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the temporary directories.
+    pub(super) fn create(target: &Target) -> Result<Self> {
+        Self::refuse_occupied(target)?;
+        let suffix = format!("lifeboat-restoring-{}", std::process::id());
+        let created_data_dir = fs::symlink_metadata(&target.data_dir).is_err();
+        let staging = Self {
+            target: target.clone(),
+            created_data_dir,
+            stage: target.data_dir.join(format!(".{suffix}")),
+            wal_stage: target.wal_dir.as_ref().map(|wal_dir| {
+                let mut name = wal_dir.clone().into_os_string();
+                name.push(format!(".{suffix}"));
+                PathBuf::from(name)
+            }),
+            committed: false,
+        };
+        create_dir_all(&staging.snap_dir())?;
+        create_dir_all(&staging.wal_dir())?;
+        Ok(staging)
+    }
+
+    pub(super) fn member_name(&self) -> &str {
+        &self.target.name
+    }
+
+    pub(super) fn snap_dir(&self) -> PathBuf {
+        self.member_dir().join("snap")
+    }
+
+    pub(super) fn db_path(&self) -> PathBuf {
+        self.snap_dir().join("db")
+    }
+
+    pub(super) fn wal_dir(&self) -> PathBuf {
+        self.wal_stage.clone().unwrap_or_else(|| self.member_dir().join("wal"))
+    }
+
+    fn member_dir(&self) -> PathBuf {
+        self.stage.join("member")
+    }
+
+    /// Creates the db file.
+    pub(super) fn create_db(&mut self) -> Result<File> {
+        Ok(create_file(&self.db_path())?.into_parts().0)
+    }
+
+    /// Writes a small file whole and syncs it; `size` lengthens it with zeros.
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8], size: Option<u64>) -> Result<()> {
+        let mut file = create_file(path)?;
+        file.write_all(bytes)?;
+        if let Some(size) = size {
+            file.set_len(size)?;
+        }
+        Ok(file.sync_all()?)
+    }
+
+    /// Syncs the temporary directories, innermost first, so that their entries are on disk.
+    pub(super) fn sync_dirs(&self) -> Result<()> {
+        [self.snap_dir(), self.wal_dir(), self.member_dir()].iter().try_for_each(|dir| sync_dir(dir))
+    }
+
+    /// Renames into place.
+    pub(super) fn commit(mut self) -> Result<()> {
+        let data_dir = &self.target.data_dir;
+        fs::rename(self.member_dir(), data_dir.join("member"))?;
+        // From here on the member is there, and removing what belongs to it would be wrong.
+        self.committed = true;
+        sync_dir(data_dir)?;
+        if let (Some(stage), Some(wal_dir)) = (&self.wal_stage, &self.target.wal_dir) {
+            fs::rename(stage, wal_dir)?;
+            sync_parent(wal_dir)?;
+        }
+        fs::remove_dir(&self.stage)?;
+        sync_dir(data_dir)?;
+        sync_parent(data_dir)
+    }
+}
+
+impl Drop for Staging {
+    /// Best effort: an error is on its way already, and the temporary names say what they are.
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        let _ = fs::remove_dir_all(&self.stage);
+        if let Some(wal_stage) = &self.wal_stage {
+            let _ = fs::remove_dir_all(wal_stage);
+        }
+        if self.created_data_dir {
+            let _ = fs::remove_dir(&self.target.data_dir);
+        }
+    }
+}
+
+fn create_dir_all(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path).map_err(|source| {
+        Error::Io(io::Error::new(source.kind(), format!("create directory {}: {source}", path.display())))
+    })
+}
+
+fn create_file(path: &Path) -> Result<fs::File> {
+    Ok(fs::OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE_FILE).open(path)?)
+}
+
+fn sync_dir(path: &Path) -> Result<()> {
+    Ok(fs::File::open(path)?.sync_all()?)
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}

@@ -1,0 +1,59 @@
+//! Reads a written member back, as a source like any other, and compares it with what was meant.
+
+use crate::error::{Error, Result};
+use crate::mvcc::Hasher;
+use crate::progress::Progress;
+use crate::restore::RestoreOptions;
+use crate::restore::database::{Contents, Digest};
+use crate::restore::raft_log;
+use crate::restore::staging::Staging;
+use crate::source::{Source, SourceFile};
+use crate::state::State;
+
+/// Reads the member back from its temporary place.
+pub(super) fn read_back(
+    stage: &Staging,
+    contents: &Contents<'_>,
+    digest: &Digest,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let db = SourceFile::open(&stage.db_path())?;
+    let mut hasher = Hasher::new();
+    let mut revisions = 0;
+    let mut newest = None;
+    db.revisions(&mut |key, value| {
+        hasher.add(key, value);
+        revisions += 1;
+        newest = Some(key.revision);
+        progress.advance(value.len() as u64);
+        Ok(())
+    })?;
+    let state = State::read(&db)?;
+    let members = options.cluster.members();
+
+    equal("size of the db", &digest.bytes, &db.origin().size_in_use)?;
+    equal("revisions", &digest.revisions, &revisions)?;
+    equal("digest of the revisions", &digest.hash, &hasher.finish())?;
+    equal("members", &members, &sorted(&state))?;
+    equal("compact revision", &contents.compact_revision(), &state.compact_revision())?;
+    let current = state.current_revision(newest);
+    if options.bump_revision > 0 {
+        equal("current revision", &contents.revision, &current)?;
+    }
+    equal("undecodable values", &0, &state.undecodable.len())?;
+    raft_log::verify(stage, options, &members)
+}
+
+fn sorted(state: &State) -> Vec<crate::member::Member> {
+    let mut members = state.members.clone();
+    members.sort_by_key(|member| member.id);
+    members
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &'static str, expected: &T, found: &T) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::ReadBack { what, expected: format!("{expected:?}"), found: format!("{found:?}") })
+}

@@ -1,0 +1,99 @@
+//! A state source is a value: a snapshot file, a db file, and later a data dir or a live cluster are all
+//! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
+
+mod digest;
+mod file;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::finding::Finding;
+use crate::progress::Progress;
+use crate::revision::BucketKey;
+use crate::schema::Bucket;
+
+pub use file::SourceFile;
+
+/// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
+/// [`KeyValue`](crate::KeyValue).
+pub type VisitRevision<'a> = &'a mut dyn FnMut(BucketKey, &[u8]) -> Result<()>;
+
+/// What a visitor of a small bucket is given: key and value.
+pub type VisitPair<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+/// What a visitor of everything is given: bucket, key and value.
+pub type VisitAll<'a> = &'a mut dyn FnMut(Bucket, &[u8], &[u8]);
+
+/// The history of one etcd keyspace, wherever its bytes are.
+pub trait Source: Send + Sync {
+    /// Where it comes from, for messages.
+    fn origin(&self) -> Origin;
+
+    /// Calls `visit` with every revision, ascending. Every call yields the same revisions.
+    ///
+    /// # Errors
+    /// Damage on the way, or what `visit` returned, which also ends the walk.
+    fn revisions(&self, visit: VisitRevision<'_>) -> Result<()>;
+
+    /// Calls `visit` with every key and value of a bucket other than `key`, in key order; a bucket that is
+    /// not there is empty.
+    ///
+    /// # Errors
+    /// Damage on the way, or what `visit` returned, which also ends the walk.
+    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()>;
+
+    /// Verifies the bytes against the digest they carry, if they carry one: a whole pass over them.
+    ///
+    /// # Errors
+    /// [`FindingKind::DigestMismatch`](crate::FindingKind) as damage, or a failed read.
+    fn verify_integrity(&self, progress: &dyn Progress) -> Result<Integrity>;
+
+    /// Reads everything once, reports what is wrong with the container of the bytes to `found`, and shows
+    /// every key and value that could be read to `visit`.
+    ///
+    /// # Errors
+    /// A read that the operating system refused. Damage is reported, not returned.
+    fn check_container(&self, found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()>;
+}
+
+/// Where a source comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The path.
+    pub path: PathBuf,
+    /// `snapshot` (carries a digest) or `db`.
+    pub kind: &'static str,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes of it in use, when the file can tell cheaply.
+    pub size_in_use: u64,
+}
+
+/// How far the bytes of a source can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Integrity {
+    /// They match the digest they carry, given in hexadecimal.
+    Sha256(String),
+    /// They carry none.
+    None,
+}
+
+/// Opens what a path names: a snapshot from `etcdctl snapshot save` or `lifeboat save`, or a db file.
+///
+/// # Errors
+/// [`Error::NotASource`] for a directory or an empty file; [`Error::Damaged`] for anything that is not a
+/// readable etcd db.
+pub fn open(path: &Path) -> Result<Box<dyn Source>> {
+    let metadata = fs_err::metadata(path)?;
+    let not_a_source = |found, hint| Error::NotASource { path: path.into(), found, hint };
+    if metadata.is_dir() {
+        return Err(not_a_source("a directory", " (a member's is member/snap/db in its data dir)"));
+    }
+    if !metadata.is_file() {
+        return Err(not_a_source("not a regular file", ""));
+    }
+    if metadata.len() == 0 {
+        return Err(not_a_source("an empty file", ""));
+    }
+    Ok(Box::new(SourceFile::open(path)?))
+}

@@ -1,0 +1,224 @@
+//! What the small buckets say, typed (`server/storage/schema/*.go`).
+
+use prost::Message;
+
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::member::{Member, MemberId};
+use crate::proto;
+use crate::revision::Revision;
+use crate::schema::{Bucket, auth, cluster, meta};
+use crate::source::Source;
+use crate::version::EtcdVersion;
+
+/// Everything but the keyspace. Bytes that do not decode are listed in `undecodable` and left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Index of the last raft entry applied to the database; `None` before any.
+    pub consistent_index: Option<u64>,
+    /// Raft term of that entry; since 3.5.
+    pub term: Option<u64>,
+    /// Raft's configuration, JSON as stored; since 3.5.
+    pub conf_state: Option<String>,
+    /// The last compaction asked for.
+    pub scheduled_compact: Option<i64>,
+    /// The last compaction completed.
+    pub finished_compact: Option<i64>,
+    /// Version of the database's schema, such as `3.6.0`; since 3.6.
+    pub storage_version: Option<String>,
+    /// Version the members agreed on, such as `3.6.0`.
+    pub cluster_version: Option<String>,
+    /// Downgrade under way, JSON as stored; since 3.5.
+    pub downgrade: Option<String>,
+    /// Members, by id.
+    pub members: Vec<Member>,
+    /// Ids of members removed.
+    pub members_removed: Vec<MemberId>,
+    /// Leases, by id.
+    pub leases: Vec<Lease>,
+    /// Alarms raised.
+    pub alarms: Vec<Alarm>,
+    /// Users, roles and whether they are enforced.
+    pub auth: Auth,
+    /// What could not be decoded.
+    pub undecodable: Vec<FindingKind>,
+}
+
+/// A lease, as granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id, shown in hexadecimal as etcdctl does.
+    pub id: i64,
+    /// Seconds it was granted for.
+    pub ttl: i64,
+    /// Seconds left at the last checkpoint; 0 when there was none.
+    pub remaining_ttl: i64,
+}
+
+/// An alarm raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alarm {
+    /// The member it was raised for.
+    pub member: MemberId,
+    /// What is wrong.
+    pub kind: AlarmKind,
+}
+
+/// What an alarm says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlarmKind {
+    /// The database reached its quota; puts are refused.
+    NoSpace,
+    /// The member's keyspace differs from its peers'.
+    Corrupt,
+    /// A number this crate does not know.
+    Unknown(i32),
+}
+
+impl std::fmt::Display for AlarmKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoSpace => f.write_str("NOSPACE"),
+            Self::Corrupt => f.write_str("CORRUPT"),
+            Self::Unknown(number) => write!(f, "alarm {number}"),
+        }
+    }
+}
+
+/// Authentication, without its secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether requests need a user.
+    pub enabled: bool,
+    /// Counts changes to users and roles.
+    pub revision: u64,
+    /// Names of the users.
+    pub users: Vec<String>,
+    /// Names of the roles.
+    pub roles: Vec<String>,
+}
+
+impl State {
+    /// Reads the small buckets of a source.
+    ///
+    /// # Errors
+    /// A bucket that cannot be read. Single values that do not decode end in [`State::undecodable`].
+    pub fn read(source: &dyn Source) -> Result<Self> {
+        let mut state = Self::default();
+        for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key) {
+            source.small_bucket(bucket, &mut |key, value| {
+                if state.take(bucket, key, value).is_none() {
+                    state.undecodable.push(FindingKind::SmallBucket { bucket, key: key.to_vec() });
+                }
+                Ok::<_, Error>(())
+            })?;
+        }
+        Ok(state)
+    }
+
+    /// Takes one key and value in; `None` when it does not decode.
+    pub(crate) fn take(&mut self, bucket: Bucket, key: &[u8], value: &[u8]) -> Option<()> {
+        match bucket {
+            Bucket::Key => {}
+            Bucket::Meta => self.take_meta(key, value)?,
+            Bucket::Cluster => self.take_cluster(key, value)?,
+            Bucket::Members => {
+                let member: Member = serde_json::from_slice(value).ok()?;
+                let id: MemberId = std::str::from_utf8(key).ok()?.parse().ok()?;
+                (member.id == id).then_some(())?;
+                self.members.push(member);
+            }
+            Bucket::MembersRemoved => self.members_removed.push(std::str::from_utf8(key).ok()?.parse().ok()?),
+            Bucket::Lease => {
+                let lease = proto::Lease::decode(value).ok()?;
+                (lease.id == i64::from_be_bytes(key.try_into().ok()?)).then_some(())?;
+                let proto::Lease { id, ttl, remaining_ttl } = lease;
+                self.leases.push(Lease { id, ttl, remaining_ttl });
+            }
+            Bucket::Alarm => {
+                let alarm = proto::AlarmMember::decode(key).ok()?;
+                let kind = match alarm.alarm {
+                    1 => AlarmKind::NoSpace,
+                    2 => AlarmKind::Corrupt,
+                    other => AlarmKind::Unknown(other),
+                };
+                self.alarms.push(Alarm { member: MemberId(alarm.member_id), kind });
+            }
+            Bucket::Auth => self.take_auth(key, value)?,
+            Bucket::AuthUsers => {
+                let user = proto::User::decode(value).ok()?;
+                self.auth.users.push(String::from_utf8(user.name).ok()?);
+            }
+            Bucket::AuthRoles => {
+                let role = proto::Role::decode(value).ok()?;
+                self.auth.roles.push(String::from_utf8(role.name).ok()?);
+            }
+        }
+        Some(())
+    }
+
+    fn take_meta(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let number = || Some(u64::from_be_bytes(value.try_into().ok()?));
+        match std::str::from_utf8(key).ok()? {
+            meta::CONSISTENT_INDEX => self.consistent_index = Some(number()?),
+            meta::TERM => self.term = Some(number()?),
+            meta::CONF_STATE => {
+                serde_json::from_slice::<serde_json::Value>(value).ok()?;
+                self.conf_state = Some(text(value)?);
+            }
+            meta::SCHEDULED_COMPACT => self.scheduled_compact = Some(Revision::from_bytes(value)?.main),
+            meta::FINISHED_COMPACT => self.finished_compact = Some(Revision::from_bytes(value)?.main),
+            meta::STORAGE_VERSION => self.storage_version = Some(text(value)?),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn take_cluster(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match std::str::from_utf8(key).ok()? {
+            cluster::CLUSTER_VERSION => self.cluster_version = Some(text(value)?),
+            cluster::DOWNGRADE => self.downgrade = Some(text(value)?),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn take_auth(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match std::str::from_utf8(key).ok()? {
+            auth::ENABLED => self.auth.enabled = value == [1],
+            auth::REVISION => self.auth.revision = u64::from_be_bytes(value.try_into().ok()?),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// The revision up to which the store is compacted, whether or not the compaction has finished: what a
+    /// server booted from it answers. `None` on a store that never was (the server says -1).
+    pub fn compact_revision(&self) -> Option<i64> {
+        self.scheduled_compact.max(self.finished_compact)
+    }
+
+    /// The revision a server booted from this source would start at, given the newest one stored
+    /// (`mvcc/kvstore.go`, `restore`).
+    pub fn current_revision(&self, newest: Option<Revision>) -> i64 {
+        newest.map_or(1, |revision| revision.main).max(self.compact_revision().unwrap_or(1)).max(1)
+    }
+
+    /// The version of etcd that wrote the source, as far as its fields tell.
+    pub fn written_by(&self) -> EtcdVersion {
+        let stored = self.storage_version.as_deref().and_then(EtcdVersion::of);
+        let cluster = self.cluster_version.as_deref().and_then(EtcdVersion::of);
+        match (stored, cluster) {
+            (Some(stored), cluster) => stored.max(cluster.unwrap_or(stored)),
+            (None, Some(EtcdVersion::V3_4)) => EtcdVersion::V3_4,
+            // 3.5 keeps no storage version; it is told from 3.4 by its own fields in `meta`.
+            (None, _) if self.term.is_some() || self.conf_state.is_some() => EtcdVersion::V3_5,
+            (None, _) => EtcdVersion::V3_4,
+        }
+    }
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    String::from_utf8(value.to_vec()).ok()
+}

@@ -1,0 +1,58 @@
+//! etcd's minor versions, as far as what is on disk differs between them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A minor version of etcd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EtcdVersion {
+    /// 3.4: membership in the v2 store of the `.snap`.
+    V3_4,
+    /// 3.5: `term` and `confState` in the `meta` bucket.
+    V3_5,
+    /// 3.6: `storageVersion` in the `meta` bucket; membership from the database.
+    V3_6,
+    /// 3.7: the `.snap` is no longer read.
+    V3_7,
+}
+
+impl EtcdVersion {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 4] = [Self::V3_4, Self::V3_5, Self::V3_6, Self::V3_7];
+
+    /// The version a full version string belongs to, such as `3.6.0`; `None` for others.
+    pub fn of(version: &str) -> Option<Self> {
+        let mut parts = version.trim_start_matches('v').split('.');
+        match (parts.next()?, parts.next()?) {
+            ("3", "4") => Some(Self::V3_4),
+            ("3", "5") => Some(Self::V3_5),
+            ("3", "6") => Some(Self::V3_6),
+            ("3", "7") => Some(Self::V3_7),
+            _ => None,
+        }
+    }
+
+    /// As etcd stores it: `3.6.0`.
+    pub fn stored(self) -> String {
+        format!("{self}.0")
+    }
+}
+
+impl fmt::Display for EtcdVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3_4 => "3.4",
+            Self::V3_5 => "3.5",
+            Self::V3_6 => "3.6",
+            Self::V3_7 => "3.7",
+        })
+    }
+}
+
+impl FromStr for EtcdVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::of(text).ok_or_else(|| format!("etcd version {text:?} is not one of 3.4, 3.5, 3.6, 3.7"))
+    }
+}

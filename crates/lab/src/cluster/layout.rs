@@ -1,0 +1,135 @@
+//! What a cluster will look like, decided before anything starts: a restore has to be told the names, peer URLs
+//! and token that its members will run with.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::RangeInclusive;
+
+use anyhow::{Context, Result, ensure};
+
+/// Ports are taken from below the range the kernel hands out to outgoing connections (from 32768 on Linux). A port
+/// in that range can be lost between a member's death and its restart to any client on the machine, and a peer that
+/// keeps dialling the dead member can even end up connected to itself.
+const PORTS: RangeInclusive<u16> = 15000..=31000;
+const ATTEMPTS: usize = 200;
+
+/// The most members a cluster here may have.
+const MOST_MEMBERS: usize = 5;
+
+/// Names, URLs and token of a cluster that has not been started yet.
+///
+/// The ports are held until the cluster starts, so another test cannot be given the same ones meanwhile.
+#[derive(Debug)]
+pub struct ClusterLayout {
+    members: Vec<MemberLayout>,
+    token: String,
+    tls: bool,
+    reserved: Vec<TcpListener>,
+}
+
+/// One member's place in a [`ClusterLayout`].
+#[derive(Clone, Debug)]
+pub struct MemberLayout {
+    /// `m1`, `m2`, ...
+    pub name: String,
+    /// Where its peers reach it, such as `http://127.0.0.1:20001`.
+    pub peer_url: String,
+    /// Where clients reach it.
+    pub client_url: String,
+}
+
+impl ClusterLayout {
+    /// `members` (1 to 5) members without TLS on free loopback ports.
+    pub fn new(members: usize) -> Result<Self> {
+        Self::with_scheme(members, false)
+    }
+
+    /// Like [`ClusterLayout::new`], with TLS towards peers and clients.
+    pub fn with_tls(members: usize) -> Result<Self> {
+        Self::with_scheme(members, true)
+    }
+
+    fn with_scheme(members: usize, tls: bool) -> Result<Self> {
+        ensure!(
+            (1..=MOST_MEMBERS).contains(&members),
+            "a cluster of {members} members, not 1 to {MOST_MEMBERS}"
+        );
+        let scheme = if tls { "https" } else { "http" };
+        let mut reserved = Vec::new();
+        let mut url = || -> Result<String> {
+            let (listener, port) = reserve()?;
+            reserved.push(listener);
+            Ok(format!("{scheme}://127.0.0.1:{port}"))
+        };
+        let members = (1..=members)
+            .map(|i| Ok(MemberLayout { name: format!("m{i}"), peer_url: url()?, client_url: url()? }))
+            .collect::<Result<_>>()?;
+        // Members of two clusters that ever shared a port must not mistake each other for peers.
+        let token = format!("lab-{:016x}", fastrand::u64(..));
+        Ok(Self { members, token, tls, reserved })
+    }
+
+    /// The members, in order.
+    #[must_use]
+    pub fn members(&self) -> &[MemberLayout] {
+        &self.members
+    }
+
+    /// The value of `--initial-cluster`.
+    #[must_use]
+    pub fn initial_cluster(&self) -> String {
+        let peers: Vec<String> = self.members.iter().map(|m| format!("{}={}", m.name, m.peer_url)).collect();
+        peers.join(",")
+    }
+
+    /// The value of `--initial-cluster-token`.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Whether the members speak TLS.
+    #[must_use]
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Gives the ports up for the members to listen on.
+    pub(super) fn release_ports(&mut self) {
+        self.reserved.clear();
+    }
+}
+
+fn reserve() -> Result<(TcpListener, u16)> {
+    let mut taken = None;
+    for _ in 0..ATTEMPTS {
+        let port = fastrand::u16(PORTS);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return Ok((listener, port)),
+            Err(error) => taken = Some(error),
+        }
+    }
+    Err(taken.context("no port tried")?).with_context(|| format!("find a free port in {ATTEMPTS} attempts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_names_every_member_once_on_its_own_ports() {
+        let layout = ClusterLayout::with_tls(3).unwrap();
+        let mut urls: Vec<_> = layout.members().iter().flat_map(|m| [&m.peer_url, &m.client_url]).collect();
+        assert!(urls.iter().all(|url| url.starts_with("https://127.0.0.1:")), "{urls:?}");
+        urls.sort();
+        urls.dedup();
+        assert_eq!(urls.len(), 6);
+        let peers = layout.initial_cluster();
+        assert!(peers.starts_with("m1=https://127.0.0.1:") && peers.matches(',').count() == 2, "{peers}");
+    }
+
+    #[test]
+    fn clusters_that_are_too_small_or_large_are_refused() {
+        assert!(ClusterLayout::new(0).is_err());
+        assert!(ClusterLayout::new(6).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! Real peers for Lifeboat's tests, demo and benchmarks: etcd and bbolt built from source into a cache,
+//! clusters of them on loopback, and repeatable workloads to fill those clusters with.
+//!
+//! A test that needs a peer says so with [`or_skip!`], then starts a [`cluster::Cluster`]:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use lab::cluster::ClusterBuilder;
+//! use lab::peers::{self, EtcdVersion};
+//!
+//! fn survives_a_crash() {
+//!     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+//!     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).start().unwrap();
+//!     cluster.kill(0).unwrap();
+//!     cluster.restart(0).unwrap();
+//!     cluster.wait_healthy(Duration::from_secs(30)).unwrap();
+//! }
+//! ```
+
+pub mod cluster;
+pub mod fill;
+pub mod peers;
+mod process;

@@ -1,0 +1,50 @@
+//! `lab`: the peers and clusters of Lifeboat's tests, from the command line.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use lab::peers::{self, EtcdVersion, Unavailable};
+
+/// Real peers and clusters for Lifeboat's tests, demo and benchmarks.
+#[derive(Parser)]
+#[command(name = "lab")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build every peer that is not in the cache yet, and print where they are.
+    Peers,
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Peers => build_peers(),
+    }
+}
+
+fn build_peers() -> ExitCode {
+    let mut missing = false;
+    for version in EtcdVersion::ALL {
+        let begin = Instant::now();
+        let etcd = peers::etcd(version);
+        missing |= show(&format!("etcd {version}"), etcd.as_ref().map(|etcd| etcd.etcd.as_path()), begin);
+    }
+    let begin = Instant::now();
+    let bbolt = peers::bbolt();
+    missing |= show("bbolt", bbolt.as_deref(), begin);
+    if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Prints one line for a peer; true when it is missing.
+fn show(name: &str, peer: Result<&Path, &Unavailable>, begin: Instant) -> bool {
+    match peer {
+        Ok(path) => println!("{name}\t{}\t{:.1?}", path.display(), begin.elapsed()),
+        Err(missing) => println!("{name}\tunavailable: {}", missing.why),
+    }
+    peer.is_err()
+}

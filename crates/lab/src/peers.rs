@@ -1,0 +1,117 @@
+//! The programs Lifeboat is tested against: etcd with its tools, and bbolt.
+//!
+//! They are built (or, for etcd 3.4, taken from Debian's packages) once, into a cache outside the source tree:
+//! `$LIFEBOAT_CACHE`, else `$XDG_CACHE_HOME/lifeboat`, else `~/.cache/lifeboat`. Nothing is installed.
+
+mod cache;
+mod debian;
+mod golang;
+mod skip;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+
+pub use self::skip::need;
+
+/// The etcd releases tests run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EtcdVersion {
+    /// 3.4, from the packages of Debian 12.
+    V3_4,
+    /// 3.5.
+    V3_5,
+    /// 3.6.
+    V3_6,
+    /// 3.7.
+    V3_7,
+}
+
+impl EtcdVersion {
+    /// Every release, oldest first.
+    pub const ALL: [Self; 4] = [Self::V3_4, Self::V3_5, Self::V3_6, Self::V3_7];
+}
+
+impl fmt::Display for EtcdVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3_4 => "3.4",
+            Self::V3_5 => "3.5",
+            Self::V3_6 => "3.6",
+            Self::V3_7 => "3.7",
+        })
+    }
+}
+
+/// Where the programs of one etcd release lie.
+#[derive(Clone, Debug)]
+pub struct EtcdBinaries {
+    /// The server.
+    pub etcd: PathBuf,
+    /// The client.
+    pub etcdctl: PathBuf,
+    /// The offline tool; 3.4 has none, its `etcdctl snapshot` does that work.
+    pub etcdutl: Option<PathBuf>,
+}
+
+/// Why a peer cannot be had on this machine.
+#[derive(Clone, Debug)]
+pub struct Unavailable {
+    /// The peer, such as `etcd 3.6`.
+    pub what: String,
+    /// One line on what stood in the way.
+    pub why: String,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// The programs of etcd `version`, built now if they are not in the cache yet.
+///
+/// The first call for a version can take minutes. Processes and threads that ask at the same time wait for one
+/// build. The answer is kept for the life of the process.
+pub fn etcd(version: EtcdVersion) -> Result<EtcdBinaries, Unavailable> {
+    static FOUND: [OnceLock<Result<PathBuf, Unavailable>>; 4] = [const { OnceLock::new() }; 4];
+    let slot = match version {
+        EtcdVersion::V3_4 => 0,
+        EtcdVersion::V3_5 => 1,
+        EtcdVersion::V3_6 => 2,
+        EtcdVersion::V3_7 => 3,
+    };
+    let dir = find(&FOUND[slot], &format!("etcd {version}"), || match version {
+        EtcdVersion::V3_4 => debian::etcd_3_4(),
+        EtcdVersion::V3_5 => golang::build(&golang::ETCD_3_5),
+        EtcdVersion::V3_6 => golang::build(&golang::ETCD_3_6),
+        EtcdVersion::V3_7 => golang::build(&golang::ETCD_3_7),
+    })?;
+    Ok(EtcdBinaries {
+        etcd: dir.join("etcd"),
+        etcdctl: dir.join("etcdctl"),
+        etcdutl: (version != EtcdVersion::V3_4).then(|| dir.join("etcdutl")),
+    })
+}
+
+/// The `bbolt` command, built now if it is not in the cache yet.
+pub fn bbolt() -> Result<PathBuf, Unavailable> {
+    static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    Ok(find(&FOUND, "bbolt", || golang::build(&golang::BBOLT))?.join("bbolt"))
+}
+
+fn find(
+    found: &OnceLock<Result<PathBuf, Unavailable>>,
+    what: &str,
+    install: impl FnOnce() -> Result<PathBuf>,
+) -> Result<PathBuf, Unavailable> {
+    let result = found.get_or_init(|| {
+        install()
+            .map_err(|error| Unavailable { what: what.into(), why: format!("{error:#}").replace('\n', "; ") })
+    });
+    result.clone()
+}

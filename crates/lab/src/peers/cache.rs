@@ -1,0 +1,69 @@
+//! The folder peers are kept in, and how one gets there: built beside, under a lock, then renamed into place.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+
+/// `peers/<name>` in the cache, made by `build` (given an empty folder) if it is not there yet.
+///
+/// A folder under its final name is complete: whoever sees it can use it without a lock. Test processes that need
+/// the same peer at the same time queue on the lock, and all but the first find the work done.
+pub(super) fn install(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let peers = root()?.join("peers");
+    let ready = peers.join(name);
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    fs::create_dir_all(&peers)?;
+    let lock = fs::File::create(peers.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    let building = peers.join(format!("{name}.building"));
+    // Left by a build that was killed; the lock says nobody is using it now.
+    if building.exists() {
+        fs::remove_dir_all(&building)?;
+    }
+    fs::create_dir(&building)?;
+    if let Err(error) = build(&building) {
+        let _ = fs::remove_dir_all(&building);
+        return Err(error);
+    }
+    fs::rename(&building, &ready)?;
+    Ok(ready)
+}
+
+/// A short name for what a peer is made from; every part counts, and so does where one ends.
+pub(super) fn digest(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The cache folder. Relative paths in the environment do not count: tests of different crates run in different
+/// folders and would each fill a cache of their own.
+fn root() -> Result<PathBuf> {
+    let from = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    from("LIFEBOAT_CACHE")
+        .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("lifeboat")))
+        .or_else(|| from("HOME").map(|dir| dir.join(".cache/lifeboat")))
+        .context("no cache folder: set LIFEBOAT_CACHE to an absolute path")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_keeps_its_parts_apart() {
+        assert_eq!(digest(&["ab", "c"]).len(), 12);
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+    }
+}

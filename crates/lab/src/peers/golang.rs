@@ -1,0 +1,77 @@
+//! Peers written in Go, built from the modules in `lab/peers`: their `go.mod` pins the release and their `go.sum`
+//! the bytes, so a build takes nothing on trust and needs no network once the modules are in Go's cache.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+
+use super::cache;
+use crate::process;
+
+/// A cold build of one etcd program with all downloads has been seen to take minutes on two cores.
+const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// A Go module that names its programs in `tool` directives.
+pub(super) struct Module {
+    name: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// Package path and the name its program is given.
+    programs: &'static [(&'static str, &'static str)],
+}
+
+/// The files are part of this crate's binary, so that it works wherever it is run from and a build never writes
+/// next to the sources.
+macro_rules! module {
+    ($name:literal, $programs:expr) => {
+        Module {
+            name: $name,
+            go_mod: include_str!(concat!("../../../../lab/peers/", $name, "/go.mod")),
+            go_sum: include_str!(concat!("../../../../lab/peers/", $name, "/go.sum")),
+            programs: $programs,
+        }
+    };
+}
+
+const ETCD_PROGRAMS: &[(&str, &str)] = &[
+    ("go.etcd.io/etcd/server/v3", "etcd"),
+    ("go.etcd.io/etcd/etcdctl/v3", "etcdctl"),
+    ("go.etcd.io/etcd/etcdutl/v3", "etcdutl"),
+];
+
+pub(super) const ETCD_3_5: Module = module!("etcd-3.5", ETCD_PROGRAMS);
+pub(super) const ETCD_3_6: Module = module!("etcd-3.6", ETCD_PROGRAMS);
+pub(super) const ETCD_3_7: Module = module!("etcd-3.7", ETCD_PROGRAMS);
+pub(super) const BBOLT: Module = module!("bbolt", &[("go.etcd.io/bbolt/cmd/bbolt", "bbolt")]);
+
+/// The folder with the module's programs.
+pub(super) fn build(module: &Module) -> Result<PathBuf> {
+    let toolchain =
+        process::run_ok(go().args(["env", "GOVERSION", "GOOS", "GOARCH"]), Duration::from_secs(60))
+            .context("find the Go compiler")?;
+    let digest = cache::digest(&[module.go_mod, module.go_sum, toolchain.trim()]);
+    cache::install(&format!("{}-{digest}", module.name), |dir| {
+        fs::write(dir.join("go.mod"), module.go_mod)?;
+        fs::write(dir.join("go.sum"), module.go_sum)?;
+        module.programs.iter().try_for_each(|(package, program)| build_program(dir, package, program))
+    })
+}
+
+fn build_program(dir: &Path, package: &str, program: &str) -> Result<()> {
+    // No VCS stamp: the cache may lie inside somebody's git tree, which says nothing about the program.
+    let flags = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", program, package];
+    process::run_ok(go().args(flags).current_dir(dir), BUILD_LIMIT)
+        .with_context(|| format!("build {program}"))?;
+    ensure!(dir.join(program).is_file(), "go built {package} but left no {program}");
+    Ok(())
+}
+
+fn go() -> Command {
+    let mut command = Command::new("go");
+    // Without cgo no C compiler is needed, and the programs run in any container.
+    command.env("GOWORK", "off").env("CGO_ENABLED", "0");
+    command
+}
