@@ -16,6 +16,9 @@ pub trait CheckVisitor {
     /// Something is wrong with the file.
     fn damage(&mut self, damage: Damage);
 
+    /// A bucket is entered. `bucket` is its path from the root bucket, outermost first.
+    fn bucket(&mut self, _bucket: &[Vec<u8>]) {}
+
     /// A key and value that could be read. `bucket` is its path from the root bucket, outermost first.
     fn value(&mut self, bucket: &[Vec<u8>], key: &[u8], value: &[u8]);
 }
@@ -86,12 +89,17 @@ impl TreeVisitor for Checking<'_> {
     type Error = Error;
 
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.visitor.value(&self.path, key, value);
+        if self.path.is_empty() {
+            self.visitor.damage(Damage::ValueInRoot { key: key.to_vec() });
+        } else {
+            self.visitor.value(&self.path, key, value);
+        }
         Ok(())
     }
 
     fn bucket(&mut self, name: &[u8], _bucket: &Bucket) -> Result<bool> {
         self.path.push(name.to_vec());
+        self.visitor.bucket(&self.path);
         Ok(true)
     }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::bytes::le_u64;
 use crate::error::{Damage, Error, PageDefect};
 use crate::meta::{self, Meta, MetaDefect};
-use crate::page::{PAGE_HEADER_SIZE, Page, PageHeader, PageId};
+use crate::page::{FLAG_LEAF, Page, PageHeader, PageId};
 use crate::read_at::ReadAt;
 use crate::walk::{TreeVisitor, Walk};
 
@@ -42,12 +42,14 @@ impl Bucket {
         Self { root: BucketRoot::Page(page) }
     }
 
-    /// Reads the value of a bucket element.
+    /// Reads the value of a bucket element. An inline page is a leaf with neither an id nor overflow
+    /// (`bucket.go`, `inlineable` and `write`).
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let root = match le_u64(value, 0)? {
             0 => {
                 let page = value.get(BUCKET_HEADER_SIZE..)?;
-                page.get(..PAGE_HEADER_SIZE)?;
+                let PageHeader { id, flags, count: _, overflow } = PageHeader::parse(page)?;
+                ((id, flags, overflow) == (PageId(0), FLAG_LEAF, 0)).then_some(())?;
                 BucketRoot::Inline(page.to_vec())
             }
             page => BucketRoot::Page(PageId(page)),
@@ -127,7 +129,13 @@ impl<R: ReadAt> Db<R> {
     /// # Errors
     /// Damage on the way, or a failed read.
     pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>> {
-        Ok(self.buckets()?.into_iter().find_map(|(found, bucket)| (found == name).then_some(bucket)))
+        let mut found = None;
+        self.for_each_bucket(|candidate, bucket| {
+            if candidate == name {
+                found = Some(bucket.clone());
+            }
+        })?;
+        Ok(found)
     }
 
     /// Names and places of the buckets in the root bucket, in order.
@@ -135,12 +143,21 @@ impl<R: ReadAt> Db<R> {
     /// # Errors
     /// Damage on the way, or a failed read.
     pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>> {
-        let mut list = BucketList(Vec::new());
-        Walk::new(self).tree(&Bucket::at(self.meta.root), &mut list)?;
-        Ok(list.0)
+        let mut list = Vec::new();
+        self.for_each_bucket(|name, bucket| list.push((name.to_vec(), bucket.clone())))?;
+        Ok(list)
     }
 
-    /// Calls `visit` with every key and value of a bucket, in key order; nested buckets are passed over.
+    /// Calls `visit` with the name and place of every bucket in the root bucket, in order.
+    ///
+    /// # Errors
+    /// Damage on the way, or a failed read.
+    pub fn for_each_bucket(&self, visit: impl FnMut(&[u8], &Bucket)) -> Result<()> {
+        Walk::new(self).tree(&Bucket::at(self.meta.root), &mut Buckets(visit))
+    }
+
+    /// Calls `visit` with every key and value of a bucket, in key order. A nested bucket, which etcd never
+    /// makes, is damage: a revision whose element is taken for one would go missing unseen.
     ///
     /// # Errors
     /// The first damage on the way, a failed read, or what `visit` returned, which also ends the walk.
@@ -176,6 +193,12 @@ impl<R: ReadAt> Db<R> {
 
     /// Reads a page and its overflow into `buf`. The header's id and span are verified, its type is not.
     pub(crate) fn read_page<'buf>(&self, id: PageId, buf: &'buf mut Vec<u8>) -> Result<Page<'buf>> {
+        let header = self.read_first(id, buf)?;
+        self.read_overflow(header, buf)
+    }
+
+    /// Reads the first of the pages of one into `buf` and verifies what its header says.
+    pub(crate) fn read_first(&self, id: PageId, buf: &mut Vec<u8>) -> Result<PageHeader> {
         let defect = |defect| Error::Damaged(Damage::Page { page: id, defect });
         let pages = self.readable_pages();
         let out_of_range = || defect(PageDefect::OutOfRange { high_water_mark: PageId(pages) });
@@ -192,9 +215,19 @@ impl<R: ReadAt> Db<R> {
         if header.span() > pages - id.0 || bytes > MAX_PAGE_BYTES {
             return Err(defect(PageDefect::TooLong { pages: header.span() }));
         }
-        let end = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(header)
+    }
+
+    /// Reads the rest of a page whose first part [`Db::read_first`] has read into `buf`.
+    pub(crate) fn read_overflow<'buf>(
+        &self,
+        header: PageHeader,
+        buf: &'buf mut Vec<u8>,
+    ) -> Result<Page<'buf>> {
+        let page_size = self.meta.page_size as usize;
+        let end = usize::try_from(header.span().saturating_mul(page_size as u64)).unwrap_or(usize::MAX);
         if header.overflow > 0 {
-            self.read_part(id, page_size, end, buf)?;
+            self.read_part(header.id, page_size, end, buf)?;
         }
         Ok(Page { header, bytes: buf.get(..end).unwrap_or_default() })
     }
@@ -212,17 +245,17 @@ impl<R: ReadAt> Db<R> {
     }
 }
 
-struct BucketList(Vec<(Vec<u8>, Bucket)>);
+struct Buckets<F>(F);
 
-impl TreeVisitor for BucketList {
+impl<F: FnMut(&[u8], &Bucket)> TreeVisitor for Buckets<F> {
     type Error = Error;
 
-    fn value(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
-        Ok(())
+    fn value(&mut self, key: &[u8], _value: &[u8]) -> Result<()> {
+        Err(Damage::ValueInRoot { key: key.to_vec() }.into())
     }
 
     fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool> {
-        self.0.push((name.to_vec(), bucket.clone()));
+        (self.0)(name, bucket);
         Ok(false)
     }
 }
@@ -234,5 +267,9 @@ impl<E: From<Error>, F: FnMut(&[u8], &[u8]) -> Result<(), E>> TreeVisitor for Va
 
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), E> {
         (self.0)(key, value)
+    }
+
+    fn bucket(&mut self, name: &[u8], _bucket: &Bucket) -> Result<bool, E> {
+        Err(Error::Damaged(Damage::NestedBucket { name: name.to_vec() }).into())
     }
 }

@@ -91,6 +91,18 @@ pub enum Damage {
         /// What is wrong with it.
         defect: PageDefect,
     },
+    /// A value in the root bucket, which holds nothing but buckets: a bucket is lost.
+    #[error("key {} in the root bucket is not a bucket", shown(key))]
+    ValueInRoot {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A bucket where only keys and values belong.
+    #[error("{} is a bucket, where a value belongs", shown(name))]
+    NestedBucket {
+        /// Its name.
+        name: Vec<u8>,
+    },
     /// Pages that are both in use and on the freelist: the next write may overwrite live data.
     #[error("{}: in use and on the freelist: the next write may overwrite them", pages(*first, *last))]
     FreedAndReachable {
@@ -121,6 +133,16 @@ pub enum Damage {
         /// Pages of the file.
         high_water_mark: PageId,
     },
+}
+
+/// A name, escaped and cut short: a damaged file may hold keys of 32 KiB.
+fn shown(name: &[u8]) -> String {
+    match name.split_at_checked(64) {
+        Some((start, rest)) if !rest.is_empty() => {
+            format!("\"{}...\" ({} bytes)", start.escape_ascii(), name.len())
+        }
+        _ => format!("\"{}\"", name.escape_ascii()),
+    }
 }
 
 fn pages(first: PageId, last: PageId) -> String {
@@ -171,15 +193,36 @@ pub enum PageDefect {
         /// The flags.
         flags: u32,
     },
+    /// A leaf page within a bucket element, which bbolt makes only of keys and values, has a bucket.
+    #[error("element {index} is a bucket within an inline page")]
+    InlineBucket {
+        /// Index of the element in the page.
+        index: usize,
+    },
+    /// An element's key is empty or longer than bbolt accepts.
+    #[error("key of element {index} has {size} bytes")]
+    KeySize {
+        /// Index of the element in the page.
+        index: usize,
+        /// Bytes of the key.
+        size: usize,
+    },
+    /// An element's bytes do not lie right behind those of the one before: the element count, a position
+    /// or a size is wrong.
+    #[error("the bytes of element {index} do not follow those before them")]
+    Layout {
+        /// Index of the element in the page.
+        index: usize,
+    },
     /// Keys out of order, or outside the range the parent page gives.
     #[error("key of element {index} is out of order")]
     KeyOrder {
         /// Index of the element in the page.
         index: usize,
     },
-    /// A branch page without children.
-    #[error("a branch page without children")]
-    EmptyBranch,
+    /// A branch page without children, or a leaf page without keys below a branch page; bbolt takes both out.
+    #[error("a page without elements")]
+    Empty,
     /// Two places refer to the page, or the page refers to itself through its children.
     #[error("referred to more than once")]
     ReferencedTwice,
@@ -189,8 +232,8 @@ pub enum PageDefect {
         /// Levels this crate follows.
         limit: usize,
     },
-    /// A bucket element too short to hold a bucket header or an inline page.
-    #[error("element {index}: bucket header cut short")]
+    /// A bucket element that holds no sound bucket header, or no sound inline page behind it.
+    #[error("element {index}: not a bucket's header")]
     BucketHeader {
         /// Index of the element in the page.
         index: usize,

@@ -12,9 +12,12 @@
 //!
 //! Leaf elements (`flags u32, pos u32, ksize u32, vsize u32`) and branch elements
 //! (`pos u32, ksize u32, child page id u64`) follow as a table; `pos` counts from the element itself to its
-//! key, and a leaf's value follows its key.
+//! key, and a leaf's value follows its key. The first key lies right behind the table and each one right
+//! behind the bytes of the element before (`inode.go`, `WriteInodeToPage`): nothing is shared, and a wrong
+//! count or size shows.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::bytes::{le_u16, le_u32, le_u64};
 use crate::error::PageDefect;
@@ -95,6 +98,9 @@ pub(crate) struct LeafElement<'page> {
     pub(crate) flags: u32,
     pub(crate) key: &'page [u8],
     pub(crate) value: &'page [u8],
+    /// Where in the page key and value lie.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// A child of a branch page: no key below it is smaller than `key`.
@@ -102,6 +108,9 @@ pub(crate) struct LeafElement<'page> {
 pub(crate) struct BranchElement<'page> {
     pub(crate) key: &'page [u8],
     pub(crate) child: PageId,
+    /// Where in the page the key lies.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// A page that was read, its overflow included.
@@ -122,32 +131,62 @@ impl<'page> Page<'page> {
     pub(crate) fn leaf_element(self, index: usize) -> Result<LeafElement<'page>, PageDefect> {
         let read = || {
             let element = self.element(index)?;
-            let flags = le_u32(element, 0)?;
-            let (key, rest) =
-                data(element, le_u32(element, 4)?)?.split_at_checked(le_u32(element, 8)? as usize)?;
-            let value = rest.get(..le_u32(element, 12)? as usize)?;
-            Some(LeafElement { flags, key, value })
+            let key = data(index, le_u32(element, 4)?, le_u32(element, 8)?)?;
+            let value = key.end..key.end.checked_add(le_u32(element, 12)? as usize)?;
+            Some(LeafElement {
+                flags: le_u32(element, 0)?,
+                start: key.start,
+                end: value.end,
+                key: self.bytes.get(key)?,
+                value: self.bytes.get(value)?,
+            })
         };
-        read().ok_or(PageDefect::ElementOutOfPage { index })
+        let element = read().ok_or(PageDefect::ElementOutOfPage { index })?;
+        verify_key(index, element.key).map(|()| element)
     }
 
     /// Element `index` of a branch page.
     pub(crate) fn branch_element(self, index: usize) -> Result<BranchElement<'page>, PageDefect> {
         let read = || {
             let element = self.element(index)?;
-            let key = data(element, le_u32(element, 0)?)?.get(..le_u32(element, 4)? as usize)?;
-            Some(BranchElement { key, child: PageId(le_u64(element, 8)?) })
+            let key = data(index, le_u32(element, 0)?, le_u32(element, 4)?)?;
+            let child = PageId(le_u64(element, 8)?);
+            Some(BranchElement { child, start: key.start, end: key.end, key: self.bytes.get(key)? })
         };
-        read().ok_or(PageDefect::ElementOutOfPage { index })
+        let element = read().ok_or(PageDefect::ElementOutOfPage { index })?;
+        verify_key(index, element.key).map(|()| element)
+    }
+
+    /// Whether it lies within a bucket element: such pages have no id of their own.
+    pub(crate) fn is_inline(self) -> bool {
+        self.header.id == PageId(0)
+    }
+
+    /// Where the element table ends and the first key starts.
+    pub(crate) fn table_end(self) -> usize {
+        element_start(usize::from(self.header.count))
     }
 
     /// The page from the start of an element's header on.
     fn element(self, index: usize) -> Option<&'page [u8]> {
-        self.bytes.get(PAGE_HEADER_SIZE + index * ELEMENT_SIZE..)
+        self.bytes.get(element_start(index)..)
     }
 }
 
-/// What lies `pos` bytes from the element's own start.
-fn data(element: &[u8], pos: u32) -> Option<&[u8]> {
-    element.get(pos as usize..)
+fn element_start(index: usize) -> usize {
+    PAGE_HEADER_SIZE + index * ELEMENT_SIZE
+}
+
+/// The `size` bytes that start `pos` bytes from the element's own start.
+fn data(index: usize, pos: u32, size: u32) -> Option<Range<usize>> {
+    let start = element_start(index).checked_add(pos as usize)?;
+    Some(start..start.checked_add(size as usize)?)
+}
+
+/// bbolt stores neither an empty key nor one that is longer than it accepts.
+fn verify_key(index: usize, key: &[u8]) -> Result<(), PageDefect> {
+    match key.len() {
+        1..=MAX_KEY_SIZE => Ok(()),
+        size => Err(PageDefect::KeySize { index, size }),
+    }
 }

@@ -1,8 +1,8 @@
 //! The one depth-first walk over a bucket's tree, used to read and to check.
 //!
-//! What bounds it on hostile bytes: every page is entered at most once (a set of page ids), depth is
-//! limited (a cycle must not become a stack overflow, which cannot be caught), and memory is one page and
-//! its overflow per level.
+//! What bounds it on hostile bytes: every page is read at most once, its overflow included (a set of page
+//! ids), and so is every byte of a page (elements must not overlap); depth is limited (a cycle must not
+//! become a stack overflow, which cannot be caught); memory is one page and its overflow per level.
 
 use crate::Result;
 use crate::db::{Bucket, BucketRoot, Db};
@@ -22,9 +22,7 @@ pub(crate) trait TreeVisitor {
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), Self::Error>;
 
     /// A nested bucket; `true` to walk into it now.
-    fn bucket(&mut self, _name: &[u8], _bucket: &Bucket) -> Result<bool, Self::Error> {
-        Ok(false)
-    }
+    fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool, Self::Error>;
 
     /// All of the nested bucket entered last was walked.
     fn leave_bucket(&mut self) {}
@@ -87,16 +85,18 @@ impl<'db, R: ReadAt> Walk<'db, R> {
             return visitor.damage(damage(PageDefect::TooDeep { limit: MAX_DEPTH }));
         }
         let mut buf = self.spare.pop().unwrap_or_default();
-        let page = match self.db.read_page(id, &mut buf) {
-            Ok(page) => page,
+        let header = match self.db.read_first(id, &mut buf) {
+            Ok(header) => header,
             Err(Error::Damaged(damage)) => return visitor.damage(damage),
             Err(error) => return Err(error.into()),
         };
-        for overflow in 0..page.header.span() {
+        // Before the overflow is read: thousands of references to one long page must cost one read of it.
+        for overflow in 0..header.span() {
             if !self.seen.insert(PageId(id.0 + overflow)) {
                 return visitor.damage(damage(PageDefect::ReferencedTwice));
             }
         }
+        let page = self.db.read_overflow(header, &mut buf)?;
         match page.header.flags {
             FLAG_BRANCH => self.branch(page, depth, bounds, visitor)?,
             FLAG_LEAF => self.leaf(page, depth, bounds, visitor)?,
@@ -116,17 +116,21 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         let damage = |defect| Damage::Page { page: page.header.id, defect };
         let count = usize::from(page.header.count);
         if count == 0 {
-            return visitor.damage(damage(PageDefect::EmptyBranch));
+            return visitor.damage(damage(PageDefect::Empty));
         }
         let mut previous = None;
+        let mut filled = page.table_end();
         for index in 0..count {
-            let BranchElement { key, child } = match page.branch_element(index) {
+            let BranchElement { key, child, start, end } = match page.branch_element(index) {
                 Ok(element) => element,
                 Err(defect) => {
                     visitor.damage(damage(defect))?;
                     continue;
                 }
             };
+            if start != std::mem::replace(&mut filled, end) {
+                visitor.damage(damage(PageDefect::Layout { index }))?;
+            }
             if !in_order(key, previous, bounds) {
                 visitor.damage(damage(PageDefect::KeyOrder { index }))?;
             }
@@ -146,8 +150,14 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         visitor: &mut V,
     ) -> Result<(), V::Error> {
         let damage = |defect| Damage::Page { page: page.header.id, defect };
+        let count = usize::from(page.header.count);
+        // Only a bucket's root, which no branch page bounds, may be an empty leaf: the bucket is empty.
+        if count == 0 && bounds.min.is_some() {
+            return visitor.damage(damage(PageDefect::Empty));
+        }
         let mut previous = None;
-        for index in 0..usize::from(page.header.count) {
+        let mut filled = page.table_end();
+        for index in 0..count {
             let element = match page.leaf_element(index) {
                 Ok(element) => element,
                 Err(defect) => {
@@ -155,12 +165,23 @@ impl<'db, R: ReadAt> Walk<'db, R> {
                     continue;
                 }
             };
+            if element.start != filled {
+                visitor.damage(damage(PageDefect::Layout { index }))?;
+            }
+            let overlaps = element.start < filled;
+            filled = filled.max(element.end);
+            if overlaps {
+                continue;
+            }
             if !in_order(element.key, previous, bounds) {
                 visitor.damage(damage(PageDefect::KeyOrder { index }))?;
             }
             previous = Some(element.key);
             match element.flags {
                 0 => visitor.value(element.key, element.value)?,
+                ELEMENT_BUCKET if page.is_inline() => {
+                    visitor.damage(damage(PageDefect::InlineBucket { index }))?;
+                }
                 ELEMENT_BUCKET => match Bucket::parse(element.value) {
                     Some(bucket) => {
                         if visitor.bucket(element.key, &bucket)? {
@@ -172,6 +193,9 @@ impl<'db, R: ReadAt> Walk<'db, R> {
                 },
                 flags => visitor.damage(damage(PageDefect::ElementFlags { index, flags }))?,
             }
+        }
+        if page.is_inline() && filled != page.bytes.len() {
+            visitor.damage(damage(PageDefect::Layout { index: count }))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@
 mod pages;
 mod tree;
 
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 
 use crate::Result;
 use crate::db::{Bucket, BucketRoot};
@@ -24,7 +24,6 @@ use tree::TreeWriter;
 
 const FREELIST_PAGE: PageId = PageId(2);
 const FIRST_TREE_PAGE: PageId = PageId(3);
-const BUFFER_SIZE: usize = 1 << 20;
 
 /// How [`Writer`] lays out a file.
 #[derive(Debug, Clone, Copy)]
@@ -57,17 +56,17 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Writer<W: Write + Seek> {
     options: WriterOptions,
-    sink: PageSink<BufWriter<W>>,
+    sink: PageSink<W>,
     root: TreeWriter,
     bucket: Option<(Vec<u8>, TreeWriter)>,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Starts a file at the beginning of `out`, which must be empty.
+    /// Starts a file at the beginning of `out`, which must be empty and should be buffered.
     ///
     /// # Errors
     /// A page size or fill that bbolt cannot have; a failed write.
-    pub fn new(out: W, options: WriterOptions) -> Result<Self> {
+    pub fn new(mut out: W, options: WriterOptions) -> Result<Self> {
         let page_size = options.page_size;
         if !PAGE_SIZES.contains(&page_size) || !page_size.is_power_of_two() {
             let limit = "a power of two from 512 bytes to 1 MiB";
@@ -77,7 +76,6 @@ impl<W: Write + Seek> Writer<W> {
             let size = usize::from(options.fill_percent);
             return Err(Error::Size { what: "fill percent", size, limit: "10 to 100" });
         }
-        let mut out = BufWriter::with_capacity(BUFFER_SIZE, out);
         for _ in 0..FIRST_TREE_PAGE.0 {
             out.write_all(&vec![0; page_size as usize])?;
         }
@@ -129,7 +127,7 @@ impl<W: Write + Seek> Writer<W> {
         let freelist = PageHeader { id: FREELIST_PAGE, flags: FLAG_FREELIST, count: 0, overflow: 0 };
         out.seek(SeekFrom::Start(FREELIST_PAGE.0 * u64::from(page_size)))?;
         out.write_all(&freelist.encode())?;
-        let out = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        out.flush()?;
         let pages = high_water_mark.0;
         Ok((out, Written { pages, bytes: pages.saturating_mul(u64::from(page_size)) }))
     }

@@ -10,7 +10,7 @@ use crate::exit::Usage;
 /// How to reach a live member.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection (as etcdctl)")]
-pub struct Args {
+pub struct Connection {
     /// Client URL of the member.
     #[arg(long, env = "ETCDCTL_ENDPOINTS", value_delimiter = ',', value_name = "URL")]
     pub endpoints: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Args {
     command_timeout: Duration,
 }
 
-impl Args {
+impl Connection {
     /// The options of the client.
     pub fn options(&self) -> anyhow::Result<ConnectOptions> {
         Ok(ConnectOptions {

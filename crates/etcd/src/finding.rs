@@ -85,6 +85,12 @@ pub enum FindingKind {
         /// The bucket that etcd would have.
         bucket: &'static str,
     },
+    /// A bucket that etcd does not have; what it holds is neither read nor restored.
+    #[error("bucket {} is none of etcd's: what it holds is not read", printable(name))]
+    UnknownBucket {
+        /// Its name.
+        name: Vec<u8>,
+    },
     /// A key of the `key` bucket is not a revision.
     #[error("key {} in bucket \"key\" is not a revision", hex(key))]
     RevisionKey {
@@ -145,6 +151,7 @@ impl FindingKind {
             Self::NoDigest => "snapshot.no-digest",
             Self::TrailingBytes { .. } => "snapshot.trailing-bytes",
             Self::NotEtcd { .. } => "etcd.not-etcd",
+            Self::UnknownBucket { .. } => "etcd.unknown-bucket",
             Self::RevisionKey { .. } => "etcd.revision-key",
             Self::KeyValue { .. } => "etcd.key-value",
             Self::SmallBucket { .. } => "etcd.small-bucket",
@@ -158,7 +165,9 @@ impl FindingKind {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
-            Self::LeaseMissing { .. } | Self::AlarmRaised { .. } => Severity::Warning,
+            Self::LeaseMissing { .. } | Self::AlarmRaised { .. } | Self::UnknownBucket { .. } => {
+                Severity::Warning
+            }
             Self::NoDigest | Self::CompactionPending { .. } => Severity::Note,
             _ => Severity::Error,
         }
@@ -181,6 +190,9 @@ impl FindingKind {
                 "a restore drops alarms; on a live cluster find and mend the cause first"
             }
             Self::CompactionPending { .. } => "nothing: a restore finishes it",
+            Self::UnknownBucket { .. } => {
+                "a damaged name hides a bucket: compare with another copy or member"
+            }
             Self::NotEtcd { .. } => "check that this is the file you meant",
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }
@@ -192,13 +204,18 @@ impl FindingKind {
     }
 }
 
+/// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
+const MOST_SHOWN: usize = 64;
+
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"))
+    let shown = bytes.iter().take(MOST_SHOWN);
+    let text = shown.fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"));
+    if bytes.len() > MOST_SHOWN { format!("{text}... ({} bytes)", bytes.len()) } else { text }
 }
 
 fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => format!("{text:?}"),
+        Ok(text) if bytes.len() <= MOST_SHOWN && !text.chars().any(char::is_control) => format!("{text:?}"),
         _ => hex(bytes),
     }
 }

@@ -134,7 +134,9 @@ fn prefix(key: &[u8]) -> String {
     }
     let [root, second, third] = std::array::from_fn(|_| segments.next());
     match (root, second, third) {
-        (Some(root), Some(group), Some(resource)) if group.contains('.') => format!("/{root}/{group}/{resource}"),
+        (Some(root), Some(group), Some(resource)) if group.contains('.') => {
+            format!("/{root}/{group}/{resource}")
+        }
         (Some(root), Some(resource), Some(_)) => format!("/{root}/{resource}"),
         (Some(root), Some(_), None) => format!("/{root}"),
         _ => key.to_string(),

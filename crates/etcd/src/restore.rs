@@ -15,6 +15,7 @@
 //! 6. rename into place, sync the parent.
 
 mod database;
+mod fan_out;
 mod options;
 mod raft_log;
 mod staging;
@@ -22,6 +23,7 @@ mod verify;
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::thread::ScopedJoinHandle;
 
 use crate::error::{Error, Result};
 use crate::member::{ClusterId, MemberId};
@@ -99,7 +101,7 @@ pub fn restore(
             (!options.skip_hash_check).then(|| scope.spawn(|| source.verify_integrity(&NoProgress)));
         let written = write(source, options, progress);
         // A digest that differs explains whatever damage was met while reading: it is reported first.
-        let integrity = match integrity.map(std::thread::ScopedJoinHandle::join) {
+        let integrity = match integrity.map(ScopedJoinHandle::join) {
             Some(Ok(integrity)) => Some(integrity?),
             Some(Err(_)) => return Err(Error::Invalid("the digest thread panicked".into())),
             None => None,
@@ -125,8 +127,8 @@ fn write(
     let contents = Contents::plan(&state, &keep, options)?;
 
     let mut staged = options.targets.iter().map(Staging::create).collect::<Result<Vec<_>>>()?;
-    let mut files = staged.iter_mut().map(Staging::create_db).collect::<Result<Vec<_>>>()?;
-    let digest = contents.write(source, &mut files, progress)?;
+    let files = staged.iter_mut().map(Staging::create_db).collect::<Result<Vec<_>>>()?;
+    let digest = contents.write(source, &files, progress)?;
     let members = options.cluster.members();
     for stage in &mut staged {
         raft_log::write(stage, options, &members)?;
@@ -169,12 +171,24 @@ fn sync_and_verify(
 ) -> Result<()> {
     progress.start("sync and read back", Some(digest.bytes.saturating_mul(files.len() as u64)));
     std::thread::scope(|scope| {
-        let syncs: Vec<_> = files.iter().map(|file| scope.spawn(|| file.sync_all())).collect();
-        for stage in staged {
-            verify::read_back(stage, contents, digest, options, progress)?;
+        let mut work: Vec<ScopedJoinHandle<'_, Result<()>>> = Vec::new();
+        for file in files {
+            work.push(scope.spawn(|| Ok(file.sync_all()?)));
         }
-        for sync in syncs {
-            sync.join().map_err(|_| Error::Invalid("a sync thread panicked".into()))??;
+        // The dbs are the same bytes: one is read as a source is, the others are compared with it.
+        if let Some((first, others)) = files.split_first() {
+            for other in others {
+                work.push(scope.spawn(|| verify::same_bytes(first, other, digest, progress)));
+            }
+        }
+        if let Some(first) = staged.first() {
+            verify::db(first, contents, digest, options, progress)?;
+        }
+        for stage in staged {
+            raft_log::verify(stage, options)?;
+        }
+        for handle in work {
+            handle.join().map_err(|_| Error::Invalid("a verifying thread panicked".into()))??;
         }
         staged.iter().try_for_each(Staging::sync_dirs)
     })

@@ -40,6 +40,11 @@ impl Bucket {
         Self::Meta,
     ];
 
+    /// The bucket of this name.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|bucket| bucket.name().as_bytes() == name)
+    }
+
     /// Its name in the database.
     pub fn name(self) -> &'static str {
         match self {

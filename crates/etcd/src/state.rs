@@ -11,6 +11,9 @@ use crate::schema::{Bucket, auth, cluster, meta};
 use crate::source::Source;
 use crate::version::EtcdVersion;
 
+/// Values listed at most that do not decode: a bad bucket could fill the memory with them.
+const MOST_UNDECODABLE: usize = 1000;
+
 /// Everything but the keyspace. Bytes that do not decode are listed in `undecodable` and left out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
@@ -40,7 +43,7 @@ pub struct State {
     pub alarms: Vec<Alarm>,
     /// Users, roles and whether they are enforced.
     pub auth: Auth,
-    /// What could not be decoded.
+    /// What could not be decoded; of a badly damaged source, the first thousand.
     pub undecodable: Vec<FindingKind>,
 }
 
@@ -108,7 +111,7 @@ impl State {
         let mut state = Self::default();
         for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key) {
             source.small_bucket(bucket, &mut |key, value| {
-                if state.take(bucket, key, value).is_none() {
+                if state.take(bucket, key, value).is_none() && state.undecodable.len() < MOST_UNDECODABLE {
                     state.undecodable.push(FindingKind::SmallBucket { bucket, key: key.to_vec() });
                 }
                 Ok::<_, Error>(())
@@ -164,7 +167,7 @@ impl State {
             meta::CONSISTENT_INDEX => self.consistent_index = Some(number()?),
             meta::TERM => self.term = Some(number()?),
             meta::CONF_STATE => {
-                serde_json::from_slice::<serde_json::Value>(value).ok()?;
+                serde_json::from_slice::<serde::de::IgnoredAny>(value).ok()?;
                 self.conf_state = Some(text(value)?);
             }
             meta::SCHEDULED_COMPACT => self.scheduled_compact = Some(Revision::from_bytes(value)?.main),

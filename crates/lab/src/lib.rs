@@ -18,7 +18,10 @@
 //! }
 //! ```
 
+pub mod bench;
+mod cache;
 pub mod cluster;
 pub mod fill;
+pub mod fixture;
 pub mod peers;
 mod process;

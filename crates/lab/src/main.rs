@@ -1,10 +1,11 @@
 //! `lab`: the peers and clusters of Lifeboat's tests, from the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use lab::bench;
 use lab::peers::{self, EtcdVersion, Unavailable};
 
 /// Real peers and clusters for Lifeboat's tests, demo and benchmarks.
@@ -19,11 +20,28 @@ struct Args {
 enum Command {
     /// Build every peer that is not in the cache yet, and print where they are.
     Peers,
+    /// Measure Lifeboat against etcd's own tools, and print a table in Markdown.
+    Bench {
+        /// The `lifeboat` to measure.
+        #[arg(long, default_value = "target/release/lifeboat")]
+        lifeboat: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Peers => build_peers(),
+        Command::Bench { lifeboat } => report(bench::run(&lifeboat).map(|table| print!("{table}"))),
+    }
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

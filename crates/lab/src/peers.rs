@@ -3,7 +3,6 @@
 //! They are built (or, for etcd 3.4, taken from Debian's packages) once, into a cache outside the source tree:
 //! `$LIFEBOAT_CACHE`, else `$XDG_CACHE_HOME/lifeboat`, else `~/.cache/lifeboat`. Nothing is installed.
 
-mod cache;
 mod debian;
 mod golang;
 mod skip;

@@ -14,10 +14,15 @@ const MAX_ELEMENTS: usize = 0xFFFE;
 /// `minKeysPerPage`): a large value shares its pages with a neighbour.
 const MIN_ELEMENTS: usize = 2;
 
+/// Pages a leaf may span to waste less, when no single element needs more.
+const MAX_SPAN: usize = 8;
+/// A leaf is closed when no more than this part of its pages stays unused.
+const MAX_WASTE: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct TreeWriter {
-    /// Bytes at which a page counts as full.
-    full: usize,
+    page_size: usize,
+    fill_percent: usize,
     /// Bytes up to which a bucket is kept in its parent's element (`bucket.go`, `maxInlineBucketSize`).
     inline_limit: usize,
     leaf: PageBuilder,
@@ -30,7 +35,8 @@ impl TreeWriter {
     pub(super) fn new(options: WriterOptions) -> Self {
         let page_size = options.page_size as usize;
         Self {
-            full: page_size * usize::from(options.fill_percent) / 100,
+            page_size,
+            fill_percent: usize::from(options.fill_percent),
             inline_limit: page_size / 4,
             leaf: PageBuilder::leaf(),
             branches: Vec::new(),
@@ -55,7 +61,7 @@ impl TreeWriter {
         if self.leaf.last_key().or(self.last_key.as_deref()).is_some_and(|last| last >= key) {
             return Err(Error::KeyOrder { key: key.to_vec() });
         }
-        if self.is_full(&self.leaf, key.len() + value.len()) {
+        if self.is_leaf_full(key.len() + value.len()) {
             self.last_key = self.leaf.last_key().map(<[u8]>::to_vec);
             self.flush_leaf(sink)?;
         }
@@ -92,9 +98,25 @@ impl TreeWriter {
         }
     }
 
-    fn is_full(&self, page: &PageBuilder, payload: usize) -> bool {
-        let crowded = page.size_with(payload) > self.full && page.len() >= MIN_ELEMENTS;
-        crowded || page.len() >= MAX_ELEMENTS
+    /// Whether the leaf is to be written before an element of `payload` bytes is added.
+    ///
+    /// Values of two to four KiB, which Kubernetes has many of, would leave a quarter of all pages unused
+    /// if every leaf were closed at the first element that does not fit. So a leaf goes on over further
+    /// pages until little is left unused; bbolt reads such pages, and splits them when it changes them.
+    fn is_leaf_full(&self, payload: usize) -> bool {
+        if self.leaf.len() >= MAX_ELEMENTS {
+            return true;
+        }
+        let span = self.leaf.size().div_ceil(self.page_size);
+        let budget = self.budget(span);
+        let unused = budget.saturating_sub(self.leaf.size());
+        let closed = unused * MAX_WASTE <= budget || span >= MAX_SPAN;
+        self.leaf.size_with(payload) > budget && self.leaf.len() >= MIN_ELEMENTS && closed
+    }
+
+    /// Bytes to fill of so many pages.
+    fn budget(&self, pages: usize) -> usize {
+        pages * self.page_size * self.fill_percent / 100
     }
 
     fn flush_leaf<W: Write>(&mut self, sink: &mut PageSink<W>) -> Result<()> {
@@ -113,7 +135,7 @@ impl TreeWriter {
         if level == self.branches.len() {
             self.branches.push(PageBuilder::branch());
         }
-        let full = self.full;
+        let full = self.budget(1);
         let Some(branch) = self.branches.get_mut(level) else { return Ok(()) };
         // Keep the last child back when a full page is written, so that the page after it, be it the
         // last, never has a single child: bbolt would not build one. That takes one above the minimum.

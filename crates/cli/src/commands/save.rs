@@ -10,7 +10,7 @@ use lifeboat_etcd::{hash_kv, open};
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::connection;
+use crate::connection::Connection;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 
@@ -29,7 +29,7 @@ pub struct Args {
     url_and_file: Vec<String>,
 
     #[command(flatten)]
-    connection: connection::Args,
+    connection: Connection,
 
     /// Save from a member that has no leader or a CORRUPT alarm too.
     #[arg(long)]
@@ -143,7 +143,10 @@ async fn health(
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     if status.leader == 0 {
+        // Alarms cannot be asked for: even listing them needs a quorum.
         problems.push("the member has no leader: its state may lag behind".to_owned());
+        problems.extend(status.errors.iter().cloned());
+        return Ok((problems, warnings));
     }
     for alarm in client.alarms().await?.alarms {
         let member = format!("{:x}", alarm.member_id);

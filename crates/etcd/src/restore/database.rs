@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{Seek, Write};
 
 use lifeboat_bbolt::{Writer, WriterOptions};
 
@@ -14,6 +14,7 @@ use crate::member::Member;
 use crate::mvcc::{Hasher, KeepSet};
 use crate::progress::Progress;
 use crate::restore::RestoreOptions;
+use crate::restore::fan_out::FanOut;
 use crate::restore::raft_log;
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, cluster, meta};
@@ -93,23 +94,38 @@ impl<'a> Contents<'a> {
         if self.history { key.revision.main <= self.up_to } else { self.keep.contains(ordinal) }
     }
 
-    /// Writes the db into every file at once.
+    /// Writes the db into every file at once. Nothing is promised about the disk yet.
     pub(super) fn write(
         &self,
         source: &dyn Source,
-        files: &mut [File],
+        files: &[File],
         progress: &dyn Progress,
     ) -> Result<Digest> {
         progress.start("write", Some(self.keep.bytes));
-        let mut writer = Writer::new(Tee(files), WriterOptions::default())?;
+        std::thread::scope(|scope| {
+            let mut writer = Writer::new(FanOut::start(scope, files), WriterOptions::default())?;
+            let mut digest = self.write_buckets(source, &mut writer, progress)?;
+            let (out, written) = writer.finish()?;
+            out.finish()?;
+            digest.bytes = written.bytes;
+            Ok(digest)
+        })
+    }
+
+    fn write_buckets<W: Write + Seek>(
+        &self,
+        source: &dyn Source,
+        writer: &mut Writer<W>,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
         let mut digest = Digest { revisions: 0, hash: 0, bytes: 0, keys_without_lease: 0 };
         for bucket in Bucket::ALL {
             writer.start_bucket(bucket.name().as_bytes())?;
             match bucket {
-                Bucket::Key => self.write_revisions(source, &mut writer, &mut digest, progress)?,
-                Bucket::Meta => put_all(&mut writer, &self.meta)?,
-                Bucket::Cluster => put_all(&mut writer, &self.cluster)?,
-                Bucket::Members => put_all(&mut writer, &self.members)?,
+                Bucket::Key => self.write_revisions(source, writer, &mut digest, progress)?,
+                Bucket::Meta => put_all(writer, &self.meta)?,
+                Bucket::Cluster => put_all(writer, &self.cluster)?,
+                Bucket::Members => put_all(writer, &self.members)?,
                 // Alarms and removed members belonged to the old members.
                 Bucket::Alarm | Bucket::MembersRemoved => {}
                 Bucket::Lease | Bucket::Auth | Bucket::AuthUsers | Bucket::AuthRoles => {
@@ -117,7 +133,6 @@ impl<'a> Contents<'a> {
                 }
             }
         }
-        digest.bytes = writer.finish()?.1.bytes;
         Ok(digest)
     }
 
@@ -229,24 +244,4 @@ fn at_most(stored: Option<&str>, version: EtcdVersion) -> Option<Vec<u8>> {
 
 fn members_bucket(members: &[Member]) -> Result<BTreeMap<String, Vec<u8>>> {
     members.iter().map(|member| Ok((member.id.to_string(), raft_log::member_json(member)?))).collect()
-}
-
-/// Writes the same bytes at the same places of several files.
-struct Tee<'a>(&'a mut [File]);
-
-impl Write for Tee<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.iter_mut().try_for_each(|file| file.write_all(bytes))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.iter_mut().try_for_each(Write::flush)
-    }
-}
-
-impl Seek for Tee<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.iter_mut().try_fold(0, |_, file| file.seek(to))
-    }
 }

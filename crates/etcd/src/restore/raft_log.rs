@@ -28,7 +28,8 @@ pub(super) fn write(stage: &mut Staging, options: &RestoreOptions, members: &[Me
 }
 
 /// Reads both back and compares.
-pub(super) fn verify(stage: &Staging, options: &RestoreOptions, members: &[Member]) -> Result<()> {
+pub(super) fn verify(stage: &Staging, options: &RestoreOptions) -> Result<()> {
+    let members = &options.cluster.members();
     let differs = |what, path: &Path, found: &dyn std::fmt::Debug| Error::ReadBack {
         what,
         expected: format!("what was written to {}", path.display()),

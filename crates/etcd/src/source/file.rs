@@ -20,7 +20,8 @@ pub struct SourceFile {
     /// Bytes of the db, without the digest.
     db_size: u64,
     has_digest: bool,
-    buckets: Vec<(Vec<u8>, lifeboat_bbolt::Bucket)>,
+    /// Those that etcd has: a hostile file may name millions of others.
+    buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
     /// Damage that keeps the bucket list from being read; reported when reading and by a check.
     damage: Option<Damage>,
 }
@@ -37,9 +38,14 @@ impl SourceFile {
         let has_digest = digest::is_present(size);
         let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
         let db = Db::open_prefix(&file, db_size)?;
-        let (buckets, damage) = match db.buckets() {
-            Ok(buckets) => (buckets, None),
-            Err(lifeboat_bbolt::Error::Damaged(damage)) => (Vec::new(), Some(damage)),
+        let mut buckets = Vec::new();
+        let damage = match db.for_each_bucket(|name, found| {
+            if let Some(bucket) = Bucket::named(name) {
+                buckets.push((bucket, found.clone()));
+            }
+        }) {
+            Ok(()) => None,
+            Err(lifeboat_bbolt::Error::Damaged(damage)) => Some(damage),
             Err(error) => return Err(error.into()),
         };
         Ok(Self { path: path.into(), file, db_size, has_digest, buckets, damage })
@@ -50,8 +56,7 @@ impl SourceFile {
     }
 
     fn bucket(&self, bucket: Bucket) -> Option<&lifeboat_bbolt::Bucket> {
-        let (_, found) = self.buckets.iter().find(|(name, _)| name == bucket.name().as_bytes())?;
-        Some(found)
+        self.buckets.iter().find_map(|(known, found)| (*known == bucket).then_some(found))
     }
 
     /// What makes reading it pointless: a missing end, an unreadable root, another program's file.
@@ -123,7 +128,7 @@ impl Source for SourceFile {
         if let (None, Some(kind)) = (&self.damage, self.not_etcd()) {
             found(kind.into());
         }
-        let mut checking = Checking { found, visit, last: None };
+        let mut checking = Checking { found, visit, bucket: None };
         lifeboat_bbolt::check(&db, &mut checking).map_err(Error::from)
     }
 }
@@ -131,8 +136,8 @@ impl Source for SourceFile {
 struct Checking<'a> {
     found: &'a mut dyn FnMut(Finding),
     visit: VisitAll<'a>,
-    /// The bucket of the value before: names change a few times in a million values.
-    last: Option<(Vec<u8>, Option<Bucket>)>,
+    /// The bucket entered last, if it is one of etcd's.
+    bucket: Option<Bucket>,
 }
 
 impl CheckVisitor for Checking<'_> {
@@ -140,13 +145,21 @@ impl CheckVisitor for Checking<'_> {
         (self.found)(FindingKind::Bbolt(damage).into());
     }
 
-    fn value(&mut self, path: &[Vec<u8>], key: &[u8], value: &[u8]) {
-        let [name] = path else { return };
-        if self.last.as_ref().is_none_or(|(last, _)| last != name) {
-            let bucket = Bucket::ALL.into_iter().find(|bucket| bucket.name().as_bytes() == name);
-            self.last = Some((name.clone(), bucket));
+    fn bucket(&mut self, path: &[Vec<u8>]) {
+        match path {
+            [name] => {
+                self.bucket = Bucket::named(name);
+                if self.bucket.is_none() {
+                    (self.found)(FindingKind::UnknownBucket { name: name.clone() }.into());
+                }
+            }
+            [.., name] => self.damage(Damage::NestedBucket { name: name.clone() }),
+            [] => {}
         }
-        if let Some((_, Some(bucket))) = self.last {
+    }
+
+    fn value(&mut self, path: &[Vec<u8>], key: &[u8], value: &[u8]) {
+        if let ([_], Some(bucket)) = (path, self.bucket) {
             (self.visit)(bucket, key, value);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
 
-use super::cache;
+use crate::cache;
 use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -19,7 +19,7 @@ const PACKAGES: [(&str, &str); 2] = [("etcd-server", "etcd"), ("etcd-client", "e
 /// The folder with `etcd` and `etcdctl` 3.4.
 pub(super) fn etcd_3_4() -> Result<PathBuf> {
     let digest = cache::digest(&["debian", "3.4", std::env::consts::ARCH]);
-    cache::install(&format!("etcd-3.4-{digest}"), |dir| {
+    cache::install("peers", &format!("etcd-3.4-{digest}"), |dir| {
         PACKAGES.iter().try_for_each(|(package, program)| {
             unpack(dir, package, program).with_context(|| format!("get {program} from Debian's {package}"))
         })

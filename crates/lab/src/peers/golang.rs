@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
-use super::cache;
+use crate::cache;
 use crate::process;
 
 /// A cold build of one etcd program with all downloads has been seen to take minutes on two cores.
@@ -53,7 +53,7 @@ pub(super) fn build(module: &Module) -> Result<PathBuf> {
         process::run_ok(go().args(["env", "GOVERSION", "GOOS", "GOARCH"]), Duration::from_secs(60))
             .context("find the Go compiler")?;
     let digest = cache::digest(&[module.go_mod, module.go_sum, toolchain.trim()]);
-    cache::install(&format!("{}-{digest}", module.name), |dir| {
+    cache::install("peers", &format!("{}-{digest}", module.name), |dir| {
         fs::write(dir.join("go.mod"), module.go_mod)?;
         fs::write(dir.join("go.sum"), module.go_sum)?;
         module.programs.iter().try_for_each(|(package, program)| build_program(dir, package, program))

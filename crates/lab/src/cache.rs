@@ -1,4 +1,5 @@
-//! The folder peers are kept in, and how one gets there: built beside, under a lock, then renamed into place.
+//! The folder outside the source tree where what is costly to make is kept, and how it gets there: made beside,
+//! under a lock, then renamed into place.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,23 +8,23 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-/// `peers/<name>` in the cache, made by `build` (given an empty folder) if it is not there yet.
+/// `<kind>/<name>` in the cache, made by `build` (given an empty folder) if it is not there yet.
 ///
 /// A folder under its final name is complete: whoever sees it can use it without a lock. Test processes that need
 /// the same peer at the same time queue on the lock, and all but the first find the work done.
-pub(super) fn install(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let peers = root()?.join("peers");
-    let ready = peers.join(name);
+pub(crate) fn install(kind: &str, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let kept = root()?.join(kind);
+    let ready = kept.join(name);
     if ready.is_dir() {
         return Ok(ready);
     }
-    fs::create_dir_all(&peers)?;
-    let lock = fs::File::create(peers.join(format!("{name}.lock")))?;
+    fs::create_dir_all(&kept)?;
+    let lock = fs::File::create(kept.join(format!("{name}.lock")))?;
     lock.lock()?;
     if ready.is_dir() {
         return Ok(ready);
     }
-    let building = peers.join(format!("{name}.building"));
+    let building = kept.join(format!("{name}.building"));
     // Left by a build that was killed; the lock says nobody is using it now.
     if building.exists() {
         fs::remove_dir_all(&building)?;
@@ -38,7 +39,7 @@ pub(super) fn install(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Re
 }
 
 /// A short name for what a peer is made from; every part counts, and so does where one ends.
-pub(super) fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());

@@ -1,0 +1,277 @@
+//! The main job: what `lifeboat save` saved and `lifeboat restore` wrote boots under the real etcd, serves
+//! every key, and lives on as a healthy cluster does. Members verify themselves (`ETCD_VERIFY=all`).
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
+use lab::fill::{self, Kubernetes, Model};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_client::WatchOptions;
+use lifeboat_client::messages::RangeRequest;
+use support::{bbolt_check, lifeboat_ok, restore_all, revision, same_hash, save, served};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const BUMP: i64 = 1_000_000_000;
+
+/// A cluster of `version` filled and compacted halfway, saved, and gone.
+struct Saved {
+    dir: tempfile::TempDir,
+    model: Model,
+}
+
+impl Saved {
+    fn new(version: EtcdVersion) -> Self {
+        let cluster = ClusterBuilder::new(version).unsafe_no_fsync().start().unwrap();
+        let model =
+            fill::kubernetes_like(&cluster, 0, &Kubernetes { rounds: 6, ..Default::default() }).unwrap();
+        let client = cluster.client(0).unwrap();
+        cluster.block_on(client.compact(model.revision / 2, true)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let saved = save(&cluster, &dir.path().join("backup.db"));
+        assert_eq!(saved["revision"], model.revision);
+        Self { dir, model }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("backup.db")
+    }
+}
+
+fn start(version: EtcdVersion, layout: ClusterLayout, dirs: &[PathBuf]) -> Cluster {
+    ClusterBuilder::new(version)
+        .layout(layout)
+        .restored(dirs.to_vec())
+        .env("ETCD_VERIFY", "all")
+        .start()
+        .unwrap()
+}
+
+fn put(cluster: &Cluster, member: usize, key: &str) {
+    let client = cluster.client(member).unwrap();
+    cluster.block_on(client.put(key, "after the restore", 0)).unwrap();
+}
+
+/// The keys of a restored cluster, without those the tests put.
+fn restored(cluster: &Cluster, member: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut keys = served(cluster, member);
+    keys.retain(|key, _| !key.starts_with(b"new-"));
+    keys
+}
+
+/// Clients of the old cluster are told that what they knew is gone, instead of waiting for ever.
+fn old_watch_is_compacted(cluster: &Cluster, old_revision: i64) {
+    let client = cluster.client(0).unwrap();
+    let response = cluster.block_on(async {
+        let mut watch = client.watch(&WatchOptions::all(old_revision)).await.unwrap();
+        loop {
+            let response = watch.message().await.unwrap().unwrap();
+            if response.canceled {
+                return response;
+            }
+        }
+    });
+    assert_eq!(response.compact_revision, old_revision + BUMP);
+    let old = RangeRequest { revision: old_revision, ..RangeRequest::all() };
+    let error = cluster.block_on(client.range(old)).unwrap_err();
+    assert!(format!("{error:?}").contains("compacted"), "{error:?}");
+}
+
+fn add_and_remove_a_member(cluster: &Cluster) {
+    let client = cluster.client(0).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    // etcd refuses a change of members until its peers have been connected for some seconds.
+    let added = loop {
+        match cluster.block_on(client.member_add(vec!["http://127.0.0.1:1".into()], true)) {
+            Ok(response) => break response.member,
+            Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    cluster.block_on(client.member_remove(added.id)).unwrap();
+}
+
+/// Boots restored dirs and puts the cluster through a life.
+fn lives_on(version: EtcdVersion, saved: &Saved, members: usize) {
+    let layout = ClusterLayout::new(members).unwrap();
+    let dir = saved.dir.path().join(format!("restored-{members}"));
+    let (dirs, report) = restore_all(&saved.path(), &layout, &dir, &[]);
+    assert_eq!(report["liveKeys"], saved.model.live.len());
+    dirs.iter().for_each(|dir| bbolt_check(dir));
+
+    let mut cluster = start(version, layout, &dirs);
+    assert_eq!(revision(&cluster, 0), saved.model.revision + BUMP);
+    assert_eq!(u64::from(same_hash(&cluster)), report["hash"].as_u64().unwrap());
+    for member in 0..members {
+        assert!(restored(&cluster, member) == saved.model.live, "member {member} serves other keys");
+    }
+    old_watch_is_compacted(&cluster, saved.model.revision);
+    put(&cluster, members - 1, "new-1");
+    assert_eq!(revision(&cluster, members - 1), saved.model.revision + BUMP + 1);
+
+    for round in 2..4 {
+        (0..members).for_each(|member| cluster.stop(member).unwrap());
+        (0..members).for_each(|member| cluster.restart(member).unwrap());
+        cluster.wait_healthy(LIMIT).unwrap();
+        put(&cluster, 0, &format!("new-{round}"));
+        assert!(restored(&cluster, 0) == saved.model.live, "other keys after restart {round}");
+        same_hash(&cluster);
+    }
+    if members == 3 {
+        add_and_remove_a_member(&cluster);
+    }
+    let client = cluster.client(0).unwrap();
+    cluster.block_on(client.compact(revision(&cluster, 0), true)).unwrap();
+    for member in 0..members {
+        let client = cluster.client(member).unwrap().with_command_timeout(LIMIT);
+        cluster.block_on(client.defragment()).unwrap();
+    }
+    cluster.wait_healthy(LIMIT).unwrap();
+    assert!(restored(&cluster, 0) == saved.model.live, "other keys after compaction and defrag");
+    same_hash(&cluster);
+    (0..members).for_each(|member| cluster.stop(member).unwrap());
+    dirs.iter().for_each(|dir| bbolt_check(dir));
+}
+
+fn restored_clusters_live_on(version: EtcdVersion) {
+    lab::or_skip!(peers::etcd(version));
+    let saved = Saved::new(version);
+    for members in [1, 3, 5] {
+        lives_on(version, &saved, members);
+    }
+}
+
+#[test]
+fn restored_clusters_live_on_3_4() {
+    restored_clusters_live_on(EtcdVersion::V3_4);
+}
+
+#[test]
+fn restored_clusters_live_on_3_5() {
+    restored_clusters_live_on(EtcdVersion::V3_5);
+}
+
+#[test]
+fn restored_clusters_live_on_3_6() {
+    restored_clusters_live_on(EtcdVersion::V3_6);
+}
+
+#[test]
+fn restored_clusters_live_on_3_7() {
+    restored_clusters_live_on(EtcdVersion::V3_7);
+}
+
+/// A snapshot of one version becomes a cluster of another, newer or older.
+#[test]
+fn restores_across_versions() {
+    for from in EtcdVersion::ALL {
+        lab::or_skip!(peers::etcd(from));
+    }
+    for from in EtcdVersion::ALL {
+        let saved = Saved::new(from);
+        for to in EtcdVersion::ALL.into_iter().filter(|to| *to != from) {
+            let layout = ClusterLayout::new(1).unwrap();
+            let version = to.to_string();
+            let dir = saved.dir.path().join(&version);
+            let (dirs, _) = restore_all(&saved.path(), &layout, &dir, &["--etcd-version", &version]);
+            let mut cluster = start(to, layout, &dirs);
+            assert!(restored(&cluster, 0) == saved.model.live, "{from} to {to}");
+            put(&cluster, 0, "new-1");
+            cluster.stop(0).unwrap();
+            cluster.restart(0).unwrap();
+            cluster.wait_healthy(LIMIT).unwrap();
+            assert!(restored(&cluster, 0) == saved.model.live, "{from} to {to}, restarted");
+        }
+    }
+}
+
+/// One member at a time with a common token makes the same cluster as all at once.
+#[test]
+fn members_restored_one_by_one_form_a_cluster() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let saved = Saved::new(EtcdVersion::V3_6);
+    let layout = ClusterLayout::new(3).unwrap();
+    let dir = saved.dir.path().join("one-by-one");
+    let source = saved.path();
+    for member in layout.members() {
+        let data_dir = dir.join(&member.name);
+        lifeboat_ok([
+            Path::new("restore"),
+            &source,
+            Path::new("--name"),
+            Path::new(&member.name),
+            Path::new("--data-dir"),
+            &data_dir,
+            Path::new("--initial-cluster"),
+            Path::new(&layout.initial_cluster()),
+            Path::new("--initial-cluster-token"),
+            Path::new(layout.token()),
+            Path::new("--initial-advertise-peer-urls"),
+            Path::new(&member.peer_url),
+        ]);
+    }
+    let dirs: Vec<_> = layout.members().iter().map(|member| dir.join(&member.name)).collect();
+    let cluster = start(EtcdVersion::V3_6, layout, &dirs);
+    same_hash(&cluster);
+    assert!(restored(&cluster, 2) == saved.model.live);
+}
+
+/// `--rev` brings the keyspace back as it was, above every revision ever served.
+#[test]
+fn restores_as_of_a_revision() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let saved = Saved::new(EtcdVersion::V3_6);
+    let at = saved.model.revision * 3 / 4;
+    let layout = ClusterLayout::new(1).unwrap();
+    let (dirs, _) =
+        restore_all(&saved.path(), &layout, &saved.dir.path().join("rev"), &["--rev", &at.to_string()]);
+    let cluster = start(EtcdVersion::V3_6, layout, &dirs);
+    assert!(restored(&cluster, 0) == saved.model.at(at));
+    assert_eq!(revision(&cluster, 0), saved.model.revision + BUMP);
+}
+
+/// Without a bump, revisions and history are those of the source.
+#[test]
+fn restores_without_a_bump_keep_history_readable() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let saved = Saved::new(EtcdVersion::V3_6);
+    let layout = ClusterLayout::new(1).unwrap();
+    let (dirs, _) =
+        restore_all(&saved.path(), &layout, &saved.dir.path().join("0"), &["--bump-revision", "0"]);
+    let cluster = start(EtcdVersion::V3_6, layout, &dirs);
+    assert_eq!(revision(&cluster, 0), saved.model.revision);
+    let at = saved.model.revision * 3 / 4;
+    let client = cluster.client(0).unwrap();
+    let old = RangeRequest { revision: at, ..RangeRequest::all() };
+    let response = cluster.block_on(client.range(old)).unwrap();
+    let found: BTreeMap<_, _> = response.kvs.into_iter().map(|kv| (kv.key, kv.value)).collect();
+    assert!(found == saved.model.at(at));
+}
+
+/// `--keep-history` keeps superseded revisions in the file, hidden from clients and gone after the next
+/// compaction, in every version.
+#[test]
+fn kept_history_is_hidden_and_compacted_away() {
+    for version in EtcdVersion::ALL {
+        lab::or_skip!(peers::etcd(version));
+        let saved = Saved::new(version);
+        let layout = ClusterLayout::new(3).unwrap();
+        let dir = saved.dir.path().join("history");
+        let (dirs, report) = restore_all(&saved.path(), &layout, &dir, &["--keep-history"]);
+        assert!(report["revisions"].as_u64() > report["liveKeys"].as_u64());
+        let mut cluster = start(version, layout, &dirs);
+        same_hash(&cluster);
+        old_watch_is_compacted(&cluster, saved.model.revision);
+        assert!(restored(&cluster, 0) == saved.model.live);
+        put(&cluster, 0, "new-1");
+        let client = cluster.client(0).unwrap();
+        cluster.block_on(client.compact(revision(&cluster, 0), true)).unwrap();
+        same_hash(&cluster);
+        cluster.stop(0).unwrap();
+        let inspected = support::lifeboat_json(["inspect".into(), dirs[0].join("member/snap/db")]);
+        assert_eq!(inspected["revisions"], inspected["liveKeys"]);
+    }
+}

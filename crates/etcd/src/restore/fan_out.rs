@@ -1,0 +1,155 @@
+//! One stream of bytes into several files, written by a thread of its own beside the one that makes the
+//! bytes.
+//!
+//! A second thread keeps asking the disk for what was written so far. Left to itself, the kernel collects
+//! gigabytes before it starts, then makes the writer wait for all of them at once.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// Bytes handed to the writing thread at once.
+const CHUNK: usize = 1 << 20;
+/// Chunks that may wait: with the one being filled and the one being written, all the memory it takes.
+const WAITING: usize = 4;
+/// Bytes after which the disk is asked for what it has of a file.
+const SYNC_EVERY: u64 = 64 << 20;
+
+/// The stream; dropped before [`FanOut::finish`], what was not yet written is lost.
+pub(super) struct FanOut<'scope> {
+    chunk: Vec<u8>,
+    /// Where the chunk being filled goes.
+    offset: u64,
+    filled: SyncSender<Chunk>,
+    emptied: Receiver<Vec<u8>>,
+    writer: ScopedJoinHandle<'scope, io::Result<()>>,
+}
+
+struct Chunk {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'scope> FanOut<'scope> {
+    pub(super) fn start<'env>(scope: &'scope Scope<'scope, 'env>, files: &'scope [File]) -> Self {
+        let (filled, to_write) = sync_channel(WAITING);
+        let (give_back, emptied) = channel();
+        // One tick waits at most: a sync under way covers what the next one would have been for.
+        let (tick, ticks) = sync_channel(1);
+        scope.spawn(move || sync_on(&ticks, files));
+        let writer = scope.spawn(move || write_all(&to_write, &give_back, &tick, files));
+        Self { chunk: Vec::with_capacity(CHUNK), offset: 0, filled, emptied, writer }
+    }
+
+    /// Waits until everything is written. Nothing is promised about the disk yet.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        let handed_over = self.hand_over();
+        drop(self.filled);
+        let written = self.writer.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
+        // The writer's own error says more than that it is gone.
+        written.and(handed_over)
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let next = self.emptied.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        let bytes = std::mem::replace(&mut self.chunk, next);
+        let chunk = Chunk { offset: self.offset, bytes };
+        self.offset += chunk.bytes.len() as u64;
+        self.filled.send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+impl Write for FanOut<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunk.len() >= CHUNK {
+            self.hand_over()?;
+        }
+        let room = CHUNK.saturating_sub(self.chunk.len()).min(bytes.len());
+        self.chunk.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hand_over()
+    }
+}
+
+impl Seek for FanOut<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.hand_over()?;
+        match to {
+            SeekFrom::Start(offset) => self.offset = offset,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        }
+        Ok(self.offset)
+    }
+}
+
+fn write_all(
+    to_write: &Receiver<Chunk>,
+    give_back: &std::sync::mpsc::Sender<Vec<u8>>,
+    tick: &SyncSender<()>,
+    files: &[File],
+) -> io::Result<()> {
+    let mut unsynced = 0;
+    for Chunk { offset, mut bytes } in to_write {
+        files.iter().try_for_each(|file| file.write_all_at(&bytes, offset))?;
+        unsynced += bytes.len() as u64;
+        bytes.clear();
+        // Nobody may be left to take it: then the stream is at its end.
+        let _ = give_back.send(bytes);
+        if unsynced >= SYNC_EVERY && !matches!(tick.try_send(()), Err(TrySendError::Full(()))) {
+            unsynced = 0;
+        }
+    }
+    Ok(())
+}
+
+/// Errors are left to the sync at the end, which meets them again.
+fn sync_on(ticks: &Receiver<()>, files: &[File]) {
+    for () in ticks {
+        files.iter().for_each(|file| drop(file.sync_data()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_gets_every_byte_in_its_place() {
+        let files: Vec<File> = (0..3).map(|_| tempfile::tempfile().unwrap()).collect();
+        let bytes: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
+        std::thread::scope(|scope| {
+            let mut out = FanOut::start(scope, &files);
+            out.write_all(&bytes).unwrap();
+            out.seek(SeekFrom::Start(10)).unwrap();
+            out.write_all(b"over").unwrap();
+            out.finish().unwrap();
+        });
+        let mut expected = bytes;
+        expected[10..14].copy_from_slice(b"over");
+        for file in &files {
+            let mut found = vec![0; expected.len()];
+            file.read_exact_at(&mut found, 0).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), expected.len() as u64);
+            assert!(found == expected);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_is_reported() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let read_only = [File::open(path.path()).unwrap()];
+        std::thread::scope(|scope| {
+            let mut out = FanOut::start(scope, &read_only);
+            let _ = out.write_all(&vec![1; 20 << 20]);
+            assert_ne!(out.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        });
+    }
+}

@@ -1,0 +1,122 @@
+//! The benchmark: Lifeboat against etcd's own tools and against plain copying, on one large snapshot.
+//!
+//! Commands run in turn, round by round, so that a machine that slows down slows all of them. What counts is
+//! the ratio within a round; the table gives the smallest and the median.
+
+mod data;
+mod measure;
+mod table;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+
+use crate::peers::{self, EtcdVersion};
+use measure::{Measured, measure, time_to_first_read};
+use table::Table;
+
+/// Rounds: enough for a median, few enough to finish in minutes.
+const ROUNDS: usize = 5;
+const VERSION: EtcdVersion = EtcdVersion::V3_6;
+const ONE: &str = "m1=http://127.0.0.1:2380";
+const THREE: &str = "m1=http://127.0.0.1:2380,m2=http://127.0.0.1:2382,m3=http://127.0.0.1:2384";
+
+/// Runs the benchmark with this `lifeboat` and returns its table, in Markdown.
+pub fn run(lifeboat: &Path) -> Result<String> {
+    let peers = peers::etcd(VERSION)?;
+    let etcdutl = peers.etcdutl.context("etcdutl 3.6")?;
+    let snapshot = data::snapshot(VERSION, lifeboat)?;
+    let work = tempfile::tempdir_in(snapshot.parent().context("folder of the snapshot")?)?;
+    let contenders = Contenders { lifeboat, etcdutl: &etcdutl, snapshot: &snapshot, work: work.path() };
+
+    let mut table = Table::default();
+    for round in 0..=ROUNDS {
+        eprintln!("round {round} of {ROUNDS}{}", if round == 0 { " (not counted)" } else { "" });
+        let results = contenders.round()?;
+        if round > 0 {
+            table.add(results);
+        }
+    }
+    let size = fs::metadata(&snapshot)?.len();
+    let mut text = machine()?;
+    writeln!(
+        text,
+        "Data: {}; a snapshot of {:.2} GB. {ROUNDS} rounds.\n",
+        data::describe(),
+        size as f64 / 1e9
+    )?;
+    write!(text, "{}", table.markdown())?;
+    Ok(text)
+}
+
+struct Contenders<'a> {
+    lifeboat: &'a Path,
+    etcdutl: &'a Path,
+    snapshot: &'a Path,
+    work: &'a Path,
+}
+
+impl Contenders<'_> {
+    /// Runs every command once.
+    fn round(&self) -> Result<Vec<(&'static str, Measured)>> {
+        let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
+        let dir = |name: &str| self.work.join(name).display().to_string();
+        let (ours, three, theirs, copy) = (dir("ours"), dir("three"), dir("theirs"), dir("copy"));
+        let run = |program: &Path, args: &[&str]| measure(program, args);
+        let results = vec![
+            ("cp", run(Path::new("cp"), &[snapshot, &copy])?),
+            ("sha256sum", run(Path::new("sha256sum"), &[snapshot])?),
+            ("lifeboat restore", self.restore(ONE, &ours)?),
+            ("etcdutl restore", self.etcdutl_restore(&theirs)?),
+            ("lifeboat restore, 3 members", self.restore(THREE, &three)?),
+            ("lifeboat check", run(self.lifeboat, &["check", snapshot])?),
+            ("etcdutl status", run(self.etcdutl, &["snapshot", "status", snapshot])?),
+            ("first read, lifeboat's dir", time_to_first_read(VERSION, &self.work.join("ours/m1"))?),
+            ("first read, etcdutl's dir", time_to_first_read(VERSION, &self.work.join("theirs"))?),
+        ];
+        for path in [&ours, &three, &theirs] {
+            fs::remove_dir_all(path)?;
+        }
+        fs::remove_file(&copy)?;
+        Ok(results)
+    }
+
+    fn restore(&self, initial_cluster: &str, dir: &str) -> Result<Measured> {
+        let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
+        measure(
+            self.lifeboat,
+            &["restore", snapshot, "--all-members", dir, "--initial-cluster", initial_cluster],
+        )
+    }
+
+    /// With the flags that make it do what ours does by default.
+    fn etcdutl_restore(&self, dir: &str) -> Result<Measured> {
+        let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
+        let mut args = vec!["snapshot", "restore", snapshot, "--name", "m1", "--data-dir", dir];
+        args.extend(["--initial-cluster", ONE, "--initial-advertise-peer-urls", "http://127.0.0.1:2380"]);
+        args.extend([
+            "--initial-cluster-token",
+            "bench",
+            "--bump-revision",
+            "1000000000",
+            "--mark-compacted",
+        ]);
+        measure(self.etcdutl, &args)
+    }
+}
+
+/// One line on the machine.
+fn machine() -> Result<String> {
+    let read = |path: &str| fs::read_to_string(PathBuf::from(path)).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism()?;
+    let cpu = field(&read("/proc/cpuinfo"), "model name");
+    let memory = field(&read("/proc/meminfo"), "MemTotal");
+    let sha = if read("/proc/cpuinfo").contains("sha_ni") { "with" } else { "without" };
+    Ok(format!("Machine: {cores} cores of {cpu} ({sha} SHA instructions), {memory} of memory.\n"))
+}
