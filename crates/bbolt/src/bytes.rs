@@ -1,7 +1,7 @@
 //! Little-endian integers out of byte slices, without indexing.
 //!
-//! bbolt stores its structures in the byte order of the machine that wrote them; every machine that runs
-//! etcd in practice is little-endian, and a big-endian file is refused at its meta page.
+//! bbolt stores its structures in the byte order of the machine that wrote them. Little-endian files are
+//! read; one of a big-endian machine (s390x) is refused at its meta page.
 
 /// The `u16` at `offset`, or `None` past the end.
 pub(crate) fn le_u16(bytes: &[u8], offset: usize) -> Option<u16> {

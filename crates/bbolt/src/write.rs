@@ -117,6 +117,9 @@ impl<W: Write + Seek> Writer<W> {
         let (mut out, high_water_mark) = self.sink.into_parts();
 
         let page_size = self.options.page_size;
+        let freelist = PageHeader { id: FREELIST_PAGE, flags: FLAG_FREELIST, count: 0, overflow: 0 };
+        out.seek(SeekFrom::Start(FREELIST_PAGE.0 * u64::from(page_size)))?;
+        out.write_all(&freelist.encode())?;
         // Meta page N carries the even or odd transaction ids; the higher one, 1, is the one in use.
         for (index, txid) in [(0, TxId(0)), (1, TxId(1))] {
             let meta = Meta { page_size, root, freelist: Some(FREELIST_PAGE), high_water_mark, txid };
@@ -124,9 +127,6 @@ impl<W: Write + Seek> Writer<W> {
             out.seek(SeekFrom::Start(index * u64::from(page_size)))?;
             out.write_all(&page)?;
         }
-        let freelist = PageHeader { id: FREELIST_PAGE, flags: FLAG_FREELIST, count: 0, overflow: 0 };
-        out.seek(SeekFrom::Start(FREELIST_PAGE.0 * u64::from(page_size)))?;
-        out.write_all(&freelist.encode())?;
         out.flush()?;
         let pages = high_water_mark.0;
         Ok((out, Written { pages, bytes: pages.saturating_mul(u64::from(page_size)) }))

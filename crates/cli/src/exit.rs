@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use lifeboat_etcd::Error;
 
+use crate::output::ReaderGone;
+
 /// How a command ended that did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -39,8 +41,7 @@ pub struct Usage(pub String);
 
 /// Prints an error with its causes and tells the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    // A reader such as `head` that has seen enough is no failure of ours.
-    if error.chain().any(is_broken_pipe) {
+    if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
@@ -60,8 +61,4 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
         _ => UNEXPECTED,
     }
-}
-
-fn is_broken_pipe(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -30,6 +30,25 @@ struct Document<'a, T> {
     body: &'a T,
 }
 
+/// Stdout was closed by a reader such as `head` that has seen enough: no failure of ours. A type of its own,
+/// since other pipes that break, such as a connection to a member, are one.
+#[derive(Debug, thiserror::Error)]
+#[error("stdout was closed")]
+pub struct ReaderGone;
+
+/// Writes to stdout what is all there at once.
+pub fn write_all(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(reader_gone)
+}
+
+fn reader_gone(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => ReaderGone.into(),
+        _ => anyhow::Error::new(error).context("write to stdout"),
+    }
+}
+
 /// Prints `body` as JSON or YAML, or lets `table` print it for people.
 pub fn print<T: Serialize>(
     format: Format,
@@ -38,18 +57,16 @@ pub fn print<T: Serialize>(
 ) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let document = Document { schema_version: SCHEMA_VERSION, body };
-    match format {
-        Format::Table => table(&mut out)?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &document).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
+    let written = match format {
+        Format::Table => table(&mut out),
+        Format::Json => serde_json::to_writer_pretty(&mut out, &document)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
         Format::Yaml => {
-            let text = serde_saphyr::to_string(&document).context("encode as YAML")?;
-            out.write_all(text.as_bytes())?;
+            out.write_all(serde_saphyr::to_string(&document).context("encode as YAML")?.as_bytes())
         }
-    }
-    Ok(out.flush()?)
+    };
+    written.and_then(|()| out.flush()).map_err(reader_gone)
 }
 
 /// Writes `name   value` lines, the values in one column.

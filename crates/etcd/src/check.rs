@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind, Severity};
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
@@ -99,6 +99,9 @@ fn check_revision(key: &[u8], value: &[u8]) -> Result<(), FindingKind> {
     let bucket_key =
         BucketKey::from_bytes(key).ok_or_else(|| FindingKind::RevisionKey { key: key.to_vec() })?;
     let BucketKey { revision, tombstone } = bucket_key;
+    if is_bump_mark(value) {
+        return Ok(());
+    }
     KeyValue::decode(value)
         .and_then(|kv| kv.verify(revision.main, tombstone))
         .map_err(|defect| FindingKind::KeyValue { revision, defect })

@@ -113,12 +113,6 @@ pub enum FindingKind {
         /// The key.
         key: Vec<u8>,
     },
-    /// Keys refer to leases that the source does not have; etcd keeps such keys for ever.
-    #[error("{keys} live keys refer to leases that are not there: they would never expire")]
-    LeaseMissing {
-        /// How many keys.
-        keys: u64,
-    },
     /// An alarm is raised.
     #[error("{} alarm of member {}", alarm.kind, alarm.member)]
     AlarmRaised {
@@ -155,7 +149,6 @@ impl FindingKind {
             Self::RevisionKey { .. } => "etcd.revision-key",
             Self::KeyValue { .. } => "etcd.key-value",
             Self::SmallBucket { .. } => "etcd.small-bucket",
-            Self::LeaseMissing { .. } => "etcd.lease-missing",
             Self::AlarmRaised { .. } => "etcd.alarm",
             Self::CompactionPending { .. } => "etcd.compaction-pending",
         }
@@ -165,9 +158,7 @@ impl FindingKind {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
-            Self::LeaseMissing { .. } | Self::AlarmRaised { .. } | Self::UnknownBucket { .. } => {
-                Severity::Warning
-            }
+            Self::AlarmRaised { .. } | Self::UnknownBucket { .. } => Severity::Warning,
             Self::NoDigest | Self::CompactionPending { .. } => Severity::Note,
             _ => Severity::Error,
         }
@@ -177,15 +168,12 @@ impl FindingKind {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Bbolt(Damage::Meta { .. }) => {
-                "usable: the other meta page is valid. Of a stopped member, this is a write cut short"
+                "the other meta page is used: right after a crash that is the state before a write cut short"
             }
             Self::Bbolt(Damage::UnreachableUnfreed { .. }) => {
                 "usable: only space is lost; a restore drops it"
             }
             Self::NoDigest => "verify it against a digest kept elsewhere, or save a snapshot instead",
-            Self::LeaseMissing { .. } => {
-                "after a restore, delete those keys or let their owners rewrite them"
-            }
             Self::AlarmRaised { .. } => {
                 "a restore drops alarms; on a live cluster find and mend the cause first"
             }

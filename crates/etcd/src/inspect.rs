@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
 use crate::source::{Integrity, Origin, Source};
@@ -86,7 +86,7 @@ fn read(source: &dyn Source, progress: &dyn Progress) -> Result<Inspection> {
         let live = keep.contains(ordinal);
         ordinal += 1;
         progress.advance(value.len() as u64);
-        if live {
+        if live && !is_bump_mark(value) {
             let revision = key.revision;
             let kv = KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision, defect })?;
             inspection.count(&kv, &leases);

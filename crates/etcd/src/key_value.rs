@@ -19,6 +19,14 @@ pub struct KeyValue<'bytes> {
     pub lease: i64,
 }
 
+/// Whether the value of a revision is empty: no change of a key, but the mark that `etcdutl snapshot
+/// restore --bump-revision` leaves at the revision it bumps to
+/// (`etcdutl/snapshot/v3_snapshot.go`, `unsafeBumpBucketsRevision`). A server takes it for a put of the key
+/// "", which no request can read; it outlives compactions, so it is in every later snapshot.
+pub(crate) fn is_bump_mark(value: &[u8]) -> bool {
+    value.is_empty()
+}
+
 /// Why bytes are not a sound `KeyValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -21,9 +21,10 @@ mod raft_log;
 mod staging;
 mod verify;
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::thread::ScopedJoinHandle;
+
+use fs_err::File;
 
 use crate::error::{Error, Result};
 use crate::member::{ClusterId, MemberId};
@@ -54,7 +55,7 @@ pub struct RestoreReport {
     pub source_revisions: u64,
     /// Live keys whose lease is not in the source: etcd keeps them for ever.
     pub keys_without_lease: u64,
-    /// crc32c over the revisions written: what HashKV of the new cluster answers before its first change.
+    /// What HashKV of the new cluster answers before its first change.
     pub hash: u32,
     /// Bytes of each db.
     pub db_bytes: u64,
@@ -126,7 +127,8 @@ fn write(
     let keep = KeepSet::at(source, options.revision.unwrap_or(i64::MAX), progress)?;
     let contents = Contents::plan(&state, &keep, options)?;
 
-    let mut staged = options.targets.iter().map(Staging::create).collect::<Result<Vec<_>>>()?;
+    let mut staged = options.targets.iter().map(Staging::plan).collect::<Result<Vec<_>>>()?;
+    staged.iter().try_for_each(Staging::create)?;
     let files = staged.iter_mut().map(Staging::create_db).collect::<Result<Vec<_>>>()?;
     let digest = contents.write(source, &files, progress)?;
     let members = options.cluster.members();
@@ -143,13 +145,13 @@ fn write(
     };
     let report = RestoreReport {
         revision: contents.revision,
-        compact_revision: contents.compact_revision(),
+        compact_revision: contents.compact_revision,
         source_revision: state.current_revision(keep.newest),
         live_keys: keep.live_keys,
         revisions: digest.revisions,
         source_revisions: keep.revisions,
         keys_without_lease: digest.keys_without_lease,
-        hash: digest.hash,
+        hash: digest.hash_kv,
         db_bytes: digest.bytes,
         cluster_id: options.cluster.id(),
         token: options.cluster.token().into(),

@@ -32,6 +32,15 @@ impl EtcdVersion {
         }
     }
 
+    /// Whether a stored version such as `3.6.0` is newer; one that cannot be read counts as newer.
+    pub(crate) fn is_below(self, stored: &str) -> bool {
+        let minor = |version: &str| {
+            let mut parts = version.split('.').map(str::parse::<u64>);
+            Some((parts.next()?.ok()?, parts.next()?.ok()?))
+        };
+        minor(stored).is_none_or(|stored| Some(stored) > minor(&self.stored()))
+    }
+
     /// As etcd stores it: `3.6.0`.
     pub fn stored(self) -> String {
         format!("{self}.0")
@@ -54,5 +63,24 @@ impl FromStr for EtcdVersion {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::of(text).ok_or_else(|| format!("etcd version {text:?} is not one of 3.4, 3.5, 3.6, 3.7"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        for (stored, below) in [
+            ("3.0.0", false),
+            ("3.6.0", false),
+            ("3.7.0", true),
+            ("3.10.0", true),
+            ("4.0.0", true),
+            ("x", true),
+        ] {
+            assert_eq!(EtcdVersion::V3_6.is_below(stored), below, "{stored}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use lifeboat_etcd::{Finding, Severity, check, open};
+use lifeboat_etcd::{CheckReport, Error, Finding, Severity, check, open};
 use serde::Serialize;
 
 use crate::commands::Context;
@@ -54,8 +54,12 @@ impl From<&Finding> for FindingBody {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let source = open(&args.source)?;
-    let report = check(source.as_ref(), &context.progress)?;
+    let report = match open(&args.source) {
+        Ok(source) => check(source.as_ref(), &context.progress)?,
+        // Too damaged to be opened is a finding like any other.
+        Err(Error::Damaged(kind)) => CheckReport { findings: vec![kind.into()], ..CheckReport::default() },
+        Err(error) => return Err(error.into()),
+    };
     context.progress.finish();
     let ok = report.worst().is_none_or(|worst| worst == Severity::Note);
     let body = Body {

@@ -6,6 +6,7 @@ use clap_complete::Shell;
 
 use crate::cli::Cli;
 use crate::exit::Status;
+use crate::output;
 
 /// Print a shell's completion script.
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,6 @@ pub fn run(args: &Args) -> Result<Status> {
     // Into memory first: the generator panics when stdout is closed on it.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "lifeboat", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    output::write_all(&script)?;
     Ok(Status::Ok)
 }

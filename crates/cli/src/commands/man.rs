@@ -1,6 +1,5 @@
 //! `lifeboat man`.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +7,7 @@ use clap::CommandFactory;
 
 use crate::cli::Cli;
 use crate::exit::Status;
+use crate::output;
 
 /// Write the manual pages.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Result<Status> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            output::write_all(&page)?;
         }
     }
     Ok(Status::Ok)

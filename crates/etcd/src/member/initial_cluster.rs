@@ -112,12 +112,11 @@ fn peer_url(url: &str) -> Result<String> {
     let (scheme, address) = url.split_once("://").ok_or_else(|| invalid("no scheme such as https://"))?;
     match scheme {
         "http" | "https" => {
-            let address = address.strip_suffix('/').unwrap_or(address);
             if address.contains('/') {
                 return Err(invalid("it must not contain a path"));
             }
             let (host, port) = address.rsplit_once(':').ok_or_else(|| invalid("no port"))?;
-            if host.is_empty() || port.parse::<u16>().is_err() {
+            if (host.contains(':') && !host.starts_with('[')) || port.parse::<u16>().is_err() {
                 return Err(invalid("it must be of the form HOST:PORT"));
             }
             Ok(format!("{scheme}://{address}"))
@@ -153,7 +152,7 @@ mod tests {
             "a=http://h:x",
             "a=http://h:1/p",
             "a=ftp://h:1",
-            "a=http://:1",
+            "a=http://h:1/",
             "a=http://h:1,b=http://h:1",
         ] {
             assert!(InitialCluster::parse(text, "t").is_err(), "{text}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::progress::Progress;
 use crate::revision::Revision;
 use crate::source::Source;
@@ -66,7 +66,7 @@ pub fn get(
     source.revisions(&mut |key, value| {
         newest = Some(key.revision);
         progress.advance(value.len() as u64);
-        if key.revision.main > at {
+        if key.revision.main > at || is_bump_mark(value) {
             return Ok(());
         }
         let kv = KeyValue::decode(value)

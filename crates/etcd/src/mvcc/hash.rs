@@ -48,20 +48,27 @@ pub fn hash_kv(
     let mut hasher = Hasher::new();
     let mut ordinal = 0;
     source.revisions(&mut |key, value| {
-        let kept = keep.contains(ordinal);
-        ordinal += 1;
         progress.advance(value.len() as u64);
-        let main = key.revision.main;
-        // The server hashes everything when nothing at all survives (`len(h.keep) > 0`).
-        let compacted = main <= compact_revision && !kept && keep.live_keys > 0;
-        // Versions differ in whether a compaction at a tombstone keeps it, so it never counts.
-        let skipped = key.tombstone && main == compact_revision;
-        if main <= hash_revision && !compacted && !skipped {
+        if key.revision.main <= hash_revision && keep.is_hashed(ordinal, key, compact_revision) {
             hasher.add(key, value);
         }
+        ordinal += 1;
         Ok(())
     })?;
     Ok(HashKv { hash: hasher.finish(), hash_revision, compact_revision })
+}
+
+impl KeepSet {
+    /// Whether a server whose store is compacted at `compact_revision` hashes a revision, if it is not
+    /// above the one asked for.
+    pub(crate) fn is_hashed(&self, ordinal: u64, key: BucketKey, compact_revision: i64) -> bool {
+        let main = key.revision.main;
+        // The server hashes everything when nothing at all survives (`len(h.keep) > 0`).
+        let compacted = main <= compact_revision && !self.contains(ordinal) && self.kept > 0;
+        // Versions differ in whether a compaction at a tombstone keeps it, so it never counts.
+        let skipped = key.tombstone && main == compact_revision;
+        !compacted && !skipped
+    }
 }
 
 /// The running crc32c.

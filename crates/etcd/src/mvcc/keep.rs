@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::error::Result;
 use crate::finding::FindingKind;
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::progress::Progress;
-use crate::revision::Revision;
+use crate::revision::{BucketKey, Revision};
 use crate::source::Source;
 
 /// Maps are split so that only a part of them is copied when one grows: growing at once would need the
@@ -22,7 +22,9 @@ pub struct KeepSet {
     bits: Vec<u64>,
     /// Revisions of the source.
     pub revisions: u64,
-    /// Keys alive at the revision asked for: the revisions that survive.
+    /// Revisions that survive.
+    pub kept: u64,
+    /// Keys alive at the revision asked for: what survives, but for the marks of an earlier restore.
     pub live_keys: u64,
     /// Bytes of all keys and values, encoded.
     pub bytes: u64,
@@ -37,12 +39,10 @@ impl KeepSet {
     /// The first damage.
     pub fn at(source: &dyn Source, revision: i64, progress: &dyn Progress) -> Result<Self> {
         progress.start("read revisions", Some(source.origin().size_in_use));
-        let mut keep = Self { bits: Vec::new(), revisions: 0, live_keys: 0, bytes: 0, newest: None };
+        let mut keep = Self { bits: Vec::new(), revisions: 0, kept: 0, live_keys: 0, bytes: 0, newest: None };
         let mut newest = NewestByKey::new();
         source.revisions(&mut |key, value| {
-            let kv = KeyValue::decode(value)
-                .and_then(|kv| kv.verify(key.revision.main, key.tombstone).map(|()| kv))
-                .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+            let kv = if is_bump_mark(value) { KeyValue::default() } else { verified(key, value)? };
             let ordinal = keep.revisions;
             keep.revisions += 1;
             keep.bytes += value.len() as u64;
@@ -61,7 +61,10 @@ impl KeepSet {
             }
             Ok(())
         })?;
-        keep.live_keys = newest.len();
+        keep.kept = newest.len();
+        // Marks are stored under the empty key, which no client can put.
+        let marked = newest.remove(b"").is_some();
+        keep.live_keys = keep.kept - u64::from(marked);
         Ok(keep)
     }
 
@@ -81,6 +84,12 @@ impl KeepSet {
             *word = if kept { *word | bit } else { *word & !bit };
         }
     }
+}
+
+fn verified(key: BucketKey, value: &[u8]) -> Result<KeyValue<'_>, FindingKind> {
+    KeyValue::decode(value)
+        .and_then(|kv| kv.verify(key.revision.main, key.tombstone).map(|()| kv))
+        .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })
 }
 
 /// The place of the newest revision of every live key. Keys are held as 128 bits of two keyed hashes:

@@ -2,14 +2,14 @@
 //! same bytes, so one pass writes them all.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{Seek, Write};
 
+use fs_err::File;
 use lifeboat_bbolt::{Writer, WriterOptions};
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::member::Member;
 use crate::mvcc::{Hasher, KeepSet};
 use crate::progress::Progress;
@@ -34,17 +34,24 @@ pub(super) struct Contents<'a> {
     meta: BTreeMap<&'static str, Vec<u8>>,
     cluster: BTreeMap<&'static str, Vec<u8>>,
     members: BTreeMap<String, Vec<u8>>,
-    marks: Option<i64>,
+    /// Whether the new cluster starts above the source's revisions.
+    bumped: bool,
+    /// The revision up to which the new cluster answers "compacted"; `None` when it was never compacted.
+    pub(super) compact_revision: Option<i64>,
     /// The revision the new cluster starts at.
     pub(super) revision: i64,
     pub(super) version: EtcdVersion,
 }
 
 /// What was written, to compare with what is read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) revisions: u64,
-    pub(super) hash: u32,
+    /// crc32c of all revisions written.
+    pub(super) crc: u32,
+    /// HashKV of the new cluster before its first change; differs when superseded revisions are written,
+    /// which it does not count.
+    pub(super) hash_kv: u32,
     /// Bytes of the file.
     pub(super) bytes: u64,
     pub(super) keys_without_lease: u64,
@@ -78,19 +85,18 @@ impl<'a> Contents<'a> {
             meta: meta_bucket(state, marks, version, &members),
             cluster: cluster_bucket(state, version),
             members: members_bucket(&members)?,
-            marks: marks.or(state.compact_revision()),
+            bumped: marks.is_some(),
+            compact_revision: marks.or(state.compact_revision()),
             revision: marks.unwrap_or(current.min(up_to)),
             version,
         })
     }
 
-    /// The revision up to which the new cluster answers "compacted".
-    pub(super) fn compact_revision(&self) -> Option<i64> {
-        self.marks
-    }
-
-    /// Whether a revision of the source goes in.
-    fn takes(&self, ordinal: u64, key: BucketKey) -> bool {
+    /// Whether a revision of the source goes in. The marks of an earlier bump do not: ours replace them.
+    fn takes(&self, ordinal: u64, key: BucketKey, value: &[u8]) -> bool {
+        if self.bumped && is_bump_mark(value) {
+            return false;
+        }
         if self.history { key.revision.main <= self.up_to } else { self.keep.contains(ordinal) }
     }
 
@@ -118,7 +124,7 @@ impl<'a> Contents<'a> {
         writer: &mut Writer<W>,
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        let mut digest = Digest { revisions: 0, hash: 0, bytes: 0, keys_without_lease: 0 };
+        let mut digest = Digest::default();
         for bucket in Bucket::ALL {
             writer.start_bucket(bucket.name().as_bytes())?;
             match bucket {
@@ -143,11 +149,13 @@ impl<'a> Contents<'a> {
         digest: &mut Digest,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let mut hasher = Hasher::new();
+        let [mut all, mut hash_kv] = [Hasher::new(), Hasher::new()];
+        let compact_revision = self.compact_revision.unwrap_or(-1);
         let mut ordinal = 0;
         source.revisions(&mut |key, value| {
-            let taken = self.takes(ordinal, key);
+            let taken = self.takes(ordinal, key, value);
             let live = self.keep.contains(ordinal);
+            let hashed = self.keep.is_hashed(ordinal, key, compact_revision);
             ordinal += 1;
             progress.advance(value.len() as u64);
             if !taken {
@@ -160,7 +168,10 @@ impl<'a> Contents<'a> {
                 digest.keys_without_lease += u64::from(kv.lease != 0 && !self.leases.contains(&kv.lease));
             }
             digest.revisions += 1;
-            hasher.add(key, value);
+            all.add(key, value);
+            if hashed {
+                hash_kv.add(key, value);
+            }
             let bytes = revision.to_bytes();
             match key.tombstone {
                 false => writer.put(&bytes, value)?,
@@ -168,7 +179,8 @@ impl<'a> Contents<'a> {
             }
             Ok(())
         })?;
-        digest.hash = hasher.finish();
+        digest.crc = all.finish();
+        digest.hash_kv = hash_kv.finish();
         if ordinal != self.keep.revisions {
             // A db file that a running etcd writes to: two reads of it need not agree.
             return Err(Error::ReadBack {
@@ -238,8 +250,7 @@ fn cluster_bucket(state: &State, version: EtcdVersion) -> BTreeMap<&'static str,
 /// A stored version such as `3.6.0`, but not above `version`.
 fn at_most(stored: Option<&str>, version: EtcdVersion) -> Option<Vec<u8>> {
     let stored = stored?;
-    let lowered = EtcdVersion::of(stored).is_none_or(|stored| stored > version);
-    Some(if lowered { version.stored().into_bytes() } else { stored.as_bytes().to_vec() })
+    Some(if version.is_below(stored) { version.stored().into_bytes() } else { stored.as_bytes().to_vec() })
 }
 
 fn members_bucket(members: &[Member]) -> Result<BTreeMap<String, Vec<u8>>> {

@@ -4,11 +4,12 @@
 //! A second thread keeps asking the disk for what was written so far. Left to itself, the kernel collects
 //! gigabytes before it starts, then makes the writer wait for all of them at once.
 
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
+
+use fs_err::File;
 
 /// Bytes handed to the writing thread at once.
 const CHUNK: usize = 1 << 20;
@@ -24,7 +25,8 @@ pub(super) struct FanOut<'scope> {
     offset: u64,
     filled: SyncSender<Chunk>,
     emptied: Receiver<Vec<u8>>,
-    writer: ScopedJoinHandle<'scope, io::Result<()>>,
+    /// `None` once it has failed and its error was told.
+    writer: Option<ScopedJoinHandle<'scope, io::Result<()>>>,
 }
 
 struct Chunk {
@@ -39,17 +41,16 @@ impl<'scope> FanOut<'scope> {
         // One tick waits at most: a sync under way covers what the next one would have been for.
         let (tick, ticks) = sync_channel(1);
         scope.spawn(move || sync_on(&ticks, files));
-        let writer = scope.spawn(move || write_all(&to_write, &give_back, &tick, files));
+        let writer = Some(scope.spawn(move || write_all(&to_write, &give_back, &tick, files)));
         Self { chunk: Vec::with_capacity(CHUNK), offset: 0, filled, emptied, writer }
     }
 
     /// Waits until everything is written. Nothing is promised about the disk yet.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        let handed_over = self.hand_over();
-        drop(self.filled);
-        let written = self.writer.join().map_err(|_| io::Error::other("the writing thread panicked"))?;
-        // The writer's own error says more than that it is gone.
-        written.and(handed_over)
+        self.hand_over()?;
+        let Self { filled, writer, .. } = self;
+        drop(filled);
+        join(writer)
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
@@ -60,8 +61,17 @@ impl<'scope> FanOut<'scope> {
         let bytes = std::mem::replace(&mut self.chunk, next);
         let chunk = Chunk { offset: self.offset, bytes };
         self.offset += chunk.bytes.len() as u64;
-        self.filled.send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        // Nobody takes it: the writer has failed, and its own error says why.
+        self.filled.send(chunk).or_else(|_| join(self.writer.take()).and(Err(gone())))
     }
+}
+
+fn join(writer: Option<ScopedJoinHandle<'_, io::Result<()>>>) -> io::Result<()> {
+    writer.ok_or_else(gone)?.join().map_err(|_| io::Error::other("the writing thread panicked"))?
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the writing thread has ended")
 }
 
 impl Write for FanOut<'_> {
@@ -98,7 +108,11 @@ fn write_all(
 ) -> io::Result<()> {
     let mut unsynced = 0;
     for Chunk { offset, mut bytes } in to_write {
-        files.iter().try_for_each(|file| file.write_all_at(&bytes, offset))?;
+        for file in files {
+            file.file().write_all_at(&bytes, offset).map_err(|source| {
+                io::Error::new(source.kind(), format!("write {}: {source}", file.path().display()))
+            })?;
+        }
         unsynced += bytes.len() as u64;
         bytes.clear();
         // Nobody may be left to take it: then the stream is at its end.
@@ -123,7 +137,10 @@ mod tests {
 
     #[test]
     fn every_file_gets_every_byte_in_its_place() {
-        let files: Vec<File> = (0..3).map(|_| tempfile::tempfile().unwrap()).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let new =
+            |name: &str| File::options().read(true).write(true).create_new(true).open(dir.path().join(name));
+        let files: Vec<File> = ["a", "b", "c"].map(|name| new(name).unwrap()).into();
         let bytes: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
         std::thread::scope(|scope| {
             let mut out = FanOut::start(scope, &files);
@@ -136,7 +153,7 @@ mod tests {
         expected[10..14].copy_from_slice(b"over");
         for file in &files {
             let mut found = vec![0; expected.len()];
-            file.read_exact_at(&mut found, 0).unwrap();
+            file.file().read_exact_at(&mut found, 0).unwrap();
             assert_eq!(file.metadata().unwrap().len(), expected.len() as u64);
             assert!(found == expected);
         }
@@ -148,8 +165,15 @@ mod tests {
         let read_only = [File::open(path.path()).unwrap()];
         std::thread::scope(|scope| {
             let mut out = FanOut::start(scope, &read_only);
-            let _ = out.write_all(&vec![1; 20 << 20]);
-            assert_ne!(out.finish().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+            let error = out.write_all(&vec![1; 20 << 20]).unwrap_err();
+            assert!(error.to_string().contains(path.path().to_str().unwrap()), "{error}");
+            out.finish().unwrap_err();
+        });
+        std::thread::scope(|scope| {
+            let mut out = FanOut::start(scope, &read_only);
+            out.write_all(b"less than a chunk").unwrap();
+            let error = out.finish().unwrap_err();
+            assert!(error.to_string().contains(path.path().to_str().unwrap()), "{error}");
         });
     }
 }

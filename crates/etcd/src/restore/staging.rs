@@ -5,7 +5,6 @@
 //! for empty. A WAL dir of its own is renamed after that: a log without its db would boot as an empty
 //! cluster, a db without its log does not.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -23,8 +22,8 @@ const PRIVATE_FILE: u32 = 0o600;
 #[derive(Debug)]
 pub(super) struct Staging {
     target: Target,
-    /// Whether the data dir was not there before.
-    created_data_dir: bool,
+    /// Directories that were not there before any target was made, innermost first.
+    missing: Vec<PathBuf>,
     /// Temporary directory inside the data dir; holds `member/`.
     stage: PathBuf,
     /// Temporary name of a WAL dir of its own.
@@ -56,14 +55,14 @@ impl Staging {
         }
     }
 
-    /// Makes the temporary directories.
-    pub(super) fn create(target: &Target) -> Result<Self> {
+    /// Decides on the temporary names, and notes what is not there yet.
+    pub(super) fn plan(target: &Target) -> Result<Self> {
         Self::refuse_occupied(target)?;
         let suffix = format!("lifeboat-restoring-{}", std::process::id());
-        let created_data_dir = fs::symlink_metadata(&target.data_dir).is_err();
-        let staging = Self {
+        let wal_parent = target.wal_dir.as_deref().and_then(Path::parent);
+        Ok(Self {
             target: target.clone(),
-            created_data_dir,
+            missing: missing(&target.data_dir).chain(wal_parent.into_iter().flat_map(missing)).collect(),
             stage: target.data_dir.join(format!(".{suffix}")),
             wal_stage: target.wal_dir.as_ref().map(|wal_dir| {
                 let mut name = wal_dir.clone().into_os_string();
@@ -71,10 +70,13 @@ impl Staging {
                 PathBuf::from(name)
             }),
             committed: false,
-        };
-        create_dir_all(&staging.snap_dir())?;
-        create_dir_all(&staging.wal_dir())?;
-        Ok(staging)
+        })
+    }
+
+    /// Makes the temporary directories.
+    pub(super) fn create(&self) -> Result<()> {
+        create_dir_all(&self.snap_dir())?;
+        create_dir_all(&self.wal_dir())
     }
 
     pub(super) fn member_name(&self) -> &str {
@@ -98,8 +100,8 @@ impl Staging {
     }
 
     /// Creates the db file.
-    pub(super) fn create_db(&mut self) -> Result<File> {
-        Ok(create_file(&self.db_path())?.into_parts().0)
+    pub(super) fn create_db(&mut self) -> Result<fs::File> {
+        create_file(&self.db_path())
     }
 
     /// Writes a small file whole and syncs it; `size` lengthens it with zeros.
@@ -144,10 +146,17 @@ impl Drop for Staging {
         if let Some(wal_stage) = &self.wal_stage {
             let _ = fs::remove_dir_all(wal_stage);
         }
-        if self.created_data_dir {
-            let _ = fs::remove_dir(&self.target.data_dir);
+        // Those that several targets share go with the last of them: only empty ones can be removed.
+        for dir in &self.missing {
+            let _ = fs::remove_dir(dir);
         }
     }
+}
+
+/// A directory and those around it that are not there, innermost first.
+fn missing(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let named = dir.ancestors().filter(|dir| !dir.as_os_str().is_empty());
+    named.take_while(|dir| fs::symlink_metadata(dir).is_err()).map(Path::to_path_buf)
 }
 
 fn create_dir_all(path: &Path) -> Result<()> {

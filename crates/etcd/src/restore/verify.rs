@@ -1,7 +1,8 @@
 //! Reads a written member back, as a source like any other, and compares it with what was meant.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
+
+use fs_err::File;
 
 use crate::error::{Error, Result};
 use crate::mvcc::Hasher;
@@ -39,9 +40,9 @@ pub(super) fn db(
 
     equal("size of the db", &digest.bytes, &db.origin().size_in_use)?;
     equal("revisions", &digest.revisions, &revisions)?;
-    equal("digest of the revisions", &digest.hash, &hasher.finish())?;
+    equal("digest of the revisions", &digest.crc, &hasher.finish())?;
     equal("members", &members, &sorted(&state))?;
-    equal("compact revision", &contents.compact_revision(), &state.compact_revision())?;
+    equal("compact revision", &contents.compact_revision, &state.compact_revision())?;
     let current = state.current_revision(newest);
     if options.bump_revision > 0 {
         equal("current revision", &contents.revision, &current)?;
@@ -58,8 +59,8 @@ pub(super) fn same_bytes(first: &File, other: &File, digest: &Digest, progress: 
         let length = usize::try_from(digest.bytes - offset).unwrap_or(CHUNK).min(CHUNK);
         let (expected, found) = (expected.get_mut(..length), found.get_mut(..length));
         let (Some(expected), Some(found)) = (expected, found) else { break };
-        first.read_exact_at(expected, offset)?;
-        other.read_exact_at(found, offset)?;
+        first.file().read_exact_at(expected, offset)?;
+        other.file().read_exact_at(found, offset)?;
         if expected != found {
             let expected = format!("the same bytes in every db, at offset {offset}");
             return Err(Error::ReadBack { what: "db", expected, found: "others".into() });

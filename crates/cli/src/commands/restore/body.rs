@@ -16,7 +16,8 @@ pub(super) struct Body {
     source_revision: i64,
     source_revisions: u64,
     revision: i64,
-    compact_revision: Option<i64>,
+    /// -1 when it was never compacted.
+    compact_revision: i64,
     live_keys: u64,
     revisions: u64,
     keys_without_lease: u64,
@@ -63,7 +64,7 @@ impl Body {
             source_revision: report.source_revision,
             source_revisions: report.source_revisions,
             revision: report.revision,
-            compact_revision: report.compact_revision,
+            compact_revision: report.compact_revision.unwrap_or(-1),
             live_keys: report.live_keys,
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
@@ -83,9 +84,10 @@ impl Body {
             "none" => "no digest to verify: a copy of a db, bit rot in values cannot be seen",
             _ => "not verified, as asked",
         };
-        let compacted = match self.compact_revision {
-            Some(revision) if revision == self.revision => "; all revisions before answer \"compacted\"",
-            _ => "",
+        let compacted = if self.compact_revision == self.revision {
+            "; all revisions before answer \"compacted\""
+        } else {
+            ""
         };
         let mut fields = vec![
             ("source", format!("{} at revision {}, {integrity}", self.source, self.source_revision)),
