@@ -21,6 +21,7 @@
 pub mod bench;
 mod cache;
 pub mod cluster;
+pub mod demo;
 pub mod fill;
 pub mod fixture;
 pub mod peers;

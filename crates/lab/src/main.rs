@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use lab::bench;
 use lab::peers::{self, EtcdVersion, Unavailable};
+use lab::{bench, demo};
 
 /// Real peers and clusters for Lifeboat's tests, demo and benchmarks.
 #[derive(Parser)]
@@ -20,6 +21,12 @@ struct Args {
 enum Command {
     /// Build every peer that is not in the cache yet, and print where they are.
     Peers,
+    /// Lose a cluster of three members and bring it back from a snapshot.
+    Demo {
+        /// The `lifeboat` to show.
+        #[arg(long, default_value = "target/release/lifeboat")]
+        lifeboat: PathBuf,
+    },
     /// Measure Lifeboat against etcd's own tools, and print a table in Markdown.
     Bench {
         /// The `lifeboat` to measure.
@@ -31,8 +38,16 @@ enum Command {
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Peers => build_peers(),
-        Command::Bench { lifeboat } => report(bench::run(&lifeboat).map(|table| print!("{table}"))),
+        Command::Demo { lifeboat } => report(absolute(&lifeboat).and_then(|path| demo::run(&path))),
+        Command::Bench { lifeboat } => {
+            report(absolute(&lifeboat).and_then(|path| bench::run(&path)).map(|table| print!("{table}")))
+        }
     }
+}
+
+/// The program is run from other folders.
+fn absolute(program: &Path) -> anyhow::Result<PathBuf> {
+    fs_err::canonicalize(program).context("find lifeboat; build it with: cargo build --release")
 }
 
 fn report(result: anyhow::Result<()>) -> ExitCode {

@@ -1,0 +1,32 @@
+# Two commands do all the set-up on a machine with rustup's Rust and Go: `make demo` and `make test`.
+
+CARGO ?= cargo
+
+.PHONY: help demo test bench lint setup
+
+help:
+	@echo "make demo   lose an etcd cluster of three members and bring it back (about 6 minutes from nothing)"
+	@echo "make test   all tests, against real etcd 3.4 to 3.7"
+	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
+	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
+
+# Installs what is missing (as root on Debian), or says the command.
+setup:
+	@sh scripts/setup.sh
+
+demo: setup
+	$(CARGO) build --release --quiet -p lifeboat -p lab
+	target/release/lab demo
+
+test: setup
+	$(CARGO) test --workspace
+
+bench: setup
+	$(CARGO) build --release --quiet -p lifeboat -p lab
+	target/release/lab bench
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	sh scripts/deny.sh

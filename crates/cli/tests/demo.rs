@@ -1,0 +1,11 @@
+//! `make demo` tells its story to the end: a cluster of three members with TLS is lost and comes back.
+
+use std::path::Path;
+
+use lab::peers::{self, EtcdVersion};
+
+#[test]
+fn the_demo_brings_its_cluster_back() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    lab::demo::run(Path::new(env!("CARGO_BIN_EXE_lifeboat"))).unwrap();
+}

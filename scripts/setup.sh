@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs what building and testing need beyond Rust and Go, or says the command that would.
+set -eu
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+command -v cargo >/dev/null || fail "no cargo: install Rust 1.95 or newer with rustup"
+command -v go >/dev/null || fail "no go: install Go 1.26 or newer; real etcd members are built with it"
+
+missing=""
+command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+command -v bash >/dev/null || missing="$missing bash"
+
+# Installs packages as root; says the command to anybody else.
+apt_get() {
+    command -v apt-get >/dev/null || fail "install with your package manager:$missing"
+    if [ "$(id -u)" = 0 ]; then
+        DEBIAN_FRONTEND=noninteractive apt-get "$@" >&2
+    else
+        fail "run: sudo apt-get $*"
+    fi
+}
+
+# etcd 3.4 comes from Debian's own package, which is unpacked into the cache, not installed.
+if command -v apt-cache >/dev/null && ! apt-cache show etcd-server >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -qq >&2 || echo "setup: apt-get update failed; tests with etcd 3.4 are skipped" >&2
+    else
+        echo "setup: tests with etcd 3.4 are skipped until you run: sudo apt-get update" >&2
+    fi
+fi
+
+# shellcheck disable=SC2086 # a list of packages
+[ -z "$missing" ] || apt_get install -y -qq $missing
