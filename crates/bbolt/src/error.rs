@@ -1,6 +1,6 @@
 //! Errors and damage.
 //!
-//! [`Damage`] is data: what a reader or [`check`](crate::check) found wrong in the bytes, with its place.
+//! [`Damage`] is data: what a reader or [`check`](crate::check()) found wrong in the bytes, with its place.
 //! [`Error`] means that a call cannot go on.
 
 use std::io;

@@ -7,7 +7,7 @@
 //! - [`Db`] opens a file read-only, picks the newest valid meta page and walks buckets with positional
 //!   reads: no memory map, one page of memory per tree level, and every page visited at most once, so
 //!   a damaged file costs bounded memory and time.
-//! - [`check`] finds what `bbolt check` finds, as typed [`Damage`] with page ids.
+//! - [`check()`] finds what `bbolt check` finds, as typed [`Damage`] with page ids.
 //! - [`Writer`] turns sorted keys and values into a finished file in one sequential pass.
 //!
 //! ```

@@ -2,8 +2,8 @@
 //!
 //! A [`Source`] is anything that holds the MVCC history of one etcd keyspace and its small buckets. Every
 //! reader here works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
-//! (equal to the server's HashKV), [`get`] (the keyspace at a revision), [`check`]. The one writer,
-//! [`restore`], turns any source into data dirs that etcd boots.
+//! (equal to the server's HashKV), [`get()`] (the keyspace at a revision), [`check()`]. The one writer,
+//! [`restore()`], turns any source into data dirs that etcd boots.
 //!
 //! Follows etcd v3.6.16 and, where they differ, v3.4.23, v3.5.35 and v3.7.3; modules name the upstream
 //! files, `docs/formats/` describes the bytes.

@@ -14,35 +14,8 @@ use std::sync::OnceLock;
 use anyhow::Result;
 
 pub use self::skip::need;
-
-/// The etcd releases tests run against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EtcdVersion {
-    /// 3.4, from the packages of Debian 12.
-    V3_4,
-    /// 3.5.
-    V3_5,
-    /// 3.6.
-    V3_6,
-    /// 3.7.
-    V3_7,
-}
-
-impl EtcdVersion {
-    /// Every release, oldest first.
-    pub const ALL: [Self; 4] = [Self::V3_4, Self::V3_5, Self::V3_6, Self::V3_7];
-}
-
-impl fmt::Display for EtcdVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V3_4 => "3.4",
-            Self::V3_5 => "3.5",
-            Self::V3_6 => "3.6",
-            Self::V3_7 => "3.7",
-        })
-    }
-}
+/// The etcd releases tests run against; 3.4 comes from the packages of Debian 12.
+pub use lifeboat_etcd::EtcdVersion;
 
 /// Where the programs of one etcd release lie.
 #[derive(Clone, Debug)]

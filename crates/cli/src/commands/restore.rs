@@ -35,7 +35,7 @@ pub struct Args {
     /// Snapshot or db file.
     source: PathBuf,
 
-    /// Write every member of the initial cluster, each to DIR/<name>.
+    /// Write every member of the initial cluster, each to DIR/NAME.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "data_dir", "wal_dir", "initial_advertise_peer_urls"])]
     all_members: Option<PathBuf>,
 
