@@ -9,4 +9,4 @@ if ! command -v cargo-deny >/dev/null; then
         exit 0
     }
 fi
-cargo deny --offline check bans licenses sources
+cargo deny check bans licenses sources
