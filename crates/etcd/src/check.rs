@@ -56,8 +56,8 @@ pub fn check(source: &dyn Source, progress: &dyn Progress) -> Result<CheckReport
     match integrity {
         Ok(Integrity::Sha256(digest)) => report.sha256 = Some(digest),
         Ok(Integrity::None) => report.add(FindingKind::NoDigest.into()),
-        // Trailing bytes are reported by the container's own check.
-        Err(Error::Damaged(FindingKind::TrailingBytes { .. })) => {}
+        // Reported by the container's own check.
+        Err(Error::Damaged(FindingKind::TrailingBytes { .. } | FindingKind::UnknownBucket { .. })) => {}
         Err(Error::Damaged(kind)) => report.add(kind.into()),
         Err(error) => return Err(error),
     }

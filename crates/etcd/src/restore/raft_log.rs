@@ -22,9 +22,9 @@ const ADD_NODE: i32 = 0;
 /// Writes the WAL segment and the raft snapshot of a member. `members` are ascending by id.
 pub(super) fn write(stage: &mut Staging, options: &RestoreOptions, members: &[Member]) -> Result<()> {
     let records = records(stage.member_name(), options, members)?;
-    stage.write_file(&segment_path(stage), &wal::encode(&records), Some(wal::SEGMENT_SIZE))?;
+    stage.write_preallocated(&segment_path(stage), &wal::encode(&records), wal::SEGMENT_SIZE)?;
     let snapshot = RaftSnapshot::of_members(TERM, members);
-    stage.write_file(&stage.snap_dir().join(snapshot.file_name()), &snapshot.encode(), None)
+    stage.write_file(&stage.snap_dir().join(snapshot.file_name()), &snapshot.encode())
 }
 
 /// Reads both back and compares.

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::restore::Target;
 
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
+const STAGE_PREFIX: &str = ".lifeboat-restoring-";
 
 /// A member under its temporary name. Dropped before [`Staging::commit`], it removes what it wrote.
 #[derive(Debug)]
@@ -38,11 +41,13 @@ impl Staging {
             Err(Error::Refused(format!("{} {what}; move it aside or name another", path.display())))
         };
         match fs::read_dir(&target.data_dir) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return refused(&target.data_dir, "is not empty");
+            Ok(mut entries) => match entries.next().transpose()? {
+                Some(entry) if entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX) => {
+                    return refused(&entry.path(), "is what a restore left that was cut short");
                 }
-            }
+                Some(_) => return refused(&target.data_dir, "is not empty"),
+                None => {}
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return refused(&target.data_dir, "is not a directory");
@@ -58,15 +63,15 @@ impl Staging {
     /// Decides on the temporary names, and notes what is not there yet.
     pub(super) fn plan(target: &Target) -> Result<Self> {
         Self::refuse_occupied(target)?;
-        let suffix = format!("lifeboat-restoring-{}", std::process::id());
+        let suffix = format!("{STAGE_PREFIX}{}", std::process::id());
         let wal_parent = target.wal_dir.as_deref().and_then(Path::parent);
         Ok(Self {
             target: target.clone(),
             missing: missing(&target.data_dir).chain(wal_parent.into_iter().flat_map(missing)).collect(),
-            stage: target.data_dir.join(format!(".{suffix}")),
+            stage: target.data_dir.join(&suffix),
             wal_stage: target.wal_dir.as_ref().map(|wal_dir| {
                 let mut name = wal_dir.clone().into_os_string();
-                name.push(format!(".{suffix}"));
+                name.push(&suffix);
                 PathBuf::from(name)
             }),
             committed: false,
@@ -104,13 +109,24 @@ impl Staging {
         create_file(&self.db_path())
     }
 
-    /// Writes a small file whole and syncs it; `size` lengthens it with zeros.
-    pub(super) fn write_file(&self, path: &Path, bytes: &[u8], size: Option<u64>) -> Result<()> {
+    /// Writes a small file whole and syncs it.
+    pub(super) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = create_file(path)?;
         file.write_all(bytes)?;
-        if let Some(size) = size {
-            file.set_len(size)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// Like [`Staging::write_file`], with zeros behind up to `size`. Their blocks are reserved, as etcd does
+    /// (`client/pkg/fileutil/preallocate_unix.go`): a member must not meet a full disk within its first log.
+    pub(super) fn write_preallocated(&self, path: &Path, bytes: &[u8], size: u64) -> Result<()> {
+        let mut file = create_file(path)?;
+        match rustix::fs::fallocate(file.file(), FallocateFlags::empty(), 0, size) {
+            Err(Errno::OPNOTSUPP) => file.set_len(size)?,
+            result => result.map_err(|error| {
+                io::Error::new(error.kind(), format!("reserve {size} bytes for {}: {error}", path.display()))
+            })?,
         }
+        file.write_all(bytes)?;
         Ok(file.sync_all()?)
     }
 

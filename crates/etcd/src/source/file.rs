@@ -22,6 +22,8 @@ pub struct SourceFile {
     has_digest: bool,
     /// Those that etcd has: a hostile file may name millions of others.
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
+    /// The last bucket that is none of etcd's.
+    unknown: Option<Vec<u8>>,
     /// Damage that keeps the bucket list from being read; reported when reading and by a check.
     damage: Option<Damage>,
 }
@@ -38,17 +40,16 @@ impl SourceFile {
         let has_digest = digest::is_present(size);
         let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
         let db = Db::open_prefix(&file, db_size)?;
-        let mut buckets = Vec::new();
-        let damage = match db.for_each_bucket(|name, found| {
-            if let Some(bucket) = Bucket::named(name) {
-                buckets.push((bucket, found.clone()));
-            }
+        let (mut buckets, mut unknown) = (Vec::new(), None);
+        let damage = match db.for_each_bucket(|name, found| match Bucket::named(name) {
+            Some(bucket) => buckets.push((bucket, found.clone())),
+            None => unknown = Some(name.to_vec()),
         }) {
             Ok(()) => None,
             Err(lifeboat_bbolt::Error::Damaged(damage)) => Some(damage),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { path: path.into(), file, db_size, has_digest, buckets, damage })
+        Ok(Self { path: path.into(), file, db_size, has_digest, buckets, unknown, damage })
     }
 
     fn db(&self) -> Result<Db<&File>> {
@@ -115,7 +116,12 @@ impl Source for SourceFile {
             return Err(trailing.into());
         }
         if !self.has_digest {
-            return Ok(Integrity::None);
+            // With no digest to speak for the bytes, it may be one of etcd's whose name is damaged: going on
+            // would lose all of it without a word.
+            return match &self.unknown {
+                Some(name) => Err(FindingKind::UnknownBucket { name: name.clone() }.into()),
+                None => Ok(Integrity::None),
+            };
         }
         digest::verify(&self.file, self.db_size, progress).map(Integrity::Sha256)
     }

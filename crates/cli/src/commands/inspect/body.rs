@@ -128,7 +128,7 @@ impl From<&Inspection> for Body {
 impl Body {
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         let integrity = match (&self.integrity_error, self.integrity) {
-            (Some(error), _) => format!("MISMATCH: {error}"),
+            (Some(error), _) => format!("DAMAGED: {error}"),
             (None, "verified") => "sha256 verified".into(),
             (None, _) => "no digest: a copy of a db, bit rot in values cannot be seen".into(),
         };
