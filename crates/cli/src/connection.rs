@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lifeboat_client::ConnectOptions;
+use lifeboat_client::{ConnectOptions, Error};
 
 use crate::exit::Usage;
 
@@ -75,6 +75,21 @@ impl Connection {
         }
     }
 }
+
+/// A failure to reach the member, with what to do about it.
+pub fn unreached(error: Error) -> anyhow::Error {
+    let advice = match &error {
+        Error::Connect { .. } if !error.is_permanent() => REACH,
+        Error::ConnectTimeout { .. } | Error::Timeout { .. } => REACH,
+        // A member that wants a certificate and gets none hangs up on the first call, not before.
+        Error::Connect { .. } | Error::Call { cause: Some(_), .. } => TLS,
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{:#}; {advice}", anyhow::Error::from(error))
+}
+
+const REACH: &str = "is etcd running there, and is this its client URL? any other member will do as well";
+const TLS: &str = "check the URL's scheme (http or https), --cacert, --cert and --key";
 
 /// etcdctl's durations as far as people write them: `5s`, `500ms`, `1m`, or bare seconds.
 fn duration(text: &str) -> Result<Duration, String> {

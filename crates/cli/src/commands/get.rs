@@ -1,6 +1,8 @@
 //! `lifeboat get`.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -25,13 +27,14 @@ pub struct Args {
     /// Snapshot or db file.
     source: PathBuf,
 
+    // Keys are any bytes, as etcdctl takes them.
     /// Read this key.
     #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    key: Option<OsString>,
 
     /// Read all keys that start so; an empty prefix is all keys.
     #[arg(long, value_name = "PREFIX")]
-    prefix: Option<String>,
+    prefix: Option<OsString>,
 
     /// Read as of this revision.
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
@@ -72,12 +75,7 @@ struct Pair {
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let source = open(&args.source)?;
     let query = Query {
-        key: args
-            .key
-            .as_ref()
-            .or(args.prefix.as_ref())
-            .map(|key| key.clone().into_bytes())
-            .unwrap_or_default(),
+        key: args.key.as_ref().or(args.prefix.as_ref()).map(|key| key.clone().into_vec()).unwrap_or_default(),
         prefix: args.prefix.is_some(),
         revision: args.rev,
         keys_only: args.keys_only,

@@ -5,12 +5,13 @@ mod download;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use lifeboat_client::messages::{AlarmType, StatusResponse};
 use lifeboat_client::{Client, ConnectOptions};
 use lifeboat_etcd::{hash_kv, open};
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::connection::Connection;
+use crate::connection::{Connection, unreached};
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 
@@ -102,9 +103,9 @@ async fn save(
     file: &Path,
     context: &Context,
 ) -> Result<Body> {
-    let client = Client::connect(options, endpoint).await?;
-    let status = client.status().await?;
-    let (problems, warnings) = health(&client, &status).await?;
+    let client = Client::connect(options, endpoint).await.map_err(unreached)?;
+    let status = client.status().await.map_err(unreached)?;
+    let (problems, warnings) = health(&client, &status).await;
     if !problems.is_empty() && !args.allow_unhealthy {
         return Err(Refused(format!(
             "{endpoint}: {}; save from another member, or add --allow-unhealthy",
@@ -136,26 +137,34 @@ async fn save(
 }
 
 /// What speaks against a snapshot of this member, and what is worth knowing.
-async fn health(
-    client: &Client,
-    status: &lifeboat_client::messages::StatusResponse,
-) -> Result<(Vec<String>, Vec<String>)> {
+async fn health(client: &Client, status: &StatusResponse) -> (Vec<String>, Vec<String>) {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     if status.leader == 0 {
-        // Alarms cannot be asked for: even listing them needs a quorum.
         problems.push("the member has no leader: its state may lag behind".to_owned());
+    }
+    if status.is_learner {
+        problems.push("the member is a learner: its state may lag behind".to_owned());
+    }
+    if !problems.is_empty() {
+        // Alarms cannot be asked for: even listing them needs a quorum, and a learner does not answer.
         problems.extend(status.errors.iter().cloned());
-        return Ok((problems, warnings));
+        return (problems, warnings);
     }
-    for alarm in client.alarms().await?.alarms {
-        let member = format!("{:x}", alarm.member_id);
-        match alarm.alarm {
-            1 => warnings
-                .push(format!("NOSPACE alarm of member {member}: puts are refused until it is cleared")),
-            2 => problems.push(format!("CORRUPT alarm of member {member}")),
-            _ => {}
+    match client.alarms().await {
+        Ok(response) => {
+            for alarm in response.alarms {
+                let member = format!("{:x}", alarm.member_id);
+                match alarm.alarm() {
+                    AlarmType::Nospace => warnings.push(format!(
+                        "NOSPACE alarm of member {member}: puts are refused until it is cleared"
+                    )),
+                    AlarmType::Corrupt => problems.push(format!("CORRUPT alarm of member {member}")),
+                    AlarmType::None => {}
+                }
+            }
         }
+        Err(error) => problems.push(format!("alarms cannot be asked for: {:#}", anyhow::Error::from(error))),
     }
-    Ok((problems, warnings))
+    (problems, warnings)
 }

@@ -8,10 +8,29 @@ use std::process::{Command, Output};
 use lab::cluster::{Cluster, ClusterLayout};
 use lab::peers;
 use lifeboat_client::messages::{HashKvResponse, RangeRequest};
+use lifeboat_client::{Client, Code, ConnectOptions};
 
 /// Runs `lifeboat`.
 pub fn lifeboat<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lifeboat")).args(args).output().expect("run lifeboat")
+    lifeboat_with(args, &[])
+}
+
+/// Runs `lifeboat` with more in its environment.
+pub fn lifeboat_with<S: AsRef<std::ffi::OsStr>>(
+    args: impl IntoIterator<Item = S>,
+    env: &[(&str, &str)],
+) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+    command.args(args).envs(env.iter().copied()).output().expect("run lifeboat")
+}
+
+/// Expects a failure with this exit code: nothing on stdout, and an error that says all of `words`.
+pub fn fails(output: &Output, code: i32, words: &[&str]) -> String {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stdout}\n{stderr}");
+    assert_eq!(stdout, "");
+    words.iter().for_each(|word| assert!(stderr.contains(word), "no {word:?} in: {stderr}"));
+    stderr
 }
 
 /// Runs `lifeboat` and expects it to succeed.
@@ -34,13 +53,44 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// Saves a snapshot of member 0 with `lifeboat save`.
 pub fn save(cluster: &Cluster, path: &Path) -> serde_json::Value {
-    let mut args = vec!["save".into(), cluster.client_endpoint(0).to_owned(), path.display().to_string()];
+    lifeboat_json(save_args(cluster, 0, path, &[]))
+}
+
+/// The arguments that save a snapshot of a member, and more.
+pub fn save_args(cluster: &Cluster, member: usize, path: &Path, more: &[&str]) -> Vec<String> {
+    let mut args =
+        vec!["save".into(), cluster.client_endpoint(member).to_owned(), path.display().to_string()];
     if let Some(tls) = cluster.tls() {
         let file = |path: &Path| path.display().to_string();
         args.extend(["--cacert".into(), file(&tls.ca)]);
         args.extend(["--cert".into(), file(&tls.client.cert), "--key".into(), file(&tls.client.key)]);
     }
-    lifeboat_json(args)
+    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    args
+}
+
+/// Everything in a directory; to see that nothing was left.
+pub fn entries(dir: &Path) -> Vec<String> {
+    let names = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Stops a member and copies the db file it leaves.
+pub fn stop_and_copy_db(cluster: &mut Cluster, member: usize, to: &Path) {
+    cluster.stop(member).unwrap();
+    fs_err::copy(cluster.data_dir(member).join("member/snap/db"), to).unwrap();
+}
+
+/// Asks until the answer is there; `None` of the question means not yet.
+pub fn eventually<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "waited too long: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 /// Restores every member of `layout` below `dir`; tells the data dirs in the layout's order, and the report.
@@ -107,4 +157,50 @@ pub fn same_hash(cluster: &Cluster) -> u32 {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     panic!("the members do not reach the same revision");
+}
+
+/// The password of every user in these tests; nothing may ever print it.
+pub const PASSWORD: &str = "correct-horse-battery";
+
+/// Runs etcdctl with JSON output as root, in a cluster that has authentication on.
+pub fn etcdctl_as_root(cluster: &Cluster, args: &[&str]) -> serde_json::Value {
+    let root = format!("root:{PASSWORD}");
+    let args = [&["--user", &root, "-w", "json"], args].concat();
+    serde_json::from_str(&cluster.etcdctl_ok(0, args).unwrap()).expect("JSON")
+}
+
+/// Makes the users `root` and `app`, who may only touch keys under `app/`, and turns authentication on.
+pub fn enable_auth(cluster: &Cluster) {
+    for args in [
+        ["user", "add", "root", "--new-user-password", PASSWORD].as_slice(),
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "app-owner"],
+        &["role", "grant-permission", "--prefix", "app-owner", "readwrite", "app/"],
+        &["user", "add", "app", "--new-user-password", PASSWORD],
+        &["user", "grant-role", "app", "app-owner"],
+        &["auth", "enable"],
+    ] {
+        cluster.etcdctl_ok(0, args).unwrap();
+    }
+}
+
+/// A connection to a member as a user.
+pub fn login(cluster: &Cluster, member: usize, user: &str) -> lifeboat_client::Result<Client> {
+    let user = Some((user.to_owned(), PASSWORD.to_owned()));
+    let options = ConnectOptions { user, ..ConnectOptions::default() };
+    cluster.block_on(Client::connect(&options, cluster.client_endpoint(member)))
+}
+
+/// For a member to be used up by [`exhaust_quota`].
+pub const SMALL_QUOTA: &str = "--quota-backend-bytes=500000";
+
+/// Puts until the member refuses, which raises the NOSPACE alarm.
+pub fn exhaust_quota(cluster: &Cluster) {
+    let client = cluster.client(0).unwrap();
+    // The member learns the size of its db only when it commits, every 100 ms.
+    eventually("the quota is exceeded", || {
+        let error = cluster.block_on(client.put("big", vec![7; 100_000], 0)).err()?;
+        assert_eq!(error.code(), Some(Code::ResourceExhausted), "{error}");
+        Some(())
+    });
 }

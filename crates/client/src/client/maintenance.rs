@@ -40,6 +40,15 @@ impl Client {
         self.alarm(AlarmAction::Deactivate, alarm).await
     }
 
+    /// Raises an alarm for a member, as the member itself would (`Maintenance.Alarm`, `ACTIVATE`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`](crate::Error::Call), [`Error::Timeout`](crate::Error::Timeout).
+    pub async fn activate(&self, alarm: AlarmMember) -> Result<AlarmResponse> {
+        self.alarm(AlarmAction::Activate, alarm).await
+    }
+
     async fn alarm(&self, action: AlarmAction, alarm: AlarmMember) -> Result<AlarmResponse> {
         let request = AlarmRequest { action: action.into(), member_id: alarm.member_id, alarm: alarm.alarm };
         self.connection.unary(Method::ALARM, request).await

@@ -44,7 +44,8 @@ pub struct Found {
     pub value: Vec<u8>,
 }
 
-/// The keys that match, with their state at the revision asked for, in key order, and that revision.
+/// The keys that match, with their state at the revision asked for, in key order, and the source's current
+/// revision (what etcd's response header carries).
 ///
 /// # Errors
 /// [`Error::Compacted`] or [`Error::Future`] for a revision the server would refuse; damage.
@@ -84,9 +85,8 @@ pub fn get(
         Ok(())
     })?;
     let current = state.current_revision(newest);
-    let revision = query.revision.unwrap_or(current);
-    if revision > current {
-        return Err(Error::Future { revision, current });
+    match query.revision.filter(|revision| *revision > current) {
+        Some(revision) => Err(Error::Future { revision, current }),
+        None => Ok((current, found)),
     }
-    Ok((revision, found))
 }
