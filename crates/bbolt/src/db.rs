@@ -15,6 +15,9 @@ const BUCKET_HEADER_SIZE: usize = 16;
 /// count must not become an allocation of the file's size.
 const MAX_PAGE_BYTES: u64 = 256 << 20;
 
+/// Longest branch page, in bytes. bbolt makes one longer than a page only for keys of kilobytes.
+const MAX_BRANCH_BYTES: u64 = 2 << 20;
+
 /// A bbolt file opened for reading.
 #[derive(Debug)]
 pub struct Db<R> {
@@ -112,6 +115,20 @@ impl<R: ReadAt> Db<R> {
         self.meta.high_water_mark.0.saturating_mul(u64::from(self.meta.page_size))
     }
 
+    /// The file.
+    pub fn file(&self) -> &R {
+        &self.file
+    }
+
+    /// Fails when a transaction was committed to the file since it was opened. Until one is, bbolt writes
+    /// only to pages that the state opened does not use, so what was read until now belongs together.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], or a failed read.
+    pub fn ensure_unchanged(&self) -> Result<()> {
+        if meta::read_both(&self.file, self.size)? == self.metas { Ok(()) } else { Err(Error::Changed) }
+    }
+
     /// Fails when the file ends before the pages its meta counts.
     ///
     /// # Errors
@@ -189,6 +206,12 @@ impl<R: ReadAt> Db<R> {
     /// Pages that can be read: counted by the meta page and present in the file.
     pub(crate) fn readable_pages(&self) -> u64 {
         self.meta.high_water_mark.0.min(self.size / u64::from(self.meta.page_size))
+    }
+
+    /// Pages that a branch may span. A walk holds one branch of every level, so that they together must not
+    /// take what a single leaf with a large value may.
+    pub(crate) fn most_branch_pages(&self) -> u64 {
+        MAX_BRANCH_BYTES.div_ceil(u64::from(self.meta.page_size))
     }
 
     /// Reads a page and its overflow into `buf`. The header's id and span are verified, its type is not.

@@ -22,6 +22,9 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// Another program committed to the file while it was read.
+    #[error("the file was changed while it was read")]
+    Changed,
     /// The operating system refused a write.
     #[error("write the bbolt file")]
     Write(#[from] io::Error),

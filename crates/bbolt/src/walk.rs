@@ -90,6 +90,9 @@ impl<'db, R: ReadAt> Walk<'db, R> {
             Err(Error::Damaged(damage)) => return visitor.damage(damage),
             Err(error) => return Err(error.into()),
         };
+        if header.flags == FLAG_BRANCH && header.span() > self.db.most_branch_pages() {
+            return visitor.damage(damage(PageDefect::TooLong { pages: header.span() }));
+        }
         // Before the overflow is read: thousands of references to one long page must cost one read of it.
         for overflow in 0..header.span() {
             if !self.seen.insert(PageId(id.0 + overflow)) {

@@ -17,7 +17,7 @@ use std::io::{Seek, SeekFrom, Write};
 use crate::Result;
 use crate::db::{Bucket, BucketRoot};
 use crate::error::Error;
-use crate::meta::{META_PAGE_PREFIX, Meta, PAGE_SIZES};
+use crate::meta::{Meta, PAGE_SIZES};
 use crate::page::{FLAG_FREELIST, MAX_KEY_SIZE, PageHeader, PageId, TxId};
 use pages::PageSink;
 use tree::TreeWriter;
@@ -123,9 +123,8 @@ impl<W: Write + Seek> Writer<W> {
         // Meta page N carries the even or odd transaction ids; the higher one, 1, is the one in use.
         for (index, txid) in [(0, TxId(0)), (1, TxId(1))] {
             let meta = Meta { page_size, root, freelist: Some(FREELIST_PAGE), high_water_mark, txid };
-            let page: [u8; META_PAGE_PREFIX] = meta.encode(index).try_into().unwrap_or([0; META_PAGE_PREFIX]);
             out.seek(SeekFrom::Start(index * u64::from(page_size)))?;
-            out.write_all(&page)?;
+            out.write_all(&meta.encode(index))?;
         }
         out.flush()?;
         let pages = high_water_mark.0;

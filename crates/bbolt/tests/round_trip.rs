@@ -140,3 +140,19 @@ fn writer_refuses_what_bbolt_cannot_hold() {
     let bad = WriterOptions { page_size: 1000, ..Default::default() };
     assert!(matches!(Writer::new(Cursor::new(Vec::new()), bad), Err(Error::Size { .. })));
 }
+
+/// A running etcd commits to its db: what was read before and after does not belong together.
+#[test]
+fn a_commit_to_the_open_file_is_noticed() {
+    use std::os::unix::fs::FileExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let buckets = Buckets::from([(b"key".to_vec(), BTreeMap::from([(b"a".to_vec(), b"1".to_vec())]))]);
+    fs_err::write(&path, write(&buckets, WriterOptions::default())).unwrap();
+    let db = Db::open(std::fs::File::open(&path).unwrap()).unwrap();
+    db.ensure_unchanged().unwrap();
+    let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // Any change to a meta page: a commit raises its transaction id and with it the checksum.
+    writer.write_all_at(&[0xff], 16 + 56).unwrap();
+    assert!(matches!(db.ensure_unchanged(), Err(Error::Changed)));
+}

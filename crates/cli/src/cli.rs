@@ -25,7 +25,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 unexpected, 2 usage, 3 damage or findings, 4 refused by a safety check.";
+Exit codes: 0 ok, 1 unexpected, 2 usage, 3 damage or findings, 4 refused by a safety check,
+5 partly done.";
 
 /// A verb.
 #[derive(Debug, Subcommand)]

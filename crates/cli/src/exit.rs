@@ -28,6 +28,7 @@ const UNEXPECTED: u8 = 1;
 const USAGE: u8 = 2;
 const FINDINGS: u8 = 3;
 const REFUSED: u8 = 4;
+const PARTLY: u8 = 5;
 
 /// Stopped by a safety check before anything was written.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,8 @@ fn code(error: &anyhow::Error) -> u8 {
         return USAGE;
     }
     match error.downcast_ref::<Error>() {
-        Some(Error::Refused(_)) => REFUSED,
+        Some(Error::Refused(_) | Error::Changed) => REFUSED,
+        Some(Error::PartlyRestored { .. }) => PARTLY,
         Some(Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => USAGE,
         Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
         _ => UNEXPECTED,

@@ -72,7 +72,9 @@ pub fn print<T: Serialize>(
 /// Writes `name   value` lines, the values in one column.
 pub fn fields(out: &mut dyn Write, fields: &[(&str, String)]) -> io::Result<()> {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    fields.iter().try_for_each(|(name, value)| writeln!(out, "{name:width$}  {value}"))
+    fields
+        .iter()
+        .try_for_each(|(name, value)| writeln!(out, "{name:width$}  {}", printable(value.as_bytes())))
 }
 
 /// `798.7 kB`, with the exact number where it says more.
@@ -87,12 +89,13 @@ pub fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// Text that cannot drive a terminal: control characters and bytes that are not UTF-8 are escaped.
+/// Text that cannot drive a terminal or forge a line: control characters and bytes that are not UTF-8 are
+/// escaped.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() && character != '\n' && character != '\t' {
+            if character.is_control() {
                 text.extend(character.escape_default());
             } else {
                 text.push(character);

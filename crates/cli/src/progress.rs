@@ -106,8 +106,25 @@ impl Progress for Shown {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         let unshown = self.unshown.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if unshown >= STEP {
-            self.unshown.fetch_sub(unshown, Ordering::Relaxed);
-            self.show_step(unshown);
+            // Several threads may come here at once; what one of them took the others do not find.
+            self.show_step(self.unshown.swap(0, Ordering::Relaxed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_may_advance_at_the_same_time() {
+        let progress = Shown { show: None, done: AtomicU64::new(0), unshown: AtomicU64::new(0) };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50_000).for_each(|_| progress.advance(STEP / 2 + 1)));
+            }
+        });
+        assert_eq!(progress.done.into_inner(), 200_000 * (STEP / 2 + 1));
+        assert!(progress.unshown.into_inner() < STEP);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind, Severity};
+use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
@@ -24,15 +25,24 @@ pub struct CheckReport {
     pub revisions: u64,
     /// Digest that was verified, hexadecimal; `None` when there is none or it does not match.
     pub sha256: Option<String>,
+    worst: Option<Severity>,
 }
 
 impl CheckReport {
-    /// The worst severity found.
+    /// The worst severity found, among what is not listed too.
     pub fn worst(&self) -> Option<Severity> {
-        self.findings.iter().map(Finding::severity).max()
+        self.worst
+    }
+
+    /// The report on a source too damaged to be opened.
+    pub fn of_damage(kind: FindingKind) -> Self {
+        let mut report = Self::default();
+        report.add(kind.into());
+        report
     }
 
     fn add(&mut self, finding: Finding) {
+        self.worst = self.worst.max(Some(finding.severity()));
         if self.findings.len() < MOST_FINDINGS {
             self.findings.push(finding);
         } else {
@@ -51,7 +61,7 @@ pub fn check(source: &dyn Source, progress: &dyn Progress) -> Result<CheckReport
     let integrity = std::thread::scope(|scope| {
         let integrity = scope.spawn(|| source.verify_integrity(&NoProgress));
         check_contents(source, progress, &mut report)?;
-        integrity.join().map_err(|_| Error::Invalid("the digest thread panicked".into()))
+        Ok::<_, Error>(join(integrity))
     })?;
     match integrity {
         Ok(Integrity::Sha256(digest)) => report.sha256 = Some(digest),

@@ -15,6 +15,26 @@ pub enum Error {
     /// The operating system refused a file operation; the error names the path.
     #[error("file operation")]
     Io(#[from] io::Error),
+    /// The source was written to while it was read.
+    #[error(
+        "the source was changed while it was read: stop the etcd that writes to it, or save a snapshot of it"
+    )]
+    Changed,
+    /// Some members are in place and others are not.
+    #[error(
+        "partly restored: {done:?} in place, {failed:?} not; move them aside and restore again, or restore \
+         the others one by one with --initial-cluster-token {token}"
+    )]
+    PartlyRestored {
+        /// Data dirs that are finished.
+        done: Vec<PathBuf>,
+        /// The data dir at which it stopped.
+        failed: PathBuf,
+        /// The token of the new cluster.
+        token: String,
+        /// Why it stopped.
+        source: Box<Error>,
+    },
     /// A read or write of the bbolt file failed.
     #[error("read or write the database")]
     Bbolt(#[source] lifeboat_bbolt::Error),
@@ -68,6 +88,7 @@ pub enum Error {
 impl From<lifeboat_bbolt::Error> for Error {
     fn from(error: lifeboat_bbolt::Error) -> Self {
         match error {
+            lifeboat_bbolt::Error::Changed => Self::Changed,
             lifeboat_bbolt::Error::Damaged(damage) => Self::Damaged(FindingKind::Bbolt(damage)),
             other => Self::Bbolt(other),
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
+use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
@@ -53,11 +54,10 @@ pub fn inspect(source: &dyn Source, progress: &dyn Progress) -> Result<Inspectio
     std::thread::scope(|scope| {
         let integrity = scope.spawn(|| source.verify_integrity(&NoProgress));
         let inspection = read(source, progress);
-        let integrity = match integrity.join() {
-            Ok(Ok(integrity)) => Ok(integrity),
-            Ok(Err(Error::Damaged(kind))) => Err(kind),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return Err(Error::Invalid("the digest thread panicked".into())),
+        let integrity = match join(integrity) {
+            Ok(integrity) => Ok(integrity),
+            Err(Error::Damaged(kind)) => Err(kind),
+            Err(error) => return Err(error),
         };
         Ok(Inspection { integrity, ..inspection? })
     })

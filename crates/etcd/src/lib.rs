@@ -26,6 +26,7 @@ mod check;
 mod error;
 mod finding;
 mod inspect;
+mod join;
 mod key_value;
 mod member;
 mod mvcc;

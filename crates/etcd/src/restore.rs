@@ -27,6 +27,7 @@ use std::thread::ScopedJoinHandle;
 use fs_err::File;
 
 use crate::error::{Error, Result};
+use crate::join::join;
 use crate::member::{ClusterId, MemberId};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
@@ -88,7 +89,8 @@ pub struct RestoredMember {
 ///
 /// # Errors
 /// [`Error::Refused`] for a target that is not empty, before anything is written; damage in the source;
-/// a failed write. After an error no target is left that could be taken for finished.
+/// a failed write. After an error no target is left that could be taken for finished, but for
+/// [`Error::PartlyRestored`], which names those that are.
 pub fn restore(
     source: &dyn Source,
     options: &RestoreOptions,
@@ -102,16 +104,36 @@ pub fn restore(
             (!options.skip_hash_check).then(|| scope.spawn(|| source.verify_integrity(&NoProgress)));
         let written = write(source, options, progress);
         // A digest that differs explains whatever damage was met while reading: it is reported first.
-        let integrity = match integrity.map(ScopedJoinHandle::join) {
-            Some(Ok(integrity)) => Some(integrity?),
-            Some(Err(_)) => return Err(Error::Invalid("the digest thread panicked".into())),
-            None => None,
+        let integrity = match integrity.map(join) {
+            Some(integrity) => Some(integrity?),
+            None => source.ensure_plausible().map(|()| None)?,
         };
         let (report, staged) = written?;
         progress.start("rename into place", None);
-        staged.into_iter().try_for_each(Staging::commit)?;
+        commit(staged, options)?;
         Ok(RestoreReport { integrity, ..report })
     })
+}
+
+/// Renames one member after the other into place.
+fn commit(staged: Vec<Staging>, options: &RestoreOptions) -> Result<()> {
+    let mut done = Vec::new();
+    for mut stage in staged {
+        let result = stage.commit();
+        match result {
+            Ok(()) => done.push(stage.data_dir().to_path_buf()),
+            Err(source) if done.is_empty() && !stage.is_committed() => return Err(source),
+            Err(source) => {
+                return Err(Error::PartlyRestored {
+                    done,
+                    failed: stage.data_dir().to_path_buf(),
+                    token: options.cluster.token().into(),
+                    source: Box::new(source),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes and verifies every target under its temporary name.
@@ -121,7 +143,7 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(RestoreReport, Vec<Staging>)> {
     let state = State::read(source)?;
-    if let Some(kind) = state.undecodable.first() {
+    if let Some(kind) = state.undecodable.iter().find(|kind| database::carries_over(kind)) {
         return Err(kind.clone().into());
     }
     let keep = KeepSet::at(source, options.revision.unwrap_or(i64::MAX), progress)?;
@@ -135,7 +157,7 @@ fn write(
     for stage in &mut staged {
         raft_log::write(stage, options, &members)?;
     }
-    sync_and_verify(&staged, &files, &contents, &digest, options, progress)?;
+    sync_and_verify(&staged, &files, &digest, options, progress)?;
 
     let member = |target: &Target| {
         let id = members.iter().find(|member| member.name == target.name).map(|member| member.id);
@@ -166,7 +188,6 @@ fn write(
 fn sync_and_verify(
     staged: &[Staging],
     files: &[File],
-    contents: &Contents<'_>,
     digest: &Digest,
     options: &RestoreOptions,
     progress: &dyn Progress,
@@ -184,14 +205,45 @@ fn sync_and_verify(
             }
         }
         if let Some(first) = staged.first() {
-            verify::db(first, contents, digest, options, progress)?;
+            verify::db(first, digest, progress)?;
         }
         for stage in staged {
             raft_log::verify(stage, options)?;
         }
         for handle in work {
-            handle.join().map_err(|_| Error::Invalid("a verifying thread panicked".into()))??;
+            join(handle)?;
         }
         staged.iter().try_for_each(Staging::sync_dirs)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::InitialCluster;
+
+    /// Some members in place and others not is the one state that a person has to know of to go on.
+    #[test]
+    fn a_rename_that_fails_tells_what_is_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let target =
+            |name: &str| Target { name: name.into(), data_dir: dir.path().join(name), wal_dir: None };
+        let options = RestoreOptions {
+            cluster: InitialCluster::parse("m1=http://h1:1,m2=http://h2:1", "its token").unwrap(),
+            targets: vec![target("m1"), target("m2")],
+            bump_revision: 0,
+            keep_history: false,
+            revision: None,
+            version: None,
+            skip_hash_check: false,
+        };
+        let staged: Vec<_> = options.targets.iter().map(|target| Staging::plan(target).unwrap()).collect();
+        staged.iter().for_each(|stage| stage.create().unwrap());
+        fs_err::create_dir_all(dir.path().join("m2/member/of somebody else")).unwrap();
+        let error = commit(staged, &options).unwrap_err();
+        assert!(error.to_string().contains("its token"), "{error}");
+        let Error::PartlyRestored { done, failed, .. } = error else { panic!("{error:?}") };
+        assert_eq!((done, failed), (vec![dir.path().join("m1")], dir.path().join("m2")));
+        assert!(dir.path().join("m2/member/of somebody else").is_dir());
+    }
 }

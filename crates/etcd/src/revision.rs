@@ -56,6 +56,14 @@ pub struct BucketKey {
 }
 
 impl BucketKey {
+    /// The 17 or 18 bytes it is stored as.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(18);
+        bytes.extend_from_slice(&self.revision.to_bytes());
+        bytes.extend(self.tombstone.then_some(b't'));
+        bytes
+    }
+
     /// Reads a key of the `key` bucket: `None` for anything etcd does not write.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (revision, tombstone) = match bytes {

@@ -48,6 +48,12 @@ pub trait Source: Send + Sync {
     /// [`FindingKind::DigestMismatch`](crate::FindingKind) as damage, or a failed read.
     fn verify_integrity(&self, progress: &dyn Progress) -> Result<Integrity>;
 
+    /// Fails on what etcd would not have written: to be asked where no digest speaks for the bytes.
+    ///
+    /// # Errors
+    /// [`FindingKind`](crate::FindingKind) as damage.
+    fn ensure_plausible(&self) -> Result<()>;
+
     /// Reads everything once, reports what is wrong with the container of the bytes to `found`, and shows
     /// every key and value that could be read to `visit`.
     ///

@@ -208,20 +208,52 @@ impl State {
         newest.map_or(1, |revision| revision.main).max(self.compact_revision().unwrap_or(1)).max(1)
     }
 
-    /// The version of etcd that wrote the source, as far as its fields tell.
-    pub fn written_by(&self) -> EtcdVersion {
-        let stored = self.storage_version.as_deref().and_then(EtcdVersion::of);
-        let cluster = self.cluster_version.as_deref().and_then(EtcdVersion::of);
-        match (stored, cluster) {
-            (Some(stored), cluster) => stored.max(cluster.unwrap_or(stored)),
-            (None, Some(EtcdVersion::V3_4)) => EtcdVersion::V3_4,
+    /// The version of etcd that wrote the source, as far as its fields tell; `None` for one that is not known
+    /// here.
+    pub fn written_by(&self) -> Option<EtcdVersion> {
+        let versions = [self.storage_version.as_deref(), self.cluster_version.as_deref()];
+        if versions.into_iter().flatten().any(|version| EtcdVersion::V3_7.is_below(version)) {
+            return None;
+        }
+        match versions.map(|version| version.and_then(EtcdVersion::of)) {
+            [Some(stored), cluster] => Some(stored.max(cluster.unwrap_or(stored))),
+            // 3.6 stores its version some seconds after its members agreed on it.
+            [None, Some(cluster)] if cluster != EtcdVersion::V3_5 => Some(cluster),
             // 3.5 keeps no storage version; it is told from 3.4 by its own fields in `meta`.
-            (None, _) if self.term.is_some() || self.conf_state.is_some() => EtcdVersion::V3_5,
-            (None, _) => EtcdVersion::V3_4,
+            [None, _] if self.term.is_some() || self.conf_state.is_some() => Some(EtcdVersion::V3_5),
+            [None, _] => Some(EtcdVersion::V3_4),
         }
     }
 }
 
 fn text(value: &[u8]) -> Option<String> {
     String::from_utf8(value.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_from_what_each_writes() {
+        let state = |storage: Option<&str>, cluster: Option<&str>, term| State {
+            storage_version: storage.map(Into::into),
+            cluster_version: cluster.map(Into::into),
+            term,
+            ..State::default()
+        };
+        for (state, expected) in [
+            (state(None, Some("3.4.0"), None), Some(EtcdVersion::V3_4)),
+            (state(None, None, None), Some(EtcdVersion::V3_4)),
+            (state(None, Some("3.5.0"), Some(2)), Some(EtcdVersion::V3_5)),
+            (state(None, Some("3.0.0"), Some(2)), Some(EtcdVersion::V3_5)),
+            (state(None, Some("3.6.0"), Some(2)), Some(EtcdVersion::V3_6)),
+            (state(Some("3.6.0"), Some("3.6.0"), Some(2)), Some(EtcdVersion::V3_6)),
+            (state(Some("3.6.0"), Some("3.7.0"), Some(2)), Some(EtcdVersion::V3_7)),
+            (state(Some("3.8.0"), Some("3.8.0"), Some(2)), None),
+            (state(Some("3.7.0"), Some("3.10.0"), Some(2)), None),
+        ] {
+            assert_eq!(state.written_by(), expected, "{state:?}");
+        }
+    }
 }

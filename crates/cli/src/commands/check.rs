@@ -57,7 +57,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let report = match open(&args.source) {
         Ok(source) => check(source.as_ref(), &context.progress)?,
         // Too damaged to be opened is a finding like any other.
-        Err(Error::Damaged(kind)) => CheckReport { findings: vec![kind.into()], ..CheckReport::default() },
+        Err(Error::Damaged(kind)) => CheckReport::of_damage(kind),
         Err(error) => return Err(error.into()),
     };
     context.progress.finish();

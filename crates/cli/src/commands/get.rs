@@ -1,5 +1,6 @@
 //! `lifeboat get`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -47,10 +48,29 @@ pub struct Args {
 
 /// The shape and names of `etcdctl get -w json`, so that scripts for it work here.
 #[derive(Serialize)]
-struct Body {
+struct Body<'a> {
     header: Header,
-    kvs: Vec<Pair>,
+    kvs: Pairs<'a>,
     count: usize,
+}
+
+/// Encoded one by one as they are written: the values may be most of a db.
+struct Pairs<'a> {
+    found: &'a BTreeMap<Vec<u8>, Found>,
+    keys_only: bool,
+}
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.found.iter().map(|(key, found)| Pair {
+            key: STANDARD.encode(key),
+            create_revision: found.create_revision,
+            mod_revision: found.mod_revision,
+            version: found.version,
+            value: (!self.keys_only).then(|| STANDARD.encode(&found.value)),
+            lease: (found.lease != 0).then_some(found.lease),
+        }))
+    }
 }
 
 #[derive(Serialize)]
@@ -82,16 +102,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     };
     let (revision, found) = get(source.as_ref(), &query, &context.progress)?;
     context.progress.finish();
-    let pair = |(key, found): (&Vec<u8>, &Found)| Pair {
-        key: STANDARD.encode(key),
-        create_revision: found.create_revision,
-        mod_revision: found.mod_revision,
-        version: found.version,
-        value: (!args.keys_only).then(|| STANDARD.encode(&found.value)),
-        lease: (found.lease != 0).then_some(found.lease),
+    let body = Body {
+        header: Header { revision },
+        kvs: Pairs { found: &found, keys_only: args.keys_only },
+        count: found.len(),
     };
-    let body =
-        Body { header: Header { revision }, kvs: found.iter().map(pair).collect(), count: found.len() };
     let on_terminal = std::io::stdout().is_terminal();
     output::print(context.format, &body, |out| {
         for (key, found) in &found {
@@ -108,7 +123,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 /// Raw bytes for programs; on a terminal, nothing that could drive it.
 fn write_line(out: &mut dyn Write, bytes: &[u8], on_terminal: bool) -> std::io::Result<()> {
     if on_terminal {
-        return writeln!(out, "{}", output::printable(bytes));
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        return lines.try_for_each(|line| writeln!(out, "{}", output::printable(line)));
     }
     out.write_all(bytes)?;
     out.write_all(b"\n")

@@ -28,7 +28,7 @@ pub struct Args {
     rev: Option<i64>,
 
     /// Compact revision to hash with; default: the source's.
-    #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "REV", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     compact_rev: Option<i64>,
 }
 

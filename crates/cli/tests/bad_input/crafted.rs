@@ -166,9 +166,7 @@ fn revisions_that_are_none_are_found() {
 fn small_buckets_that_do_not_decode_are_found() {
     for (bucket, key, value) in [
         ("lease", &b"short"[..], &b"\x08\x07"[..]),
-        ("members", b"ff", b"{\"id\":1}"),
         ("meta", b"scheduledCompactRev", b"7"),
-        ("meta", b"confState", b"{"),
         ("authUsers", b"root", b"\xff"),
     ] {
         let mut buckets = craft::contents();
@@ -178,4 +176,38 @@ fn small_buckets_that_do_not_decode_are_found() {
         pairs.sort();
         is_found(bucket, craft::db(&buckets, 4096), &format!("bucket \"{bucket}\": the value of key"));
     }
+}
+
+/// What belongs to the old members is written anew: damage in it does not keep the rest from being restored.
+#[test]
+fn undecodable_old_members_do_not_stop_a_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    for (bucket, key, value) in [("members", &b"ff"[..], &b"{\"id\":1}"[..]), ("meta", b"confState", b"{")] {
+        let mut buckets = craft::contents();
+        let pairs = buckets.get_mut(bucket).unwrap();
+        pairs.retain(|(name, _)| name != key);
+        pairs.push((key.into(), value.into()));
+        pairs.sort();
+        let path = dir.path().join(bucket);
+        fs_err::write(&path, craft::snapshot(craft::db(&buckets, 4096))).unwrap();
+        crate::restore_into(&path, &dir.path().join(format!("{bucket}-restored"))).unwrap();
+    }
+}
+
+/// A damaged name hides a bucket: restored without a word, all leases or all of auth would be gone.
+#[test]
+fn a_db_with_a_bucket_that_is_none_of_etcds_is_not_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut buckets = craft::contents();
+    let leases = buckets.remove("lease").unwrap();
+    buckets.insert("leasf", leases);
+    fs_err::write(&path, craft::db(&buckets, 4096)).unwrap();
+    refuses_to_restore(&path, &"as it is");
+    let (code, stderr) = {
+        let data_dir = dir.path().join("etcd");
+        crate::targets::restore_from(&path, &["--skip-hash-check", "--data-dir", data_dir.to_str().unwrap()])
+    };
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("leasf"), "{stderr}");
 }

@@ -23,7 +23,10 @@ pub fn tree(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
 
 /// Restores the fixture; tells the exit code and stderr.
 fn restore(args: &[&str]) -> (Option<i32>, String) {
-    let source = lab::fixture::kubernetes_snapshot();
+    restore_from(&lab::fixture::kubernetes_snapshot(), args)
+}
+
+pub fn restore_from(source: &Path, args: &[&str]) -> (Option<i32>, String) {
     let one = ["--initial-cluster-token", "token", "--name", "default"];
     let kind = if args.contains(&"--all-members") { &[][..] } else { &one };
     let output = lifeboat([&["restore", source.to_str().unwrap()][..], kind, args].concat());
@@ -48,9 +51,7 @@ fn a_data_dir_that_holds_anything_is_refused_and_untouched() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("etcd");
     let args = ["--data-dir", data_dir.to_str().unwrap()];
-    for (name, contents) in
-        [("member/snap/db", &b"the last copy"[..]), (".hidden", b""), ("lost+found/x", b"")]
-    {
+    for (name, contents) in [("member/snap/db", &b"the last copy"[..]), (".hidden", b""), ("lost", b"")] {
         let file = data_dir.join(name);
         fs_err::create_dir_all(file.parent().unwrap()).unwrap();
         fs_err::write(&file, contents).unwrap();
@@ -65,6 +66,36 @@ fn a_data_dir_that_holds_anything_is_refused_and_untouched() {
     let before = tree(dir.path());
     assert_ne!(restore(&args).0, Some(0), "a link to nothing is no empty directory");
     assert_eq!(tree(dir.path()), before);
+}
+
+/// A data dir of its own is a mount point as often as not, and has what a file system has at its top.
+#[test]
+fn an_empty_file_system_is_taken_with_its_lost_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::create_dir(dir.path().join("lost+found")).unwrap();
+    let (code, stderr) = restore(&["--data-dir", dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(dir.path().join("member/snap/db").is_file());
+}
+
+/// A db without its log boots as another cluster: where the log goes must be settled before anything is there.
+#[test]
+fn a_wal_dir_around_the_data_dir_or_in_its_member_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for wal in ["etcd", "etcd/", ".", "etcd/member/wal", "etcd/member"] {
+        let (code, stderr) = restore(&["--data-dir", &path("etcd"), "--wal-dir", &path(wal)]);
+        assert_eq!(code, Some(2), "{wal}: {stderr}");
+        assert_eq!(tree(dir.path()).len(), 1, "{wal}");
+    }
+    let (code, stderr) = restore(&["--data-dir", &path("etcd"), "--wal-dir", &path("wal/")]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let names = |dir: &str| -> Vec<_> {
+        let entries = fs_err::read_dir(path(dir)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names("wal"), ["0000000000000000-0000000000000000.wal"]);
+    assert_eq!(names("etcd"), ["member"]);
 }
 
 /// One occupied member stops all: a cluster of which some members are new is no cluster.

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::mvcc::KeepSet;
 use crate::progress::Progress;
-use crate::revision::{BucketKey, Revision};
+use crate::revision::BucketKey;
 use crate::schema::Bucket;
 use crate::source::Source;
 use crate::state::State;
@@ -42,7 +42,18 @@ pub fn hash_kv(
     if let Some(oldest) = stored.filter(|oldest| hash_revision < *oldest) {
         return Err(Error::Compacted { revision: hash_revision, oldest });
     }
+    // What an earlier compaction removed is gone: a hash from before it cannot be computed any more.
+    if let (Some(revision), Some(oldest)) = (compact_revision, stored)
+        && revision < oldest
+    {
+        return Err(Error::Compacted { revision, oldest });
+    }
     let compact_revision = compact_revision.or(stored).unwrap_or(-1);
+    if compact_revision > hash_revision {
+        return Err(Error::Invalid(format!(
+            "compact revision {compact_revision} is above the revision to hash up to, {hash_revision}"
+        )));
+    }
 
     progress.start("hash", Some(keep.bytes));
     let mut hasher = Hasher::new();
@@ -81,11 +92,7 @@ impl Hasher {
     }
 
     pub(crate) fn add(&mut self, key: BucketKey, value: &[u8]) {
-        let BucketKey { revision, tombstone } = key;
-        self.add_bytes(&Revision::to_bytes(revision));
-        if tombstone {
-            self.add_bytes(b"t");
-        }
+        self.add_bytes(&key.to_bytes());
         self.add_bytes(value);
     }
 

@@ -16,9 +16,10 @@ use crate::progress::Progress;
 use crate::restore::RestoreOptions;
 use crate::restore::fan_out::FanOut;
 use crate::restore::raft_log;
+use crate::restore::verify::DbCrc;
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, cluster, meta};
-use crate::source::Source;
+use crate::source::{Source, VisitPair};
 use crate::state::State;
 use crate::version::EtcdVersion;
 
@@ -47,8 +48,8 @@ pub(super) struct Contents<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) revisions: u64,
-    /// crc32c of all revisions written.
-    pub(super) crc: u32,
+    /// Of everything written.
+    pub(super) crc: DbCrc,
     /// HashKV of the new cluster before its first change; differs when superseded revisions are written,
     /// which it does not count.
     pub(super) hash_kv: u32,
@@ -75,7 +76,10 @@ impl<'a> Contents<'a> {
             Ok(bump) => Some(current.checked_add(bump).ok_or_else(|| too_far(current))?),
             Err(_) => return Err(too_far(current)),
         };
-        let version = options.version.unwrap_or_else(|| state.written_by());
+        let version = match options.version {
+            Some(version) => version,
+            None => state.written_by().ok_or_else(|| unknown_version(state))?,
+        };
         let members = options.cluster.members();
         Ok(Self {
             keep,
@@ -127,29 +131,36 @@ impl<'a> Contents<'a> {
         let mut digest = Digest::default();
         for bucket in Bucket::ALL {
             writer.start_bucket(bucket.name().as_bytes())?;
+            let mut put = |key: &[u8], value: &[u8]| -> Result<()> {
+                digest.crc.add(bucket, key, value);
+                Ok(writer.put(key, value)?)
+            };
             match bucket {
-                Bucket::Key => self.write_revisions(source, writer, &mut digest, progress)?,
-                Bucket::Meta => put_all(writer, &self.meta)?,
-                Bucket::Cluster => put_all(writer, &self.cluster)?,
-                Bucket::Members => put_all(writer, &self.members)?,
+                Bucket::Meta => put_all(&self.meta, &mut put)?,
+                Bucket::Cluster => put_all(&self.cluster, &mut put)?,
+                Bucket::Members => put_all(&self.members, &mut put)?,
                 // Alarms and removed members belonged to the old members.
                 Bucket::Alarm | Bucket::MembersRemoved => {}
                 Bucket::Lease | Bucket::Auth | Bucket::AuthUsers | Bucket::AuthRoles => {
-                    source.small_bucket(bucket, &mut |key, value| Ok(writer.put(key, value)?))?;
+                    source.small_bucket(bucket, &mut put)?;
+                }
+                Bucket::Key => {
+                    let written = self.write_revisions(source, &mut put, progress)?;
+                    digest = Digest { crc: digest.crc, ..written };
                 }
             }
         }
         Ok(digest)
     }
 
-    fn write_revisions<W: Write + Seek>(
+    fn write_revisions(
         &self,
         source: &dyn Source,
-        writer: &mut Writer<W>,
-        digest: &mut Digest,
+        put: VisitPair<'_>,
         progress: &dyn Progress,
-    ) -> Result<()> {
-        let [mut all, mut hash_kv] = [Hasher::new(), Hasher::new()];
+    ) -> Result<Digest> {
+        let mut digest = Digest::default();
+        let mut hash_kv = Hasher::new();
         let compact_revision = self.compact_revision.unwrap_or(-1);
         let mut ordinal = 0;
         source.revisions(&mut |key, value| {
@@ -161,47 +172,49 @@ impl<'a> Contents<'a> {
             if !taken {
                 return Ok(());
             }
-            let revision = key.revision;
             if live {
-                let kv =
-                    KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision, defect })?;
+                let kv = KeyValue::decode(value)
+                    .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
                 digest.keys_without_lease += u64::from(kv.lease != 0 && !self.leases.contains(&kv.lease));
             }
             digest.revisions += 1;
-            all.add(key, value);
             if hashed {
                 hash_kv.add(key, value);
             }
-            let bytes = revision.to_bytes();
-            match key.tombstone {
-                false => writer.put(&bytes, value)?,
-                true => writer.put(&[&bytes[..], b"t"].concat(), value)?,
-            }
-            Ok(())
+            put(&key.to_bytes(), value)
         })?;
-        digest.crc = all.finish();
         digest.hash_kv = hash_kv.finish();
-        if ordinal != self.keep.revisions {
-            // A db file that a running etcd writes to: two reads of it need not agree.
-            return Err(Error::ReadBack {
-                what: "revisions in the source, which changed while it was read",
-                expected: self.keep.revisions.to_string(),
-                found: ordinal.to_string(),
-            });
-        }
-        Ok(())
+        // The second read must have met what the first one counted.
+        if ordinal == self.keep.revisions { Ok(digest) } else { Err(Error::Changed) }
     }
+}
+
+/// Whether an undecodable value is of those that a restore takes over or acts on. The rest belongs to the
+/// old members, and is written anew or not at all.
+pub(super) fn carries_over(kind: &FindingKind) -> bool {
+    let FindingKind::SmallBucket { bucket, key } = kind else { return true };
+    match bucket {
+        Bucket::Alarm | Bucket::Members | Bucket::MembersRemoved => false,
+        Bucket::Meta => key != meta::CONF_STATE.as_bytes(),
+        Bucket::Cluster => key != cluster::DOWNGRADE.as_bytes(),
+        _ => true,
+    }
+}
+
+fn put_all(pairs: &BTreeMap<impl AsRef<[u8]>, Vec<u8>>, put: VisitPair<'_>) -> Result<()> {
+    pairs.iter().try_for_each(|(key, value)| put(key.as_ref(), value))
+}
+
+fn unknown_version(state: &State) -> Error {
+    let stored = state.storage_version.as_deref().or(state.cluster_version.as_deref()).unwrap_or_default();
+    Error::Invalid(format!(
+        "the source was written by etcd {stored}, which is not known here: name the version that will run it with \
+         --etcd-version"
+    ))
 }
 
 fn too_far(current: i64) -> Error {
     Error::Invalid(format!("--bump-revision goes past the highest revision there is (current: {current})"))
-}
-
-fn put_all<W: Write + Seek>(
-    writer: &mut Writer<W>,
-    pairs: &BTreeMap<impl AsRef<[u8]>, Vec<u8>>,
-) -> Result<()> {
-    pairs.iter().try_for_each(|(key, value)| Ok(writer.put(key.as_ref(), value)?))
 }
 
 /// The `meta` bucket of a member whose log holds the conf changes of `members` and nothing else.

@@ -11,6 +11,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use fs_err::File;
 
+use crate::join::join;
+
 /// Bytes handed to the writing thread at once.
 const CHUNK: usize = 1 << 20;
 /// Chunks that may wait: with the one being filled and the one being written, all the memory it takes.
@@ -27,6 +29,7 @@ pub(super) struct FanOut<'scope> {
     emptied: Receiver<Vec<u8>>,
     /// `None` once it has failed and its error was told.
     writer: Option<ScopedJoinHandle<'scope, io::Result<()>>>,
+    syncer: ScopedJoinHandle<'scope, io::Result<()>>,
 }
 
 struct Chunk {
@@ -40,17 +43,18 @@ impl<'scope> FanOut<'scope> {
         let (give_back, emptied) = channel();
         // One tick waits at most: a sync under way covers what the next one would have been for.
         let (tick, ticks) = sync_channel(1);
-        scope.spawn(move || sync_on(&ticks, files));
+        let syncer = scope.spawn(move || sync_on(&ticks, files));
         let writer = Some(scope.spawn(move || write_all(&to_write, &give_back, &tick, files)));
-        Self { chunk: Vec::with_capacity(CHUNK), offset: 0, filled, emptied, writer }
+        Self { chunk: Vec::with_capacity(CHUNK), offset: 0, filled, emptied, writer, syncer }
     }
 
     /// Waits until everything is written. Nothing is promised about the disk yet.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.hand_over()?;
-        let Self { filled, writer, .. } = self;
+        let Self { filled, writer, syncer, .. } = self;
         drop(filled);
-        join(writer)
+        ended(writer)?;
+        join(syncer)
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
@@ -62,12 +66,12 @@ impl<'scope> FanOut<'scope> {
         let chunk = Chunk { offset: self.offset, bytes };
         self.offset += chunk.bytes.len() as u64;
         // Nobody takes it: the writer has failed, and its own error says why.
-        self.filled.send(chunk).or_else(|_| join(self.writer.take()).and(Err(gone())))
+        self.filled.send(chunk).or_else(|_| ended(self.writer.take()).and(Err(gone())))
     }
 }
 
-fn join(writer: Option<ScopedJoinHandle<'_, io::Result<()>>>) -> io::Result<()> {
-    writer.ok_or_else(gone)?.join().map_err(|_| io::Error::other("the writing thread panicked"))?
+fn ended(writer: Option<ScopedJoinHandle<'_, io::Result<()>>>) -> io::Result<()> {
+    join(writer.ok_or_else(gone)?)
 }
 
 fn gone() -> io::Error {
@@ -124,11 +128,10 @@ fn write_all(
     Ok(())
 }
 
-/// Errors are left to the sync at the end, which meets them again.
-fn sync_on(ticks: &Receiver<()>, files: &[File]) {
-    for () in ticks {
-        files.iter().for_each(|file| drop(file.sync_data()));
-    }
+/// Stops at the first error: the kernel reports a failed write-back once for an open file, so an error
+/// that is dropped here would be missing from the sync at the end.
+fn sync_on(ticks: &Receiver<()>, files: &[File]) -> io::Result<()> {
+    ticks.iter().try_for_each(|()| files.iter().try_for_each(File::sync_data))
 }
 
 #[cfg(test)]

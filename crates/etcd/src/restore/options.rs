@@ -1,6 +1,6 @@
 //! What a restore is asked for.
 
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::member::InitialCluster;
@@ -50,10 +50,45 @@ impl RestoreOptions {
             if !self.cluster.initial_members().iter().any(|member| member.name == target.name) {
                 return Err(Error::Invalid(format!("initial cluster: no member is named {:?}", target.name)));
             }
-            if self.targets.iter().skip(index + 1).any(|other| other.data_dir == target.data_dir) {
-                return Err(Error::Invalid(format!("two members have the data dir {:?}", target.data_dir)));
-            }
+            target.verify_places()?;
+            self.targets.iter().skip(index + 1).try_for_each(|other| target.verify_apart(other))?;
         }
         Ok(())
+    }
+}
+
+impl Target {
+    /// Refuses a WAL dir that would have to be there before the data dir that it is renamed after.
+    fn verify_places(&self) -> Result<()> {
+        let Some(wal_dir) = &self.wal_dir else { return Ok(()) };
+        let invalid = |why| Err(Error::Invalid(format!("WAL dir {}: {why}", wal_dir.display())));
+        let (data, wal) = (path::absolute(&self.data_dir)?, path::absolute(wal_dir)?);
+        if wal.file_name().is_none() {
+            return invalid("it must end in a name");
+        }
+        if data.starts_with(&wal) {
+            return invalid("it must not be or hold the data dir");
+        }
+        if wal.starts_with(data.join("member")) {
+            return invalid("leave it out: inside the data dir is where it is by default");
+        }
+        Ok(())
+    }
+
+    /// Refuses two members in one place.
+    fn verify_apart(&self, other: &Self) -> Result<()> {
+        let places = |target: &Self| -> Result<Vec<PathBuf>> {
+            let dirs = [Some(&target.data_dir), target.wal_dir.as_ref()].into_iter().flatten();
+            Ok(dirs.map(path::absolute).collect::<Result<_, _>>()?)
+        };
+        let (ours, theirs) = (places(self)?, places(other)?);
+        let nested = |a: &PathBuf| theirs.iter().any(|b| a.starts_with(b) || b.starts_with(a));
+        if self.name == other.name {
+            return Err(Error::Invalid(format!("member {:?} is to be written twice", self.name)));
+        }
+        match ours.iter().find(|dir| nested(dir)) {
+            Some(dir) => Err(Error::Invalid(format!("two members share the directory {}", dir.display()))),
+            None => Ok(()),
+        }
     }
 }

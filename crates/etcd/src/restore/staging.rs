@@ -41,7 +41,7 @@ impl Staging {
             Err(Error::Refused(format!("{} {what}; move it aside or name another", path.display())))
         };
         match fs::read_dir(&target.data_dir) {
-            Ok(mut entries) => match entries.next().transpose()? {
+            Ok(mut entries) => match entries.find(|entry| !is_lost_and_found(entry)).transpose()? {
                 Some(entry) if entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX) => {
                     return refused(&entry.path(), "is what a restore left that was cut short");
                 }
@@ -70,9 +70,8 @@ impl Staging {
             missing: missing(&target.data_dir).chain(wal_parent.into_iter().flat_map(missing)).collect(),
             stage: target.data_dir.join(&suffix),
             wal_stage: target.wal_dir.as_ref().map(|wal_dir| {
-                let mut name = wal_dir.clone().into_os_string();
-                name.push(&suffix);
-                PathBuf::from(name)
+                let name = wal_dir.file_name().unwrap_or_default().to_string_lossy();
+                wal_dir.with_file_name(format!("{name}{suffix}"))
             }),
             committed: false,
         })
@@ -135,8 +134,17 @@ impl Staging {
         [self.snap_dir(), self.wal_dir(), self.member_dir()].iter().try_for_each(|dir| sync_dir(dir))
     }
 
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.target.data_dir
+    }
+
+    /// Whether [`Staging::commit`] got as far as to leave something in place.
+    pub(super) fn is_committed(&self) -> bool {
+        self.committed
+    }
+
     /// Renames into place.
-    pub(super) fn commit(mut self) -> Result<()> {
+    pub(super) fn commit(&mut self) -> Result<()> {
         let data_dir = &self.target.data_dir;
         fs::rename(self.member_dir(), data_dir.join("member"))?;
         // From here on the member is there, and removing what belongs to it would be wrong.
@@ -148,7 +156,9 @@ impl Staging {
         }
         fs::remove_dir(&self.stage)?;
         sync_dir(data_dir)?;
-        sync_parent(data_dir)
+        sync_parent(data_dir)?;
+        // The entries of directories that were made on the way to it.
+        self.missing.iter().try_for_each(|dir| sync_parent(dir))
     }
 }
 
@@ -167,6 +177,11 @@ impl Drop for Staging {
             let _ = fs::remove_dir(dir);
         }
     }
+}
+
+/// What a file system of its own has at its top: a data dir may be a mount point.
+fn is_lost_and_found(entry: &io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.file_name() == "lost+found")
 }
 
 /// A directory and those around it that are not there, innermost first.

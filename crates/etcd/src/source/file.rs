@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lifeboat_bbolt::{CheckVisitor, Damage, Db};
 
 use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision, digest};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
 use crate::revision::BucketKey;
@@ -16,9 +16,7 @@ use crate::schema::Bucket;
 #[derive(Debug)]
 pub struct SourceFile {
     path: PathBuf,
-    file: File,
-    /// Bytes of the db, without the digest.
-    db_size: u64,
+    db: Db<File>,
     has_digest: bool,
     /// Those that etcd has: a hostile file may name millions of others.
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
@@ -39,7 +37,7 @@ impl SourceFile {
         let size = file.metadata()?.len();
         let has_digest = digest::is_present(size);
         let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
-        let db = Db::open_prefix(&file, db_size)?;
+        let db = Db::open_prefix(file, db_size)?;
         let (mut buckets, mut unknown) = (Vec::new(), None);
         let damage = match db.for_each_bucket(|name, found| match Bucket::named(name) {
             Some(bucket) => buckets.push((bucket, found.clone())),
@@ -49,11 +47,7 @@ impl SourceFile {
             Err(lifeboat_bbolt::Error::Damaged(damage)) => Some(damage),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { path: path.into(), file, db_size, has_digest, buckets, unknown, damage })
-    }
-
-    fn db(&self) -> Result<Db<&File>> {
-        Ok(Db::open_prefix(&self.file, self.db_size)?)
+        Ok(Self { path: path.into(), db, has_digest, buckets, unknown, damage })
     }
 
     fn bucket(&self, bucket: Bucket) -> Option<&lifeboat_bbolt::Bucket> {
@@ -61,8 +55,8 @@ impl SourceFile {
     }
 
     /// What makes reading it pointless: a missing end, an unreadable root, another program's file.
-    fn ensure_readable(&self, db: &Db<&File>) -> Result<()> {
-        db.ensure_complete()?;
+    fn ensure_readable(&self) -> Result<()> {
+        self.db.ensure_complete()?;
         if let Some(damage) = &self.damage {
             return Err(FindingKind::Bbolt(damage.clone()).into());
         }
@@ -79,63 +73,66 @@ impl SourceFile {
     }
 
     /// Bytes behind the pages that a db of whole pages could not have.
-    fn trailing_bytes(&self, db: &Db<&File>) -> Option<FindingKind> {
-        let bytes = db.size() % u64::from(db.meta().page_size);
-        (bytes != 0 && db.size() > db.expected_size()).then_some(FindingKind::TrailingBytes { bytes })
+    fn trailing_bytes(&self) -> Option<FindingKind> {
+        let bytes = self.db.size() % u64::from(self.db.meta().page_size);
+        (bytes != 0 && self.db.size() > self.db.expected_size())
+            .then_some(FindingKind::TrailingBytes { bytes })
     }
 }
 
 impl Source for SourceFile {
     fn origin(&self) -> Origin {
-        let size_in_use = self.db().map_or(0, |db| db.expected_size());
         let (kind, tail) = if self.has_digest { ("snapshot", digest::SIZE) } else { ("db", 0) };
-        Origin { path: self.path.clone(), kind, size: self.db_size.saturating_add(tail), size_in_use }
+        let size = self.db.size().saturating_add(tail);
+        Origin { path: self.path.clone(), kind, size, size_in_use: self.db.expected_size() }
     }
 
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        let db = self.db()?;
-        self.ensure_readable(&db)?;
+        self.ensure_readable()?;
         let Some(bucket) = self.bucket(Bucket::Key) else { return Ok(()) };
-        db.for_each(bucket, |key, value| {
+        self.db.for_each(bucket, |key, value| {
             let key =
                 BucketKey::from_bytes(key).ok_or_else(|| FindingKind::RevisionKey { key: key.to_vec() })?;
             visit(key, value)
-        })
+        })?;
+        Ok(self.db.ensure_unchanged()?)
     }
 
     fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        let db = self.db()?;
-        self.ensure_readable(&db)?;
+        self.ensure_readable()?;
         let Some(bucket) = self.bucket(bucket) else { return Ok(()) };
-        db.for_each(bucket, visit)
+        self.db.for_each(bucket, visit)?;
+        Ok(self.db.ensure_unchanged()?)
+    }
+
+    fn ensure_plausible(&self) -> Result<()> {
+        if let Some(trailing) = self.trailing_bytes() {
+            return Err(trailing.into());
+        }
+        // It may be one of etcd's whose name is damaged: going on would lose all of it without a word.
+        match &self.unknown {
+            Some(name) => Err(FindingKind::UnknownBucket { name: name.clone() }.into()),
+            None => Ok(()),
+        }
     }
 
     fn verify_integrity(&self, progress: &dyn Progress) -> Result<Integrity> {
-        let db = self.db()?;
-        if let Some(trailing) = self.trailing_bytes(&db) {
-            return Err(trailing.into());
-        }
         if !self.has_digest {
-            // With no digest to speak for the bytes, it may be one of etcd's whose name is damaged: going on
-            // would lose all of it without a word.
-            return match &self.unknown {
-                Some(name) => Err(FindingKind::UnknownBucket { name: name.clone() }.into()),
-                None => Ok(Integrity::None),
-            };
+            return self.ensure_plausible().map(|()| Integrity::None);
         }
-        digest::verify(&self.file, self.db_size, progress).map(Integrity::Sha256)
+        digest::verify(self.db.file(), self.db.size(), progress).map(Integrity::Sha256)
     }
 
     fn check_container(&self, found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()> {
-        let db = self.db()?;
-        if let Some(trailing) = self.trailing_bytes(&db) {
+        if let Some(trailing) = self.trailing_bytes() {
             found(trailing.into());
         }
         if let (None, Some(kind)) = (&self.damage, self.not_etcd()) {
             found(kind.into());
         }
         let mut checking = Checking { found, visit, bucket: None };
-        lifeboat_bbolt::check(&db, &mut checking).map_err(Error::from)
+        lifeboat_bbolt::check(&self.db, &mut checking)?;
+        Ok(self.db.ensure_unchanged()?)
     }
 }
 

@@ -100,7 +100,7 @@ impl From<&Inspection> for Body {
             compact_revision: state.compact_revision().unwrap_or(-1),
             revisions: inspection.revisions,
             live_keys: inspection.live_keys,
-            written_by: state.written_by().to_string(),
+            written_by: state.written_by().map_or_else(|| "unknown".into(), |version| version.to_string()),
             storage_version: state.storage_version.clone(),
             cluster_version: state.cluster_version.clone(),
             consistent_index: state.consistent_index,
