@@ -198,21 +198,11 @@ fn sync_and_verify(
         for file in files {
             work.push(scope.spawn(|| Ok(file.sync_all()?)));
         }
-        // The dbs are the same bytes: one is read as a source is, the others are compared with it.
-        if let Some((first, others)) = files.split_first() {
-            for other in others {
-                work.push(scope.spawn(|| verify::same_bytes(first, other, digest, progress)));
-            }
-        }
-        if let Some(first) = staged.first() {
-            verify::db(first, digest, progress)?;
-        }
         for stage in staged {
-            raft_log::verify(stage, options)?;
+            work.push(scope.spawn(|| verify::db(stage, digest, progress)));
+            work.push(scope.spawn(|| raft_log::verify(stage, options)));
         }
-        for handle in work {
-            join(handle)?;
-        }
+        work.into_iter().try_for_each(join)?;
         staged.iter().try_for_each(Staging::sync_dirs)
     })
 }

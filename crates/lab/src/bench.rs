@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::peers::{self, EtcdVersion};
+pub use measure::touch_memory;
 use measure::{Measured, measure, time_to_first_read};
 use table::Table;
 

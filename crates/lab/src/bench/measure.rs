@@ -10,7 +10,10 @@ use wait4::Wait4;
 
 use crate::cluster::{ClusterBuilder, ClusterLayout};
 use crate::peers::EtcdVersion;
+use crate::process;
 
+/// More than any command reads and writes.
+const WARM_BYTES: usize = 3 << 30;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a run took.
@@ -21,8 +24,28 @@ pub(super) struct Measured {
     pub(super) peak_rss: u64,
 }
 
+/// Makes the machine the same for every command: what was written before is brought to disk, so that nobody waits
+/// for the writes of another; and memory is touched, because on a virtual machine whose free memory goes back to
+/// its host, whoever touches it first waits for the host, page by page.
+///
+/// In a process of its own, or the commands started after it would have its peak memory for theirs.
+fn level() -> Result<()> {
+    let lab = std::env::current_exe().context("find this program")?;
+    process::run_ok(Command::new(lab).arg("level"), LIMIT)?;
+    Ok(())
+}
+
+/// The work of [`level`], for the process that does it.
+pub fn touch_memory() {
+    rustix::fs::sync();
+    let mut memory = vec![0_u8; WARM_BYTES];
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::hint::black_box(&memory);
+}
+
 /// Runs a command to its end.
 pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Measured> {
+    level()?;
     let begin = Instant::now();
     let child = Command::new(program)
         .args(args)
@@ -40,6 +63,7 @@ pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Measured> {
 pub(super) fn time_to_first_read(version: EtcdVersion, data_dir: &Path) -> Result<Measured> {
     // The ids of its members were made with other peer URLs, which etcd does not hold against it.
     let layout = ClusterLayout::new(1)?;
+    level()?;
     let begin = Instant::now();
     let mut cluster = ClusterBuilder::new(version)
         .layout(layout)
