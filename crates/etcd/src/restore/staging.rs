@@ -3,7 +3,7 @@
 //! The work is done in a directory inside the data dir, so that it is on the same file system even when
 //! the data dir is a mount point, and ends with one rename of `member/`: etcd takes a data dir without it
 //! for empty. A WAL dir of its own is renamed after that: a log without its db would boot as an empty
-//! cluster, a db without its log does not.
+//! cluster, a db without its log at least has all its keys.
 
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;

@@ -13,7 +13,7 @@ use crate::peers::EtcdVersion;
 use crate::process;
 
 /// More than any command reads and writes.
-const WARM_BYTES: usize = 3 << 30;
+const WARM_BYTES: usize = 6 << 30;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a run took.
