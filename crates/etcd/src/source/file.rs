@@ -30,7 +30,7 @@ impl SourceFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when it is no bbolt file at all; a failed read. A damaged bbolt file opens, so
+    /// [`Error::Damaged`](crate::Error::Damaged) when it is no bbolt file at all; a failed read. A damaged bbolt file opens, so
     /// that it can be checked.
     pub fn open(path: &Path) -> Result<Self> {
         let file = fs_err::File::open(path)?.into_parts().0;
