@@ -35,7 +35,7 @@ fn level() -> Result<()> {
     Ok(())
 }
 
-/// The work of [`level`], for the process that does it.
+/// Brings what was written to disk and touches memory: what goes before every measured command.
 pub fn touch_memory() {
     rustix::fs::sync();
     let mut memory = vec![0_u8; WARM_BYTES];
