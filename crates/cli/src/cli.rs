@@ -2,13 +2,17 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, completions, get, hash, inspect, man, restore, save};
+use crate::commands::{
+    check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, save, status,
+};
 use crate::output::Format;
 
 /// Brings a broken self-managed Kubernetes cluster back.
 ///
-/// SOURCE is a snapshot from `lifeboat save` or `etcdctl snapshot save`, or a member's db file
-/// (member/snap/db in its data dir). Reading opens it read-only and writes nothing beside it.
+/// SOURCE is a snapshot from `lifeboat save` or `etcdctl snapshot save`, a member's db file (member/snap/db in its
+/// data dir), or the data dir itself of a stopped or crashed member: its db with what its write-ahead log has
+/// beyond it. Reading opens it read-only and writes nothing in it or beside it. To read, member:NAME is the data dir
+/// of a member in the inventory, read on its machine.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
@@ -35,7 +39,12 @@ pub enum Command {
     Inspect(inspect::Args),
     Check(check::Args),
     Hash(hash::Args),
+    Init(init::Args),
     Get(get::Args),
+    Status(status::Args),
+    Diagnose(diagnose::Args),
+    Explain(explain::Args),
+    Recover(recover::Args),
     Restore(restore::Args),
     Completions(completions::Args),
     Man(man::Args),

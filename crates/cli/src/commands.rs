@@ -2,12 +2,18 @@
 
 pub mod check;
 pub mod completions;
+pub mod diagnose;
+pub mod explain;
 pub mod get;
 pub mod hash;
+pub mod init;
 pub mod inspect;
 pub mod man;
+pub mod recover;
+pub mod remote;
 pub mod restore;
 pub mod save;
+pub mod status;
 
 use anyhow::Result;
 
@@ -30,7 +36,12 @@ pub fn run(cli: Cli) -> Result<Status> {
         Command::Inspect(args) => inspect::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         Command::Hash(args) => hash::run(&args, &context),
+        Command::Init(args) => init::run(&args, &context),
         Command::Get(args) => get::run(&args, &context),
+        Command::Status(args) => status::run(&args, &context),
+        Command::Diagnose(args) => diagnose::run(&args, &context),
+        Command::Explain(args) => explain::run(&args, &context),
+        Command::Recover(args) => recover::run(&args, &context),
         Command::Restore(args) => restore::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use lifeboat_etcd::Error;
+use lifeboat_recovery::inventory::InventoryError;
+use lifeboat_recovery::operation::OperationError;
+use lifeboat_recovery::planner::PlanError;
+use lifeboat_recovery::recover::RecoverError;
 
 use crate::output::ReaderGone;
 
@@ -13,6 +17,8 @@ pub enum Status {
     Ok,
     /// 3: the command found something wrong in what it read.
     Findings,
+    /// What the same command ended with on another machine.
+    Elsewhere(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -20,6 +26,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Ok => Self::SUCCESS,
             Status::Findings => Self::from(FINDINGS),
+            Status::Elsewhere(code) => Self::from(code),
         }
     }
 }
@@ -53,14 +60,31 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Refused>() {
         return REFUSED;
     }
-    if error.is::<Usage>() {
+    if error.is::<Usage>() || error.is::<InventoryError>() {
         return USAGE;
     }
+    if let Some(error) = error.downcast_ref::<RecoverError>() {
+        return recovery_code(error);
+    }
     match error.downcast_ref::<Error>() {
-        Some(Error::Refused(_) | Error::Changed) => REFUSED,
+        Some(Error::Refused(_) | Error::Unreplayable(_) | Error::Changed) => REFUSED,
         Some(Error::PartlyRestored { .. }) => PARTLY,
         Some(Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => USAGE,
         Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
         _ => UNEXPECTED,
+    }
+}
+
+fn recovery_code(error: &RecoverError) -> u8 {
+    match error {
+        RecoverError::Unfinished(_) => PARTLY,
+        RecoverError::Plan(PlanError::BadSource(..))
+        | RecoverError::Operation(OperationError::BadPlan { .. } | OperationError::Nothing) => USAGE,
+        RecoverError::Operation(OperationError::Journal(_) | OperationError::Io(_)) => UNEXPECTED,
+        RecoverError::Plan(_)
+        | RecoverError::Operation(OperationError::Busy(_) | OperationError::Unfinished(_))
+        | RecoverError::Lock(_)
+        | RecoverError::Drift(_)
+        | RecoverError::Declined => REFUSED,
     }
 }

@@ -7,8 +7,12 @@ mod cli;
 mod commands;
 mod connection;
 mod exit;
+mod inventory;
+mod observe;
 mod output;
+mod paint;
 mod progress;
+mod source;
 
 use std::process::ExitCode;
 

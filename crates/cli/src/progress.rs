@@ -47,6 +47,33 @@ impl Shown {
         Self { show, done: AtomicU64::new(0), unshown: AtomicU64::new(0) }
     }
 
+    /// Whether nothing is to be shown.
+    pub fn is_quiet(&self) -> bool {
+        self.show.is_none()
+    }
+
+    /// Shows that `done` of `total` questions have an answer, and which came last.
+    pub fn item(&self, what: &str, done: usize, total: usize) {
+        match &self.show {
+            None => {}
+            Some(Show::Bar(bar)) => {
+                let style = ProgressStyle::with_template("{msg:22} [{bar:30}] {pos}/{len} {elapsed}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+                bar.set_message(what.to_owned());
+            }
+            Some(Show::Lines(phase)) => {
+                let Ok(mut phase) = phase.lock() else { return };
+                let now = Instant::now();
+                if now >= phase.next_line {
+                    phase.next_line = now + LINE_INTERVAL;
+                    eprintln!("look: {done}/{total}");
+                }
+            }
+        }
+    }
+
     /// Takes the bar off the terminal, so that results follow on a clean line.
     pub fn finish(&self) {
         if let Some(Show::Bar(bar)) = &self.show {

@@ -95,9 +95,7 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
         },
     )?;
     found.extend(state.alarms.iter().map(|alarm| FindingKind::AlarmRaised { alarm: *alarm }));
-    if let Some(scheduled) =
-        state.scheduled_compact.filter(|_| state.scheduled_compact > state.finished_compact)
-    {
+    if let Some(scheduled) = state.pending_compaction() {
         found.push(FindingKind::CompactionPending { scheduled });
     }
     found.into_iter().for_each(|kind| report.add(kind.into()));

@@ -41,17 +41,19 @@ pub enum Error {
     /// The bytes are damaged.
     #[error("damaged: {0}")]
     Damaged(FindingKind),
-    /// The path is not a file that can be a source.
-    #[error("{path} is {found}; a snapshot file or an etcd db file is needed{hint}")]
+    /// Nothing is wrong with a data dir, but what its log adds to its db is not computed here: the db alone would
+    /// be a wrong answer.
+    #[error("refused: {0}; {remedy}", remedy = .0.remedy())]
+    Unreplayable(FindingKind),
+    /// The path is nothing that can be a source.
+    #[error("{path} is {found}; a snapshot file, an etcd db file or a member's data dir is needed")]
     NotASource {
         /// The path.
         path: PathBuf,
         /// What it is.
         found: &'static str,
-        /// Where to look instead, or nothing.
-        hint: &'static str,
     },
-    /// Stopped before anything was written, because going on could destroy something.
+    /// Stopped before anything was written, because going on could destroy something or give a wrong answer.
     #[error("refused: {0}")]
     Refused(String),
     /// What the caller asked for contradicts itself or the source.
@@ -97,6 +99,9 @@ impl From<lifeboat_bbolt::Error> for Error {
 
 impl From<FindingKind> for Error {
     fn from(kind: FindingKind) -> Self {
-        Self::Damaged(kind)
+        match kind {
+            FindingKind::UnsupportedRequest { .. } | FindingKind::ReplayTooLarge => Self::Unreplayable(kind),
+            kind => Self::Damaged(kind),
+        }
     }
 }

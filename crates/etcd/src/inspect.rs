@@ -8,7 +8,7 @@ use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
-use crate::source::{Integrity, Origin, Source};
+use crate::source::{Integrity, Origin, RaftPosition, Source};
 use crate::state::State;
 
 /// Prefixes counted by name; keys of any further ones are counted together, so that a store with as many
@@ -23,6 +23,8 @@ const ENCRYPTED: &[u8] = b"k8s:enc:";
 pub struct Inspection {
     /// Where it comes from.
     pub origin: Origin,
+    /// How far its member had come in raft's log; `None` for a file.
+    pub raft: Option<RaftPosition>,
     /// How far its bytes can be trusted, or what speaks against it.
     pub integrity: Result<Integrity, FindingKind>,
     /// Members, versions, leases, alarms, auth.
@@ -69,6 +71,7 @@ fn read(source: &dyn Source, progress: &dyn Progress) -> Result<Inspection> {
     let leases: HashSet<i64> = state.leases.iter().map(|lease| lease.id).collect();
     let mut inspection = Inspection {
         origin: source.origin(),
+        raft: source.raft(),
         integrity: Ok(Integrity::None),
         revision: state.current_revision(keep.newest),
         state,

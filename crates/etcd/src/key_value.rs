@@ -1,6 +1,6 @@
 //! `mvccpb.KeyValue`, the value of every revision (`api/mvccpb/kv.proto`), read without copying.
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 /// One revision of a key, borrowed from the page it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,6 +82,19 @@ impl<'bytes> KeyValue<'bytes> {
         Some(())
     }
 
+    /// Encodes it as etcd does: fields in order, zeros left out.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Self { key, create_revision, mod_revision, version, value, lease } = *self;
+        let mut bytes = Vec::with_capacity(key.len() + value.len() + 48);
+        encode_bytes(1, key, &mut bytes);
+        encode_number(2, create_revision, &mut bytes);
+        encode_number(3, mod_revision, &mut bytes);
+        encode_number(4, version, &mut bytes);
+        encode_bytes(5, value, &mut bytes);
+        encode_number(6, lease, &mut bytes);
+        bytes
+    }
+
     /// Verifies it against the revision it is stored under (`kvstore_txn.go`, `put` and `delete`).
     ///
     /// # Errors
@@ -114,6 +127,21 @@ impl<'bytes> KeyValue<'bytes> {
 /// int64 fields are varints of their two's complement.
 fn varint(rest: &mut &[u8]) -> Option<i64> {
     decode_varint(rest).ok().map(u64::cast_signed)
+}
+
+fn encode_number(tag: u32, number: i64, bytes: &mut Vec<u8>) {
+    if number != 0 {
+        encode_key(tag, WireType::Varint, bytes);
+        encode_varint(number.cast_unsigned(), bytes);
+    }
+}
+
+fn encode_bytes(tag: u32, field: &[u8], bytes: &mut Vec<u8>) {
+    if !field.is_empty() {
+        encode_key(tag, WireType::LengthDelimited, bytes);
+        encode_varint(field.len() as u64, bytes);
+        bytes.extend_from_slice(field);
+    }
 }
 
 fn length_delimited<'bytes>(rest: &mut &'bytes [u8]) -> Option<&'bytes [u8]> {
@@ -161,7 +189,9 @@ mod tests {
             let reference =
                 Reference { key, create_revision: c, mod_revision: m, version: v, value, lease };
             let bytes = reference.encode_to_vec();
-            prop_assert!(same(&KeyValue::decode(&bytes).unwrap(), &reference));
+            let kv = KeyValue::decode(&bytes).unwrap();
+            prop_assert!(same(&kv, &reference));
+            prop_assert_eq!(kv.encode(), bytes);
         }
 
         #[test]

@@ -22,8 +22,10 @@
     )
 )]
 
+mod apply;
 mod check;
 mod error;
+mod export;
 mod finding;
 mod inspect;
 mod join;
@@ -43,6 +45,7 @@ pub mod wal;
 
 pub use check::{CheckReport, check};
 pub use error::{Error, Result};
+pub use export::{Exported, export};
 pub use finding::{Finding, FindingKind, Severity};
 pub use inspect::{Inspection, inspect};
 pub use key_value::{KeyValue, KeyValueDefect};
@@ -53,6 +56,6 @@ pub use raft_snapshot::RaftSnapshot;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
 pub use schema::Bucket;
-pub use source::{Integrity, Origin, Source, SourceFile, open};
+pub use source::{Integrity, Origin, RaftPosition, Replay, Source, SourceDir, SourceFile, open, open_with};
 pub use state::{Alarm, AlarmKind, Auth, Lease, State};
 pub use version::EtcdVersion;

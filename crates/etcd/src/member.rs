@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::error::{Error, Result};
+
 pub use initial_cluster::{InitialCluster, InitialMember};
 
 /// Id of a member, shown in hexadecimal as etcdctl does.
@@ -84,6 +86,14 @@ pub struct Member {
     /// Where clients reach it; empty until it has started.
     #[serde(rename = "clientURLs", default, skip_serializing_if = "Vec::is_empty")]
     pub client_urls: Vec<String>,
+}
+
+impl Member {
+    /// As JSON, the way the database and conf changes hold it.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::Invalid(format!("encode member {}: {error}", self.id)))
+    }
 }
 
 #[cfg(test)]

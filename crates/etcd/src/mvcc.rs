@@ -5,6 +5,6 @@ mod hash;
 mod keep;
 
 pub use get::{Found, Query, get};
-pub(crate) use hash::Hasher;
 pub use hash::{HashKv, hash_kv};
+pub(crate) use hash::{Hashed, Hasher};
 pub use keep::KeepSet;

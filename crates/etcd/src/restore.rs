@@ -68,6 +68,8 @@ pub struct RestoreReport {
     pub version: EtcdVersion,
     /// How far the source's bytes could be verified; `None` when that was skipped.
     pub integrity: Option<Integrity>,
+    /// Entries of a data dir's log that were left out, since its member did not know them to be committed.
+    pub uncommitted_entries: u64,
     /// The members written.
     pub members: Vec<RestoredMember>,
 }
@@ -179,6 +181,7 @@ fn write(
         token: options.cluster.token().into(),
         version: contents.version,
         integrity: None,
+        uncommitted_entries: source.raft().map_or(0, |raft| raft.uncommitted_entries()),
         members: options.targets.iter().map(member).collect::<Result<_>>()?,
     };
     Ok((report, staged))

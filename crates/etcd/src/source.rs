@@ -1,8 +1,11 @@
-//! A state source is a value: a snapshot file, a db file, and later a data dir or a live cluster are all
+//! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
 //! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
 
+mod data_dir;
 mod digest;
 mod file;
+mod overlay;
+mod raft;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +15,10 @@ use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
+pub use data_dir::{Replay, SourceDir};
 pub use file::SourceFile;
+pub(crate) use overlay::Overlay;
+pub use raft::RaftPosition;
 
 /// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
 /// [`KeyValue`](crate::KeyValue).
@@ -28,6 +34,11 @@ pub type VisitAll<'a> = &'a mut dyn FnMut(Bucket, &[u8], &[u8]);
 pub trait Source: Send + Sync {
     /// Where it comes from, for messages.
     fn origin(&self) -> Origin;
+
+    /// How far its member had come in raft's log; `None` when there is no log.
+    fn raft(&self) -> Option<RaftPosition> {
+        None
+    }
 
     /// Calls `visit` with every revision, ascending. Every call yields the same revisions.
     ///
@@ -67,9 +78,9 @@ pub trait Source: Send + Sync {
 pub struct Origin {
     /// The path.
     pub path: PathBuf,
-    /// `snapshot` (carries a digest) or `db`.
+    /// `snapshot` (carries a digest), `db` or `data-dir`.
     pub kind: &'static str,
-    /// Bytes of the file.
+    /// Bytes of the file; of a data dir, those of its db.
     pub size: u64,
     /// Bytes of it in use, when the file can tell cheaply.
     pub size_in_use: u64,
@@ -84,22 +95,34 @@ pub enum Integrity {
     None,
 }
 
-/// Opens what a path names: a snapshot from `etcdctl snapshot save` or `lifeboat save`, or a db file.
+/// Opens what a path names: a snapshot from `etcdctl snapshot save` or `lifeboat save`, a db file, or a member's
+/// data dir.
 ///
 /// # Errors
-/// [`Error::NotASource`] for a directory or an empty file; [`Error::Damaged`] for anything that is not a
-/// readable etcd db.
+/// [`Error::NotASource`] for anything else; [`Error::Damaged`] for what cannot be read at all;
+/// [`Error::Refused`] for a data dir that an etcd is running in.
 pub fn open(path: &Path) -> Result<Box<dyn Source>> {
+    open_with(path, Replay::default())
+}
+
+/// Like [`open`], and says how far the log of a data dir counts.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(path: &Path, replay: Replay) -> Result<Box<dyn Source>> {
     let metadata = fs_err::metadata(path)?;
-    let not_a_source = |found, hint| Error::NotASource { path: path.into(), found, hint };
+    let not_a_source = |found| Error::NotASource { path: path.into(), found };
     if metadata.is_dir() {
-        return Err(not_a_source("a directory", " (a member's is member/snap/db in its data dir)"));
+        if !path.join("member").is_dir() {
+            return Err(not_a_source("a directory without member/"));
+        }
+        return Ok(Box::new(SourceDir::open(path, replay)?));
     }
     if !metadata.is_file() {
-        return Err(not_a_source("not a regular file", ""));
+        return Err(not_a_source("not a regular file"));
     }
     if metadata.len() == 0 {
-        return Err(not_a_source("an empty file", ""));
+        return Err(not_a_source("an empty file"));
     }
     Ok(Box::new(SourceFile::open(path)?))
 }

@@ -202,6 +202,11 @@ impl State {
         self.scheduled_compact.max(self.finished_compact)
     }
 
+    /// The revision of a compaction that was asked for and has not finished: a server goes on with it when it starts.
+    pub fn pending_compaction(&self) -> Option<i64> {
+        self.scheduled_compact.filter(|_| self.scheduled_compact > self.finished_compact)
+    }
+
     /// The revision a server booted from this source would start at, given the newest one stored
     /// (`mvcc/kvstore.go`, `restore`).
     pub fn current_revision(&self, newest: Option<Revision>) -> i64 {

@@ -1,5 +1,5 @@
-//! The write-ahead log (`server/storage/wal/{wal,encoder,decoder}.go`), as far as a restore writes it and
-//! reads it back: one segment.
+//! The write-ahead log (`server/storage/wal/{wal,encoder,decoder}.go`): the one segment that a restore writes,
+//! and what a member's segments say.
 //!
 //! A segment is a file `%016x-%016x.wal` (sequence number, index of its first entry), 64,000,000 bytes,
 //! zeros behind the last record. A record is framed as
@@ -10,9 +10,14 @@
 //! bytes    walpb.Record { 1: type, 2: crc, 3: data }, then the padding
 //! ```
 //!
-//! A length of zero ends the log. The crc is a crc32c that runs on over the `data` of all records; the
-//! first record, of type crc, gives the value it starts from.
+//! A length of zero ends a segment. The crc is a crc32c that runs on over the `data` of all records; the
+//! first record of a segment, of type crc, gives the value it goes on from.
 
+mod dir;
+mod log;
+mod read;
 mod segment;
 
+pub(crate) use dir::WalDir;
+pub(crate) use log::{Log, MOST_REPLAY_BYTES};
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};

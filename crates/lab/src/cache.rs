@@ -50,7 +50,7 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 
 /// The cache folder. Relative paths in the environment do not count: tests of different crates run in different
 /// folders and would each fill a cache of their own.
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     let from = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     from("LIFEBOAT_CACHE")
         .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("lifeboat")))

@@ -18,11 +18,15 @@
 //! }
 //! ```
 
+mod authority;
 pub mod bench;
 mod cache;
+pub mod cloud;
 pub mod cluster;
 pub mod demo;
 pub mod fill;
 pub mod fixture;
+pub mod hypervisor;
 pub mod peers;
 mod process;
+pub mod sshd;

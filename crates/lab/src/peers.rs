@@ -1,4 +1,4 @@
-//! The programs Lifeboat is tested against: etcd with its tools, and bbolt.
+//! The programs Lifeboat is tested against: etcd with its tools, bbolt, and Kubernetes with CoreDNS.
 //!
 //! They are built (or, for etcd 3.4, taken from Debian's packages) once, into a cache outside the source tree:
 //! `$LIFEBOAT_CACHE`, else `$XDG_CACHE_HOME/lifeboat`, else `~/.cache/lifeboat`. Nothing is installed.
@@ -74,6 +74,19 @@ pub fn etcd(version: EtcdVersion) -> Result<EtcdBinaries, Unavailable> {
 pub fn bbolt() -> Result<PathBuf, Unavailable> {
     static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     Ok(find(&FOUND, "bbolt", || golang::build(&golang::BBOLT))?.join("bbolt"))
+}
+
+/// The folder with Kubernetes' programs (`kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubelet`,
+/// `kube-proxy`, `kubectl`), built now if they are not in the cache yet; that takes about ten minutes on two cores.
+pub fn kubernetes() -> Result<PathBuf, Unavailable> {
+    static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    find(&FOUND, "kubernetes", || golang::build(&golang::KUBERNETES))
+}
+
+/// The `coredns` server, built now if it is not in the cache yet.
+pub fn coredns() -> Result<PathBuf, Unavailable> {
+    static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    Ok(find(&FOUND, "coredns", || golang::build(&golang::COREDNS))?.join("coredns"))
 }
 
 fn find(

@@ -1,12 +1,11 @@
 //! `lifeboat check`.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use lifeboat_etcd::{CheckReport, Error, Finding, Severity, check, open};
+use lifeboat_etcd::{CheckReport, Error, Finding, Severity, check};
 use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
 
@@ -17,10 +16,10 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   lifeboat check backup.db
-  lifeboat check /var/lib/etcd/member/snap/db -o json")]
+  lifeboat check /var/lib/etcd -o json")]
 pub struct Args {
-    /// Snapshot or db file.
-    source: PathBuf,
+    #[command(flatten)]
+    source: AnySource,
 }
 
 #[derive(Serialize)]
@@ -54,16 +53,21 @@ impl From<&Finding> for FindingBody {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let report = match open(&args.source) {
+    if let Some(status) = args.source.elsewhere(context)? {
+        return Ok(status);
+    }
+    let report = match args.source.open() {
         Ok(source) => check(source.as_ref(), &context.progress)?,
         // Too damaged to be opened is a finding like any other.
-        Err(Error::Damaged(kind)) => CheckReport::of_damage(kind),
-        Err(error) => return Err(error.into()),
+        Err(error) => match error.downcast::<Error>()? {
+            Error::Damaged(kind) => CheckReport::of_damage(kind),
+            error => return Err(error.into()),
+        },
     };
     context.progress.finish();
     let ok = report.worst().is_none_or(|worst| worst == Severity::Note);
     let body = Body {
-        source: args.source.display().to_string(),
+        source: args.source.name(),
         ok,
         sha256: report.sha256.clone(),
         revisions: report.revisions,

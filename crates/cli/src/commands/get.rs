@@ -1,18 +1,17 @@
 //! `lifeboat get`.
 
+use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lifeboat_etcd::{Found, Query, get};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-
-use anyhow::Result;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use lifeboat_etcd::{Found, Query, get, open};
-use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
 
@@ -25,8 +24,8 @@ Examples:
   lifeboat get backup.db --key app/config --rev 1200 -o json")]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["key", "prefix"])))]
 pub struct Args {
-    /// Snapshot or db file.
-    source: PathBuf,
+    #[command(flatten)]
+    source: AnySource,
 
     // Keys are any bytes, as etcdctl takes them.
     /// Read this key.
@@ -93,7 +92,10 @@ struct Pair {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let source = open(&args.source)?;
+    if let Some(status) = args.source.elsewhere(context)? {
+        return Ok(status);
+    }
+    let source = args.source.open()?;
     let query = Query {
         key: args.key.as_ref().or(args.prefix.as_ref()).map(|key| key.clone().into_vec()).unwrap_or_default(),
         prefix: args.prefix.is_some(),

@@ -1,12 +1,11 @@
 //! `lifeboat hash`.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use lifeboat_etcd::{HashKv, hash_kv, open};
+use lifeboat_etcd::{HashKv, hash_kv};
 use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
 
@@ -20,8 +19,8 @@ Examples:
   lifeboat hash backup.db
   lifeboat hash backup.db --rev 1200 -o json")]
 pub struct Args {
-    /// Snapshot or db file.
-    source: PathBuf,
+    #[command(flatten)]
+    source: AnySource,
 
     /// Revision to hash up to; default: the current one.
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
@@ -42,7 +41,10 @@ struct Body {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let source = open(&args.source)?;
+    if let Some(status) = args.source.elsewhere(context)? {
+        return Ok(status);
+    }
+    let source = args.source.open()?;
     let HashKv { hash, hash_revision, compact_revision } =
         hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
     context.progress.finish();

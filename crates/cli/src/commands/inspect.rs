@@ -2,12 +2,11 @@
 
 mod body;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use lifeboat_etcd::{inspect, open};
+use lifeboat_etcd::inspect;
 
 use crate::commands::Context;
+use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
 use body::Body;
@@ -19,14 +18,17 @@ use body::Body;
 #[command(after_help = "\
 Examples:
   lifeboat inspect backup.db
-  lifeboat inspect /var/lib/etcd/member/snap/db -o json")]
+  lifeboat inspect /var/lib/etcd -o json")]
 pub struct Args {
-    /// Snapshot or db file.
-    source: PathBuf,
+    #[command(flatten)]
+    source: AnySource,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let source = open(&args.source)?;
+    if let Some(status) = args.source.elsewhere(context)? {
+        return Ok(status);
+    }
+    let source = args.source.open()?;
     let inspection = inspect(source.as_ref(), &context.progress)?;
     context.progress.finish();
     let body = Body::from(&inspection);

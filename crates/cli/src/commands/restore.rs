@@ -7,11 +7,12 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Target, open, restore};
+use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Target, restore};
 
 use crate::commands::Context;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
+use crate::source::SourceArgs;
 use body::Body;
 
 /// Turn a source into the data dirs of a new cluster.
@@ -32,8 +33,8 @@ Examples:
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
       --initial-advertise-peer-urls https://10.0.0.1:2380 --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
-    /// Snapshot or db file.
-    source: PathBuf,
+    #[command(flatten)]
+    source: SourceArgs,
 
     /// Write every member of the initial cluster, each to DIR/NAME.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "data_dir", "wal_dir", "initial_advertise_peer_urls"])]
@@ -156,10 +157,10 @@ fn fresh_token() -> String {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let options = args.options()?;
-    let source = open(&args.source)?;
+    let source = args.source.open()?;
     let report = restore(source.as_ref(), &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(args.source.display().to_string(), &report, &options);
+    let body = Body::new(args.source.name(), &report, &options);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(Status::Ok)
 }

@@ -1,6 +1,8 @@
 //! `lifeboat save`.
 
 mod download;
+mod offline;
+mod staged;
 
 use std::path::{Path, PathBuf};
 
@@ -15,18 +17,20 @@ use crate::connection::{Connection, unreached};
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 
-/// Save a snapshot of a live member to a file.
+/// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
-/// The digest that etcd sends behind the snapshot is verified before the file gets its name; an existing
-/// file is never replaced. A member that has no leader or a CORRUPT alarm is refused.
+/// From a live member, the digest that etcd sends behind the snapshot is verified before the file gets its name; an existing
+/// file is never replaced. A member that has no leader or a CORRUPT alarm is refused. From a data dir,
+/// the log behind the db is part of what is saved; nothing in the directory is touched.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lifeboat save https://10.0.0.1:2379 backup.db --cacert ca.crt --cert client.crt --key client.key
-  ETCDCTL_ENDPOINTS=http://127.0.0.1:2379 lifeboat save backup.db")]
+  ETCDCTL_ENDPOINTS=http://127.0.0.1:2379 lifeboat save backup.db
+  lifeboat save /var/lib/etcd rescued.db")]
 pub struct Args {
-    /// Client URL of one member (default: --endpoints), and the file to write.
-    #[arg(value_names = ["URL", "FILE"], num_args = 1..=2, required = true)]
+    /// Client URL of one member (default: --endpoints) or path of a data dir, and the file to write.
+    #[arg(value_names = ["URL|PATH", "FILE"], num_args = 1..=2, required = true)]
     url_and_file: Vec<String>,
 
     #[command(flatten)]
@@ -35,6 +39,11 @@ pub struct Args {
     /// Save from a member that has no leader or a CORRUPT alarm too.
     #[arg(long)]
     allow_unhealthy: bool,
+
+    /// Take in all of a data dir's log, also what the member did not know to be committed: right for the last
+    /// of the members that ran, whose clients may count on it.
+    #[arg(long)]
+    uncommitted: bool,
 }
 
 #[derive(Serialize)]
@@ -57,6 +66,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let (endpoint, file) = endpoint_and_file(args)?;
     if fs_err::symlink_metadata(&file).is_ok() {
         return Err(Refused(format!("{} exists; name another file", file.display())).into());
+    }
+    if fs_err::symlink_metadata(&endpoint).is_ok() {
+        offline::save(Path::new(&endpoint), args.uncommitted, &file, context)?;
+        return Ok(Status::Ok);
     }
     let options = args.connection.options()?;
     let runtime =
@@ -92,7 +105,7 @@ fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
             ))
             .into()),
         },
-        _ => Err(Usage("expected [URL] FILE".into()).into()),
+        _ => Err(Usage("expected [URL|PATH] FILE".into()).into()),
     }
 }
 

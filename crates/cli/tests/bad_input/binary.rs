@@ -41,7 +41,13 @@ fn bad_files(dir: &Path) -> Vec<(&'static str, PathBuf, Called)> {
     let tail = real.len() - 1;
     let last = real[tail] ^ 1;
     vec![
-        ("directory", directory, Error("is a directory; a snapshot file or an etcd db file is needed")),
+        (
+            "directory",
+            directory,
+            Error(
+                "is a directory without member/; a snapshot file, an etcd db file or a member's data dir is needed",
+            ),
+        ),
         write("empty", vec![], Error("is an empty file")),
         write("cut", real[..real.len() / 2].to_vec(), Finding("bbolt.truncated")),
         write("cut in the tail", real[..real.len() - 7].to_vec(), Finding("snapshot.trailing-bytes")),

@@ -73,6 +73,7 @@ fn a_data_dir_that_holds_anything_is_refused_and_untouched() {
 fn an_empty_file_system_is_taken_with_its_lost_and_found() {
     let dir = tempfile::tempdir().unwrap();
     fs_err::create_dir(dir.path().join("lost+found")).unwrap();
+    fs_err::create_dir(dir.path().join("lifeboat-aside-20261124")).unwrap();
     let (code, stderr) = restore(&["--data-dir", dir.path().to_str().unwrap()]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(dir.path().join("member/snap/db").is_file());

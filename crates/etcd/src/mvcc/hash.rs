@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::mvcc::KeepSet;
-use crate::progress::Progress;
+use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 use crate::source::Source;
@@ -55,12 +55,14 @@ pub fn hash_kv(
         )));
     }
 
+    let pending = state.pending_compaction() == Some(compact_revision);
+    let hashed = Hashed::new(source, &keep, compact_revision, pending)?;
     progress.start("hash", Some(keep.bytes));
     let mut hasher = Hasher::new();
     let mut ordinal = 0;
     source.revisions(&mut |key, value| {
         progress.advance(value.len() as u64);
-        if key.revision.main <= hash_revision && keep.is_hashed(ordinal, key, compact_revision) {
+        if key.revision.main <= hash_revision && hashed.contains(ordinal, key) {
             hasher.add(key, value);
         }
         ordinal += 1;
@@ -69,16 +71,41 @@ pub fn hash_kv(
     Ok(HashKv { hash: hasher.finish(), hash_revision, compact_revision })
 }
 
-impl KeepSet {
-    /// Whether a server whose store is compacted at `compact_revision` hashes a revision, if it is not
-    /// above the one asked for.
-    pub(crate) fn is_hashed(&self, ordinal: u64, key: BucketKey, compact_revision: i64) -> bool {
+/// Which revisions a server whose store is compacted at a revision hashes, of those not above the one asked for.
+pub(crate) struct Hashed<'a> {
+    keep: &'a KeepSet,
+    compact_revision: i64,
+    /// What the compaction will leave once it is done, where that matters.
+    survivors: Option<KeepSet>,
+}
+
+impl<'a> Hashed<'a> {
+    /// `keep` is what a compaction at the revision asked for would leave; `pending`, whether a server would first
+    /// finish the one that the store is compacted by.
+    pub(crate) fn new(
+        source: &dyn Source,
+        keep: &'a KeepSet,
+        compact_revision: i64,
+        pending: bool,
+    ) -> Result<Self> {
+        // The server hashes all that is there when nothing is alive at all (`len(h.keep) > 0`).
+        let survivors = (pending && keep.kept == 0)
+            .then(|| KeepSet::at(source, compact_revision, &NoProgress))
+            .transpose()?;
+        Ok(Self { keep, compact_revision, survivors })
+    }
+
+    pub(crate) fn contains(&self, ordinal: u64, key: BucketKey) -> bool {
         let main = key.revision.main;
-        // The server hashes everything when nothing at all survives (`len(h.keep) > 0`).
-        let compacted = main <= compact_revision && !self.contains(ordinal) && self.kept > 0;
+        if main > self.compact_revision {
+            return true;
+        }
+        let survives = match &self.survivors {
+            Some(survivors) => survivors.contains(ordinal),
+            None => self.keep.contains(ordinal) || self.keep.kept == 0,
+        };
         // Versions differ in whether a compaction at a tombstone keeps it, so it never counts.
-        let skipped = key.tombstone && main == compact_revision;
-        !compacted && !skipped
+        survives && !(key.tombstone && main == self.compact_revision)
     }
 }
 

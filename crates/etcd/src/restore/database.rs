@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::member::Member;
-use crate::mvcc::{Hasher, KeepSet};
+use crate::mvcc::{Hashed, Hasher, KeepSet};
 use crate::progress::Progress;
 use crate::restore::RestoreOptions;
 use crate::restore::fan_out::FanOut;
@@ -35,6 +35,8 @@ pub(super) struct Contents<'a> {
     meta: BTreeMap<&'static str, Vec<u8>>,
     cluster: BTreeMap<&'static str, Vec<u8>>,
     members: BTreeMap<String, Vec<u8>>,
+    /// Whether the new cluster goes on with a compaction of the source's.
+    compaction_pending: bool,
     /// Whether the new cluster starts above the source's revisions.
     bumped: bool,
     /// The revision up to which the new cluster answers "compacted"; `None` when it was never compacted.
@@ -89,6 +91,7 @@ impl<'a> Contents<'a> {
             meta: meta_bucket(state, marks, version, &members),
             cluster: cluster_bucket(state, version),
             members: members_bucket(&members)?,
+            compaction_pending: marks.is_none() && state.pending_compaction().is_some(),
             bumped: marks.is_some(),
             compact_revision: marks.or(state.compact_revision()),
             revision: marks.unwrap_or(current.min(up_to)),
@@ -162,11 +165,12 @@ impl<'a> Contents<'a> {
         let mut digest = Digest::default();
         let mut hash_kv = Hasher::new();
         let compact_revision = self.compact_revision.unwrap_or(-1);
+        let hashed = Hashed::new(source, self.keep, compact_revision, self.compaction_pending)?;
         let mut ordinal = 0;
         source.revisions(&mut |key, value| {
             let taken = self.takes(ordinal, key, value);
             let live = self.keep.contains(ordinal);
-            let hashed = self.keep.is_hashed(ordinal, key, compact_revision);
+            let hashed = hashed.contains(ordinal, key);
             ordinal += 1;
             progress.advance(value.len() as u64);
             if !taken {
@@ -267,5 +271,5 @@ fn at_most(stored: Option<&str>, version: EtcdVersion) -> Option<Vec<u8>> {
 }
 
 fn members_bucket(members: &[Member]) -> Result<BTreeMap<String, Vec<u8>>> {
-    members.iter().map(|member| Ok((member.id.to_string(), raft_log::member_json(member)?))).collect()
+    members.iter().map(|member| Ok((member.id.to_string(), member.to_json()?))).collect()
 }

@@ -53,12 +53,6 @@ pub(super) fn verify(stage: &Staging, options: &RestoreOptions) -> Result<()> {
     Ok(())
 }
 
-/// A member as JSON, the way the database and conf changes hold it.
-pub(super) fn member_json(member: &Member) -> Result<Vec<u8>> {
-    serde_json::to_vec(member)
-        .map_err(|error| Error::Invalid(format!("encode member {}: {error}", member.id)))
-}
-
 fn segment_path(stage: &Staging) -> std::path::PathBuf {
     stage.wal_dir().join(wal::segment_name(0, 0))
 }
@@ -83,7 +77,7 @@ fn records(name: &str, options: &RestoreOptions, members: &[Member]) -> Result<V
             id: Some(0),
             kind: Some(ADD_NODE),
             node_id: Some(member.id.0),
-            context: Some(member_json(member)?),
+            context: Some(member.to_json()?),
         };
         let entry = Entry {
             kind: Some(CONF_CHANGE_ENTRY),

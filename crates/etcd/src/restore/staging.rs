@@ -20,6 +20,8 @@ use crate::restore::Target;
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 const STAGE_PREFIX: &str = ".lifeboat-restoring-";
+/// What a recovery moves the old content of a data dir into that is a mount point and cannot be renamed itself.
+const ASIDE_PREFIX: &str = "lifeboat-aside-";
 
 /// A member under its temporary name. Dropped before [`Staging::commit`], it removes what it wrote.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Staging {
             Err(Error::Refused(format!("{} {what}; move it aside or name another", path.display())))
         };
         match fs::read_dir(&target.data_dir) {
-            Ok(mut entries) => match entries.find(|entry| !is_lost_and_found(entry)).transpose()? {
+            Ok(mut entries) => match entries.find(|entry| !may_stay(entry)).transpose()? {
                 Some(entry) if entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX) => {
                     return refused(&entry.path(), "is what a restore left that was cut short");
                 }
@@ -180,8 +182,12 @@ impl Drop for Staging {
 }
 
 /// What a file system of its own has at its top: a data dir may be a mount point.
-fn is_lost_and_found(entry: &io::Result<fs::DirEntry>) -> bool {
-    entry.as_ref().is_ok_and(|entry| entry.file_name() == "lost+found")
+/// Whether an entry is none of etcd's: a mount point has them.
+fn may_stay(entry: &io::Result<fs::DirEntry>) -> bool {
+    entry.as_ref().is_ok_and(|entry| {
+        let name = entry.file_name();
+        name == "lost+found" || name.to_string_lossy().starts_with(ASIDE_PREFIX)
+    })
 }
 
 /// A directory and those around it that are not there, innermost first.

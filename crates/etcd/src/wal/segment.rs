@@ -3,11 +3,12 @@
 use prost::Message;
 
 use crate::proto::WalRecord;
+use crate::wal::read::{SegmentReader, Step};
 
 /// Bytes a segment is laid out with (`wal.go`, `SegmentSizeBytes`): 64 MB, decimal.
 pub const SEGMENT_SIZE: u64 = 64_000_000;
 
-const LENGTH_BITS: u32 = 56;
+pub(super) const LENGTH_BITS: u32 = 56;
 
 /// What a record holds (`wal.go`, `MetadataType` and on).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl RecordKind {
         }
     }
 
-    fn of(number: i64) -> Option<Self> {
+    pub(super) fn of(number: i64) -> Option<Self> {
         [Self::Metadata, Self::Entry, Self::State, Self::Crc, Self::Snapshot]
             .into_iter()
             .find(|kind| kind.number() == number)
@@ -59,20 +60,36 @@ pub enum WalDefect {
     #[error("broken record frame at offset {offset}")]
     Frame {
         /// Byte offset in the segment.
-        offset: usize,
+        offset: u64,
     },
     /// A record is no walpb.Record or of an unknown type.
     #[error("undecodable record at offset {offset}")]
     Record {
         /// Byte offset in the segment.
-        offset: usize,
+        offset: u64,
+    },
+    /// A metadata record names another member or cluster than those before it.
+    #[error("the record at offset {offset} says that this is another member's log")]
+    Metadata {
+        /// Byte offset in the segment.
+        offset: u64,
     },
     /// A record's crc differs from that of its bytes and all before.
     #[error("crc mismatch in the record at offset {offset}")]
     Crc {
         /// Byte offset in the segment.
-        offset: usize,
+        offset: u64,
     },
+}
+
+/// The inverse of [`segment_name`]; `None` for other files, such as those that end in `.tmp` and `.broken`.
+pub(super) fn parse_segment_name(name: &str) -> Option<(u64, u64)> {
+    let (sequence, first_index) = name.strip_suffix(".wal")?.split_once('-')?;
+    let number = |digits: &str| {
+        let is_hex = digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u64::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    };
+    Some((number(sequence)?, number(first_index)?))
 }
 
 /// File name of a segment: `sequence` counts segments from 0, `first_index` is that of its first entry.
@@ -82,14 +99,18 @@ pub fn segment_name(sequence: u64, first_index: u64) -> String {
 
 /// The bytes of a first segment with these records, the crc record before them included.
 pub fn encode(records: &[Record]) -> Vec<u8> {
+    encode_after(0, records).0
+}
+
+/// Like [`encode`], for a segment that goes on from the crc another ended with; tells the crc it ends with.
+pub(super) fn encode_after(mut crc: u32, records: &[Record]) -> (Vec<u8>, u32) {
     let mut bytes = Vec::new();
-    let mut crc = 0;
     frame(&mut bytes, &WalRecord { kind: Some(RecordKind::Crc.number()), crc: Some(crc), data: None });
     for Record { kind, data } in records {
         crc = crc32c::crc32c_append(crc, data);
         frame(&mut bytes, &WalRecord { kind: Some(kind.number()), crc: Some(crc), data: Some(data.clone()) });
     }
-    bytes
+    (bytes, crc)
 }
 
 fn frame(bytes: &mut Vec<u8>, record: &WalRecord) {
@@ -106,46 +127,17 @@ fn frame(bytes: &mut Vec<u8>, record: &WalRecord) {
 /// # Errors
 /// The first defect.
 pub fn decode(segment: &[u8]) -> Result<Vec<Record>, WalDefect> {
+    let mut reader = SegmentReader::new(segment, segment.len() as u64, 0, false);
     let mut records = Vec::new();
-    let mut rest = segment;
-    let mut crc = 0;
-    loop {
-        let offset = segment.len() - rest.len();
-        let Some((length, after)) = rest.split_first_chunk::<8>() else { return Ok(records) };
-        let length = u64::from_le_bytes(*length);
-        if length == 0 {
-            return Ok(records);
+    // Bytes in memory fail to be read only where they end.
+    while let Step::Record(record) =
+        reader.step().map_err(|failure| failure.defect().unwrap_or(WalDefect::Frame { offset: 0 }))?
+    {
+        if record.kind != RecordKind::Crc {
+            records.push(record);
         }
-        let (bytes, next) = split_frame(length, after).ok_or(WalDefect::Frame { offset })?;
-        let record = WalRecord::decode(bytes).map_err(|_| WalDefect::Record { offset })?;
-        let kind = record.kind.and_then(RecordKind::of).ok_or(WalDefect::Record { offset })?;
-        if (offset == 0) != (kind == RecordKind::Crc) {
-            return Err(WalDefect::Record { offset });
-        }
-        let data = record.data.unwrap_or_default();
-        crc =
-            if kind == RecordKind::Crc { record.crc.unwrap_or(0) } else { crc32c::crc32c_append(crc, &data) };
-        if record.crc != Some(crc) {
-            return Err(WalDefect::Crc { offset });
-        }
-        if kind != RecordKind::Crc {
-            records.push(Record { kind, data });
-        }
-        rest = next;
     }
-}
-
-/// Splits the bytes behind a frame's length into the record and what follows its padding.
-fn split_frame(length: u64, after: &[u8]) -> Option<(&[u8], &[u8])> {
-    let flags = length >> LENGTH_BITS;
-    let padding = match flags {
-        0 => 0,
-        flags if flags & !0x87 == 0 && flags & 0x80 != 0 => usize::try_from(flags & 0x7).ok()?,
-        _ => return None,
-    };
-    let size = usize::try_from(length & ((1 << LENGTH_BITS) - 1)).ok()?;
-    let (record, rest) = after.split_at_checked(size)?;
-    Some((record, rest.get(padding..)?))
+    Ok(records)
 }
 
 #[cfg(test)]

@@ -21,17 +21,20 @@ pub(super) struct Module {
     go_sum: &'static str,
     /// Package path and the name its program is given.
     programs: &'static [(&'static str, &'static str)],
+    /// Flags for the linker.
+    link: &'static str,
 }
 
 /// The files are part of this crate's binary, so that it works wherever it is run from and a build never writes
 /// next to the sources.
 macro_rules! module {
-    ($name:literal, $programs:expr) => {
+    ($name:literal, $programs:expr, $link:expr) => {
         Module {
             name: $name,
             go_mod: include_str!(concat!("../../../../lab/peers/", $name, "/go.mod")),
             go_sum: include_str!(concat!("../../../../lab/peers/", $name, "/go.sum")),
             programs: $programs,
+            link: $link,
         }
     };
 }
@@ -42,28 +45,52 @@ const ETCD_PROGRAMS: &[(&str, &str)] = &[
     ("go.etcd.io/etcd/etcdutl/v3", "etcdutl"),
 ];
 
-pub(super) const ETCD_3_5: Module = module!("etcd-3.5", ETCD_PROGRAMS);
-pub(super) const ETCD_3_6: Module = module!("etcd-3.6", ETCD_PROGRAMS);
-pub(super) const ETCD_3_7: Module = module!("etcd-3.7", ETCD_PROGRAMS);
-pub(super) const BBOLT: Module = module!("bbolt", &[("go.etcd.io/bbolt/cmd/bbolt", "bbolt")]);
+const KUBERNETES_PROGRAMS: &[(&str, &str)] = &[
+    ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+    ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+    ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+    ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+    ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
+    ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+];
+
+pub(super) const ETCD_3_5: Module = module!("etcd-3.5", ETCD_PROGRAMS, "");
+pub(super) const ETCD_3_6: Module = module!("etcd-3.6", ETCD_PROGRAMS, "");
+pub(super) const ETCD_3_7: Module = module!("etcd-3.7", ETCD_PROGRAMS, "");
+pub(super) const BBOLT: Module = module!("bbolt", &[("go.etcd.io/bbolt/cmd/bbolt", "bbolt")], "");
+/// Kubernetes knows its own version only from the linker.
+pub(super) const KUBERNETES: Module = module!(
+    "kubernetes",
+    KUBERNETES_PROGRAMS,
+    "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4"
+);
+pub(super) const COREDNS: Module =
+    module!("coredns", &[("github.com/coredns/coredns", "coredns")], "-s -w");
 
 /// The folder with the module's programs.
 pub(super) fn build(module: &Module) -> Result<PathBuf> {
     let toolchain =
         process::run_ok(go().args(["env", "GOVERSION", "GOOS", "GOARCH"]), Duration::from_secs(60))
             .context("find the Go compiler")?;
-    let digest = cache::digest(&[module.go_mod, module.go_sum, toolchain.trim()]);
+    let mut made_from = vec![module.go_mod, module.go_sum, toolchain.trim()];
+    if !module.link.is_empty() {
+        made_from.push(module.link);
+    }
+    let digest = cache::digest(&made_from);
     cache::install("peers", &format!("{}-{digest}", module.name), |dir| {
         fs::write(dir.join("go.mod"), module.go_mod)?;
         fs::write(dir.join("go.sum"), module.go_sum)?;
-        module.programs.iter().try_for_each(|(package, program)| build_program(dir, package, program))
+        module
+            .programs
+            .iter()
+            .try_for_each(|(package, program)| build_program(dir, package, program, module.link))
     })
 }
 
-fn build_program(dir: &Path, package: &str, program: &str) -> Result<()> {
+fn build_program(dir: &Path, package: &str, program: &str, link: &str) -> Result<()> {
     // No VCS stamp: the cache may lie inside somebody's git tree, which says nothing about the program.
-    let flags = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", program, package];
-    process::run_ok(go().args(flags).current_dir(dir), BUILD_LIMIT)
+    let flags = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link];
+    process::run_ok(go().args(flags).args(["-o", program, package]).current_dir(dir), BUILD_LIMIT)
         .with_context(|| format!("build {program}"))?;
     ensure!(dir.join(program).is_file(), "go built {package} but left no {program}");
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lifeboat_etcd::{Inspection, Integrity};
+use lifeboat_etcd::{Inspection, Integrity, RaftPosition};
 use serde::Serialize;
 
 use crate::output;
@@ -29,6 +29,8 @@ pub(super) struct Body {
     cluster_version: Option<String>,
     consistent_index: Option<u64>,
     raft_term: Option<u64>,
+    /// Of a data dir.
+    raft: Option<RaftBody>,
     members: Vec<MemberBody>,
     members_removed: Vec<String>,
     alarms: Vec<AlarmBody>,
@@ -40,6 +42,36 @@ pub(super) struct Body {
     keys_by_prefix: BTreeMap<String, u64>,
     keys_of_further_prefixes: u64,
     undecodable: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RaftBody {
+    cluster_id: String,
+    member_id: String,
+    term: u64,
+    commit: u64,
+    last_index: u64,
+    last_term: u64,
+    consistent_index: u64,
+    replayed_to: u64,
+    uncommitted_entries: u64,
+}
+
+impl From<RaftPosition> for RaftBody {
+    fn from(position: RaftPosition) -> Self {
+        Self {
+            cluster_id: position.cluster_id.to_string(),
+            member_id: position.member_id.to_string(),
+            term: position.term,
+            commit: position.commit,
+            last_index: position.last_index,
+            last_term: position.last_term,
+            consistent_index: position.consistent_index,
+            replayed_to: position.replayed_to,
+            uncommitted_entries: position.uncommitted_entries(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -105,6 +137,7 @@ impl From<&Inspection> for Body {
             cluster_version: state.cluster_version.clone(),
             consistent_index: state.consistent_index,
             raft_term: state.term,
+            raft: inspection.raft.map(RaftBody::from),
             members: state.members.iter().map(member).collect(),
             members_removed: state.members_removed.iter().map(ToString::to_string).collect(),
             alarms: state.alarms.iter().map(alarm).collect(),
@@ -161,9 +194,21 @@ impl Body {
             let text = format!("{} {}{learner} {}", member.id, member.name, member.peer_urls.join(","));
             fields.push((if index == 0 { "members" } else { "" }, text));
         }
+        fields.extend(self.raft_fields());
         fields.extend(self.undecodable.iter().map(|text| ("undecodable", text.clone())));
         output::fields(out, &fields)?;
         self.prefix_table(out)
+    }
+
+    fn raft_fields(&self) -> Vec<(&'static str, String)> {
+        let Some(raft) = &self.raft else { return Vec::new() };
+        let RaftBody { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
+        let uncommitted = match raft.uncommitted_entries {
+            0 => String::new(),
+            entries => format!("; {entries} entries more are not known to be committed"),
+        };
+        let log = format!("term {term}, db at {consistent_index}, replayed to {replayed_to}{uncommitted}");
+        vec![("member", format!("{member_id} of cluster {cluster_id}")), ("raft", log)]
     }
 
     fn prefix_table(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -21,6 +21,7 @@ pub(super) struct Body {
     live_keys: u64,
     revisions: u64,
     keys_without_lease: u64,
+    uncommitted_entries: u64,
     hash: u32,
     db_bytes: u64,
     etcd_version: String,
@@ -68,6 +69,7 @@ impl Body {
             live_keys: report.live_keys,
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
+            uncommitted_entries: report.uncommitted_entries,
             hash: report.hash,
             db_bytes: report.db_bytes,
             etcd_version: report.version.to_string(),
@@ -107,6 +109,14 @@ impl Body {
             let text = format!(
                 "{} live keys name a lease that is not there and never expire",
                 self.keys_without_lease
+            );
+            fields.push(("warning", text));
+        }
+        if self.uncommitted_entries > 0 {
+            let text = format!(
+                "{} entries at the end of the log were not known to be committed and are left out; when no other \
+                 member has a longer log, restore again with --uncommitted: clients may count on them",
+                self.uncommitted_entries
             );
             fields.push(("warning", text));
         }

@@ -4,50 +4,19 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use fs_err as fs;
 use lifeboat_client::Client;
 use lifeboat_etcd::Progress;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
-use crate::exit::Refused;
+use super::staged::{self, Staged};
 
 const DIGEST_SIZE: usize = 32;
 /// Databases are whole pages, so a snapshot's size is 32 above a multiple of this.
 const UNIT: u64 = 512;
 
-/// A snapshot that is whole, verified and on disk, under a temporary name; removed unless persisted.
-pub struct Staged {
-    file: NamedTempFile,
-    /// Bytes, the digest included.
-    pub size: u64,
-    /// The digest, hexadecimal.
-    pub sha256: String,
-}
-
-impl Staged {
-    pub fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// Gives the file its name, unless that is taken.
-    pub fn persist(self, path: &Path) -> Result<()> {
-        self.file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                anyhow::Error::new(Refused(format!("{} exists; name another file", path.display())))
-            }
-            _ => anyhow::Error::new(error.error).context(format!("rename to {}", path.display())),
-        })?;
-        Ok(fs::File::open(parent(path))?.sync_all()?)
-    }
-}
-
 /// Streams a snapshot into a file beside `path`.
 pub async fn download(client: &Client, db_size: i64, path: &Path, progress: &dyn Progress) -> Result<Staged> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".lifeboat-saving-")
-        .tempfile_in(parent(path))
-        .with_context(|| format!("create a file in {}", parent(path).display()))?;
+    let mut file = staged::create(path)?;
     progress.start("save", u64::try_from(db_size).ok());
     let mut hash = Sha256::new();
     // The last bytes seen: they are the digest if nothing follows, and part of the db if something does.
@@ -77,8 +46,4 @@ pub async fn download(client: &Client, db_size: i64, path: &Path, progress: &dyn
     file.as_file().sync_all().context("sync the snapshot")?;
     let sha256 = found.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Staged { file, size, sha256 })
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,0 +1,163 @@
+//! `lifeboat init`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use lifeboat_recovery::discover::{CREDENTIALS, DiscoverError, Discovered, Request, discover};
+use lifeboat_recovery::inventory::{SecretRef, Ssh, Zstack, schema};
+use lifeboat_recovery::provider::CloudProvider;
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::exit::{Refused, Status};
+use crate::inventory::zstack;
+use crate::output;
+
+/// Write the inventory of a running cluster, found by looking at its machines.
+///
+/// From the machines that are named, what they run leads to the others: etcd's member list, the API servers, the
+/// nodes. The inventory says what could not be seen. Credentials that recovery needs are copied into
+/// lifeboat-credentials beside it. Nothing is changed on any machine, and no file is replaced.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat init --from root@10.0.0.231
+  lifeboat init --from m1 --from nfs --ssh-config ./ssh_config --name prod --out prod/lifeboat.yaml
+  lifeboat init --from m1 --zstack http://10.0.0.249:8080 --zstack-key-secret file:/root/zstack.key
+  lifeboat init --schema > lifeboat.schema.json")]
+pub struct Args {
+    /// A machine to begin with, as for ssh: one of the control plane, and any that nothing leads to, such as an NFS
+    /// server. `local` is this machine.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', required_unless_present = "schema")]
+    from: Vec<String>,
+
+    /// The inventory to write.
+    #[arg(long, value_name = "FILE", default_value = "lifeboat.yaml")]
+    out: PathBuf,
+
+    /// Name for the cluster.
+    #[arg(long, default_value = "kubernetes")]
+    name: String,
+
+    /// User to log in as.
+    #[arg(long, value_name = "USER")]
+    ssh_user: Option<String>,
+
+    /// Configuration for ssh, in place of your own.
+    #[arg(long, value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
+
+    /// API of the ZStack the machines are VMs of.
+    #[arg(long, value_name = "URL")]
+    zstack: Option<String>,
+
+    /// Where the id of its AccessKey is kept.
+    #[arg(long, value_name = "env:NAME|file:PATH", default_value = "env:ZSTACK_ACCESS_KEY_ID", value_parser = secret)]
+    zstack_key_id: SecretRef,
+
+    /// Where the secret of its AccessKey is kept.
+    #[arg(long, value_name = "env:NAME|file:PATH", default_value = "env:ZSTACK_ACCESS_KEY_SECRET", value_parser = secret)]
+    zstack_key_secret: SecretRef,
+
+    /// Print the JSON Schema of inventories, and do nothing else.
+    #[arg(long, conflicts_with_all = ["from", "zstack"])]
+    schema: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    file: String,
+    credentials: Vec<String>,
+    hosts: usize,
+    members: usize,
+    masters: usize,
+    nodes: usize,
+    /// What could not be seen, and what is a guess.
+    notes: Vec<String>,
+}
+
+fn secret(text: &str) -> Result<SecretRef, String> {
+    match text.split_once(':') {
+        Some(("env", name)) if !name.is_empty() => Ok(SecretRef::Env(name.into())),
+        Some(("file", path)) if !path.is_empty() => absolute(Path::new(path)).map(SecretRef::File),
+        // It is not repeated: somebody may have given the secret itself.
+        _ => Err("must be env:NAME or file:PATH".into()),
+    }
+}
+
+/// The inventory's paths are meant from its own directory on, which may be another.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| error.to_string())
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    if args.schema {
+        let schema = serde_json::to_string_pretty(&schema())?;
+        output::write_all(format!("{schema}\n").as_bytes())?;
+        return Ok(Status::Ok);
+    }
+    Discovered::refuse_existing(&args.out).map_err(refused)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start runtime")?;
+    let found = runtime.block_on(discover(request(args, context)?))?;
+    context.progress.finish();
+    let mut files = found.write(&args.out).map_err(refused)?;
+    let file = files.pop().unwrap_or_default();
+    let problems = found.problems();
+    let notes: Vec<String> = found.notes.iter().cloned().chain(problems.iter().map(ToString::to_string)).collect();
+    let body = Body {
+        file: file.display().to_string(),
+        credentials: files.iter().map(|file| file.display().to_string()).collect(),
+        hosts: found.inventory.hosts.len(),
+        members: found.inventory.etcd.members.len(),
+        masters: found.inventory.kubernetes.masters.len(),
+        nodes: found.inventory.kubernetes.nodes.len(),
+        notes,
+    };
+    body.notes.iter().for_each(|note| eprintln!("note: {}", output::printable(note.as_bytes())));
+    output::print(context.format, &body, |out| {
+        let Body { hosts, members, masters, nodes, .. } = &body;
+        let counts = format!("{hosts} hosts, {members} etcd members, {masters} masters, {nodes} nodes");
+        writeln!(out, "{}: {counts}", body.file)?;
+        if !body.credentials.is_empty() {
+            let names = files.iter().filter_map(|file| file.file_name()?.to_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            writeln!(out, "copied into {CREDENTIALS}/: {names}; whoever has these has the cluster")?;
+        }
+        Ok(())
+    })?;
+    Ok(Status::Ok)
+}
+
+fn request<'a>(args: &Args, context: &'a Context) -> Result<Request<'a>> {
+    let cloud = match &args.zstack {
+        Some(endpoint) => {
+            let spec = Zstack {
+                endpoint: endpoint.clone(),
+                access_key_id: args.zstack_key_id.clone(),
+                access_key_secret: args.zstack_key_secret.clone(),
+                ip_ranges: Vec::new(),
+            };
+            let provider: Arc<dyn CloudProvider> = zstack(&spec)?;
+            Some((spec, provider))
+        }
+        None => None,
+    };
+    let config = args.ssh_config.as_deref().map(absolute).transpose().map_err(anyhow::Error::msg)?;
+    Ok(Request {
+        from: args.from.clone(),
+        ssh: Ssh { user: args.ssh_user.clone(), config },
+        cluster: args.name.clone(),
+        cloud,
+        watch: if context.progress.is_quiet() { &|_| {} } else { &|what| eprintln!("{what}") },
+    })
+}
+
+fn refused(error: DiscoverError) -> anyhow::Error {
+    match &error {
+        DiscoverError::Exists(_) => Refused(error.to_string()).into(),
+        _ => error.into(),
+    }
+}

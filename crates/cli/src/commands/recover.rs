@@ -1,0 +1,157 @@
+//! `lifeboat recover`.
+
+mod body;
+mod desk;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use lifeboat_recovery::operation::{load_plan, write_json};
+use lifeboat_recovery::plan::StateSource;
+use lifeboat_recovery::recover::{RecoverError, Recovery, Report};
+
+use crate::commands::Context;
+use crate::exit::Status;
+use crate::inventory::InventoryArgs;
+use crate::output;
+use desk::Terminal;
+
+/// Bring the cluster back: look, plan, ask, act, and look again, until nothing is found any more.
+///
+/// Every step is journalled before it is done: a run that is cut short goes on with `recover resume`. What is
+/// replaced is moved aside, never deleted. Ctrl-C stops at the next safe point.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "\
+Examples:
+  See what would be done, and do nothing:
+    lifeboat recover plan
+
+  Recover, asking before each round:
+    lifeboat recover
+
+  Plan now, let a colleague read it, apply it later; refused if the cluster has changed meanwhile:
+    lifeboat recover plan --out plan.json
+    lifeboat recover apply plan.json"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    inventory: InventoryArgs,
+
+    #[command(flatten)]
+    source: SourceArg,
+
+    #[command(flatten)]
+    yes: Yes,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show what would be done, and do nothing.
+    Plan {
+        /// Write the plan to a file, for `recover apply`.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Do a plan that was written by `recover plan --out`, if the cluster is still as it was.
+    Apply {
+        /// The plan.
+        plan: PathBuf,
+    },
+    /// Go on with the operation that was cut short.
+    Resume,
+    /// Give up the operation that was cut short. What it fenced stays fenced and is found by `diagnose`.
+    Abandon,
+}
+
+#[derive(Debug, clap::Args)]
+struct SourceArg {
+    /// Take the state of a restore from here, not from the freshest source: a snapshot file or member:NAME.
+    #[arg(long, global = true, value_name = "FILE|member:NAME", value_parser = source)]
+    source: Option<StateSource>,
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Yes {
+    /// Ask nothing: the plan is shown and done.
+    #[arg(short, long, global = true)]
+    yes: bool,
+}
+
+fn source(text: &str) -> Result<StateSource, String> {
+    match text.strip_prefix("member:") {
+        Some("") => Err("member: needs a name".into()),
+        Some(name) => Ok(StateSource::Member(name.into())),
+        None => std::path::absolute(text).map(StateSource::Snapshot).map_err(|error| error.to_string()),
+    }
+}
+
+/// Set by Ctrl-C; the executor looks at it between steps.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let (path, inventory) = args.inventory.load()?;
+    let access = InventoryArgs::access(&inventory)?;
+    let recovery = Recovery {
+        inventory: &inventory,
+        inventory_path: path,
+        access: &access,
+        source: args.source.source.clone(),
+        operator: operator(),
+        stop: &STOP,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
+    runtime.block_on(async {
+        tokio::spawn(stop_on_ctrl_c());
+        let mut desk = Terminal::new(args.yes.yes, context);
+        let report = match &args.command {
+            None => recovery.recover(&mut desk).await,
+            Some(Command::Plan { out }) => return plan(&recovery, out.as_deref(), context).await,
+            Some(Command::Apply { plan }) => recovery.apply(&load_plan(plan).map_err(RecoverError::from)?, &mut desk).await,
+            Some(Command::Resume) => recovery.resume(&mut desk).await,
+            Some(Command::Abandon) => {
+                let id = recovery.abandon().await?;
+                output::write_all(format!("operation {id} is given up\n").as_bytes())?;
+                return Ok(Status::Ok);
+            }
+        };
+        finish(&report?, context)
+    })
+}
+
+/// Shows one round; 3 when there is something to do, as `diagnose`.
+async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) -> Result<Status> {
+    let (diagnosis, plan) = recovery.plan().await?;
+    if let Some(out) = out {
+        write_json(out, &plan)?;
+    }
+    output::print(context.format, &plan, |to| body::plan(to, &diagnosis, &plan))?;
+    Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
+}
+
+fn finish(report: &Report, context: &Context) -> Result<Status> {
+    output::print(context.format, report, |to| body::report(to, report))?;
+    Ok(if report.recovered { Status::Ok } else { Status::Findings })
+}
+
+async fn stop_on_ctrl_c() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        STOP.store(true, Ordering::Relaxed);
+        eprintln!("stopping after this step; again to stop at once");
+    }
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(130);
+    }
+}
+
+/// Who is at work, for the next one to know whom to ask.
+fn operator() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "someone".into());
+    let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user} on {}", host.trim())
+}

@@ -1,0 +1,75 @@
+//! Plans and reports as people read them.
+
+use std::io::{self, Write};
+
+use lifeboat_recovery::finding::Diagnosis;
+use lifeboat_recovery::plan::{Candidate, Plan};
+use lifeboat_recovery::recover::Report;
+
+/// Writes what was found and what is going to be done about it.
+pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
+    if diagnosis.is_healthy() {
+        return writeln!(out, "Nothing found: there is nothing to do.");
+    }
+    writeln!(out, "Found:")?;
+    for cause in &diagnosis.causes {
+        writeln!(out, "  {}  {}: {}", cause.severity, cause.id, cause.summary)?;
+    }
+    candidates(out, &plan.candidates)?;
+    if plan.is_empty() {
+        writeln!(out, "\nNothing here can be done by Lifeboat.")?;
+    } else {
+        writeln!(out, "\nPlan {}:", plan.id)?;
+    }
+    for step in &plan.steps {
+        let mark = if step.irreversible { "  (cannot be taken back)" } else { "" };
+        writeln!(out, "  {:>2}. {}{mark}", step.number, step.title)?;
+        step.changes.iter().try_for_each(|change| writeln!(out, "      - {change}"))?;
+    }
+    manual(out, &plan.manual)
+}
+
+fn candidates(out: &mut dyn Write, candidates: &[Candidate]) -> io::Result<()> {
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWhere the state can come from, freshest first:")?;
+    for candidate in candidates {
+        let mark = if candidate.chosen { "->" } else { "  " };
+        let revision = candidate.revision.map_or("-".into(), |revision| format!("revision {revision}"));
+        let newest = candidate.newest.map_or(String::new(), |at| format!(", written {at:.0}"));
+        writeln!(out, "  {mark} {}: {revision}{newest}; {}", candidate.source, candidate.remark)?;
+    }
+    Ok(())
+}
+
+fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
+    if !manual.is_empty() {
+        writeln!(out, "\nFor people to do:")?;
+    }
+    manual.iter().try_for_each(|what| writeln!(out, "  - {what}"))
+}
+
+/// Writes what was done.
+pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    if report.recovered && report.steps.is_empty() {
+        return writeln!(out, "Nothing found: there was nothing to do.");
+    }
+    match report.recovered {
+        true => writeln!(out, "Recovered in {:.1} s (operation {})", report.seconds, report.operation)?,
+        false => writeln!(out, "Not recovered after {:.1} s (operation {})", report.seconds, report.operation)?,
+    }
+    for step in &report.steps {
+        let already = if step.already { "  (was so already)" } else { "" };
+        writeln!(out, "  {:>6.1} s  {}{already}", step.seconds, step.title)?;
+    }
+    if !report.lost.is_empty() {
+        writeln!(out, "\nThe state came from:")?;
+        report.lost.iter().try_for_each(|lost| writeln!(out, "  - {lost}"))?;
+    }
+    if !report.left.is_empty() {
+        writeln!(out, "\nStill found (see lifeboat diagnose):")?;
+        report.left.iter().try_for_each(|left| writeln!(out, "  - {left}"))?;
+    }
+    manual(out, &report.manual)
+}

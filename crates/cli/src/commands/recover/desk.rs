@@ -1,0 +1,92 @@
+//! The person at the terminal.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Instant;
+
+use lifeboat_recovery::execute::Progress;
+use lifeboat_recovery::finding::Diagnosis;
+use lifeboat_recovery::plan::Plan;
+use lifeboat_recovery::recover::Desk;
+
+use crate::commands::Context;
+
+use super::body;
+
+/// Plans and progress on stderr, where they do not mix with the report; questions answered on stdin.
+pub struct Terminal {
+    yes: bool,
+    quiet: bool,
+    terminal: bool,
+    begun: Instant,
+}
+
+impl Terminal {
+    pub fn new(yes: bool, context: &Context) -> Self {
+        Self {
+            yes,
+            quiet: context.progress.is_quiet(),
+            terminal: io::stderr().is_terminal(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// A line that the next one replaces, on a terminal.
+    fn waiting(&self, line: &str) {
+        if self.terminal && !self.quiet {
+            let line: String = line.chars().take(110).collect();
+            eprint!("\r\x1b[K{line}");
+        }
+    }
+
+    fn line(&self, line: &str) {
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{line}");
+    }
+}
+
+impl Desk for Terminal {
+    fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan) {
+        let mut text = Vec::new();
+        if body::plan(&mut text, diagnosis, plan).is_ok() {
+            self.line(&format!("\nRound {round}\n{}", String::from_utf8_lossy(&text)));
+        }
+    }
+
+    fn confirm(&mut self, _plan: &Plan) -> bool {
+        if self.yes {
+            return true;
+        }
+        if !io::stdin().is_terminal() {
+            eprintln!("stdin is no terminal: add --yes to do this without a question");
+            return false;
+        }
+        eprint!("Do this? Type yes: ");
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    }
+
+    fn looking(&mut self) {
+        self.waiting("looking at the cluster ...");
+    }
+
+    fn progress(&mut self, plan: &Plan, progress: Progress<'_>) {
+        let of = plan.steps.len();
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        match progress {
+            Progress::Begin(step) => self.waiting(&format!("[{}/{of}] {} ...", step.number, step.title)),
+            Progress::Waiting(step, why) => {
+                self.waiting(&format!("[{}/{of}] {elapsed:.0} s  {}: {why}", step.number, step.title));
+            }
+            Progress::Done { .. } if self.quiet => {}
+            Progress::Done { step, took, already } => {
+                let already = if already { " (was so already)" } else { "" };
+                let took = took.as_secs_f64();
+                self.line(&format!("[{}/{of}] {took:6.1} s  {}{already}", step.number, step.title));
+            }
+            Progress::Failed(step, why) => {
+                self.line(&format!("[{}/{of}] failed  {}: {why}", step.number, step.title));
+            }
+        }
+    }
+}

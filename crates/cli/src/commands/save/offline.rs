@@ -1,0 +1,55 @@
+//! `lifeboat save` from bytes that no member serves: a stopped member's data dir, a db file.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use lifeboat_etcd::{Replay, export, open_with};
+use serde::Serialize;
+
+use super::staged::{self, Staged};
+use crate::commands::Context;
+use crate::output;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    file: String,
+    source: String,
+    size: u64,
+    sha256: String,
+    revision: i64,
+    compact_revision: i64,
+    hash: u32,
+}
+
+/// Writes a snapshot of what a path names.
+pub fn save(path: &Path, uncommitted: bool, file: &Path, context: &Context) -> Result<()> {
+    let replay = if uncommitted { Replay::WholeLog } else { Replay::Committed };
+    let source = open_with(path, replay)?;
+    let staged = staged::create(file)?;
+    let handle = fs_err::OpenOptions::new().read(true).write(true).open(staged.path())?;
+    let exported = export(source.as_ref(), handle, &context.progress)?;
+    let staged = Staged { file: staged, size: exported.size, sha256: exported.sha256 };
+    let body = Body {
+        file: file.display().to_string(),
+        source: path.display().to_string(),
+        size: staged.size,
+        sha256: staged.sha256.clone(),
+        revision: exported.hash.hash_revision,
+        compact_revision: exported.hash.compact_revision,
+        hash: exported.hash.hash,
+    };
+    staged.persist(file)?;
+    context.progress.finish();
+    output::print(context.format, &body, |out: &mut dyn Write| {
+        let fields = [
+            ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
+            ("from", body.source.clone()),
+            ("revision", body.revision.to_string()),
+            ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
+            ("sha256", body.sha256.clone()),
+        ];
+        output::fields(out, &fields)
+    })
+}

@@ -1,0 +1,68 @@
+//! Colours for people: only where stdout is a terminal that wants them, which `NO_COLOR` and its like decide.
+
+use std::fmt;
+use std::io;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use lifeboat_recovery::finding::Severity;
+
+/// How text on stdout is painted.
+#[derive(Debug, Clone, Copy)]
+pub struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// As fits what stdout is.
+    pub fn stdout() -> Self {
+        Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
+    }
+
+    /// No colours.
+    #[cfg(test)]
+    pub fn off() -> Self {
+        Self { on: false }
+    }
+
+    /// Text in the colour of how bad it is.
+    pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Painted<T> {
+        let colour = match severity {
+            Severity::Warning => AnsiColor::Yellow,
+            Severity::Error | Severity::Critical => AnsiColor::Red,
+        };
+        let style = colour.on_default();
+        self.styled(if severity == Severity::Critical { style.bold() } else { style }, text)
+    }
+
+    /// What is well.
+    pub fn good<T: fmt::Display>(self, text: T) -> Painted<T> {
+        self.styled(AnsiColor::Green.on_default(), text)
+    }
+
+    /// What matters most.
+    pub fn strong<T: fmt::Display>(self, text: T) -> Painted<T> {
+        self.styled(Style::new().bold(), text)
+    }
+
+    /// What matters less.
+    pub fn dim<T: fmt::Display>(self, text: T) -> Painted<T> {
+        self.styled(Style::new().dimmed(), text)
+    }
+
+    fn styled<T>(self, style: Style, text: T) -> Painted<T> {
+        Painted { style: if self.on { style } else { Style::new() }, text }
+    }
+}
+
+/// Text with its style.
+pub struct Painted<T> {
+    style: Style,
+    text: T,
+}
+
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{:#}", self.style, self.text, self.style)
+    }
+}

@@ -1,0 +1,209 @@
+//! Logs that no client could have made a server write, given to real servers and to us.
+
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use lab::cluster::{ClusterBuilder, ClusterLayout};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_with};
+
+use crate::peer::{copy, serve};
+use crate::raft::{Entry, Proto, append, hard_state, request, snapshot};
+use crate::requests::{LEASES, Requests};
+use crate::support::{restore_all, save};
+
+const TERM: u64 = 1;
+
+/// A restored member with a few keys and leases, whose log ends at index 1.
+pub struct Base {
+    _dir: tempfile::TempDir,
+    data_dir: PathBuf,
+    member: u64,
+}
+
+impl Base {
+    pub fn new(version: EtcdVersion) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("base.db");
+        let cluster = ClusterBuilder::new(version).unsafe_no_fsync().start().unwrap();
+        let client = cluster.client(0).unwrap();
+        cluster.block_on(async {
+            for lease in &LEASES[..2] {
+                client.lease_grant(3600, *lease).await.unwrap();
+            }
+            for (key, lease) in
+                [("a", LEASES[0]), ("base", 0), ("a/1", LEASES[1]), ("z", LEASES[0]), ("a", 0)]
+            {
+                client.put(key, "base value", lease).await.unwrap();
+            }
+            client.delete_range(lifeboat_client::messages::DeleteRangeRequest::key("base")).await.unwrap();
+        });
+        save(&cluster, &source);
+        let layout = ClusterLayout::new(1).unwrap();
+        let more = ["--bump-revision", "0", "--etcd-version", &version.to_string()];
+        let (dirs, report) = restore_all(&source, &layout, &dir.path().join("restored"), &more);
+        let member = u64::from_str_radix(report["members"][0]["id"].as_str().unwrap(), 16).unwrap();
+        Self { _dir: dir, data_dir: dirs[0].clone(), member }
+    }
+
+    /// A copy whose log goes on with these entries from index 2 on, committed up to `commit`.
+    pub fn with(&self, entries: &[Entry], commit: u64, dir: &Path) -> PathBuf {
+        let data_dir = dir.join("m1");
+        copy(&self.data_dir, &data_dir);
+        let mut records: Vec<_> =
+            (2..).zip(entries).map(|(index, entry)| entry.record(TERM, index)).collect();
+        records.push(hard_state(TERM, self.member, commit));
+        append(&data_dir, records);
+        data_dir
+    }
+}
+
+fn random_logs(version: EtcdVersion, seeds: std::ops::Range<u64>) {
+    lab::or_skip!(peers::etcd(version));
+    let base = Base::new(version);
+    for seed in seeds {
+        let dir = tempfile::tempdir().unwrap();
+        let mut requests = Requests { rng: Rng::with_seed(seed), version, member: base.member };
+        let entries: Vec<_> = (0..requests.rng.usize(1..300)).map(|_| requests.entry()).collect();
+        let last = entries.len() as u64 + 1;
+        let commit = requests.rng.u64(1..=last);
+        let data_dir = base.with(&entries, commit, dir.path());
+
+        let what = format!("{version}, seed {seed}");
+        let committed = open(&data_dir).unwrap();
+        let raft =
+            committed.raft().unwrap_or_else(|| panic!("{what}: {:?}", State::read(committed.as_ref())));
+        assert_eq!((raft.commit, raft.last_index, raft.replayed_to), (commit, last, commit), "{what}");
+        serve(version, &data_dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
+        drop(committed);
+        // A server that simply starts is alone, elects itself, and so commits all it has.
+        let whole = open_with(&data_dir, Replay::WholeLog).unwrap();
+        serve(version, &data_dir, &[]).expect(whole.as_ref(), &format!("{what}, whole log"));
+    }
+}
+
+#[test]
+fn random_logs_3_4() {
+    random_logs(EtcdVersion::V3_4, seeds());
+}
+
+#[test]
+fn random_logs_3_5() {
+    random_logs(EtcdVersion::V3_5, seeds());
+}
+
+#[test]
+fn random_logs_3_6() {
+    random_logs(EtcdVersion::V3_6, seeds());
+}
+
+#[test]
+fn random_logs_3_7() {
+    random_logs(EtcdVersion::V3_7, seeds());
+}
+
+/// A few always; more with `LIFEBOAT_TORTURE_ROUNDS`.
+fn seeds() -> std::ops::Range<u64> {
+    let rounds = std::env::var("LIFEBOAT_TORTURE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    0..rounds.unwrap_or(4)
+}
+
+fn put(key: &str) -> Entry {
+    Entry::normal(request(4, Proto::default().bytes(1, key).bytes(2, "new")))
+}
+
+/// What another leader has overruled does not count, and neither does what it put in its place until it is
+/// committed.
+#[test]
+fn a_later_entry_of_the_same_index_wins() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let base = Base::new(version);
+    let dir = tempfile::tempdir().unwrap();
+    let overruled = [put("lost 2"), put("lost 3"), put("lost 4"), put("lost 5")];
+    let data_dir = base.with(&overruled, 1, dir.path());
+    let records = vec![
+        put("second").record(2, 2),
+        put("third").record(2, 3),
+        hard_state(2, base.member, 3),
+        put("not committed").record(3, 4),
+    ];
+    append(&data_dir, records);
+    let source = open(&data_dir).unwrap();
+    assert_eq!(source.raft().unwrap().last_term, 3);
+    serve(version, &data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "overruled");
+}
+
+/// A member that had fallen behind was sent a whole db, and crashed before it was in its place.
+#[test]
+fn a_received_db_is_taken_and_its_lack_is_found() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let base = Base::new(version);
+    let dir = tempfile::tempdir().unwrap();
+    let first = base.with(&[put("a"), put("behind")], 3, dir.path());
+    // The leader's db at index 3, as it would be sent.
+    let mut leader = ClusterBuilder::new(version)
+        .layout(ClusterLayout::new(1).unwrap())
+        .restored([&first])
+        .unsafe_no_fsync()
+        .start()
+        .unwrap();
+    leader.stop(0).unwrap();
+    let sent = fs_err::read(first.join("member/snap/db")).unwrap();
+    let index = State::read(open(&first.join("member/snap/db")).unwrap().as_ref()).unwrap().consistent_index;
+    let index = index.unwrap();
+
+    let data_dir = dir.path().join("behind");
+    copy(&base.data_dir, &data_dir);
+    let voters = vec![base.member];
+    let v2_store = RaftSnapshot::of_members(TERM, &[]).v2_store;
+    let received = RaftSnapshot { term: 2, index, voters, v2_store };
+    let snap = data_dir.join("member/snap");
+    fs_err::write(snap.join(received.file_name()), received.encode()).unwrap();
+    let waiting = snap.join(format!("{index:016x}.snap.db"));
+    let records = vec![
+        snapshot(2, index),
+        hard_state(2, base.member, index),
+        put("after the snapshot").record(2, index + 1),
+        hard_state(2, base.member, index + 1),
+    ];
+    append(&data_dir, records);
+
+    let source = open(&data_dir).unwrap();
+    let error = State::read(source.as_ref()).and_then(|_| source.revisions(&mut |_, _| Ok(()))).unwrap_err();
+    let behind = FindingKind::DbBehindSnapshot { consistent_index: 1, snapshot: index };
+    assert!(matches!(error, Error::Damaged(kind) if kind == behind));
+    drop(source);
+
+    fs_err::write(waiting, sent).unwrap();
+    let source = open(&data_dir).unwrap();
+    serve(version, &data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "received db");
+}
+
+fn log_error(data_dir: &Path) -> Error {
+    State::read(open(data_dir).unwrap().as_ref()).unwrap_err()
+}
+
+#[test]
+fn what_is_missing_in_a_log_is_found() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let base = Base::new(EtcdVersion::V3_6);
+    let case = |records| {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("m1");
+        copy(&base.data_dir, &data_dir);
+        append(&data_dir, records);
+        match log_error(&data_dir) {
+            Error::Damaged(kind) => kind,
+            error => panic!("{error:?}"),
+        }
+    };
+    let committed = |commit| hard_state(TERM, base.member, commit);
+    let missing = |first, last| FindingKind::WalEntriesMissing { first, last };
+    assert_eq!(case(vec![put("a").record(1, 2), put("b").record(1, 5), committed(5)]), missing(3, 4));
+    assert_eq!(case(vec![put("a").record(1, 2), committed(4)]), missing(3, 4));
+    let entry = Entry::normal(b"\xff\xff".to_vec());
+    let kind = case(vec![entry.record(1, 2), committed(2)]);
+    assert!(matches!(kind, FindingKind::WalEntry { index: 2, .. }), "{kind}");
+}

@@ -1,0 +1,11 @@
+//! A member's data dir as a source: what a real etcd serves from a copy of it is what is read from it.
+
+mod crafted;
+mod damage;
+mod kills;
+mod peer;
+mod raft;
+mod requests;
+#[path = "../support/mod.rs"]
+mod support;
+mod verbs;

@@ -1,0 +1,108 @@
+//! A real etcd on a copy of a data dir, and what it serves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
+use lab::peers::EtcdVersion;
+use lifeboat_client::messages::RangeRequest;
+use lifeboat_etcd::{Found, Member, NoProgress, Query, Source, State, get, hash_kv, open};
+
+/// Copies a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in fs_err::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs_err::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// An etcd on a copy.
+pub struct Served {
+    cluster: Cluster,
+    copy: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+/// Starts an etcd on a copy, with these flags.
+pub fn serve(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Served {
+    let dir = tempfile::tempdir().unwrap();
+    let member = dir.path().join("m1");
+    copy(data_dir, &member);
+    let layout = ClusterLayout::new(1).unwrap();
+    let builder = ClusterBuilder::new(version).layout(layout).restored([&member]).unsafe_no_fsync();
+    let builder = flags.iter().fold(builder, |builder, flag| builder.flag(*flag));
+    Served { cluster: builder.start().unwrap(), copy: member, _dir: dir }
+}
+
+impl Served {
+    /// Expects it to serve what `ours` holds, in every respect that outlives a restart.
+    pub fn expect(mut self, ours: &dyn Source, what: &str) {
+        let client = self.cluster.client(0).unwrap();
+        let all = self.cluster.block_on(client.range(RangeRequest::all())).unwrap();
+        let served: BTreeMap<_, _> = all
+            .kvs
+            .into_iter()
+            .map(|kv| {
+                let found = Found {
+                    create_revision: kv.create_revision,
+                    mod_revision: kv.mod_revision,
+                    version: kv.version,
+                    lease: kv.lease,
+                    value: kv.value,
+                };
+                (kv.key, found)
+            })
+            .collect();
+        let everything = Query { prefix: true, ..Query::default() };
+        let (revision, found) = get(ours, &everything, &NoProgress).unwrap();
+        assert_eq!(found, served, "{what}: keys");
+        assert_eq!(revision, all.header.revision, "{what}: revision");
+
+        let hash = hash_kv(ours, None, None, &NoProgress).unwrap();
+        // A compaction that the log asks for may still be at work, and shows while no key is alive.
+        let mut theirs = None;
+        for _ in 0..40 {
+            let answer = self.cluster.block_on(client.hash_kv(0)).unwrap();
+            theirs = Some((answer.hash, answer.compact_revision));
+            if theirs == Some((hash.hash, hash.compact_revision)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(Some((hash.hash, hash.compact_revision)), theirs, "{what}: HashKV and compact revision");
+
+        // What no request asks for is in its db once it has stopped.
+        self.cluster.stop(0).unwrap();
+        let db = open(&self.copy.join("member/snap/db")).unwrap();
+        let (ours, theirs) = (State::read(ours).unwrap(), State::read(db.as_ref()).unwrap());
+        assert_eq!(ours.leases, theirs.leases, "{what}: leases");
+        assert_eq!(ours.alarms, theirs.alarms, "{what}: alarms");
+        assert_eq!(ours.downgrade, theirs.downgrade, "{what}: downgrade");
+        // 3.4 stores it only with changes of keys.
+        if self.cluster.version() >= EtcdVersion::V3_5 {
+            assert!(ours.consistent_index <= theirs.consistent_index, "{what}: consistent index");
+        }
+        // Earlier ones settle it anew when they start.
+        if self.cluster.version() >= EtcdVersion::V3_6 {
+            assert_eq!(ours.cluster_version, theirs.cluster_version, "{what}: cluster version");
+        }
+        // Those that it took out itself to be alone are among those removed now.
+        let there = |members: &[Member]| {
+            let kept = members.iter().filter(|member| !theirs.members_removed.contains(&member.id));
+            kept.map(|member| (member.id, member.peer_urls.clone(), member.is_learner)).collect::<Vec<_>>()
+        };
+        assert_eq!(there(&ours.members), there(&theirs.members), "{what}: members");
+        assert!(ours.members_removed.iter().all(|id| theirs.members_removed.contains(id)), "{what}: removed");
+    }
+
+    /// Every key and value.
+    pub fn values(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        crate::support::served(&self.cluster, 0)
+    }
+}

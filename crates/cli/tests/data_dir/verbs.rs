@@ -1,0 +1,143 @@
+//! The verbs on a data dir: no special case, and nothing in it is touched.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_client::messages::{AlarmMember, AlarmType};
+
+use crate::crafted::Base;
+use crate::peer::serve;
+use crate::raft::{Entry, Proto, request};
+use crate::support::{
+    enable_auth, etcdctl_as_root, fails, lifeboat, lifeboat_json, lifeboat_ok, restore_all,
+};
+
+const VERSION: EtcdVersion = EtcdVersion::V3_6;
+
+/// A member whose db lacks nearly all of its log.
+fn lagging() -> Cluster {
+    let builder = ClusterBuilder::new(VERSION).flag("--backend-batch-interval=1h");
+    builder.flag("--backend-batch-limit=1000000").unsafe_no_fsync().start().unwrap()
+}
+
+/// Every file and directory with its bytes and the time of its last change.
+fn everything(dir: &Path) -> BTreeMap<String, (SystemTime, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    for entry in fs_err::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = fs_err::metadata(&path).unwrap();
+        let bytes = if metadata.is_dir() {
+            found.extend(everything(&path));
+            Vec::new()
+        } else {
+            fs_err::read(&path).unwrap()
+        };
+        found.insert(path.display().to_string(), (metadata.modified().unwrap(), bytes));
+    }
+    found
+}
+
+#[test]
+fn every_verb_reads_a_data_dir_and_none_touches_it() {
+    lab::or_skip!(peers::etcd(VERSION));
+    let mut cluster = lagging();
+    let client = cluster.client(0).unwrap();
+    let member = cluster.block_on(async {
+        for i in 0..50 {
+            client.put(format!("/registry/pods/default/p{}", i % 20), format!("{i}"), 0).await.unwrap();
+        }
+        let member = client.status().await.unwrap().header.member_id;
+        let alarm = AlarmMember { member_id: member, alarm: AlarmType::Nospace.into() };
+        client.activate(alarm).await.unwrap();
+        // Puts are refused now, and the deletes that follow write the commit index down.
+        client.put("refused", "x", 0).await.unwrap_err();
+        for _ in 0..2 {
+            client.delete_range(lifeboat_client::messages::DeleteRangeRequest::key("none")).await.unwrap();
+        }
+        member
+    });
+    let data_dir = cluster.data_dir(0).to_owned();
+    let path = data_dir.display().to_string();
+    for verb in ["inspect", "check", "hash"] {
+        fails(&lifeboat([verb, &path]), 4, &["an etcd is running", "stop the member first"]);
+    }
+    cluster.kill(0).unwrap();
+    let before = everything(&data_dir);
+
+    let inspected = lifeboat_json(["inspect", &path]);
+    assert_eq!(inspected["kind"], "data-dir");
+    assert_eq!(inspected["revision"], 51);
+    assert_eq!(inspected["liveKeys"], 20);
+    assert_eq!(inspected["alarms"][0]["alarm"], "NOSPACE");
+    let raft = &inspected["raft"];
+    assert_eq!(raft["memberId"], format!("{member:x}"));
+    assert_eq!(raft["memberId"], inspected["members"][0]["id"]);
+    let number = |name: &str| raft[name].as_u64().unwrap();
+    assert!(number("consistentIndex") + 50 < number("commit"), "{raft}");
+    assert_eq!(number("uncommittedEntries"), number("lastIndex") - number("commit"));
+    assert_eq!((number("replayedTo"), number("term"), number("lastTerm")), (number("commit"), 2, 2));
+
+    let report = lifeboat(["check", &path, "-o", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let ids: Vec<_> =
+        report["findings"].as_array().unwrap().iter().map(|f| f["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["wal.uncommitted", "etcd.alarm", "snapshot.no-digest"]);
+    assert_eq!(report["revisions"], 50);
+    assert_eq!(
+        lifeboat_ok(["get", &path, "--key", "/registry/pods/default/p3"]),
+        "/registry/pods/default/p3\n43\n"
+    );
+
+    let target = tempfile::tempdir().unwrap();
+    let hash = &lifeboat_json(["hash", &path])["hash"];
+    let (_, report) =
+        restore_all(&data_dir, &ClusterLayout::new(1).unwrap(), target.path(), &["--bump-revision", "0"]);
+    assert_eq!(&report["hash"], hash);
+    assert_eq!(report["uncommittedEntries"], raft["uncommittedEntries"]);
+    assert!(everything(&data_dir) == before, "the data dir was changed");
+    assert_eq!(serve(VERSION, &data_dir, &["--force-new-cluster"]).values().len(), 20);
+}
+
+#[test]
+fn the_log_is_named_only_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("snapshot.db");
+    fs_err::write(&file, b"x").unwrap();
+    let file = file.display().to_string();
+    fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted is for a data dir"]);
+}
+
+/// Requests of users and roles, and all others while they are enforced, are not replayed: better no answer than a
+/// wrong one.
+#[test]
+fn what_is_not_replayed_is_refused_by_name() {
+    lab::or_skip!(peers::etcd(VERSION));
+    let refused = |data_dir: &Path, words: &[&str]| {
+        let path = data_dir.display().to_string();
+        for verb in ["inspect", "hash"] {
+            fails(&lifeboat([verb, &path]), 4, words);
+        }
+        let output = lifeboat(["check", &path, "-o", "json"]);
+        assert_eq!(output.status.code(), Some(3));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["findings"][0]["id"], "wal.unsupported-request");
+        // The db alone is there for whoever asks for it by name.
+        lifeboat_ok(["inspect".to_owned(), format!("{path}/member/snap/db")]);
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let user_add = Entry::normal(request(1100, Proto::default().bytes(1, "friend")));
+    let data_dir = Base::new(VERSION).with(&[user_add], 2, dir.path());
+    refused(&data_dir, &["log entry 2", "AuthUserAdd", "cannot be replayed here", "--force-new-cluster"]);
+
+    let mut cluster = lagging();
+    enable_auth(&cluster);
+    // The second writes down that the first is committed.
+    for _ in 0..2 {
+        etcdctl_as_root(&cluster, &["put", "a", "1"]);
+    }
+    cluster.kill(0).unwrap();
+    refused(cluster.data_dir(0), &["authentication is on"]);
+}

@@ -1,0 +1,162 @@
+//! Applies the entries of a log to a db, as a server that starts does, without writing to either
+//! (`server/etcdserver/server.go`, `apply`; `apply/uber_applier.go`, `dispatch`).
+//!
+//! First the requests are looked through for the keys that matter to them; then the db is read once for those;
+//! then the requests are applied one after the other. So memory holds what the requests touch and write, not the
+//! keyspace.
+
+mod alarm;
+mod index;
+mod interest;
+mod lease;
+mod membership;
+mod messages;
+mod request;
+mod store;
+mod txn;
+
+use crate::error::Result;
+use crate::finding::FindingKind;
+use crate::proto::Entry;
+use crate::schema::{Bucket, meta};
+use crate::source::{Overlay, Source};
+use crate::state::State;
+use crate::wal::MOST_REPLAY_BYTES;
+
+use alarm::Alarms;
+use index::Index;
+use interest::{Interest, KeyRange};
+use lease::Leases;
+use membership::Membership;
+use request::Request;
+use store::Store;
+
+const NORMAL: i32 = 0;
+const CONF_CHANGE: i32 = 1;
+
+/// Applies `entries`, which follow on the last one that `db` has.
+///
+/// # Errors
+/// Damage in the db or an entry; [`FindingKind::UnsupportedRequest`] for one that is not applied here.
+pub(crate) fn replay(db: &dyn Source, state: &State, entries: Vec<Entry>) -> Result<Overlay> {
+    if entries.is_empty() {
+        return Ok(Overlay::default());
+    }
+    if let Some(kind) = state.undecodable.first() {
+        return Err(kind.clone().into());
+    }
+    let interest = interest(&entries, state)?;
+    let mut leases = Leases::new(&state.leases);
+    let (index, newest) = Index::load(db, &interest, &mut leases)?;
+    drop(interest);
+    let mut replay = Replay {
+        store: Store::new(index, leases, newest, state),
+        alarms: Alarms::new(state),
+        membership: Membership::new(state),
+        stores_term: state.term.is_some() || state.consistent_index.is_none(),
+    };
+    // Taken one by one, so that an entry's bytes go as the revisions made of it come.
+    for entry in entries {
+        replay.entry(&entry)?;
+    }
+    Ok(replay.store.overlay)
+}
+
+/// What the entries look at. Fails on the first that is not applied here.
+fn interest(entries: &[Entry], state: &State) -> Result<Interest, FindingKind> {
+    let mut interest = Interest::default();
+    for entry in entries {
+        let index = entry.index.unwrap_or(0);
+        if entry.kind.unwrap_or(NORMAL) != NORMAL {
+            continue;
+        }
+        let Some(request) = Request::decode(index, entry.data.as_deref().unwrap_or_default())? else {
+            continue;
+        };
+        if state.auth.enabled && request.needs_permission() {
+            let request = "a request that needs a permission (authentication is on)".into();
+            return Err(FindingKind::UnsupportedRequest { index, request });
+        }
+        interest.add(&request);
+    }
+    Ok(interest)
+}
+
+struct Replay {
+    store: Store,
+    alarms: Alarms,
+    membership: Membership,
+    /// Not up to 3.4.
+    stores_term: bool,
+}
+
+impl Replay {
+    fn entry(&mut self, entry: &Entry) -> Result<()> {
+        let index = entry.index.unwrap_or(0);
+        let data = entry.data.as_deref().unwrap_or_default();
+        match entry.kind.unwrap_or(NORMAL) {
+            NORMAL => {
+                if let Some(request) = Request::decode(index, data)? {
+                    self.request(index, request)?;
+                    self.store.end();
+                    // A put that keeps a value is small in the log and may be large in the store.
+                    if self.store.overlay.bytes() > MOST_REPLAY_BYTES {
+                        return Err(FindingKind::ReplayTooLarge.into());
+                    }
+                }
+            }
+            CONF_CHANGE => self.membership.conf_change(index, data, &mut self.store.overlay)?,
+            // Servers of all versions stop at it: nothing proposes one.
+            _ => {
+                let request = "a conf change of version 2".into();
+                return Err(FindingKind::UnsupportedRequest { index, request }.into());
+            }
+        }
+        let overlay = &mut self.store.overlay;
+        overlay.set(Bucket::Meta, meta::CONSISTENT_INDEX, index.to_be_bytes());
+        if self.stores_term {
+            overlay.set(Bucket::Meta, meta::TERM, entry.term.unwrap_or(0).to_be_bytes());
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, index: u64, request: Request) -> Result<()> {
+        if self.alarms.refuse(&request) {
+            return Ok(());
+        }
+        let store = &mut self.store;
+        match request {
+            Request::Put(put) => {
+                if store.accepts_put(&put) {
+                    store.put(&put);
+                }
+            }
+            Request::DeleteRange(delete) => {
+                store.delete_range(KeyRange::new(&delete.key, &delete.range_end));
+            }
+            Request::Txn(txn) => store.txn(&txn),
+            Request::Compaction(compaction) => store.compact(compaction.revision),
+            Request::LeaseGrant(grant) => {
+                if store.leases.grant(grant.id, grant.ttl) {
+                    store.save_lease(grant.id);
+                }
+            }
+            Request::LeaseRevoke(id) => store.revoke(id),
+            Request::LeaseCheckpoint(checkpoints) => {
+                for checkpoint in checkpoints {
+                    let there = store.leases.checkpoint(checkpoint.id, checkpoint.remaining_ttl);
+                    if there && self.membership.persists_checkpoints() {
+                        store.save_lease(checkpoint.id);
+                    }
+                }
+            }
+            Request::Alarm(alarm) => self.alarms.apply(&alarm, &mut store.overlay),
+            Request::ClusterVersionSet(set) => self.membership.set_version(set.ver, &mut store.overlay),
+            Request::ClusterMemberAttrSet(set) => {
+                self.membership.set_attributes(index, set, &mut store.overlay)?;
+            }
+            Request::DowngradeInfoSet(set) => Membership::set_downgrade(&set, &mut store.overlay),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The newest state of the keys that a replay looks at (`server/storage/mvcc/index.go`, `kvstore.go`,
+//! `restore`).
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::interest::{Interest, KeyRange};
+use super::lease::Leases;
+use crate::error::Result;
+use crate::finding::FindingKind;
+use crate::key_value::{KeyValue, is_bump_mark};
+use crate::revision::Revision;
+use crate::source::Source;
+use crate::wal::MOST_REPLAY_BYTES;
+
+/// A live key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Latest {
+    pub(super) create_revision: i64,
+    pub(super) mod_revision: i64,
+    pub(super) version: i64,
+    pub(super) lease: i64,
+    /// Whether the lease knows of it: one that was not there when the key was read does not.
+    pub(super) attached: bool,
+    pub(super) value: Value,
+}
+
+/// Where a key's value is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    /// In the db, where no request of the replay looks at it.
+    Unread,
+    Read(Vec<u8>),
+    /// In this revision of the overlay.
+    Replayed(usize),
+}
+
+/// Live keys, in order.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    keys: BTreeMap<Vec<u8>, Latest>,
+}
+
+impl Index {
+    /// Reads the keys of interest from a db, attaches them to their leases, and tells the newest revision of all.
+    pub(super) fn load(
+        db: &dyn Source,
+        interest: &Interest,
+        leases: &mut Leases,
+    ) -> Result<(Self, Option<Revision>)> {
+        let mut index = Self::default();
+        let mut newest = None;
+        let mut bytes = 0;
+        db.revisions(&mut |key, value| {
+            newest = Some(key.revision);
+            if is_bump_mark(value) {
+                return Ok(());
+            }
+            let kv = KeyValue::decode(value)
+                .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+            let touched = interest.touched.contains(kv.key);
+            let leased = !interest.leases.is_empty()
+                && (interest.leases.contains(&kv.lease) || index.keys.contains_key(kv.key));
+            if !touched && !leased {
+                return Ok(());
+            }
+            if key.tombstone {
+                bytes -= index.keys.remove(kv.key).map_or(0, |latest| held(kv.key, &latest));
+                return Ok(());
+            }
+            let value =
+                if interest.values.contains(kv.key) { Value::Read(kv.value.to_vec()) } else { Value::Unread };
+            let KeyValue { create_revision, mod_revision, version, lease, .. } = kv;
+            let latest = Latest { create_revision, mod_revision, version, lease, attached: false, value };
+            bytes += held(kv.key, &latest);
+            bytes -= index.keys.insert(kv.key.to_vec(), latest).map_or(0, |latest| held(kv.key, &latest));
+            if bytes > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
+        })?;
+        for (key, latest) in &mut index.keys {
+            latest.attached = leases.attach(latest.lease, key);
+        }
+        Ok((index, newest))
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Latest> {
+        self.keys.get(key)
+    }
+
+    /// The keys of a range, in order.
+    pub(super) fn range<'a>(
+        &'a self,
+        range: KeyRange<'a>,
+    ) -> Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Latest)> + 'a> {
+        match range {
+            KeyRange::One(key) => Box::new(self.keys.get_key_value(key).into_iter()),
+            // An end before the start is an empty range to etcd.
+            KeyRange::Between(start, Some(end)) if end <= start => Box::new(std::iter::empty()),
+            KeyRange::Between(start, end) => {
+                let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+                Box::new(self.keys.range::<[u8], _>((Bound::Included(start), end)))
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, key: &[u8], latest: Latest) {
+        self.keys.insert(key.to_vec(), latest);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<Latest> {
+        self.keys.remove(key)
+    }
+}
+
+fn held(key: &[u8], latest: &Latest) -> u64 {
+    let value = if let Value::Read(value) = &latest.value { value.len() } else { 0 };
+    (size_of::<Latest>() + key.len() + value) as u64
+}

@@ -1,0 +1,199 @@
+//! What an entry of the log asks for (`server/etcdserver/server.go`, `applyEntryNormal`; `apply_v2.go`).
+//!
+//! Whatever is not known to the last field is refused: a request applied in part would be a wrong answer.
+
+use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use serde::Deserialize;
+
+use super::messages::{
+    AlarmRequest, Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest, CompactionRequest,
+    DeleteRangeRequest, DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest,
+    PutRequest, RequestV2, TxnRequest,
+};
+use crate::finding::FindingKind;
+
+/// A request that changes something.
+#[derive(Debug)]
+pub(super) enum Request {
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compaction(CompactionRequest),
+    LeaseGrant(LeaseGrantRequest),
+    LeaseRevoke(i64),
+    LeaseCheckpoint(Vec<LeaseCheckpoint>),
+    Alarm(AlarmRequest),
+    ClusterVersionSet(ClusterVersionSetRequest),
+    ClusterMemberAttrSet(ClusterMemberAttrSetRequest),
+    DowngradeInfoSet(DowngradeInfoSetRequest),
+}
+
+impl Request {
+    /// Whether it is refused for users without permission while authentication is on.
+    pub(super) fn needs_permission(&self) -> bool {
+        !matches!(
+            self,
+            Self::ClusterVersionSet(_) | Self::ClusterMemberAttrSet(_) | Self::DowngradeInfoSet(_)
+        )
+    }
+
+    /// Reads the data of a normal entry; `None` when it changes nothing: a new leader's empty entry, a read.
+    pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<Self>, FindingKind> {
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let unsupported = |request: String| FindingKind::UnsupportedRequest { index, request };
+        // 3.4 sends its v2 requests bare; they never decode as the other message.
+        let Ok(request) = InternalRaftRequest::decode(data) else {
+            let defect = "its request does not decode";
+            let request = RequestV2::decode(data).map_err(|_| FindingKind::WalEntry { index, defect })?;
+            return from_v2(&request).map(Some).map_err(unsupported);
+        };
+        match unknown_field(data) {
+            Some(READ_ONLY) => return Ok(None),
+            Some(name) => return Err(unsupported(name.into())),
+            None => {}
+        }
+        // The encoding is unique but for the order of fields, so a field that is not known here shows.
+        if request.v2.is_none() && request.encoded_len() != data.len() {
+            return Err(unsupported("a request with a field of a newer etcd".into()));
+        }
+        one_of(request).map(Some).map_err(unsupported)
+    }
+}
+
+/// The first that is there counts, as in `dispatch` (`apply/uber_applier.go`).
+fn one_of(request: InternalRaftRequest) -> Result<Request, String> {
+    if let Some(v2) = &request.v2 {
+        return from_v2(v2);
+    }
+    let first = [
+        request.cluster_version_set.map(Request::ClusterVersionSet),
+        request.cluster_member_attr_set.map(Request::ClusterMemberAttrSet),
+        request.downgrade_info_set.map(Request::DowngradeInfoSet),
+        request.put.map(Request::Put),
+        request.delete_range.map(Request::DeleteRange),
+        request.txn.map(Request::Txn),
+        request.compaction.map(Request::Compaction),
+        request.lease_grant.map(Request::LeaseGrant),
+        request.lease_revoke.map(|revoke| Request::LeaseRevoke(revoke.id)),
+        request.lease_checkpoint.map(|request| Request::LeaseCheckpoint(request.checkpoints)),
+        request.alarm.map(Request::Alarm),
+    ];
+    first.into_iter().flatten().next().ok_or_else(|| "an empty request".into())
+}
+
+const READ_ONLY: &str = "";
+
+/// The name of the first field at the top that [`InternalRaftRequest`] lacks here; [`READ_ONLY`] for one that
+/// changes nothing.
+fn unknown_field(data: &[u8]) -> Option<&'static str> {
+    let mut rest = data;
+    while let Ok((tag, wire_type)) = decode_key(&mut rest) {
+        let name = match tag {
+            1 | 2 | 4..=11 | 100 | 1300..=1302 => None,
+            // Reads, logins, which leave a token in memory alone, and what tests of etcd itself send.
+            3 | 1012 | 1013 | 1102 | 1106 | 1107 | 1202 | 9900 => Some(READ_ONLY),
+            1000 => Some("AuthEnable"),
+            1011 => Some("AuthDisable"),
+            1100 => Some("AuthUserAdd"),
+            1101 => Some("AuthUserDelete"),
+            1103 => Some("AuthUserChangePassword"),
+            1104 => Some("AuthUserGrantRole"),
+            1105 => Some("AuthUserRevokeRole"),
+            1200 => Some("AuthRoleAdd"),
+            1201 => Some("AuthRoleDelete"),
+            1203 => Some("AuthRoleGrantPermission"),
+            1204 => Some("AuthRoleRevokePermission"),
+            _ => Some("a request of a newer etcd"),
+        };
+        if name.is_some() {
+            return name;
+        }
+        skip_field(wire_type, tag, &mut rest, DecodeContext::default()).ok()?;
+    }
+    None
+}
+
+/// As `v2ToV3Request` does. Other requests belong to the v2 API, whose store no later version reads.
+fn from_v2(request: &RequestV2) -> Result<Request, String> {
+    #[derive(Deserialize)]
+    struct AttributesJson {
+        #[serde(default)]
+        name: String,
+        #[serde(default, rename = "clientURLs")]
+        client_urls: Option<Vec<String>>,
+    }
+    let RequestV2 { method, path, val, .. } = request;
+    let [method, path, val] = [method, path, val].map(|text| text.as_deref().unwrap_or_default());
+    let unsupported = || format!("a request of the v2 API ({method} {path})");
+    if method != "PUT" {
+        return Err(unsupported());
+    }
+    if path == "/0/version" {
+        return Ok(Request::ClusterVersionSet(ClusterVersionSetRequest { ver: val.into() }));
+    }
+    let id = path.strip_prefix("/0/members/").and_then(|rest| rest.strip_suffix("/attributes"));
+    let member_id = id.and_then(|id| u64::from_str_radix(id, 16).ok()).ok_or_else(unsupported)?;
+    let AttributesJson { name, client_urls } = serde_json::from_str(val).map_err(|_| unsupported())?;
+    let attributes = Attributes { name, client_urls: client_urls.unwrap_or_default() };
+    Ok(Request::ClusterMemberAttrSet(ClusterMemberAttrSetRequest {
+        member_id,
+        member_attributes: Some(attributes),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put() -> InternalRaftRequest {
+        let put = PutRequest { key: b"k".to_vec(), value: b"v".to_vec(), ..Default::default() };
+        InternalRaftRequest { id: 7, put: Some(put), ..Default::default() }
+    }
+
+    fn refused(data: &[u8]) -> String {
+        match Request::decode(9, data) {
+            Err(FindingKind::UnsupportedRequest { index: 9, request }) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        let known = put().encode_to_vec();
+        assert!(matches!(Request::decode(9, &known), Ok(Some(Request::Put(_)))));
+        let with = |bytes: &[u8]| [&known, bytes].concat();
+        // Tag 1100, then 5000, each an empty message; a field 9 within the put.
+        assert_eq!(refused(&with(b"\xe2\x44\x00")), "AuthUserAdd");
+        assert_eq!(refused(&with(b"\xc2\xb8\x02\x00")), "a request of a newer etcd");
+        assert!(refused(b"\x08\x07\x22\x07\x0a\x01k\x12\x00\x48\x01").contains("a field of a newer etcd"));
+        assert_eq!(refused(b"\x08\x07"), "an empty request");
+        assert!(matches!(Request::decode(9, b"\x08\x07\x1a\x03\x0a\x01k"), Ok(None)));
+        assert!(matches!(Request::decode(9, b""), Ok(None)));
+        assert!(matches!(Request::decode(9, b"\xff"), Err(FindingKind::WalEntry { .. })));
+    }
+
+    #[test]
+    fn v2_requests_are_those_of_the_members() {
+        let request = |method: &str, path: &str, val: &str| RequestV2 {
+            id: Some(3),
+            method: Some(method.into()),
+            path: Some(path.into()),
+            val: Some(val.into()),
+        };
+        let attributes =
+            request("PUT", "/0/members/1f/attributes", r#"{"name":"m1","clientURLs":["http://h:1"]}"#);
+        let wrapped = InternalRaftRequest { v2: Some(attributes.clone()), ..Default::default() };
+        for data in [attributes.encode_to_vec(), wrapped.encode_to_vec()] {
+            let Ok(Some(Request::ClusterMemberAttrSet(set))) = Request::decode(1, &data) else {
+                panic!("{data:?}")
+            };
+            assert_eq!((set.member_id, set.member_attributes.unwrap().name.as_str()), (0x1f, "m1"));
+        }
+        let version = request("PUT", "/0/version", "3.4.0").encode_to_vec();
+        assert!(matches!(Request::decode(1, &version), Ok(Some(Request::ClusterVersionSet(_)))));
+        assert!(refused(&request("PUT", "/1/key", "v").encode_to_vec()).contains("v2 API"));
+    }
+}

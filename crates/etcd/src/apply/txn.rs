@@ -1,0 +1,108 @@
+//! Transactions (`server/etcdserver/txn/txn.go`). All compares, nested ones too, look at the keyspace before the
+//! transaction, and so does the check of every chosen operation; only then are they done, one after the other.
+
+use std::cmp::Ordering;
+
+use super::index::Latest;
+use super::interest::KeyRange;
+use super::messages::{Compare, Op, RequestOp, TargetUnion, TxnRequest};
+use super::store::Store;
+
+const TARGET_VERSION: i32 = 0;
+const TARGET_CREATE: i32 = 1;
+const TARGET_MOD: i32 = 2;
+pub(super) const TARGET_VALUE: i32 = 3;
+const TARGET_LEASE: i32 = 4;
+
+impl Store {
+    /// Applies a transaction, or nothing of it.
+    pub(super) fn txn(&mut self, txn: &TxnRequest) {
+        let mut chosen = Vec::new();
+        // Up to 3.6 a server that replays leaves out the outermost reads, unchecked (`removeNeedlessRangeReqs`).
+        for op in self.branch(txn).iter().filter_map(|op| op.request.as_ref()) {
+            if self.checks_reads || !matches!(op, Op::Range(_)) {
+                self.choose(op, &mut chosen);
+            }
+        }
+        let accepted = chosen.iter().all(|op| match op {
+            Op::Put(put) => self.accepts_put(put),
+            Op::Range(range) => self.accepts_range(range),
+            Op::DeleteRange(_) | Op::Txn(_) => true,
+        });
+        if !accepted {
+            return;
+        }
+        for op in chosen {
+            match op {
+                Op::Put(put) => self.put(put),
+                Op::DeleteRange(delete) => self.delete_range(KeyRange::new(&delete.key, &delete.range_end)),
+                Op::Range(_) | Op::Txn(_) => {}
+            }
+        }
+    }
+
+    /// The operations that an operation stands for: those of the chosen branch of a nested transaction.
+    fn choose<'a>(&self, op: &'a Op, chosen: &mut Vec<&'a Op>) {
+        match op {
+            Op::Txn(txn) => {
+                let ops = self.branch(txn).iter().filter_map(|op| op.request.as_ref());
+                ops.for_each(|op| self.choose(op, chosen));
+            }
+            op => chosen.push(op),
+        }
+    }
+
+    fn branch<'a>(&self, txn: &'a TxnRequest) -> &'a [RequestOp] {
+        if txn.compare.iter().all(|compare| self.holds(compare)) { &txn.success } else { &txn.failure }
+    }
+
+    /// Whether a compare holds for every key of its range; for none, whether it holds for a key that is not there.
+    fn holds(&self, compare: &Compare) -> bool {
+        let mut keys = self.index.range(KeyRange::new(&compare.key, &compare.range_end)).peekable();
+        if keys.peek().is_none() {
+            // A value that is not there has no like, not even the empty one.
+            return compare.target != TARGET_VALUE && self.holds_for(compare, None);
+        }
+        keys.all(|(_, latest)| self.holds_for(compare, Some(latest)))
+    }
+
+    fn holds_for(&self, compare: &Compare, latest: Option<&Latest>) -> bool {
+        let field = |field: fn(&Latest) -> i64| latest.map_or(0, field);
+        let ordering = match (compare.target, &compare.target_union) {
+            (TARGET_VALUE, union) => {
+                let value = latest.map(|latest| self.value(latest)).unwrap_or_default();
+                let other = if let Some(TargetUnion::Value(other)) = union { other.as_slice() } else { &[] };
+                value.as_slice().cmp(other)
+            }
+            // A number in a field of another target than the compare's counts as 0.
+            (TARGET_VERSION, Some(TargetUnion::Version(other))) => field(|l| l.version).cmp(other),
+            (TARGET_VERSION, _) => field(|l| l.version).cmp(&0),
+            (TARGET_CREATE, Some(TargetUnion::CreateRevision(other))) => {
+                field(|l| l.create_revision).cmp(other)
+            }
+            (TARGET_CREATE, _) => field(|l| l.create_revision).cmp(&0),
+            (TARGET_MOD, Some(TargetUnion::ModRevision(other))) => field(|l| l.mod_revision).cmp(other),
+            (TARGET_MOD, _) => field(|l| l.mod_revision).cmp(&0),
+            (TARGET_LEASE, Some(TargetUnion::Lease(other))) => field(|l| l.lease).cmp(other),
+            (TARGET_LEASE, _) => field(|l| l.lease).cmp(&0),
+            _ => Ordering::Equal,
+        };
+        match compare.result {
+            0 => ordering.is_eq(),
+            1 => ordering.is_gt(),
+            2 => ordering.is_lt(),
+            3 => ordering.is_ne(),
+            _ => true,
+        }
+    }
+}
+
+/// Whether a transaction may take space: a server with a NOSPACE alarm refuses it then, whichever branch it
+/// would choose (`server/storage/quota.go`, `costTxn`). `nested`, whether it looks into nested transactions.
+pub(super) fn may_put(txn: &TxnRequest, nested: bool) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Op::Put(_)) => true,
+        Some(Op::Txn(txn)) => nested && may_put(txn, nested),
+        _ => false,
+    })
+}

@@ -1,0 +1,194 @@
+//! What can be found, with its place.
+
+use std::path::PathBuf;
+
+use lifeboat_bbolt::Damage;
+
+use crate::key_value::KeyValueDefect;
+use crate::member::MemberId;
+use crate::revision::Revision;
+use crate::schema::Bucket;
+use crate::state::Alarm;
+use crate::wal::{MOST_REPLAY_BYTES, WalDefect};
+
+/// What can be found in a source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// The bbolt file is damaged.
+    #[error("{0}")]
+    Bbolt(Damage),
+    /// The bytes differ from those that were saved.
+    #[error("sha256 of the file is {found}, its last 32 bytes say {expected}")]
+    DigestMismatch {
+        /// Digest in the tail, hexadecimal.
+        expected: String,
+        /// Digest of the bytes before it, hexadecimal.
+        found: String,
+    },
+    /// No digest to verify the bytes against.
+    #[error("no sha256 at the end (a copy of a db file, not a snapshot): bit rot in values cannot be seen")]
+    NoDigest,
+    /// The size is that of neither a db nor a snapshot.
+    #[error("{bytes} bytes behind the last page: a snapshot cut short, or not one")]
+    TrailingBytes {
+        /// How many.
+        bytes: u64,
+    },
+    /// A bbolt file of another program.
+    #[error("a bbolt file, but not etcd's: it has no bucket {bucket:?}")]
+    NotEtcd {
+        /// The bucket that etcd would have.
+        bucket: &'static str,
+    },
+    /// A bucket that etcd does not have; what it holds is neither read nor restored.
+    #[error("bucket {} is none of etcd's: what it holds is not read", printable(name))]
+    UnknownBucket {
+        /// Its name.
+        name: Vec<u8>,
+    },
+    /// A key of the `key` bucket is not a revision.
+    #[error("key {} in bucket \"key\" is not a revision", hex(key))]
+    RevisionKey {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// The value of a revision is not a sound KeyValue.
+    #[error("revision {revision}: {defect}")]
+    KeyValue {
+        /// The revision.
+        revision: Revision,
+        /// What is wrong.
+        defect: KeyValueDefect,
+    },
+    /// A value in a small bucket does not decode.
+    #[error("bucket {:?}: the value of key {} does not decode", bucket.name(), printable(key))]
+    SmallBucket {
+        /// The bucket.
+        bucket: Bucket,
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// An alarm is raised.
+    #[error("{} alarm of member {}", alarm.kind, alarm.member)]
+    AlarmRaised {
+        /// The alarm.
+        alarm: Alarm,
+    },
+    /// A compaction was asked for and has not finished.
+    #[error("the compaction at revision {scheduled} has not finished; etcd resumes it when it starts")]
+    CompactionPending {
+        /// Its revision.
+        scheduled: i64,
+    },
+    /// A data dir without a db.
+    #[error("no db at {}", path.display())]
+    DbMissing {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// The db lacks what a raft snapshot stood for, and the db that came with the snapshot is not there.
+    #[error(
+        "the db is at raft index {consistent_index}, behind the raft snapshot at {snapshot} that the log goes on from, \
+         and there is no {snapshot:016x}.snap.db"
+    )]
+    DbBehindSnapshot {
+        /// Index of the last entry the db has.
+        consistent_index: u64,
+        /// Index the log goes on from.
+        snapshot: u64,
+    },
+    /// The member was removed from its cluster.
+    #[error("member {member} was removed from its cluster, and knows nothing of what came after")]
+    MemberRemoved {
+        /// Its id.
+        member: MemberId,
+    },
+    /// A data dir without a log.
+    #[error("no write-ahead log in {}", dir.display())]
+    WalMissing {
+        /// Where it would be.
+        dir: PathBuf,
+    },
+    /// A segment of the log is damaged.
+    #[error("log segment {segment}: {defect}")]
+    Wal {
+        /// Name of the segment.
+        segment: String,
+        /// What is wrong.
+        defect: WalDefect,
+    },
+    /// The segments do not follow each other.
+    #[error("log segment {sequence:016x} is missing")]
+    WalSegmentMissing {
+        /// Its sequence number.
+        sequence: u64,
+    },
+    /// The log lacks entries that are needed to bring the db up to its commit index.
+    #[error("the log lacks entries {first} to {last}, which the db lacks too")]
+    WalEntriesMissing {
+        /// Index of the first.
+        first: u64,
+        /// Index of the last.
+        last: u64,
+    },
+    /// The log ends before the db does.
+    #[error("the log ends at raft index {last}, the db at {consistent_index}: the end of the log is lost")]
+    WalBehindDb {
+        /// Index of the last entry in the log.
+        last: u64,
+        /// Index of the last entry the db has.
+        consistent_index: u64,
+    },
+    /// The end of the log was not written whole.
+    #[error("log segment {segment}: not written whole from offset {offset} on")]
+    WalTorn {
+        /// Name of the segment.
+        segment: String,
+        /// Byte offset in it.
+        offset: u64,
+    },
+    /// Entries that the member did not know to be committed.
+    #[error("entries {first} to {last} are not known to be committed, and not counted")]
+    WalUncommitted {
+        /// Index of the first.
+        first: u64,
+        /// Index of the last.
+        last: u64,
+    },
+    /// An entry of the log is not what etcd writes.
+    #[error("log entry {index}: {defect}")]
+    WalEntry {
+        /// Its raft index.
+        index: u64,
+        /// What is wrong.
+        defect: &'static str,
+    },
+    /// An entry of the log that is not applied here.
+    #[error("log entry {index}: {request} cannot be replayed here")]
+    UnsupportedRequest {
+        /// Its raft index.
+        index: u64,
+        /// The request, by etcd's name.
+        request: String,
+    },
+    /// The log holds more than is kept in memory.
+    #[error("the log holds more than {MOST_REPLAY_BYTES} bytes that the db lacks")]
+    ReplayTooLarge,
+}
+
+/// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
+const MOST_SHOWN: usize = 64;
+
+fn hex(bytes: &[u8]) -> String {
+    let shown = bytes.iter().take(MOST_SHOWN);
+    let text = shown.fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"));
+    if bytes.len() > MOST_SHOWN { format!("{text}... ({} bytes)", bytes.len()) } else { text }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.len() <= MOST_SHOWN && !text.chars().any(char::is_control) => format!("{text:?}"),
+        _ => hex(bytes),
+    }
+}

@@ -1,0 +1,115 @@
+//! What findings are called, how bad they are, and what to do about them.
+
+use lifeboat_bbolt::Damage;
+
+use super::{FindingKind, Severity};
+
+impl FindingKind {
+    /// Stable dotted name, for scripts and documentation.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::Bbolt(damage) => match damage {
+                Damage::NoValidMeta { .. } => "bbolt.meta.none-valid",
+                Damage::Meta { .. } => "bbolt.meta.invalid",
+                Damage::Truncated { .. } => "bbolt.truncated",
+                Damage::FreedAndReachable { .. } => "bbolt.freelist.reachable",
+                Damage::UnreachableUnfreed { .. } => "bbolt.freelist.unreachable",
+                Damage::FreedTwice { .. } => "bbolt.freelist.duplicate",
+                Damage::FreedOutOfRange { .. } => "bbolt.freelist.out-of-range",
+                _ => "bbolt.page",
+            },
+            Self::DigestMismatch { .. } => "snapshot.digest-mismatch",
+            Self::NoDigest => "snapshot.no-digest",
+            Self::TrailingBytes { .. } => "snapshot.trailing-bytes",
+            Self::NotEtcd { .. } => "etcd.not-etcd",
+            Self::UnknownBucket { .. } => "etcd.unknown-bucket",
+            Self::RevisionKey { .. } => "etcd.revision-key",
+            Self::KeyValue { .. } => "etcd.key-value",
+            Self::SmallBucket { .. } => "etcd.small-bucket",
+            Self::AlarmRaised { .. } => "etcd.alarm",
+            Self::CompactionPending { .. } => "etcd.compaction-pending",
+            Self::DbMissing { .. } => "etcd.db-missing",
+            Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
+            Self::MemberRemoved { .. } => "etcd.member-removed",
+            Self::WalMissing { .. } => "wal.missing",
+            Self::Wal { .. } => "wal.damaged",
+            Self::WalSegmentMissing { .. } => "wal.segment-missing",
+            Self::WalEntriesMissing { .. } => "wal.entries-missing",
+            Self::WalBehindDb { .. } => "wal.behind-db",
+            Self::WalTorn { .. } => "wal.torn",
+            Self::WalUncommitted { .. } => "wal.uncommitted",
+            Self::WalEntry { .. } => "wal.entry",
+            Self::UnsupportedRequest { .. } => "wal.unsupported-request",
+            Self::ReplayTooLarge => "wal.too-large",
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
+            Self::AlarmRaised { .. } | Self::UnknownBucket { .. } => Severity::Warning,
+            Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
+            Self::NoDigest | Self::CompactionPending { .. } | Self::WalUncommitted { .. } => Severity::Note,
+            _ => Severity::Error,
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Bbolt(Damage::Meta { .. }) => {
+                "the other meta page is used: right after a crash that is the state before a write cut short"
+            }
+            Self::Bbolt(Damage::UnreachableUnfreed { .. }) => {
+                "usable: only space is lost; a restore drops it"
+            }
+            Self::NoDigest => "verify it against a digest kept elsewhere, or save a snapshot instead",
+            Self::AlarmRaised { .. } => {
+                "a restore drops alarms; on a live cluster find and mend the cause first"
+            }
+            Self::CompactionPending { .. } => "nothing: a restore finishes it",
+            Self::UnknownBucket { .. } => {
+                "a damaged name hides a bucket: compare with another copy or member"
+            }
+            Self::NotEtcd { .. } => "check that this is the file you meant",
+            Self::DbMissing { .. } => {
+                "check that this is the data dir you meant; a log alone holds no keyspace"
+            }
+            Self::DbBehindSnapshot { .. }
+            | Self::WalEntriesMissing { .. }
+            | Self::WalSegmentMissing { .. } => {
+                "take another member; with none left, name the db itself (member/snap/db) and lose what came after it"
+            }
+            Self::MemberRemoved { .. } => "take a member that the cluster still had",
+            Self::WalMissing { .. } => {
+                "when the log is lost, name the db itself (member/snap/db) and lose what came after it"
+            }
+            Self::Wal { .. } | Self::WalEntry { .. } => {
+                "take another member while one survives; else name the db itself (member/snap/db) and lose what came \
+                 after it"
+            }
+            Self::WalBehindDb { .. } => "usable: the db is read as it is; compare it with another member",
+            Self::WalTorn { .. } => {
+                "usable: etcd drops what a crash left unfinished, and so is done here; compare it with another member"
+            }
+            Self::WalUncommitted { .. } => {
+                "nothing, as etcd drops them too; clients may have been told of them where this was the last member to \
+                 run: --uncommitted takes them in"
+            }
+            Self::UnsupportedRequest { .. } => {
+                "start etcd of the same version with --force-new-cluster on a copy of the data dir, and save a snapshot \
+                 of it"
+            }
+            Self::ReplayTooLarge => {
+                "start etcd with --force-new-cluster on a copy of the data dir, and save a snapshot of it"
+            }
+            Self::Bbolt(_)
+            | Self::DigestMismatch { .. }
+            | Self::TrailingBytes { .. }
+            | Self::RevisionKey { .. }
+            | Self::KeyValue { .. }
+            | Self::SmallBucket { .. } => "do not restore from it while another copy or member survives",
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a replayed log adds to a db.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::error::Result;
+use crate::revision::BucketKey;
+use crate::schema::Bucket;
+use crate::source::{Source, VisitPair, VisitRevision};
+
+/// New revisions, and new values of the small buckets.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    /// All above those of the db, ascending; encoded KeyValues.
+    revisions: Vec<(BucketKey, Vec<u8>)>,
+    /// Bytes of the revisions.
+    bytes: u64,
+    /// `None`: taken out.
+    pairs: HashMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+}
+
+impl Overlay {
+    /// Adds a revision above all others, and tells its place.
+    pub(crate) fn push(&mut self, key: BucketKey, encoded: Vec<u8>) -> usize {
+        self.bytes += (size_of::<(BucketKey, Vec<u8>)>() + encoded.len()) as u64;
+        self.revisions.push((key, encoded));
+        self.revisions.len() - 1
+    }
+
+    /// Its revisions.
+    pub(crate) fn revisions(&self) -> &[(BucketKey, Vec<u8>)] {
+        &self.revisions
+    }
+
+    /// Bytes of its revisions.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn set(&mut self, bucket: Bucket, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.pairs.entry(bucket).or_default().insert(key.into(), Some(value.into()));
+    }
+
+    pub(crate) fn remove(&mut self, bucket: Bucket, key: impl Into<Vec<u8>>) {
+        self.pairs.entry(bucket).or_default().insert(key.into(), None);
+    }
+
+    /// Whether it has a say on a key.
+    pub(super) fn covers(&self, bucket: Bucket, key: &[u8]) -> bool {
+        self.pairs.get(&bucket).is_some_and(|pairs| pairs.contains_key(key))
+    }
+
+    /// The keys and values of a small bucket that are there.
+    pub(crate) fn pairs(&self, bucket: Bucket) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pairs = self.pairs.get(&bucket).into_iter().flatten();
+        pairs.filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?)))
+    }
+
+    /// The revisions of a db and of this.
+    pub(super) fn all_revisions(&self, db: &dyn Source, visit: VisitRevision<'_>) -> Result<()> {
+        db.revisions(visit)?;
+        self.revisions.iter().try_for_each(|(key, value)| visit(*key, value))
+    }
+
+    /// A small bucket of a db with what this says of it, in key order.
+    pub(super) fn small_bucket(&self, db: &dyn Source, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        let mut ours = self.pairs(bucket).peekable();
+        db.small_bucket(bucket, &mut |key, value| {
+            while let Some((key, value)) = ours.next_if(|(ours, _)| *ours < key) {
+                visit(key, value)?;
+            }
+            if self.covers(bucket, key) { Ok(()) } else { visit(key, value) }
+        })?;
+        ours.try_for_each(|(key, value)| visit(key, value))
+    }
+}

@@ -1,0 +1,34 @@
+//! How far a member had come in raft's log: what members of a broken cluster are compared by.
+
+use crate::member::{ClusterId, MemberId};
+
+/// The end of a member's log, and of its db.
+///
+/// Raft elects whose `(last_term, last_index)` is highest, since every entry that a client was told of is in the
+/// logs of a majority. `commit` is only what this member had heard of, and had written down: it lags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RaftPosition {
+    /// The cluster it belongs to.
+    pub cluster_id: ClusterId,
+    /// Its id.
+    pub member_id: MemberId,
+    /// Raft term it was in.
+    pub term: u64,
+    /// Index up to which it knew entries to be committed.
+    pub commit: u64,
+    /// Index of the last entry in its log.
+    pub last_index: u64,
+    /// Raft term of that entry.
+    pub last_term: u64,
+    /// Index of the last entry that its db has.
+    pub consistent_index: u64,
+    /// Index of the last entry that this source counts.
+    pub replayed_to: u64,
+}
+
+impl RaftPosition {
+    /// Entries of the log that this source does not count, since the member did not know them to be committed.
+    pub fn uncommitted_entries(&self) -> u64 {
+        self.last_index.saturating_sub(self.replayed_to)
+    }
+}

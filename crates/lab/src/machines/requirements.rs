@@ -1,0 +1,39 @@
+//! What a host needs to run machines.
+
+use std::env;
+
+use anyhow::{Result, ensure};
+
+/// Program, and Debian's package of it.
+const TOOLS: [(&str, &str); 12] = [
+    ("systemd-nspawn", "systemd-container"),
+    ("debootstrap", "debootstrap"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("setsid", "util-linux"),
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("ssh", "openssh-client"),
+    ("tar", "tar"),
+    ("find", "findutils"),
+    ("cc", "gcc"),
+];
+
+/// Fails, saying what to do, on a host that cannot run machines.
+pub fn check() -> Result<()> {
+    ensure!(cfg!(target_os = "linux"), "the lab's machines need Linux");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "the lab's machines need root: they are containers with a network and disks of their own; run it with sudo"
+    );
+    let mut missing: Vec<&str> =
+        TOOLS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
+    missing.dedup();
+    ensure!(missing.is_empty(), "the lab's machines need more: apt-get install {}", missing.join(" "));
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}

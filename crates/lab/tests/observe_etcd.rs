@@ -1,0 +1,190 @@
+//! What Lifeboat sees of etcd members, against etcd itself: healthy, without a quorum, with alarms, mixed up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lab::cluster::{Cluster, ClusterBuilder};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_client::messages::{AlarmMember, AlarmType};
+use lifeboat_recovery::facts::MemberFacts;
+use lifeboat_recovery::inventory::{ClientTls, Inventory};
+use lifeboat_recovery::probe::{self, Access};
+
+/// An inventory of the cluster's members alone.
+fn inventory(cluster: &Cluster) -> Inventory {
+    let members = cluster.layout().members().iter().map(|member| {
+        let spec = serde_json::json!({
+            "host": "here", "clientUrl": member.client_url, "peerUrl": member.peer_url,
+            "dataDir": "/var/lib/etcd", "service": { "unit": "etcd.service" },
+        });
+        (member.name.clone(), spec)
+    });
+    let json = serde_json::json!({
+        "version": 1,
+        "cluster": "lab",
+        "hosts": { "here": { "address": "127.0.0.1", "ssh": "local" } },
+        "etcd": { "members": members.collect::<serde_json::Map<_, _>>() },
+        "kubernetes": { "kubeconfig": "/dev/null", "masters": {} },
+    });
+    let mut inventory: Inventory = serde_json::from_value(json).unwrap();
+    inventory.etcd.tls = cluster.tls().map(|tls| ClientTls {
+        ca: tls.ca.clone(),
+        cert: tls.client.cert.clone(),
+        key: tls.client.key.clone(),
+    });
+    inventory
+}
+
+fn ask(cluster: &Cluster, inventory: &Inventory) -> BTreeMap<String, MemberFacts> {
+    let access = Access::new(inventory, BTreeMap::new(), None);
+    cluster.block_on(probe::etcd::members(inventory, &access))
+}
+
+fn put(cluster: &Cluster, i: usize, keys: std::ops::Range<u32>) {
+    let client = cluster.client(i).unwrap();
+    for key in keys {
+        cluster.block_on(client.put(format!("key-{key}"), "value", 0)).unwrap();
+    }
+}
+
+/// Everything is known, and known alike, while a client writes.
+fn healthy(version: EtcdVersion) {
+    lab::or_skip!(peers::etcd(version));
+    let cluster = ClusterBuilder::new(version).members(3).tls().unsafe_no_fsync().start().unwrap();
+    put(&cluster, 0, 0..20);
+    let stop = AtomicBool::new(false);
+    let facts = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 0..10_000 {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                put(&cluster, 1, round..round + 1);
+            }
+        });
+        let facts = ask(&cluster, &inventory(&cluster));
+        stop.store(true, Ordering::Relaxed);
+        facts
+    });
+    let etcdctl = cluster.etcdctl_ok(0, ["member", "list"]).unwrap();
+    let first = facts["m1"].hash_kv.get().unwrap();
+    for (name, member) in &facts {
+        let status = member.status.get().unwrap();
+        assert!(status.version.starts_with(&version.to_string()), "{status:?}");
+        // `8e9e05c52164694d, started, m1, ...`
+        assert!(etcdctl.contains(&format!("{}, started, {name}", status.member_id)), "{etcdctl}\n{status:?}");
+        let list = member.member_list.get().unwrap();
+        assert_eq!(list.len(), 3, "{list:?}");
+        let itself = list.iter().find(|entry| entry.id == status.member_id).unwrap();
+        assert!(itself.name == *name && !itself.learner && itself.peer_urls.len() == 1, "{itself:?}");
+        let leader = status.leader.as_ref().unwrap();
+        assert!(list.iter().any(|entry| entry.id == *leader), "{status:?} {list:?}");
+        assert_eq!(status.cluster_id, facts["m1"].status.get().unwrap().cluster_id);
+        assert_eq!(member.linearizable.get(), Some(&true));
+        assert_eq!(member.alarms.get().map(Vec::len), Some(0));
+        assert!(first.revision > 20 && first.revision <= status.revision, "{first:?} {status:?}");
+        assert_eq!(member.hash_kv.get().unwrap(), first);
+        assert!(member.data_dir.why_unknown().unwrap().contains("runs"), "{:?}", member.data_dir);
+    }
+}
+
+#[test]
+fn healthy_etcd_3_4() {
+    healthy(EtcdVersion::V3_4);
+}
+
+#[test]
+fn healthy_etcd_3_5() {
+    healthy(EtcdVersion::V3_5);
+}
+
+#[test]
+fn healthy_etcd_3_6() {
+    healthy(EtcdVersion::V3_6);
+}
+
+#[test]
+fn healthy_etcd_3_7() {
+    healthy(EtcdVersion::V3_7);
+}
+
+#[test]
+fn a_member_without_a_quorum_still_tells_what_it_knows() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let mut cluster =
+        ClusterBuilder::new(EtcdVersion::V3_6).members(3).tls().unsafe_no_fsync().start().unwrap();
+    put(&cluster, 0, 0..20);
+    let before = ask(&cluster, &inventory(&cluster));
+    cluster.kill(1).unwrap();
+    cluster.kill(2).unwrap();
+    let facts = ask(&cluster, &inventory(&cluster));
+
+    let left = &facts["m1"];
+    assert_eq!(left.linearizable.get(), Some(&false), "{left:?}");
+    assert_eq!(left.status.get().unwrap().revision, before["m1"].status.get().unwrap().revision);
+    assert_eq!(left.member_list.get(), before["m1"].member_list.get());
+    assert_eq!(left.hash_kv.get(), before["m1"].hash_kv.get());
+    assert!(left.alarms.why_unknown().unwrap().contains("quorum"), "{:?}", left.alarms);
+    for name in ["m2", "m3"] {
+        let dead = &facts[name];
+        for why in
+            [dead.status.why_unknown(), dead.member_list.why_unknown(), dead.linearizable.why_unknown()]
+        {
+            assert!(why.unwrap().contains("refused"), "{dead:?}");
+        }
+        assert!(dead.hash_kv.get().is_none() && dead.alarms.get().is_none(), "{dead:?}");
+    }
+}
+
+#[test]
+fn an_alarm_is_told_of_every_member_with_who_raised_it() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).unsafe_no_fsync().start().unwrap();
+    let client = cluster.client(2).unwrap();
+    let member_id = cluster.block_on(client.status()).unwrap().header.member_id;
+    let nospace = AlarmMember { member_id, alarm: AlarmType::Nospace.into() };
+    cluster.block_on(client.activate(nospace)).unwrap();
+    for member in ask(&cluster, &inventory(&cluster)).values() {
+        let [alarm] = member.alarms.get().unwrap().as_slice() else { panic!("{:?}", member.alarms) };
+        assert_eq!((alarm.kind.as_str(), alarm.member_id.as_str()), ("NOSPACE", &*format!("{member_id:x}")));
+        // Reads go on.
+        assert_eq!(member.linearizable.get(), Some(&true));
+    }
+}
+
+#[test]
+fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).unsafe_no_fsync().start().unwrap();
+    let other = ClusterBuilder::new(EtcdVersion::V3_6).unsafe_no_fsync().start().unwrap();
+    put(&cluster, 0, 0..20);
+    let mut inventory = inventory(&cluster);
+    inventory.etcd.members.get_mut("m3").unwrap().client_url = other.client_endpoint(0).into();
+    let facts = ask(&cluster, &inventory);
+    let cluster_id = |name: &str| facts[name].status.get().unwrap().cluster_id.clone();
+    assert_eq!(cluster_id("m1"), cluster_id("m2"));
+    assert_ne!(cluster_id("m1"), cluster_id("m3"));
+    // At the revision that both have, not at that of the stranger, which they may have compacted long ago.
+    let hash = facts["m1"].hash_kv.get().unwrap();
+    assert!(hash.revision > 20, "{hash:?}");
+    assert_eq!(facts["m2"].hash_kv.get(), Some(hash));
+    assert_eq!(facts["m3"].hash_kv.get().unwrap().revision, 1);
+}
+
+#[test]
+fn certificates_that_do_not_fit_are_told_in_the_words_of_tls() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
+    let stranger = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
+    let mut inventory = inventory(&cluster);
+    let tls = inventory.etcd.tls.as_mut().unwrap();
+    tls.ca = stranger.tls().unwrap().ca.clone();
+    let facts = ask(&cluster, &inventory);
+    let why = facts["m1"].status.why_unknown().unwrap();
+    assert!(why.contains("invalid peer certificate"), "{why}");
+
+    inventory.etcd.tls.as_mut().unwrap().key = "/no/such/key".into();
+    let facts = ask(&cluster, &inventory);
+    let why = facts["m1"].status.why_unknown().unwrap();
+    assert!(why.contains("/no/such/key"), "{why}");
+}

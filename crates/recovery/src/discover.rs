@@ -1,0 +1,208 @@
+//! Discovery: from one machine of a running cluster to its inventory. Nothing is changed anywhere.
+//!
+//! Machines are looked at in rounds: what one round finds in flags, in etcd's member list and in the API names the
+//! machines of the next.
+
+mod cloud;
+mod draft;
+mod etcd;
+mod kubernetes;
+mod manifest;
+mod output;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use lifeboat_client::messages::Member;
+
+use crate::host::{Host, LocalHost, SshHost};
+use crate::inventory::{Inventory, Ssh, Zstack};
+use crate::provider::CloudProvider;
+pub use output::{CREDENTIALS, DiscoverError, Discovered};
+use survey::Machine;
+
+/// How often what was found may lead to further machines.
+const ROUNDS: usize = 6;
+/// Machines that are looked at at the same time.
+const AT_ONCE: usize = 16;
+
+/// Where to begin, and how to get there.
+pub struct Request<'a> {
+    /// What to give to `ssh`: at least one machine of the control plane. `local` is this one.
+    pub from: Vec<String>,
+    /// How to log in.
+    pub ssh: Ssh,
+    /// Name for the cluster.
+    pub cluster: String,
+    /// The cloud the machines are in.
+    pub cloud: Option<(Zstack, Arc<dyn CloudProvider>)>,
+    /// Told what is being done.
+    pub watch: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Looks at a cluster.
+///
+/// # Errors
+/// [`DiscoverError::Incomplete`] when neither etcd nor API servers were found.
+pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError> {
+    let mut found = Found::default();
+    let mut next = request.from.clone();
+    for _ in 0..ROUNDS {
+        found.look_at(&request, next).await;
+        if found.members.is_none() {
+            (request.watch)("asking etcd for its members");
+            match etcd::members(&found.machines, &found.etcd_urls().await).await {
+                Ok((members, credentials)) => {
+                    found.members = Some(members);
+                    found.credentials = credentials;
+                }
+                Err(why) => found.no_members = why,
+            }
+        }
+        if found.api.is_none() {
+            (request.watch)("asking the API for its nodes");
+            match kubernetes::ask(&found.machines, |machine| found.address_of(machine)).await {
+                Ok(told) => found.api = Some(told),
+                Err(why) => found.no_api = why,
+            }
+        }
+        next = found.unseen();
+        if next.is_empty() {
+            break;
+        }
+    }
+    draft::draft(request, found).await
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct Found {
+    machines: Vec<Machine>,
+    /// Destinations that were tried.
+    tried: BTreeSet<String>,
+    /// What could not be seen.
+    notes: Vec<String>,
+    members: Option<Vec<Member>>,
+    no_members: String,
+    credentials: Option<etcd::Credentials>,
+    api: Option<kubernetes::Told>,
+    no_api: String,
+}
+
+impl Found {
+    async fn look_at(&mut self, request: &Request<'_>, destinations: Vec<String>) {
+        let looks = destinations.into_iter().filter(|destination| self.tried.insert(destination.clone()));
+        let looks: Vec<_> = looks
+            .map(|destination| async move {
+                (request.watch)(&format!("looking at {destination}"));
+                let host: Arc<dyn Host> = match destination.as_str() {
+                    "local" => Arc::new(LocalHost::new("local")),
+                    _ => Arc::new(SshHost::new(&destination, &destination, &request.ssh)),
+                };
+                Machine::look(&destination, host).await
+            })
+            .collect();
+        let looks: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).collect().await;
+        for look in looks {
+            match look {
+                Ok(machine) => self.add(machine),
+                Err(error) => self.notes.push(format!("not seen: {error}")),
+            }
+        }
+    }
+
+    fn add(&mut self, mut machine: Machine) {
+        let same_id = |known: &&mut Machine| known.seen.machine_id == machine.seen.machine_id;
+        if let Some(known) = self.machines.iter_mut().find(same_id).filter(|_| machine.seen.machine_id.is_some()) {
+            if known.seen.addresses.iter().any(|address| machine.seen.addresses.contains(address)) {
+                return;
+            }
+            let (one, other) = (&known.seen.hostname, &machine.seen.hostname);
+            self.notes.push(format!(
+                "{one} and {other} have the same machine id, which therefore tells nothing: \
+                 systemd-machine-id-setup makes a new one on a clone"
+            ));
+            known.seen.machine_id = None;
+            machine.seen.machine_id = None;
+        }
+        self.machines.push(machine);
+    }
+
+    /// Where etcd may answer.
+    async fn etcd_urls(&self) -> Vec<String> {
+        let mut urls = Vec::new();
+        for machine in &self.machines {
+            for process in machine.running("etcd") {
+                urls.extend(etcd::settings(machine, process).await.client_urls);
+            }
+            for process in machine.running("kube-apiserver") {
+                urls.extend(process.flag("etcd-servers").into_iter().flat_map(|urls| urls.split(',')).map(str::to_owned));
+            }
+        }
+        urls.retain(|url| host_of(url).is_some());
+        let mut seen = BTreeSet::new();
+        urls.retain(|url| seen.insert(url.clone()));
+        urls
+    }
+
+    /// Addresses of the cluster that are on no machine seen so far.
+    fn unseen(&self) -> Vec<String> {
+        let addresses: BTreeSet<String> = self.cluster_addresses().into_iter().collect();
+        let known = |address: &str| self.machines.iter().any(|machine| machine.has_address(address));
+        addresses.into_iter().filter(|address| !known(address) && !self.tried.contains(address)).collect()
+    }
+
+    /// Addresses by which parts of the cluster know each other.
+    fn cluster_addresses(&self) -> Vec<String> {
+        let members = self.members.iter().flatten();
+        let urls = members.flat_map(|member| member.peer_urls.iter().chain(&member.client_urls));
+        let servers = self.machines.iter().flat_map(|machine| machine.running("kube-apiserver"));
+        let servers = servers.filter_map(|process| process.flag("etcd-servers")).flat_map(|urls| urls.split(','));
+        let mut addresses: Vec<String> = urls.map(String::as_str).chain(servers).filter_map(host_of).collect();
+        if let Some(api) = &self.api {
+            addresses.extend(api.nodes.iter().filter_map(|node| node.address.clone()));
+            addresses.extend(api.apiservers.iter().cloned());
+        }
+        addresses
+    }
+
+    /// The address by which the cluster knows a machine, or else by which we do.
+    fn address_of(&self, machine: &Machine) -> String {
+        let known = self.cluster_addresses().into_iter().find(|address| machine.has_address(address));
+        let given = Some(&machine.destination).filter(|given| machine.has_address(given)).cloned();
+        let first = || machine.seen.addresses.first().map(ToString::to_string);
+        known.or(given).or_else(first).unwrap_or_else(|| machine.destination.clone())
+    }
+}
+
+/// The host of a URL that means the same machine to everybody.
+fn host_of(url: &str) -> Option<String> {
+    let uri: http::Uri = url.trim().parse().ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    let vague = address.map_or(host == "localhost", |ip| ip.is_loopback() || ip.is_unspecified());
+    (!vague).then(|| host.to_owned())
+}
+
+/// The inventory with nothing in it yet.
+fn empty(cluster: String, ssh: Ssh) -> Inventory {
+    use crate::inventory::{Etcd, Kubernetes};
+
+    Inventory {
+        version: 1,
+        cluster,
+        ssh,
+        hosts: Default::default(),
+        etcd: Etcd { tls: None, members: Default::default() },
+        kubernetes: Kubernetes {
+            kubeconfig: std::path::Path::new(CREDENTIALS).join(output::KUBECONFIG),
+            masters: Default::default(),
+            nodes: Default::default(),
+        },
+        cloud: None,
+        snapshots: Vec::new(),
+        checks: Vec::new(),
+    }
+}

@@ -1,0 +1,56 @@
+//! VMs and NICs of the machines, by their addresses.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::facts::CloudNic;
+use crate::inventory::{HostSpec, IpRangeSpec, NicSpec, Vm};
+use crate::provider::CloudProvider;
+
+/// Gives every machine its VM, and tells the IP ranges their addresses are in. What could not be found is noted.
+pub(super) async fn add(
+    cloud: &dyn CloudProvider,
+    hosts: &mut BTreeMap<String, HostSpec>,
+    notes: &mut Vec<String>,
+) -> Vec<IpRangeSpec> {
+    let (nics, ranges) = match (cloud.nics().await, cloud.ip_ranges().await) {
+        (Ok(nics), Ok(ranges)) => (nics, ranges),
+        (Err(error), _) | (_, Err(error)) => {
+            notes.push(format!("the cloud's NICs are not known, so none can be put back: {error}"));
+            return Vec::new();
+        }
+    };
+    for (name, host) in hosts.iter_mut() {
+        let mut at_address = nics.iter().filter(|nic| nic.ip == host.address);
+        let vm = match (at_address.next(), at_address.next()) {
+            (Some(nic), None) => nic.vm.clone(),
+            (None, _) => {
+                notes.push(format!("{name}: no VM of the cloud has its address {}", host.address));
+                continue;
+            }
+            (Some(_), Some(_)) => {
+                notes.push(format!("{name}: several NICs of the cloud have its address {}", host.address));
+                continue;
+            }
+        };
+        let own = nics.iter().filter(|nic| nic.vm == vm && !nic.ip.is_empty());
+        let spec = |nic: &CloudNic| NicSpec {
+            l3_network: nic.l3_network.clone(),
+            ip: nic.ip.clone(),
+            mac: nic.mac.clone(),
+        };
+        let nics = own.map(spec).collect();
+        host.vm = Some(Vm { uuid: vm, nics });
+    }
+    let all = hosts.values().filter_map(|host| host.vm.as_ref()).flat_map(|vm| &vm.nics);
+    let needed = |range: &IpRangeSpec| all.clone().any(|nic| nic.l3_network == range.l3_network && contains(range, &nic.ip));
+    ranges.into_iter().filter(needed).collect()
+}
+
+fn contains(range: &IpRangeSpec, ip: &str) -> bool {
+    let parse = |text: &str| text.parse::<IpAddr>().ok();
+    match (parse(&range.start_ip), parse(&range.end_ip), parse(ip)) {
+        (Some(start), Some(end), Some(ip)) => start <= ip && ip <= end && start.is_ipv4() == ip.is_ipv4(),
+        _ => false,
+    }
+}

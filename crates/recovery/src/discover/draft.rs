@@ -1,0 +1,254 @@
+//! The inventory out of what was found.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::host::Command;
+use crate::inventory::{
+    ClientTls, Cloud, HostSpec, Inventory, Master, MemberSpec, NodeSpec, Service, StaticPod,
+};
+
+use super::output::{CA, CERT, CREDENTIALS, Credential, KEY, KUBECONFIG};
+use super::survey::{Machine, Process};
+use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, host_of, kubernetes};
+
+/// Writes down what was found, and what was not.
+pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
+    let notes = std::mem::take(&mut found.notes);
+    let inventory = empty(request.cluster, request.ssh);
+    let mut draft = Draft { found, names: Vec::new(), inventory, notes };
+    draft.hosts();
+    draft.members().await;
+    draft.masters();
+    draft.nodes();
+    let Draft { found, mut inventory, mut notes, .. } = draft;
+    if inventory.etcd.members.is_empty() || inventory.kubernetes.masters.is_empty() {
+        let why = [("etcd", &found.no_members), ("API", &found.no_api)];
+        notes.extend(why.iter().filter(|(_, why)| !why.is_empty()).map(|(what, why)| format!("{what}: {why}")));
+        return Err(DiscoverError::Incomplete(notes));
+    }
+    if let Some((mut zstack, provider)) = request.cloud {
+        (request.watch)("asking the cloud for its NICs");
+        zstack.ip_ranges = cloud::add(provider.as_ref(), &mut inventory.hosts, &mut notes).await;
+        inventory.cloud = Some(Cloud::Zstack(zstack));
+    }
+    let mut credentials = Vec::new();
+    if let Some(etcd::Credentials { ca, cert, key }) = found.credentials {
+        let file = |name: &str| Path::new(CREDENTIALS).join(name);
+        inventory.etcd.tls = Some(ClientTls { ca: file(CA), cert: file(CERT), key: file(KEY) });
+        credentials.extend([(CA, ca), (CERT, cert), (KEY, key)].map(|(name, bytes)| Credential { name, bytes }));
+    }
+    match found.api {
+        Some(told) => credentials.push(Credential { name: KUBECONFIG, bytes: told.kubeconfig }),
+        None => notes.push(format!(
+            "no kubeconfig was taken ({}): put one with cluster-admin rights at kubernetes.kubeconfig",
+            found.no_api
+        )),
+    }
+    Ok(Discovered::new(inventory, notes, credentials))
+}
+
+struct Draft {
+    found: Found,
+    /// The hosts' names, in the order of the machines.
+    names: Vec<String>,
+    inventory: Inventory,
+    notes: Vec<String>,
+}
+
+impl Draft {
+    fn hosts(&mut self) {
+        for machine in &self.found.machines {
+            let address = self.found.address_of(machine);
+            let name = unused(&self.inventory.hosts, &machine.seen.hostname, &address);
+            let seen = &machine.seen;
+            if seen.processes.is_empty() && seen.roles.is_empty() {
+                self.notes.push(format!("{name}: nothing of the cluster runs there: say in roles what it is for"));
+            }
+            let spec = HostSpec {
+                ssh: Some(machine.destination.clone()).filter(|destination| *destination != address),
+                address,
+                machine_id: seen.machine_id.clone(),
+                vm: None,
+                roles: seen.roles.iter().cloned().collect(),
+            };
+            self.inventory.hosts.insert(name.clone(), spec);
+            self.names.push(name);
+        }
+    }
+
+    /// The host with an address; one that could not be looked at is added as far as it is known.
+    fn host_at(&mut self, address: &str, name: &str, machine_id: Option<String>) -> String {
+        let machines = self.found.machines.iter().zip(&self.names);
+        if let Some((_, name)) = machines.clone().find(|(machine, _)| machine.has_address(address)) {
+            return name.clone();
+        }
+        let hosts = &mut self.inventory.hosts;
+        if let Some((name, _)) = hosts.iter().find(|(_, host)| host.address == address) {
+            return name.clone();
+        }
+        let name = unused(hosts, name, address);
+        let spec =
+            HostSpec { address: address.into(), ssh: None, machine_id, vm: None, roles: Vec::new() };
+        hosts.insert(name.clone(), spec);
+        name
+    }
+
+    async fn members(&mut self) {
+        let mut processes = Vec::new();
+        for (index, machine) in self.found.machines.iter().enumerate() {
+            for process in machine.running("etcd") {
+                processes.push((index, etcd::settings(machine, process).await, place(machine, process).await));
+            }
+        }
+        let listed = self.found.members.clone().unwrap_or_else(|| {
+            self.notes.push(format!("etcd did not tell its members, so only those seen are here: {}", self.found.no_members));
+            let member = |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
+                name: settings.name.clone(),
+                peer_urls: settings.peer_urls.clone(),
+                client_urls: settings.client_urls.clone(),
+                ..Default::default()
+            };
+            processes.iter().map(member).collect()
+        });
+        for member in listed {
+            let url = |urls: &[String]| urls.iter().find(|url| host_of(url).is_some()).cloned();
+            let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls)) else {
+                let whom = if member.name.is_empty() { member.peer_urls.join(",") } else { member.name };
+                self.notes.push(format!("etcd member {whom} has never started, or has no URL for others: left out"));
+                continue;
+            };
+            let own = |(_, settings, _): &(usize, etcd::Settings, Place)| {
+                settings.peer_urls.iter().any(|url| member.peer_urls.contains(url))
+            };
+            let spec = match processes.iter().position(own).map(|index| processes.swap_remove(index)) {
+                Some((machine, _, place)) => {
+                    let host = self.names.get(machine).cloned().unwrap_or_default();
+                    let service = self.known(place.service, &host, "etcd");
+                    MemberSpec { host, client_url, peer_url, data_dir: place.data_dir, service, owner: place.owner }
+                }
+                None => self.unseen_member(&member.name, client_url, peer_url),
+            };
+            self.inventory.etcd.members.insert(member.name, spec);
+        }
+        for (machine, settings, _) in processes {
+            let host = self.names.get(machine).cloned().unwrap_or_default();
+            self.notes.push(format!("{host}: the etcd {} belongs to another cluster: left out", settings.name));
+        }
+    }
+
+    fn unseen_member(&mut self, name: &str, client_url: String, peer_url: String) -> MemberSpec {
+        let address = host_of(&peer_url).unwrap_or_default();
+        let host = self.host_at(&address, name, None);
+        self.notes.push(format!("{host}: etcd member {name} was not seen running: dataDir and service are guesses"));
+        let service = Service::Unit("etcd.service".into());
+        MemberSpec { host, client_url, peer_url, data_dir: "/var/lib/etcd".into(), service, owner: None }
+    }
+
+    fn masters(&mut self) {
+        let Self { found, names, inventory, notes } = self;
+        for (machine, name) in found.machines.iter().zip(names.iter()) {
+            let Some(process) = machine.running("kube-apiserver").next() else { continue };
+            let Some(url) = kubernetes::url(machine, &found.address_of(machine)) else { continue };
+            let mut service = |program: &str| {
+                let seen = machine.running(program).next().and_then(|process| service(machine, process));
+                known(notes, seen, name, program)
+            };
+            let master = Master {
+                url,
+                apiserver: service("kube-apiserver"),
+                controller_manager: service("kube-controller-manager"),
+                scheduler: service("kube-scheduler"),
+                certificate: process.flag("tls-cert-file").map(|path| machine.path_of(process, path)),
+            };
+            inventory.kubernetes.masters.insert(name.clone(), master);
+        }
+        for address in found.api.iter().flat_map(|api| &api.apiservers) {
+            if !found.machines.iter().any(|machine| machine.has_address(address)) {
+                notes.push(format!("the API server at {address} was not seen: add its machine to kubernetes.masters"));
+            }
+        }
+    }
+
+    fn nodes(&mut self) {
+        let nodes = match &self.found.api {
+            Some(api) => api.nodes.clone(),
+            None => Vec::new(),
+        };
+        for node in nodes {
+            let Some(address) = &node.address else {
+                self.notes.push(format!("node {} has no InternalIP: left out", node.name));
+                continue;
+            };
+            let host = self.host_at(address, &node.name, node.machine_id);
+            self.node(&host, &node.name);
+        }
+        if self.found.api.is_none() {
+            let kubelet = |(machine, host): (&Machine, &String)| {
+                let process = machine.running("kubelet").next()?;
+                let name = process.flag("hostname-override").unwrap_or(&machine.seen.hostname);
+                Some((host.clone(), name.to_owned()))
+            };
+            let seen: Vec<_> = self.found.machines.iter().zip(&self.names).filter_map(kubelet).collect();
+            seen.iter().for_each(|(host, name)| self.node(host, name));
+        }
+    }
+
+    fn node(&mut self, host: &str, name: &str) {
+        let machine = self.names.iter().position(|known| known == host);
+        let machine = machine.and_then(|index| self.found.machines.get(index));
+        let unit = machine.and_then(|machine| machine.running("kubelet").next()).and_then(|it| it.unit.clone());
+        if unit.is_none() {
+            self.notes.push(format!("{host}: its kubelet was not seen: its unit is a guess"));
+        }
+        let kubelet = unit.unwrap_or_else(|| "kubelet.service".into());
+        let name = Some(name.to_owned()).filter(|name| name != host);
+        self.inventory.kubernetes.nodes.insert(host.into(), NodeSpec { name, kubelet });
+    }
+
+    fn known(&mut self, service: Option<Service>, host: &str, program: &str) -> Service {
+        known(&mut self.notes, service, host, program)
+    }
+}
+
+/// The service that was seen, or a guess that is noted.
+fn known(notes: &mut Vec<String>, service: Option<Service>, host: &str, program: &str) -> Service {
+    service.unwrap_or_else(|| {
+        let unit = format!("{program}.service");
+        notes.push(format!(
+            "{host}: {program} was not seen in a systemd unit or static pod: {unit} is a guess"
+        ));
+        Service::Unit(unit)
+    })
+}
+
+/// What runs a process.
+fn service(machine: &Machine, process: &Process) -> Option<Service> {
+    if process.in_pod {
+        let manifest = machine.manifest_of(process)?.path.clone();
+        return Some(Service::StaticPod(StaticPod { manifest, process: process.program.clone() }));
+    }
+    process.unit.clone().map(Service::Unit)
+}
+
+/// Where a member lives on its machine.
+struct Place {
+    data_dir: PathBuf,
+    owner: Option<String>,
+    service: Option<Service>,
+}
+
+async fn place(machine: &Machine, process: &Process) -> Place {
+    let settings = etcd::settings(machine, process).await;
+    let data_dir = machine.path_of(process, &settings.data_dir);
+    let stat = Command::new(["stat", "-c", "%U:%G", "--", &data_dir.display().to_string()]);
+    let owner = machine.host.run_ok(&stat).await.ok().map(|output| output.text().trim().to_owned());
+    let owner = owner.filter(|owner| owner != "root:root" && !owner.contains("UNKNOWN"));
+    Place { data_dir, owner, service: service(machine, process) }
+}
+
+/// A name no other host has: this one, or the address, which no two have.
+fn unused(hosts: &BTreeMap<String, HostSpec>, name: &str, address: &str) -> String {
+    let usable = !name.is_empty() && name != "localhost" && !hosts.contains_key(name);
+    if usable { name.to_owned() } else { address.replace(':', "-") }
+}

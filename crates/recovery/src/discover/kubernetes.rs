@@ -1,0 +1,137 @@
+//! The API: a kubeconfig that may do everything, the nodes, and where further API servers are.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::Value;
+
+use super::survey::Machine;
+
+/// What the API tells.
+pub(super) struct Told {
+    /// A kubeconfig with everything it refers to inside. It is a secret: no `Debug`.
+    pub(super) kubeconfig: Vec<u8>,
+    pub(super) nodes: Vec<NodeSeen>,
+    /// Addresses of API servers, by their own account.
+    pub(super) apiservers: Vec<String>,
+}
+
+/// A Node object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NodeSeen {
+    pub(super) name: String,
+    pub(super) address: Option<String>,
+    pub(super) machine_id: Option<String>,
+}
+
+/// The URL of the API server on a machine, as clients elsewhere reach it.
+pub(super) fn url(machine: &Machine, address: &str) -> Option<String> {
+    let process = machine.running("kube-apiserver").next()?;
+    let port = process.flag("secure-port").unwrap_or("6443");
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    Some(format!("https://{host}:{port}"))
+}
+
+/// What the API of the first master tells that lets us do everything; else why not.
+pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> String) -> Result<Told, String> {
+    let mut why = String::from("no kube-apiserver was found on the machines that were looked at");
+    for machine in machines {
+        let Some(url) = url(machine, &address(machine)) else { continue };
+        let mut files = machine.seen.kubeconfigs.clone();
+        files.sort_by_key(|file| !file.display().to_string().contains("admin"));
+        if files.is_empty() {
+            why = format!("{} has no kubeconfig in /etc/kubernetes", machine.seen.hostname);
+        }
+        for file in files {
+            let Ok(text) = machine.read(&file).await else { continue };
+            match told(machine, &url, &text).await {
+                Ok(told) => return Ok(told),
+                Err(error) => why = format!("{}: {}: {error}", machine.seen.hostname, file.display()),
+            }
+        }
+    }
+    Err(why)
+}
+
+async fn told(machine: &Machine, url: &str, text: &[u8]) -> Result<Told, String> {
+    let kubeconfig = inline(machine, text).await?;
+    let client = client(url, &kubeconfig).await?;
+    let why = |error: kube::Error| crate::probe::reason::of(&error);
+    let everything = ResourceAttributes {
+        verb: Some("*".into()),
+        group: Some("*".into()),
+        resource: Some("*".into()),
+        ..ResourceAttributes::default()
+    };
+    let spec =
+        SelfSubjectAccessReviewSpec { resource_attributes: Some(everything), non_resource_attributes: None };
+    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+    let review = Api::all(client.clone()).create(&PostParams::default(), &review).await.map_err(why)?;
+    if !review.status.is_some_and(|status| status.allowed) {
+        return Err("it may not do everything".into());
+    }
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.map_err(why)?;
+    let ours = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
+    let slices = Api::<EndpointSlice>::namespaced(client, "default").list(&ours).await.map_err(why)?;
+    let apiservers = slices.items.into_iter().flat_map(|slice| slice.endpoints);
+    Ok(Told {
+        kubeconfig,
+        nodes: nodes.items.into_iter().map(node).collect(),
+        apiservers: apiservers.flat_map(|endpoint| endpoint.addresses).collect(),
+    })
+}
+
+fn node(node: Node) -> NodeSeen {
+    let status = node.status.unwrap_or_default();
+    let mut addresses = status.addresses.into_iter().flatten();
+    let address = addresses.find(|address| address.type_ == "InternalIP").map(|address| address.address);
+    let machine_id = status.node_info.map(|info| info.machine_id);
+    NodeSeen {
+        name: node.metadata.name.unwrap_or_default(),
+        address,
+        machine_id: machine_id.filter(|id| id.len() == 32),
+    }
+}
+
+async fn client(url: &str, kubeconfig: &[u8]) -> Result<Client, String> {
+    // What is wrong with it is not told: errors show the lines around it.
+    let unfit = "it is no kubeconfig that can be used here";
+    let text = std::str::from_utf8(kubeconfig).map_err(|_| unfit)?;
+    let read = Kubeconfig::from_yaml(text).map_err(|_| unfit)?;
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|_| unfit)?;
+    config.cluster_url = url.parse().map_err(|_| format!("{url} is no URL"))?;
+    config.connect_timeout = Some(Duration::from_secs(2));
+    config.read_timeout = Some(Duration::from_secs(5));
+    config.default_retry = false;
+    Client::try_from(config).map_err(|_| unfit.into())
+}
+
+/// The same kubeconfig, with the files it refers to on its machine put inside.
+async fn inline(machine: &Machine, text: &[u8]) -> Result<Vec<u8>, String> {
+    let mut config: Value = serde_saphyr::from_slice(text).map_err(|_| "it is no YAML".to_owned())?;
+    let parts = [
+        ("clusters", "cluster", "certificate-authority", "certificate-authority-data"),
+        ("users", "user", "client-certificate", "client-certificate-data"),
+        ("users", "user", "client-key", "client-key-data"),
+    ];
+    for (list, entry, file, data) in parts {
+        for item in config.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(entry) = item.get_mut(entry).and_then(Value::as_object_mut) else { continue };
+            let Some(path) = entry.remove(file) else { continue };
+            let path = path.as_str().ok_or("a path in it is no text")?.to_owned();
+            let bytes = machine.read(path.as_ref()).await.map_err(|error| error.to_string())?;
+            entry.insert(data.into(), STANDARD.encode(bytes).into());
+        }
+    }
+    serde_json::to_vec_pretty(&config).map_err(|error| error.to_string())
+}

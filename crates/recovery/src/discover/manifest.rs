@@ -1,0 +1,109 @@
+//! Static pods: which manifest runs a program, and where its paths are on the machine.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::host::Command;
+
+use super::survey::Machine;
+
+/// Where kubeadm keeps manifests.
+const USUAL_DIR: &str = "/etc/kubernetes/manifests";
+
+/// A manifest in a kubelet's static pod directory.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Manifest {
+    pub(super) path: PathBuf,
+    /// What its containers run.
+    pub(super) programs: Vec<String>,
+    /// Paths inside and outside of its containers.
+    mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Manifest {
+    /// A path inside a container, on the machine.
+    pub(super) fn on_host(&self, path: &Path) -> PathBuf {
+        let inside = self.mounts.iter().filter_map(|(inside, outside)| Some((path.strip_prefix(inside).ok()?, outside)));
+        // The longest mount, which leaves the shortest rest.
+        let nearest = inside.min_by_key(|(rest, _)| rest.components().count());
+        match nearest {
+            Some((rest, outside)) if rest.as_os_str().is_empty() => outside.clone(),
+            Some((rest, outside)) => outside.join(rest),
+            None => path.into(),
+        }
+    }
+}
+
+/// The manifests of a machine's kubelet.
+pub(super) async fn all(machine: &Machine) -> Vec<Manifest> {
+    let dir = directory(machine).await;
+    let list = r#"for file in "$1"/*.yaml "$1"/*.yml "$1"/*.json; do if [ -f "$file" ]; then echo "$file"; fi; done"#;
+    let list = Command::script(list, [dir.display().to_string()]);
+    let Ok(files) = machine.host.run_ok(&list).await else { return Vec::new() };
+    let mut manifests = Vec::new();
+    for path in files.text().lines().map(PathBuf::from) {
+        if let Ok(text) = machine.read(&path).await {
+            manifests.extend(parse(path, &text));
+        }
+    }
+    manifests
+}
+
+async fn directory(machine: &Machine) -> PathBuf {
+    let Some(kubelet) = machine.running("kubelet").next() else { return USUAL_DIR.into() };
+    if let Some(dir) = kubelet.flag("pod-manifest-path") {
+        return dir.into();
+    }
+    let Some(config) = kubelet.flag("config") else { return USUAL_DIR.into() };
+    let text = machine.read(&kubelet.directory.join(config)).await.unwrap_or_default();
+    let config: Value = serde_saphyr::from_slice(&text).unwrap_or_default();
+    config["staticPodPath"].as_str().unwrap_or(USUAL_DIR).into()
+}
+
+fn parse(path: PathBuf, text: &[u8]) -> Option<Manifest> {
+    let pod: Value = serde_saphyr::from_slice(text).ok()?;
+    let mut manifest = Manifest { path, ..Manifest::default() };
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for container in list(&pod["spec"]["containers"]) {
+        let words = list(&container["command"]).into_iter().chain(list(&container["args"]));
+        let names = words.filter_map(|word| Some(word.as_str()?.rsplit('/').next()?.to_owned()));
+        manifest.programs.extend(names.filter(|name| !name.starts_with('-')));
+        for mount in list(&container["volumeMounts"]) {
+            let volumes = list(&pod["spec"]["volumes"]);
+            let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);
+            let outside = volume.and_then(|volume| volume["hostPath"]["path"].as_str());
+            if let (Some(inside), Some(outside)) = (mount["mountPath"].as_str(), outside) {
+                manifest.mounts.push((inside.into(), outside.into()));
+            }
+        }
+    }
+    Some(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_inside_are_found_outside() {
+        let pod = b"
+kind: Pod
+spec:
+  containers:
+  - command: [etcd, --data-dir=/data/etcd]
+    volumeMounts:
+    - {mountPath: /data, name: data}
+    - {mountPath: /data/etcd/pki, name: certs}
+  volumes:
+  - {name: data, hostPath: {path: /srv}}
+  - {name: certs, hostPath: {path: /etc/kubernetes/pki/etcd}}
+";
+        let manifest = parse("/m/etcd.yaml".into(), pod).unwrap();
+        assert_eq!(manifest.programs, ["etcd"]);
+        assert_eq!(manifest.on_host(Path::new("/data/etcd")), Path::new("/srv/etcd"));
+        assert_eq!(manifest.on_host(Path::new("/data")), Path::new("/srv"));
+        assert_eq!(manifest.on_host(Path::new("/data/etcd/pki/ca.crt")), Path::new("/etc/kubernetes/pki/etcd/ca.crt"));
+        assert_eq!(manifest.on_host(Path::new("/other")), Path::new("/other"));
+    }
+}

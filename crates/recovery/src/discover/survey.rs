@@ -1,0 +1,188 @@
+//! What one machine runs, as its `/proc` tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::host::{Command, Host, HostError};
+
+use super::manifest::{self, Manifest};
+
+/// Largest file that is read: certificates, keys, configuration.
+const FILE_LIMIT: &str = "1048576";
+
+/// A machine that was looked at.
+pub(super) struct Machine {
+    /// What was given to `ssh`.
+    pub(super) destination: String,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) seen: Seen,
+    /// Of its kubelet's static pods.
+    pub(super) manifests: Vec<Manifest>,
+}
+
+/// What a look at a machine shows.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    pub(super) hostname: String,
+    pub(super) machine_id: Option<String>,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) processes: Vec<Process>,
+    pub(super) kubeconfigs: Vec<PathBuf>,
+    /// What it is to others, beside the control plane.
+    pub(super) roles: BTreeSet<String>,
+}
+
+/// A process of the control plane, or a kubelet.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Process {
+    pub(super) program: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) directory: PathBuf,
+    /// The systemd unit it runs in.
+    pub(super) unit: Option<String>,
+    /// Whether the kubelet runs it.
+    pub(super) in_pod: bool,
+}
+
+impl Process {
+    /// The value of a flag, the last one counts: `--name value`, `--name=value`, with one or two dashes.
+    pub(super) fn flag(&self, name: &str) -> Option<&str> {
+        let mut found = None;
+        let mut arguments = self.arguments.iter().peekable();
+        while let Some(argument) = arguments.next() {
+            let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+            match flag.and_then(|flag| flag.strip_prefix(name)) {
+                Some("") => found = arguments.peek().map(|next| next.as_str()),
+                Some(rest) => found = rest.strip_prefix('=').or(found),
+                None => {}
+            }
+        }
+        found
+    }
+}
+
+impl Machine {
+    /// Looks at a machine.
+    pub(super) async fn look(destination: &str, host: Arc<dyn Host>) -> Result<Self, HostError> {
+        let command = Command::script(include_str!("survey.sh"), [""; 0]).within(Duration::from_secs(20));
+        let seen = parse(&host.run_ok(&command).await?.text());
+        let mut machine = Self { destination: destination.into(), host, seen, manifests: Vec::new() };
+        if machine.seen.processes.iter().any(|process| process.in_pod) {
+            machine.manifests = manifest::all(&machine).await;
+        }
+        Ok(machine)
+    }
+
+    /// Its processes of one program.
+    pub(super) fn running<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a Process> {
+        self.seen.processes.iter().filter(move |process| process.program == program)
+    }
+
+    pub(super) fn has_address(&self, address: &str) -> bool {
+        address.parse().is_ok_and(|ip| self.seen.addresses.contains(&ip)) || address == self.seen.hostname
+    }
+
+    /// Where on the machine a file lies that a process knows by a path of its own.
+    pub(super) fn path_of(&self, process: &Process, path: &str) -> PathBuf {
+        let path = process.directory.join(path);
+        match self.manifest_of(process) {
+            Some(manifest) => manifest.on_host(&path),
+            None => path,
+        }
+    }
+
+    /// The manifest a process comes from, if the kubelet runs it.
+    pub(super) fn manifest_of(&self, process: &Process) -> Option<&Manifest> {
+        let mut manifests = self.manifests.iter().filter(|_| process.in_pod);
+        manifests.find(|manifest| manifest.programs.contains(&process.program))
+    }
+
+    /// The content of a file. It may be a secret.
+    pub(super) async fn read(&self, path: &Path) -> Result<Vec<u8>, HostError> {
+        let path = path.display().to_string();
+        let command = Command::new(["head", "-c", FILE_LIMIT, "--", path.as_str()]);
+        Ok(self.host.run_ok(&command).await?.stdout)
+    }
+}
+
+fn parse(text: &str) -> Seen {
+    let mut seen = Seen::default();
+    for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        let process = seen.processes.last_mut();
+        match (key, process) {
+            ("hostname", _) => seen.hostname = value.into(),
+            ("machine-id", _) => seen.machine_id = Some(value.into()),
+            ("address", _) => seen.addresses.extend(value.parse::<IpAddr>().ok()),
+            ("role", _) => drop(seen.roles.insert(value.into())),
+            ("kubeconfig", _) => seen.kubeconfigs.push(value.into()),
+            ("process", _) => seen.processes.push(Process::default()),
+            ("argument", Some(process)) => process.arguments.push(value.into()),
+            ("directory", Some(process)) => process.directory = value.into(),
+            ("variable", Some(process)) => {
+                if let Some((name, value)) = value.split_once('=') {
+                    process.variables.insert(name.into(), value.into());
+                }
+            }
+            ("cgroup", Some(process)) => {
+                process.in_pod |= value.contains("kubepods");
+                let unit = value.rsplit('/').find(|part| part.ends_with(".service"));
+                process.unit = unit.map(str::to_owned).or(process.unit.take());
+            }
+            _ => {}
+        }
+    }
+    for process in &mut seen.processes {
+        let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
+        process.program = process.arguments.first().map(name).unwrap_or_default();
+        if process.program == "hyperkube" {
+            process.program = process.arguments.get(1).map(name).unwrap_or_default();
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+hostname m2
+machine-id 5d3f1c0a9b7e4d2f8a6c1e0b3d5f7a91
+address 10.123.0.232
+address fd00::2
+process 77
+argument /usr/local/bin/etcd
+argument --name=one
+argument --name
+argument etcd-232
+argument -data-dir=/var/lib/etcd
+variable ETCD_CERT_FILE=/etc/etcd/a=b.pem
+cgroup /lab/m2/system.slice/etcd.service
+cgroup /lab/m2/init.scope
+directory /
+process 80
+argument kube-apiserver
+argument --secure-port=6443
+cgroup /kubepods/burstable/pod1/2
+cgroup /system.slice/kubelet.service
+directory /
+kubeconfig /etc/kubernetes/admin.conf
+";
+
+    #[test]
+    fn a_look_is_understood() {
+        let seen = parse(TEXT);
+        assert_eq!((seen.hostname.as_str(), seen.addresses.len()), ("m2", 2));
+        assert_eq!(seen.kubeconfigs, [Path::new("/etc/kubernetes/admin.conf")]);
+        let [etcd, apiserver] = seen.processes.as_slice() else { panic!("{seen:?}") };
+        assert_eq!((etcd.program.as_str(), etcd.unit.as_deref()), ("etcd", Some("etcd.service")));
+        assert_eq!((etcd.flag("name"), etcd.flag("data-dir")), (Some("etcd-232"), Some("/var/lib/etcd")));
+        assert_eq!((etcd.flag("nam"), etcd.flag("data")), (None, None));
+        assert_eq!(etcd.variables["ETCD_CERT_FILE"], "/etc/etcd/a=b.pem");
+        assert!(apiserver.in_pod && !etcd.in_pod);
+    }
+}

@@ -1,0 +1,188 @@
+//! The executor: does a plan's steps in order, journalled, so that its own death at any moment costs nothing but time.
+//!
+//! Every step asks first whether it is done, acts, and asks until it is; asking is what `resume` relies on, not the
+//! journal. The journal says how far a run came, and which results must still stand: what an earlier step brought
+//! about is verified again, up to the step that takes it back.
+
+mod action;
+mod cloud;
+mod context;
+mod error;
+mod learner;
+mod lock;
+mod node;
+mod nospace;
+mod service;
+mod state;
+mod wait;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::journal::{Entry, Event};
+use crate::plan::Step;
+pub use context::Context;
+pub use error::{ExecuteError, StepError};
+pub use lock::{LockError, OperatorLock};
+
+/// How often a step that waits looks again.
+const POLL: Duration = Duration::from_millis(300);
+/// How long after an action that failed in passing it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Whether a step's result is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// It is.
+    Done,
+    /// It is not, and why.
+    NotYet(String),
+}
+
+/// What a run tells whoever watches it.
+#[derive(Debug, Clone)]
+pub enum Progress<'a> {
+    /// A step begins.
+    Begin(&'a Step),
+    /// A step still waits for this.
+    Waiting(&'a Step, &'a str),
+    /// A step is done, in this time; `already` when there was nothing to do.
+    Done {
+        /// The step.
+        step: &'a Step,
+        /// How long it took.
+        took: Duration,
+        /// Whether it was done before.
+        already: bool,
+    },
+    /// A step failed.
+    Failed(&'a Step, &'a str),
+}
+
+/// Does the steps of the context's plan, leaving out what `recorded` shows done and is found to stand.
+///
+/// `stop` is looked at between steps: a run that is asked to stop ends at the next safe point.
+///
+/// # Errors
+/// [`ExecuteError::Step`] with the step that failed, [`ExecuteError::Stopped`]; both can be resumed.
+pub async fn execute(
+    context: &Context<'_>,
+    recorded: &[Entry],
+    stop: &AtomicBool,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), ExecuteError> {
+    let history = History::of(recorded);
+    for step in &context.plan.steps {
+        if history.is_superseded(step) || history.settled(step) {
+            continue;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(ExecuteError::Stopped { before: step.number });
+        }
+        run_step(context, step, history.is_done(step), watch).await?;
+    }
+    context.record(Event::PlanDone { plan: context.plan.id.clone() })?;
+    Ok(())
+}
+
+/// What the journal tells of an earlier run of the same plan.
+struct History {
+    /// The furthest step that was begun.
+    reached: u32,
+    done: Vec<u32>,
+}
+
+impl History {
+    fn of(entries: &[Entry]) -> Self {
+        let mut history = Self { reached: 0, done: Vec::new() };
+        for entry in entries {
+            match entry.event {
+                Event::Begin { step, .. } => history.reached = history.reached.max(step),
+                Event::Done { step, .. } => history.done.push(step),
+                _ => {}
+            }
+        }
+        history
+    }
+
+    fn is_done(&self, step: &Step) -> bool {
+        self.done.contains(&step.number)
+    }
+
+    /// Whether a later step that was begun has taken this one's result back.
+    fn is_superseded(&self, step: &Step) -> bool {
+        step.holds_until.is_some_and(|until| until <= self.reached)
+    }
+
+    /// Whether it was a pause that has passed.
+    fn settled(&self, step: &Step) -> bool {
+        matches!(step.action, crate::plan::Action::Settle { .. }) && self.is_done(step)
+    }
+}
+
+async fn run_step(
+    context: &Context<'_>,
+    step: &Step,
+    recorded_done: bool,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), ExecuteError> {
+    let begin = Instant::now();
+    // Done before and still so: nothing to write down again.
+    if recorded_done && matches!(action::state(context, step).await, Ok(State::Done)) {
+        watch(Progress::Done { step, took: begin.elapsed(), already: true });
+        return Ok(());
+    }
+    watch(Progress::Begin(step));
+    context.record(Event::Begin { step: step.number, title: step.title.clone() })?;
+    match until_done(context, step, watch).await {
+        Ok(already) => {
+            context.record(Event::Done { step: step.number, already })?;
+            watch(Progress::Done { step, took: begin.elapsed(), already });
+            Ok(())
+        }
+        Err(why) => {
+            context.record(Event::Failed { step: step.number, why: why.clone() })?;
+            watch(Progress::Failed(step, &why));
+            Err(ExecuteError::Step { number: step.number, title: step.title.clone(), why })
+        }
+    }
+}
+
+/// Acts and asks until the step's result is there; true when it was there from the start.
+async fn until_done(
+    context: &Context<'_>,
+    step: &Step,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<bool, String> {
+    let limit = Duration::from_secs(step.timeout_seconds);
+    let deadline = tokio::time::Instant::now() + limit;
+    let (mut acted, mut why) = (false, String::from("nothing was heard"));
+    let attempts = async {
+        loop {
+            match action::state(context, step).await {
+                Ok(State::Done) => return Ok(!acted),
+                Ok(State::NotYet(reason)) => why = reason,
+                Err(StepError::Passing(reason)) => why = reason,
+                Err(StepError::Fatal(reason)) => return Err(reason),
+            }
+            watch(Progress::Waiting(step, &why));
+            if acted {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            match action::act(context, step).await {
+                Ok(()) => acted = true,
+                Err(StepError::Passing(reason)) => {
+                    why = reason;
+                    watch(Progress::Waiting(step, &why));
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(StepError::Fatal(reason)) => return Err(reason),
+            }
+        }
+    };
+    match tokio::time::timeout_at(deadline, attempts).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("not done after {} s: {why}", limit.as_secs())),
+    }
+}

@@ -1,0 +1,72 @@
+//! One action, asked and done. What is asked here is what must be true afterwards, whoever made it so.
+
+use crate::plan::{Action, Step};
+
+use super::context::Context;
+use super::error::StepError;
+use super::service::Change;
+use super::{State, cloud, learner, node, nospace, service, state, wait};
+
+/// Whether a step's result is there.
+pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, StepError> {
+    match &step.action {
+        Action::CreateIpRange { range } => cloud::has_range(context, range).await,
+        Action::AttachNic { vm, nic, .. } => cloud::has_nic(context, vm, nic).await,
+        Action::StartVm { vm, .. } => cloud::is_running(context, vm).await,
+        Action::WaitForHosts { hosts } => wait::hosts(context, hosts).await,
+        Action::Settle { seconds } => wait::settled(context, step.number, *seconds).await,
+        Action::Fence { services } => service::all(context, services, service::fenced).await,
+        Action::Release { services } | Action::Start { services } => {
+            service::all(context, services, service::running).await
+        }
+        Action::Restart { services } => service::restarted(context, step.number, services).await,
+        Action::Distribute { source, hosts, .. } => state::is_distributed(context, source, hosts).await,
+        Action::MoveAside { member, to } => state::is_aside(context, member, to).await,
+        Action::RestoreMember { member, initial_cluster, token } => {
+            state::is_restored(context, member, initial_cluster, token).await
+        }
+        Action::WaitForEtcd { members } => wait::etcd(context, members).await,
+        Action::RemoveMember { member, id } => learner::is_removed(context, member, id).await,
+        Action::AddLearner { member } => learner::is_added(context, member).await,
+        Action::PromoteLearner { member } => learner::is_promoted(context, member).await,
+        Action::ClearNospace { members } => nospace::is_clear(context, members).await,
+        Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
+        Action::WaitForLeaders => wait::leaders(context, step.number).await,
+        Action::RecoverNodes { hosts } => node::are_ready(context, hosts).await,
+        Action::WaitForChecks { checks } => wait::checks(context, checks).await,
+        Action::CleanUp { hosts } => state::is_clean(context, hosts).await,
+    }
+}
+
+/// Brings a step's result about; doing it twice does it once.
+pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
+    let number = step.number;
+    match &step.action {
+        Action::CreateIpRange { range } => cloud::create_range(context, number, range).await,
+        Action::AttachNic { vm, nic, .. } => cloud::attach(context, number, vm, nic).await,
+        Action::StartVm { vm, .. } => cloud::start(context, number, vm).await,
+        Action::Fence { services } => service::each(context, services, Change::Fence).await,
+        Action::Release { services } => service::each(context, services, Change::Release).await,
+        Action::Start { services } => service::each(context, services, Change::Start).await,
+        Action::Restart { services } => service::restart(context, number, services).await,
+        Action::Distribute { source, revision, hosts } => {
+            state::distribute(context, source, *revision, hosts).await
+        }
+        Action::MoveAside { member, to } => state::move_aside(context, member, to).await,
+        Action::RestoreMember { member, initial_cluster, token } => {
+            state::restore(context, member, initial_cluster, token).await
+        }
+        Action::RemoveMember { member, id } => learner::remove(context, member, id).await,
+        Action::AddLearner { member } => learner::add(context, member).await,
+        Action::PromoteLearner { member } => learner::promote(context, member).await,
+        Action::ClearNospace { members } => nospace::clear(context, members).await,
+        Action::RecoverNodes { hosts } => node::recover(context, number, hosts).await,
+        Action::CleanUp { hosts } => state::clean(context, hosts).await,
+        Action::WaitForHosts { .. }
+        | Action::Settle { .. }
+        | Action::WaitForEtcd { .. }
+        | Action::WaitForApiservers { .. }
+        | Action::WaitForLeaders
+        | Action::WaitForChecks { .. } => Ok(()),
+    }
+}

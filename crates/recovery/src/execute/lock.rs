@@ -1,0 +1,100 @@
+//! One operator per cluster: a lock file on its machines, since two operators may sit at two desks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use crate::host::{Command, Host, HostError};
+
+const TAKE: &str = r#"
+set -eu
+lock=/var/lib/lifeboat/operator.lock
+mkdir -p -m 0700 /var/lib/lifeboat
+if [ -e "$lock" ] && [ "$(head -n 1 "$lock")" != "$1" ]; then cat "$lock"; exit 75; fi
+printf '%s\n%s\n' "$1" "$2" > "$lock.new"
+sync "$lock.new"
+mv "$lock.new" "$lock"
+"#;
+
+const GIVE_BACK: &str = r#"
+lock=/var/lib/lifeboat/operator.lock
+if [ -e "$lock" ] && [ "$(head -n 1 "$lock")" = "$1" ]; then rm -f "$lock"; fi
+"#;
+
+/// The exit code of a lock that is taken.
+const TAKEN: i32 = 75;
+
+/// Why the lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another operation holds it.
+    #[error(
+        "another operator is at work on this cluster: {holder} (lock on {host}). If that run is dead, resume it where it \
+         ran, or remove /var/lib/lifeboat/operator.lock on every machine of the cluster"
+    )]
+    Held {
+        /// The machine the lock was found on.
+        host: String,
+        /// The operation, and who began it.
+        holder: String,
+    },
+    /// A machine that answers could not be locked.
+    #[error("cannot take the operator lock: {0}")]
+    Host(#[from] HostError),
+}
+
+/// The operator lock of an operation.
+#[derive(Debug, Clone)]
+pub struct OperatorLock {
+    operation: String,
+    holder: String,
+}
+
+impl OperatorLock {
+    /// The lock for an operation; `holder` tells people who it is.
+    pub fn new(operation: &str, holder: &str) -> Self {
+        Self { operation: operation.into(), holder: holder.into() }
+    }
+
+    /// Takes the lock on every machine that answers; taking it again is nothing new.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when one machine says that another operation has it; what was taken is given back.
+    pub async fn take(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) -> Result<(), LockError> {
+        let taken = join_all(hosts.values().map(|host| self.take_one(host.as_ref()))).await;
+        let result = taken.into_iter().collect::<Result<(), LockError>>();
+        if result.is_err() {
+            self.give_back(hosts).await;
+        }
+        result
+    }
+
+    async fn take_one(&self, host: &dyn Host) -> Result<(), LockError> {
+        let command = Command::script(TAKE, [self.operation.as_str(), self.holder.as_str()]);
+        let output = match host.run(&command.exclusive()).await {
+            Ok(output) => output,
+            // What cannot be reached cannot be changed either; it is locked when it is back.
+            Err(HostError::Unreachable { .. } | HostError::Timeout { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace('\n', ", ");
+        match output.code {
+            0 => Ok(()),
+            TAKEN => Err(LockError::Held { host: host.name().into(), holder: said(&output.stdout) }),
+            code => Err(HostError::Failed {
+                host: host.name().into(),
+                command: "take the operator lock".into(),
+                why: format!("exit code {code}: {}", said(&output.stderr)),
+            }
+            .into()),
+        }
+    }
+
+    /// Gives the lock back where this operation holds it. A machine that does not answer keeps its file, which names
+    /// the operation, so that a person can tell that it is old.
+    pub async fn give_back(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) {
+        let command = Command::script(GIVE_BACK, [self.operation.as_str()]).exclusive();
+        join_all(hosts.values().map(|host| host.run(&command))).await;
+    }
+}

@@ -1,0 +1,167 @@
+//! Waiting for what comes by itself: machines, members, API servers, checks.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use crate::facts::Login;
+use crate::probe::{self, Look};
+use crate::rules;
+
+use super::State;
+use super::context::Context;
+use super::error::StepError;
+
+/// A cluster whose machines were away for a while needs so long for an election and a round of heartbeats; before
+/// that, nothing seen is worth a decision.
+const SETTLE_AT_LEAST: Duration = Duration::from_secs(4);
+
+/// Whether all of these can be logged in to, and are who they should be.
+pub(super) async fn hosts(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
+    let asked = hosts.iter().map(|name| async move {
+        let Some(host) = context.access.hosts.get(name) else { return Ok(Some(format!("{name} is unknown"))) };
+        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let expected = context.inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
+        match (facts.login.get(), facts.machine_id.get(), expected) {
+            (Some(Login::Ok), Some(id), Some(expected)) if id != expected => Err(StepError::Fatal(format!(
+                "another machine answers at {name}'s address: its machine id is {id}, not {expected}"
+            ))),
+            (Some(Login::Ok), ..) => Ok(None),
+            (Some(Login::HostKeyChanged(why) | Login::Denied(why)), ..) => {
+                Err(StepError::Fatal(format!("{name}: {why}")))
+            }
+            (Some(Login::Unreachable(why)), ..) => Ok(Some(format!("{name}: {why}"))),
+            (None, ..) => Ok(Some(format!("{name}: no answer"))),
+        }
+    });
+    first(join_all(asked).await)
+}
+
+/// Whether nothing more is to be expected from waiting: all is well, the time is over, or the cluster has had its
+/// chance and a quorum of members does not even run.
+pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> Result<State, StepError> {
+    let since = begun(context, step)?;
+    let waited = Timestamp::now().duration_since(since).unsigned_abs();
+    if waited >= Duration::from_secs(seconds) {
+        return Ok(State::Done);
+    }
+    let facts = probe::observe(context.inventory, context.access, &Look::quick()).await;
+    if rules::diagnose(&facts).is_healthy() {
+        return Ok(State::Done);
+    }
+    let quorum = facts.members.values().any(|member| member.linearizable.get() == Some(&true));
+    let runs = |(name, spec): &(&String, &crate::inventory::MemberSpec)| {
+        let services = facts.hosts.get(&spec.host).and_then(|host| host.services.get());
+        let running = services.and_then(|all| all.get(&spec.service.key())).is_some_and(|s| s.is_running());
+        running || facts.members.get(*name).is_some_and(|member| member.status.get().is_some())
+    };
+    let members = &context.inventory.etcd.members;
+    let hopeless = !quorum && members.iter().filter(runs).count() <= members.len() / 2;
+    if hopeless && waited >= SETTLE_AT_LEAST {
+        return Ok(State::Done);
+    }
+    let causes = rules::diagnose(&facts).causes;
+    let still = causes.first().map(|cause| cause.summary.clone()).unwrap_or_default();
+    Ok(State::NotYet(still))
+}
+
+/// When this step was first begun; noted, so that a resumed run does not wait anew.
+fn begun(context: &Context<'_>, step: u32) -> Result<Timestamp, StepError> {
+    let notes = context.notes(step);
+    if let Some(since) = notes.iter().find_map(|note| note.strip_prefix("since ")?.parse().ok()) {
+        return Ok(since);
+    }
+    let now = Timestamp::now();
+    context.note(step, format!("since {now}"))?;
+    Ok(now)
+}
+
+/// Whether members are one cluster: one id, one leader, equal data at an equal revision.
+pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<State, StepError> {
+    let facts = probe::etcd::members(context.inventory, context.access).await;
+    let (mut cluster, mut hash) = (None, None);
+    for name in members {
+        let Some(member) = facts.get(name) else {
+            return Err(StepError::Fatal(format!("the inventory has no etcd member {name}")));
+        };
+        let Some(status) = member.status.get() else {
+            let why = member.status.why_unknown().unwrap_or_default();
+            return Ok(State::NotYet(format!("{name} does not answer: {why}")));
+        };
+        let Some(leader) = &status.leader else {
+            return Ok(State::NotYet(format!("{name} sees no leader")));
+        };
+        let identity = (status.cluster_id.clone(), leader.clone());
+        if *cluster.get_or_insert_with(|| identity.clone()) != identity {
+            return Ok(State::NotYet(format!("{name} follows another leader than the others")));
+        }
+        let Some(its) = member.hash_kv.get() else {
+            let why = member.hash_kv.why_unknown().unwrap_or_default();
+            return Ok(State::NotYet(format!("{name} gives no HashKV: {why}")));
+        };
+        let first = hash.get_or_insert_with(|| its.clone());
+        if first.revision == its.revision
+            && first.compact_revision == its.compact_revision
+            && first.hash != its.hash
+        {
+            return Err(StepError::Fatal(format!(
+                "{name} holds other data than the others at revision {}",
+                its.revision
+            )));
+        }
+    }
+    Ok(State::Done)
+}
+
+/// Whether API servers are ready.
+pub(super) async fn apiservers(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
+    let asked = hosts.iter().map(|host| async move {
+        let facts = probe::kubernetes::master(context.inventory, context.access, host).await;
+        match (facts.readyz.get(), facts.readyz.why_unknown()) {
+            (Some(health), _) if health.ok => Ok(None),
+            (Some(health), _) => Ok(Some(format!("{host}: {}", health.detail))),
+            (None, why) => Ok(Some(format!("{host}: {}", why.unwrap_or("no answer")))),
+        }
+    });
+    first(join_all(asked).await)
+}
+
+/// Whether a controller-manager and a scheduler lead: whether their leases are renewed, seen twice to differ, so
+/// that the clocks of their machines do not matter. What an earlier leader left is waited out by its heirs.
+pub(super) async fn leaders(context: &Context<'_>, step: u32) -> Result<State, StepError> {
+    let facts = probe::kubernetes::cluster(context.inventory, context.access).await;
+    for (name, fact) in [("controller-manager", &facts.controller_manager), ("scheduler", &facts.scheduler)] {
+        let Some(lease) = fact.get() else {
+            return Ok(State::NotYet(format!("{name}: {}", fact.why_unknown().unwrap_or("no answer"))));
+        };
+        let renewed = lease.renewed_at.map(|at| at.to_string()).unwrap_or_default();
+        let prefix = format!("lease of {name} renewed at ");
+        match context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix)) {
+            None => context.note(step, format!("{prefix}{renewed}"))?,
+            Some(noted) if noted != renewed => continue,
+            Some(_) => {}
+        }
+        return Ok(State::NotYet(format!("no {name} has renewed its lease yet")));
+    }
+    Ok(State::Done)
+}
+
+/// Whether checks pass.
+pub(super) async fn checks(context: &Context<'_>, checks: &[String]) -> Result<State, StepError> {
+    let answers = probe::checks::all(context.inventory).await;
+    let failing = answers.iter().filter(|(name, _)| checks.contains(name)).find_map(|(name, answer)| {
+        match (answer.get(), answer.why_unknown()) {
+            (Some(answer), _) if answer.ok => None,
+            (Some(answer), _) => Some(format!("{name}: {}", answer.detail)),
+            (None, why) => Some(format!("{name}: {}", why.unwrap_or("no answer"))),
+        }
+    });
+    Ok(failing.map_or(State::Done, State::NotYet))
+}
+
+/// The first thing that stands in the way.
+fn first(answers: Vec<Result<Option<String>, StepError>>) -> Result<State, StepError> {
+    let reasons: Vec<Option<String>> = answers.into_iter().collect::<Result<_, _>>()?;
+    Ok(reasons.into_iter().flatten().next().map_or(State::Done, State::NotYet))
+}

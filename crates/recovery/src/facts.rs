@@ -1,0 +1,108 @@
+//! Facts: what was seen, by whom and when. What could not be asked is unknown with the reason, never a default.
+
+mod cloud;
+mod etcd;
+mod file;
+mod host;
+mod kubernetes;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Inventory;
+pub use cloud::*;
+pub use etcd::*;
+pub use file::FactsFileError;
+pub use host::*;
+pub use kubernetes::*;
+
+/// Version of the file `diagnose --save-facts` writes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything one look at a cluster showed. It carries the inventory, so that rules need nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Facts {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// When the look began.
+    pub observed_at: Timestamp,
+    /// What the cluster is meant to be.
+    pub inventory: Inventory,
+    /// What the cloud says; absent without a cloud in the inventory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudFacts>,
+    /// The machines, by name.
+    pub hosts: BTreeMap<String, HostFacts>,
+    /// The etcd members, by name.
+    pub members: BTreeMap<String, MemberFacts>,
+    /// The masters, by the name of their machine.
+    pub masters: BTreeMap<String, MasterFacts>,
+    /// What the API tells, asked of the first master that answers.
+    pub kubernetes: KubernetesFacts,
+    /// The inventory's checks, by name.
+    pub checks: BTreeMap<String, Fact<CheckAnswer>>,
+}
+
+/// Something asked: what came back, from where, when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fact<T> {
+    /// The answer, or why there is none.
+    #[serde(flatten)]
+    pub answer: Answer<T>,
+    /// Who was asked what, such as `ssh m1: systemctl show`.
+    pub source: String,
+    /// When the answer came.
+    pub at: Timestamp,
+}
+
+/// An answer, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer<T> {
+    /// What was seen.
+    Value(T),
+    /// Nothing was seen, and why.
+    Unknown(String),
+}
+
+impl<T> Fact<T> {
+    /// An answer that came just now.
+    pub fn value(source: impl Into<String>, value: T) -> Self {
+        Self { answer: Answer::Value(value), source: source.into(), at: Timestamp::now() }
+    }
+
+    /// No answer, for this reason.
+    pub fn unknown(source: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { answer: Answer::Unknown(reason.into()), source: source.into(), at: Timestamp::now() }
+    }
+
+    /// What was seen, if anything.
+    pub fn get(&self) -> Option<&T> {
+        match &self.answer {
+            Answer::Value(value) => Some(value),
+            Answer::Unknown(_) => None,
+        }
+    }
+
+    /// Why nothing was seen, if so.
+    pub fn why_unknown(&self) -> Option<&str> {
+        match &self.answer {
+            Answer::Value(_) => None,
+            Answer::Unknown(reason) => Some(reason),
+        }
+    }
+}
+
+/// How a check of the inventory ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckAnswer {
+    /// Whether it answered as it must.
+    pub ok: bool,
+    /// The HTTP status, or why none came.
+    pub detail: String,
+}

@@ -1,0 +1,119 @@
+//! What an etcd member says, and what its data dir holds when it is stopped.
+
+use serde::{Deserialize, Serialize};
+
+use super::Fact;
+
+/// What is known of a member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberFacts {
+    /// `Maintenance.Status`, answered by the member alone.
+    pub status: Fact<MemberStatus>,
+    /// The members as this member sees them, without asking the others.
+    pub member_list: Fact<Vec<MemberEntry>>,
+    /// Whether a linearizable read works through it: that it sees a leader with a quorum.
+    pub linearizable: Fact<bool>,
+    /// The alarms, where a quorum answers.
+    pub alarms: Fact<Vec<Alarm>>,
+    /// HashKV at a revision all members that answer have.
+    pub hash_kv: Fact<HashKv>,
+    /// What its data dir holds, read on its machine; unknown while the member runs.
+    pub data_dir: Fact<DataDir>,
+}
+
+/// `StatusResponse`, as far as it decides anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Id of the cluster it belongs to, in hexadecimal as etcdctl prints it.
+    pub cluster_id: String,
+    /// Its own id, in hexadecimal.
+    pub member_id: String,
+    /// Version of etcd.
+    pub version: String,
+    /// The leader it follows, in hexadecimal; absent without one.
+    pub leader: Option<String>,
+    /// Raft term.
+    pub raft_term: u64,
+    /// Raft index it has committed.
+    pub raft_index: u64,
+    /// Revision of the keyspace.
+    pub revision: i64,
+    /// Whether it is a learner.
+    pub learner: bool,
+    /// Bytes of its db file.
+    pub db_size: u64,
+    /// Bytes of it in use.
+    pub db_size_in_use: u64,
+    /// Errors it reports of itself.
+    pub errors: Vec<String>,
+}
+
+/// A member in a member list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberEntry {
+    /// Its id, in hexadecimal.
+    pub id: String,
+    /// Its name; empty before it first started.
+    pub name: String,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+    /// Whether it is a learner.
+    pub learner: bool,
+}
+
+/// An alarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// The member that raised it, in hexadecimal.
+    pub member_id: String,
+    /// `NOSPACE` or `CORRUPT`.
+    pub kind: String,
+}
+
+/// `HashKVResponse`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HashKv {
+    /// The revision hashed up to.
+    pub revision: i64,
+    /// The hash.
+    pub hash: u32,
+    /// Compact revision it was computed at; -1 for never.
+    pub compact_revision: i64,
+}
+
+/// What a stopped member's data dir holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DataDir {
+    /// It is not there, or has no `member`.
+    Absent,
+    /// A member runs on it.
+    InUse,
+    /// It can be read to its end.
+    Sound(DataDirState),
+    /// It is there and broken.
+    Damaged(Vec<String>),
+}
+
+/// How far a data dir has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataDirState {
+    /// Cluster id in its WAL, in hexadecimal.
+    pub cluster_id: String,
+    /// Member id in its WAL, in hexadecimal.
+    pub member_id: String,
+    /// Raft term of the last entry in its log.
+    pub last_term: u64,
+    /// Index of the last entry in its log. Raft elects whose last term and index are highest.
+    pub last_index: u64,
+    /// Revision of the keyspace after every entry known to be committed; entries behind them may add to it.
+    pub revision: i64,
+    /// Live keys.
+    pub keys: u64,
+}

@@ -1,0 +1,92 @@
+//! What a machine says over SSH.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fact;
+
+/// What a machine says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostFacts {
+    /// Whether Lifeboat can log in. Everything below is unknown where it cannot.
+    pub login: Fact<Login>,
+    /// `/etc/machine-id`.
+    pub machine_id: Fact<String>,
+    /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
+    pub boot_id: Fact<String>,
+    /// Its clock minus ours, in seconds; as exact as the time the question took.
+    pub clock_offset: Fact<f64>,
+    /// The file systems that hold `/`, `/var/log` and the data dirs, by mount point.
+    pub disks: Fact<BTreeMap<PathBuf, Disk>>,
+    /// The inventory's services on it, by unit or manifest.
+    pub services: Fact<BTreeMap<String, ServiceState>>,
+    /// The kubelet's own health, on machines that are nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubelet: Option<Fact<KubeletHealth>>,
+}
+
+/// Whether one can log in to a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Login {
+    /// A command ran there.
+    Ok,
+    /// No answer at the address: no route, timeout, connection refused.
+    Unreachable(String),
+    /// The host key is not the one in `known_hosts`: another machine, or one in between.
+    HostKeyChanged(String),
+    /// The machine let us in for no key we have, or another machine asks for what we do not have.
+    Denied(String),
+}
+
+/// A file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// Bytes in all.
+    pub size: u64,
+    /// Bytes that can still be written.
+    pub available: u64,
+    /// Files that can still be made; absent where the file system knows no such limit, or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_inodes: Option<u64>,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
+/// A service on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceState {
+    /// systemd's `ActiveState`, or `active`/`inactive` for the process of a static pod.
+    pub active: String,
+    /// systemd's `SubState`, such as `running`, `auto-restart`; its `LoadState` where that is not `loaded`, such as
+    /// `not-found`, `masked`; empty for a static pod.
+    pub sub: String,
+    /// Whether it comes back by itself: the unit is enabled, or the manifest is in place.
+    pub enabled: bool,
+    /// Whether Lifeboat holds it stopped.
+    pub fenced: bool,
+    /// How often systemd has restarted it since it was last started by hand.
+    pub restarts: u32,
+}
+
+impl ServiceState {
+    /// Whether it runs and is past its start.
+    pub fn is_running(&self) -> bool {
+        self.active == "active"
+    }
+}
+
+/// What the kubelet says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeletHealth {
+    /// Whether `/healthz` said ok.
+    pub ok: bool,
+    /// What it said, or why it said nothing.
+    pub detail: String,
+}

@@ -1,0 +1,174 @@
+//! Findings: what is wrong, what shows it, what it stops, and what would help.
+
+mod id;
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Service;
+pub use id::FindingId;
+
+/// What is wrong with a cluster, causes first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnosis {
+    /// When the facts were gathered.
+    pub observed_at: Timestamp,
+    /// The cluster's name.
+    pub cluster: String,
+    /// What is wrong by itself; what follows from it hangs below.
+    pub causes: Vec<Finding>,
+    /// What could not be asked and is explained by no finding.
+    pub unknown: Vec<Unknown>,
+}
+
+impl Diagnosis {
+    /// Whether nothing is wrong, as far as could be asked.
+    pub fn is_healthy(&self) -> bool {
+        self.causes.is_empty()
+    }
+
+    /// Every finding, causes before their consequences.
+    pub fn all(&self) -> Vec<&Finding> {
+        fn walk<'a>(finding: &'a Finding, into: &mut Vec<&'a Finding>) {
+            into.push(finding);
+            finding.consequences.iter().for_each(|consequence| walk(consequence, into));
+        }
+        let mut into = Vec::new();
+        self.causes.iter().for_each(|cause| walk(cause, &mut into));
+        into
+    }
+}
+
+/// Something wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What kind of thing, for programs and for `lifeboat explain`.
+    pub id: FindingId,
+    /// Which machines, members or nodes of the inventory, sorted.
+    pub subjects: Vec<String>,
+    /// How bad.
+    pub severity: Severity,
+    /// One sentence.
+    pub summary: String,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+    /// What cannot work until it is gone, such as `writes to etcd`.
+    pub blocks: Vec<String>,
+    /// What would help.
+    pub remedies: Vec<Remedy>,
+    /// What it explains.
+    pub consequences: Vec<Finding>,
+}
+
+/// How bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// Will hurt.
+    Warning,
+    /// Hurts, and something still stands in for it.
+    Error,
+    /// The cluster cannot do its work.
+    Critical,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+/// Something seen that shows a finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// What was seen.
+    pub seen: String,
+    /// Who was asked what: a fact's source.
+    pub source: String,
+}
+
+/// Something that could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unknown {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What would help against a finding. The planner turns remedies into steps; those for people it only shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Remedy {
+    /// Put back the NICs of these machines as the inventory has them.
+    AttachNics {
+        /// The machines.
+        hosts: Vec<String>,
+    },
+    /// Switch on the VM of this machine.
+    StartVm {
+        /// The machine.
+        host: String,
+    },
+    /// Start a service that is stopped.
+    StartService {
+        /// The machine.
+        host: String,
+        /// The service.
+        service: Service,
+    },
+    /// Restart a service that runs and does not do its work.
+    RestartService {
+        /// The machine.
+        host: String,
+        /// The service.
+        service: Service,
+    },
+    /// Replace an etcd member, while the others have a quorum.
+    ReplaceMember {
+        /// The member.
+        member: String,
+    },
+    /// Build the etcd cluster anew from the freshest state there is.
+    RestoreCluster,
+    /// Make room in etcd and take the alarm off.
+    ClearNospace {
+        /// The members that raised it.
+        members: Vec<String>,
+    },
+    /// Bring a node back: restart its kubelet, and reboot it when that does not help.
+    RecoverNode {
+        /// The node's machine.
+        host: String,
+    },
+    /// Something only a person can do, in one sentence.
+    Manual(String),
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AttachNics { hosts } => write!(f, "put back the NICs of {} as they were", hosts.join(", ")),
+            Self::StartVm { host } => write!(f, "switch on the VM of {host}"),
+            Self::StartService { host, service } => write!(f, "start {} on {host}", service.label()),
+            Self::RestartService { host, service } => write!(f, "restart {} on {host}", service.label()),
+            Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
+            Self::RestoreCluster => f.write_str("build etcd anew from the freshest state there is"),
+            Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
+            Self::RecoverNode { host } => {
+                write!(f, "restart the kubelet on {host}, and reboot {host} if that does not help")
+            }
+            Self::Manual(text) => write!(f, "by hand: {text}"),
+        }
+    }
+}

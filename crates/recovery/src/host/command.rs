@@ -1,0 +1,139 @@
+//! What is run on a machine, and how it ended.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::quote;
+
+/// A command for a machine. No secret belongs into it: other users there see its arguments.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Program and arguments; each arrives as it is, whatever characters it has.
+    pub argv: Vec<String>,
+    /// What it reads.
+    pub stdin: Vec<u8>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// Waits for the lock with `$1` seconds, and runs the rest with a limit of the same length. The lock is inherited:
+/// it is held until the last process ends that the command leaves behind, whoever asked for it.
+const EXCLUSIVE: &str = r#"
+limit=$1; shift
+exec 9>/run/lifeboat.lock || exit
+if ! flock -w "$limit" 9; then
+    echo "another command of lifeboat still runs here: it holds /run/lifeboat.lock" >&2
+    exit 75
+fi
+exec timeout -k 5 "$limit" "$@"
+"#;
+
+impl Command {
+    /// A command without input, 10 s.
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            stdin: Vec::new(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// A POSIX shell script, given on standard input, with `arguments` as `$1`, `$2`, ...; 10 s.
+    pub fn script<S: Into<String>>(script: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let argv = ["sh", "-s", "--"].into_iter().map(String::from);
+        let argv = argv.chain(arguments.into_iter().map(Into::into)).collect();
+        Self { argv, stdin: script.as_bytes().to_vec(), timeout: Duration::from_secs(10) }
+    }
+
+    /// A POSIX shell script as an argument, for one that reads something else; 10 s.
+    pub(super) fn inline<'a>(script: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::new(["sh", "-c", script, "sh"].into_iter().chain(arguments))
+    }
+
+    /// The same with another time limit.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The same, but never beside another command of this kind on the same machine. One that a killed Lifeboat
+    /// left running there is waited for, as long as this one may take itself; and this one is ended there by its
+    /// limit, also when nobody waits for it any more. Exit code 75 when the wait was in vain, 124 at the limit.
+    #[must_use]
+    pub fn exclusive(self) -> Self {
+        let limit = self.timeout.as_secs().max(1);
+        let wrapper = ["sh", "-c", EXCLUSIVE, "sh"].map(String::from).into_iter().chain([limit.to_string()]);
+        let timeout = Duration::from_secs(2 * limit + 10);
+        Self { argv: wrapper.chain(self.argv).collect(), timeout, ..self }
+    }
+}
+
+/// For messages: as a shell would take it, scripts as their first line of code, on one line.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = || self.argv.iter().map(String::as_str);
+        let after = words().position(|word| word == EXCLUSIVE).map_or(0, |at| at + 3);
+        let words = words().skip(after).collect::<Vec<_>>();
+        let script = match words.as_slice() {
+            ["sh", "-s", "--", ..] => std::str::from_utf8(&self.stdin).ok(),
+            ["sh", "-c", script, ..] => Some(*script),
+            _ => None,
+        };
+        let arguments = script.map_or(0, |_| 4 - usize::from(words.get(1) == Some(&"-s")));
+        let mut text = quote::line(words.into_iter().skip(arguments));
+        if let Some(script) = script {
+            let code = |line: &&str| !line.is_empty() && !line.starts_with("set -") && !line.starts_with('#');
+            let first = script.lines().map(str::trim).find(code).unwrap_or_default();
+            text = format!("script `{first} ...` {text}");
+        }
+        let line = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+        f.write_str(line.take(160).collect::<String>().trim_end())
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code; above 128 for a signal, as a shell gives it.
+    pub code: i32,
+    /// What it wrote, at most 64 MiB: more is an error.
+    pub stdout: Vec<u8>,
+    /// What it said, the last 64 KiB of it.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Whether it ended with 0.
+    pub fn success(&self) -> bool {
+        self.code == 0
+    }
+
+    /// What it wrote, as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Why it failed: exit code and what it said, for a message.
+    pub fn why(&self) -> String {
+        let said = String::from_utf8_lossy(&self.stderr);
+        match said.trim() {
+            "" => format!("exit code {}", self.code),
+            said => format!("exit code {}: {said}", self.code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_what_matters() {
+        assert_eq!(Command::new(["systemctl", "stop", "a b"]).to_string(), "systemctl stop 'a b'");
+        let script = Command::script("\nset -eu\n# why\nunit=$1\nmore", ["etcd.service"]);
+        assert_eq!(script.to_string(), "script `unit=$1 ...` etcd.service");
+        assert_eq!(script.exclusive().to_string(), "script `unit=$1 ...` etcd.service");
+        assert_eq!(Command::new(["reboot"]).exclusive().to_string(), "reboot");
+        assert_eq!(Command::inline("cat \"$1\"", ["/f"]).to_string(), "script `cat \"$1\" ...` /f");
+    }
+}

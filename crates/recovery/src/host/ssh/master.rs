@@ -1,0 +1,188 @@
+//! One connection: a master process of OpenSSH, with its control socket in a directory of our own.
+//!
+//! The `openssh` crate holds the session and ends the master with it. The processes are ours, for what the crate's
+//! own do not offer: Ctrl-C on the terminal must not reach what runs on a machine, what jump hosts say must be
+//! heard, and a command whose master has died must fail instead of connecting by itself.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use openssh::Session;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+use tokio::process::Command;
+
+use super::super::process::{Kept, drive};
+use super::super::{HostError, quote};
+use super::{Target, as_root, refusal};
+
+/// Options of every connection. What is not here is up to `ssh_config`.
+const OPTIONS: [&str; 13] = [
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "UpdateHostKeys=no",
+    "ConnectTimeout=3",
+    // A machine that is gone is noticed after 4 to 6 seconds.
+    "ServerAliveInterval=2",
+    "ServerAliveCountMax=2",
+    "LogLevel=ERROR",
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+];
+/// Longest a login may take, all jump hosts included.
+const LOGIN: Duration = Duration::from_secs(10);
+/// How long after the last sign of life a connection is asked whether it still lives.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+/// Runs what follows, and keeps 255 for `ssh` itself. A shell of its own, for login shells that are none of POSIX.
+const SHELL: &str = r#""$@"; code=$?; [ $code -ne 255 ] || code=254; exit $code"#;
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Master {
+    session: Session,
+    root: bool,
+    heard: Mutex<Instant>,
+}
+
+impl Master {
+    /// Logs in, and finds out whether it takes `sudo` to be root.
+    pub(super) async fn open(host: &str, target: &Target) -> Result<Self, HostError> {
+        let failed = |error: io::Error| HostError::Failed {
+            host: host.into(),
+            command: "ssh".into(),
+            why: match error.kind() {
+                io::ErrorKind::NotFound => "not installed here: install OpenSSH's client".into(),
+                _ => error.to_string(),
+            },
+        };
+        let dir = control_dir().map_err(failed)?;
+        let log = dir.path().join("log");
+        let mut ssh = ssh(target);
+        // The names `Session` looks for.
+        ssh.args(["-M", "-N", "-f", "-S"]).arg(dir.path().join("master"));
+        // When Lifeboat is killed, the master ends by itself.
+        ssh.args(["-o", "ControlPersist=60s", "--", &target.destination]);
+        let (ended, said) = login(ssh, &log).await.map_err(failed)?;
+        if !ended {
+            let said = if refusal::is_behind_a_jump(&said) { plain_login(target, &log).await } else { said };
+            return Err(refusal::read(host, &said));
+        }
+        let session = Session::new_process_mux(dir);
+        let mut master = Self { session, root: true, heard: Mutex::new(Instant::now()) };
+        master.become_root(host).await?;
+        Ok(master)
+    }
+
+    async fn become_root(&mut self, host: &str) -> Result<(), HostError> {
+        let denied = |why: String| HostError::Denied { host: host.into(), why };
+        let (code, uid, said) = self.ask(&["id", "-u"]).await;
+        if code != Some(0) {
+            return Err(denied(format!("no command can be run: {said}")));
+        }
+        if uid.trim() != "0" {
+            self.root = false;
+            let (code, _, said) = self.ask(&["true"]).await;
+            if code != Some(0) {
+                return Err(denied(format!(
+                    "it takes root: log in as root, or allow sudo without a password: {said}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it still lives.
+    pub(super) async fn answers(&self) -> bool {
+        if UnixStream::connect(self.session.control_socket()).await.is_err() {
+            return false;
+        }
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.elapsed() < FRESH {
+            return true;
+        }
+        let answers = self.ask(&["true"]).await.0 == Some(0);
+        if answers {
+            self.heard();
+        }
+        answers
+    }
+
+    /// Notes a sign of life.
+    pub(super) fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The `ssh` that runs a command through this connection, and by no other way.
+    pub(super) fn client(&self, argv: &[impl AsRef<str>]) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]);
+        ssh.args(["-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-S"]);
+        let words = ["sh", "-c", SHELL, "lifeboat"].into_iter().chain(as_root(self.root).iter().copied());
+        let words = words.chain(argv.iter().map(AsRef::as_ref));
+        ssh.arg(self.session.control_socket()).args(["--", "lifeboat"]).arg(quote::line(words));
+        ssh
+    }
+
+    /// Exit code, output and what was said.
+    async fn ask(&self, argv: &[&str]) -> (Option<i32>, String, String) {
+        let mut kept = Kept::default();
+        let Ok(ended) = drive(self.client(argv), tokio::io::empty(), &mut kept, ANSWER).await else {
+            return (None, String::new(), format!("no answer within {} s", ANSWER.as_secs()));
+        };
+        let said = refusal::line(&String::from_utf8_lossy(&ended.stderr));
+        (ended.status.code(), String::from_utf8_lossy(&kept.bytes).into_owned(), said)
+    }
+}
+
+/// Where the control socket lies, for us alone.
+fn control_dir() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("lifeboat-ssh-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
+/// `ssh` with everything but what it is for.
+fn ssh(target: &Target) -> Command {
+    let mut ssh = Command::new("ssh");
+    for option in OPTIONS {
+        ssh.args(["-o", option]);
+    }
+    if let Some(user) = &target.user {
+        ssh.args(["-l", user]);
+    }
+    if let Some(config) = &target.config {
+        ssh.arg("-F").arg(config);
+    }
+    ssh.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+    ssh.process_group(0).kill_on_drop(true);
+    ssh
+}
+
+/// Whether it logged in, and what it said.
+async fn login(mut ssh: Command, log: &Path) -> io::Result<(bool, String)> {
+    // A file, not a pipe: the master would hold a pipe open.
+    ssh.stderr(fs::File::create(log)?.into_parts().0);
+    let Ok(status) = tokio::time::timeout(LOGIN, ssh.status()).await else {
+        return Ok((false, format!("no login within {} s", LOGIN.as_secs())));
+    };
+    let success = status?.success();
+    Ok((success, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+}
+
+/// What is said when no master is to be left behind: then it is heard, too, from jump hosts.
+async fn plain_login(target: &Target, log: &Path) -> String {
+    let mut ssh = ssh(target);
+    ssh.args(["-S", "none", "-o", "ControlPersist=no", "--", &target.destination, "true"]);
+    let Ok((_, said)) = login(ssh, log).await else { return String::new() };
+    said
+}

@@ -1,0 +1,14 @@
+//! The inventory, `lifeboat.yaml`: what the cluster is meant to be. Written by `lifeboat init`, kept by people.
+
+mod load;
+mod model;
+mod schema;
+mod secret_ref;
+mod tree;
+mod validate;
+
+pub use load::{InventoryError, Problem};
+pub(crate) use model::is_between;
+pub use model::*;
+pub use schema::schema;
+pub use secret_ref::SecretError;

@@ -1,0 +1,288 @@
+//! Reading `lifeboat.yaml`: every problem it has, with its place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde_saphyr::Location;
+
+use super::tree::{Node, locate};
+use super::{Cloud, Inventory, SecretRef, schema, validate};
+
+/// Why an inventory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// The file cannot be read.
+    #[error("{0}; `lifeboat init` writes an inventory")]
+    Unreadable(std::io::Error),
+    /// It is not as it must be; one problem a line, each with its place.
+    #[error("{}", lines(file, problems))]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+/// Something wrong in an inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, from 1; 0 when unknown.
+    pub line: u64,
+    /// Column, from 1; 0 when unknown.
+    pub column: u64,
+    /// Keys and indices on the way to it, such as `etcd.members.m1.host`; empty for the whole file.
+    pub path: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at a place in the file, or wherever the path leads.
+    pub(super) fn at(location: Option<Location>, path: &[String], message: impl Into<String>) -> Self {
+        let (line, column) = location.map_or((0, 0), |location| (location.line(), location.column()));
+        Self { line, column, path: path.to_vec(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path.join("."))?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+fn lines(file: &Path, problems: &[Problem]) -> String {
+    let line = |problem: &Problem| match problem {
+        Problem { line: 0, .. } => format!("{}: {problem}", file.display()),
+        Problem { line, column, .. } => format!("{}:{line}:{column}: {problem}", file.display()),
+    };
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl Inventory {
+    /// Reads an inventory. Relative paths in it that are on this machine are meant from its directory on.
+    ///
+    /// # Errors
+    /// It cannot be read, or has problems: all of them that can be told at once.
+    pub fn load(file: &Path) -> Result<Self, InventoryError> {
+        let text = fs::read_to_string(file).map_err(InventoryError::Unreadable)?;
+        let base = std::path::absolute(file).map_err(InventoryError::Unreadable)?;
+        let base = base.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, base)
+            .map_err(|problems| InventoryError::Invalid { file: file.to_owned(), problems })
+    }
+
+    /// Reads the text of an inventory that lies in the directory `base`.
+    ///
+    /// # Errors
+    /// Everything wrong with it.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+        let whole = |error: &serde_saphyr::Error| {
+            let plain = error.without_snippet();
+            // The place is told beside it.
+            let message = plain.to_string();
+            let message = message.lines().next().unwrap_or_default().to_owned();
+            vec![Problem::at(plain.location(), &[], message)]
+        };
+        let root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
+        let mismatches = schema::mismatches(&root);
+        if !mismatches.is_empty() {
+            return Err(placed(&root, mismatches));
+        }
+        let mut inventory: Self = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
+        let problems = validate::problems(&inventory);
+        if !problems.is_empty() {
+            return Err(placed(&root, problems));
+        }
+        inventory.local_paths().into_iter().for_each(|path| *path = base.join(&*path));
+        Ok(inventory)
+    }
+
+    /// The paths in it that are on the machine Lifeboat runs on.
+    fn local_paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![&mut self.kubernetes.kubeconfig];
+        paths.extend(self.ssh.config.as_mut());
+        if let Some(tls) = &mut self.etcd.tls {
+            paths.extend([&mut tls.ca, &mut tls.cert, &mut tls.key]);
+        }
+        if let Some(Cloud::Zstack(zstack)) = &mut self.cloud {
+            for secret in [&mut zstack.access_key_id, &mut zstack.access_key_secret] {
+                if let SecretRef::File(path) = secret {
+                    paths.push(path);
+                }
+            }
+        }
+        paths.extend(&mut self.snapshots);
+        paths
+    }
+}
+
+/// Problems with their places, in the order of the file.
+fn placed(root: &Node, mut problems: Vec<Problem>) -> Vec<Problem> {
+    for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
+        let location = locate(root, &problem.path);
+        (problem.line, problem.column) = (location.line(), location.column());
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The inventory of `docs/inventory.md`.
+    const GOOD: &str = include_str!("../../../../docs/lifeboat.example.yaml");
+
+    fn problems(text: &str) -> Vec<String> {
+        let problems = Inventory::parse(text, Path::new("/base")).expect_err("it must be refused");
+        problems.iter().map(|problem| format!("{}:{}: {problem}", problem.line, problem.column)).collect()
+    }
+
+    #[test]
+    fn a_good_one_is_read_and_written_back() {
+        let inventory = Inventory::parse(GOOD, Path::new("/base")).unwrap();
+        assert_eq!(inventory.kubernetes.kubeconfig, Path::new("/base/lifeboat-credentials/admin.kubeconfig"));
+        let written = serde_saphyr::to_string(&inventory).unwrap();
+        assert_eq!(Inventory::parse(&written, Path::new("/elsewhere")).unwrap(), inventory);
+    }
+
+    #[test]
+    fn every_problem_of_shape_is_told_with_its_place() {
+        let text = "\
+version: one
+cluster: prod
+hosts:
+  m1:
+    adress: 10.0.0.1
+  m2: 10.0.0.2
+etcd:
+  members:
+    e1:
+      host: m1
+      clientUrl: https://10.0.0.1:2379
+      peerUrl: https://10.0.0.1:2380
+      dataDir: /var/lib/etcd
+      service: etcd.service
+    e2:
+      host: m2
+      clientUrl: [a]
+      peerUrl: https://10.0.0.1:2380
+      dataDir: /var/lib/etcd
+      service: {systemd: etcd.service}
+kubernetes:
+  masters: {}
+";
+        assert_eq!(
+            problems(text),
+            [
+                "1:10: version: must be a whole number, not text",
+                "4:3: hosts.m1: address is missing",
+                "5:5: hosts.m1.adress: unknown field; known here: address, machineId, roles, ssh, vm",
+                "6:7: hosts.m2: must be a mapping, not text",
+                "14:16: etcd.members.e1.service: must be a mapping with unit or staticPod, not text",
+                "17:7: etcd.members.e2.clientUrl: must be text, not a list",
+                "20:17: etcd.members.e2.service.systemd: unknown: must be unit or staticPod",
+                "21:1: kubernetes: kubeconfig is missing",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_problem_of_meaning_is_told_with_its_place() {
+        let text = "\
+version: 2
+cluster: ../prod
+hosts:
+  m1: {address: 10.0.0.1, machineId: abc}
+  m2:
+    address: 10.0.0.1
+    ssh: -oProxyCommand=x
+    vm:
+      uuid: v2
+      nics:
+        - {l3Network: l, ip: 10.0.0.300, mac: 'fa:16:3e:00:00:01'}
+        - {l3Network: l, ip: 10.0.0.3, mac: FA:16:3E:00:00:01}
+etcd:
+  members:
+    e1:
+      host: m9
+      clientUrl: 10.0.0.1:2379
+      peerUrl: http://10.0.0.1:2380
+      dataDir: var/lib/etcd
+      service: {unit: etcd}
+    e2:
+      host: m2
+      clientUrl: https://10.0.0.2:2379/path
+      peerUrl: http://10.0.0.1:2380
+      dataDir: /var/lib/etcd
+      service: {staticPod: {manifest: etcd.yaml, process: ''}}
+kubernetes:
+  kubeconfig: admin.conf
+  masters: {}
+  nodes:
+    m1: {name: same}
+    m2: {name: same}
+    m3: {}
+cloud:
+  zstack:
+    endpoint: http://cloud:8080
+    accessKeyId: {env: ''}
+    accessKeySecret: {file: key}
+    ipRanges:
+      - {l3Network: l, name: r, startIp: 10.0.0.9, endIp: 10.0.0.1, netmask: 255.255.255.0, gateway: 10.0.0.254}
+";
+        assert_eq!(
+            problems(text),
+            [
+                "1:10: version: this Lifeboat reads version 1, not 2",
+                "2:10: cluster: must be letters, digits, - _ and ., and start with a letter or digit",
+                "4:38: hosts.m1.machineId: must be the 32 hexadecimal digits of /etc/machine-id",
+                "6:14: hosts.m2.address: address 10.0.0.1 is also hosts.m1.address",
+                "7:10: hosts.m2.ssh: must not be empty, start with - or hold spaces",
+                "11:30: hosts.m2.vm.nics.0.ip: must be an IP address",
+                "12:45: hosts.m2.vm.nics.1.mac: MAC fa:16:3e:00:00:01 is also hosts.m2.vm.nics.0.mac",
+                "16:13: etcd.members.e1.host: no such host: m9; hosts has m1, m2",
+                "17:18: etcd.members.e1.clientUrl: \"10.0.0.1:2379\" must begin with http:// or https://",
+                "19:16: etcd.members.e1.dataDir: must be an absolute path: it is on the machine",
+                "20:23: etcd.members.e1.service.unit: must be a unit of systemd, such as etcd.service",
+                "23:18: etcd.members.e2.clientUrl: \"https://10.0.0.2:2379/path\" must end with the port",
+                "24:16: etcd.members.e2.peerUrl: URL http://10.0.0.1:2380 is also etcd.members.e1.peerUrl",
+                "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path: it is on the machine",
+                "26:59: etcd.members.e2.service.staticPod.process: must be the name of a program",
+                "29:3: kubernetes.masters: must not be empty",
+                "32:16: kubernetes.nodes.m2.name: node same is also kubernetes.nodes.m1.name",
+                "33:5: kubernetes.nodes.m3: no such host: m3; hosts has m1, m2",
+                "37:24: cloud.zstack.accessKeyId.env: must not be empty",
+                "40:9: cloud.zstack.ipRanges.0: 10.0.0.9 lies behind 10.0.0.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_told_with_its_place() {
+        let [problem] = problems("version: 1\nhosts:\n  m1: {\n").try_into().unwrap();
+        assert!(problem.starts_with("4:1:") || problem.starts_with("3:"), "{problem}");
+        let [problem] = problems("version: 1\nversion: 2\n").try_into().unwrap();
+        assert!(problem.starts_with("2:1:"), "{problem}");
+        let [problem] = problems("").try_into().unwrap();
+        assert!(problem.contains("must be a mapping"), "{problem}");
+    }
+
+    #[test]
+    fn messages_name_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lifeboat.yaml");
+        let missing = Inventory::load(&file).unwrap_err().to_string();
+        assert!(missing.contains("lifeboat init"), "{missing}");
+        fs::write(&file, GOOD.replace("version: 1", "version: 7").replace("unit: etcd.service", "unit: x"))
+            .unwrap();
+        let wrong = Inventory::load(&file).unwrap_err().to_string();
+        let line = format!("{}:", file.display());
+        assert!(wrong.lines().count() > 1 && wrong.lines().all(|text| text.starts_with(&line)), "{wrong}");
+    }
+}

@@ -1,0 +1,320 @@
+//! The shape of `lifeboat.yaml`. Unknown fields are refused, so that a typing error is never a silent default.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one cluster is meant to be: its machines, what runs on them, and how to reach it all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Inventory {
+    /// Version of this format: 1.
+    pub version: u32,
+    /// Name of the cluster, for messages, the journal and the operator lock.
+    pub cluster: String,
+    /// How to log in to the machines.
+    #[serde(default, skip_serializing_if = "Ssh::is_default")]
+    pub ssh: Ssh,
+    /// The machines, by the name the other sections use for them.
+    pub hosts: BTreeMap<String, HostSpec>,
+    /// The etcd cluster.
+    pub etcd: Etcd,
+    /// The Kubernetes control plane.
+    pub kubernetes: Kubernetes,
+    /// The cloud the machines are VMs of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<Cloud>,
+    /// Snapshots to fall back to: files, or directories whose files are snapshots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<PathBuf>,
+    /// What must answer when the cluster is well: the end of every recovery.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// How to log in to the machines; everything else is up to OpenSSH's own configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ssh {
+    /// User to log in as; default: what `ssh_config` says. Needs root, or `sudo` without a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// An `ssh_config` to use in place of the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PathBuf>,
+}
+
+impl Inventory {
+    /// The services a machine has: its etcd members, control plane and kubelet.
+    pub fn services_on(&self, host: &str) -> Vec<Service> {
+        let members = self.etcd.members.values().filter(|member| member.host == host);
+        let mut services: Vec<Service> = members.map(|member| member.service.clone()).collect();
+        if let Some(master) = self.kubernetes.masters.get(host) {
+            services
+                .extend([&master.apiserver, &master.controller_manager, &master.scheduler].map(Clone::clone));
+        }
+        services.extend(self.kubernetes.nodes.get(host).map(|node| Service::Unit(node.kubelet.clone())));
+        services
+    }
+}
+
+impl Ssh {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostSpec {
+    /// IP address or name by which it is reached.
+    pub address: String,
+    /// What to give to `ssh`; default: the address. `local` is the machine Lifeboat runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// `/etc/machine-id`: tells when another machine answers at the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
+    /// Its VM and NICs in the cloud: what must be there, to be put back as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<Vm>,
+    /// Services beside the control plane whose loss others feel, such as `nfs`; for messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+/// A machine in the cloud.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Vm {
+    /// The cloud's id of the VM.
+    pub uuid: String,
+    /// Its NICs.
+    pub nics: Vec<NicSpec>,
+}
+
+/// A NIC as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NicSpec {
+    /// The cloud's id of the L3 network.
+    pub l3_network: String,
+    /// Its address.
+    pub ip: String,
+    /// Its MAC; guests name interfaces and find their configuration by it.
+    pub mac: String,
+}
+
+/// The etcd cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Etcd {
+    /// Files for TLS to the client URLs, on the machine Lifeboat runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
+    /// The members, by etcd's `--name`.
+    pub members: BTreeMap<String, MemberSpec>,
+}
+
+/// Files of a TLS client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClientTls {
+    /// CA the servers' certificates chain to.
+    pub ca: PathBuf,
+    /// Client certificate.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// An etcd member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MemberSpec {
+    /// Name of its machine.
+    pub host: String,
+    /// Where clients reach it.
+    pub client_url: String,
+    /// Where members reach it: `--initial-advertise-peer-urls`.
+    pub peer_url: String,
+    /// `--data-dir` on its machine.
+    pub data_dir: PathBuf,
+    /// What runs it.
+    pub service: Service,
+    /// User and group that own the data dir; default: root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// What keeps a component running on its machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Service {
+    /// A systemd unit, such as `etcd.service`.
+    Unit(String),
+    /// The kubelet, from a manifest in its static pod directory.
+    StaticPod(StaticPod),
+}
+
+impl Service {
+    /// What names it on its machine: the unit, or the path of the manifest.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Unit(unit) => unit.clone(),
+            Self::StaticPod(pod) => pod.manifest.display().to_string(),
+        }
+    }
+
+    /// What people call it: the unit, or the program in the static pod.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Unit(unit) => unit,
+            Self::StaticPod(pod) => &pod.process,
+        }
+    }
+}
+
+/// A component run by the kubelet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticPod {
+    /// The manifest, such as `/etc/kubernetes/manifests/etcd.yaml`.
+    pub manifest: PathBuf,
+    /// Name of the program, which tells whether it still runs: `etcd`, `kube-apiserver`.
+    pub process: String,
+}
+
+/// The Kubernetes control plane and its nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kubernetes {
+    /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by each
+    /// master's own.
+    pub kubeconfig: PathBuf,
+    /// The masters, by the name of their machine.
+    pub masters: BTreeMap<String, Master>,
+    /// The nodes, by the name of their machine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeSpec>,
+}
+
+/// A master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Master {
+    /// Its own API server, not a load balancer's address.
+    pub url: String,
+    /// What runs the API server.
+    pub apiserver: Service,
+    /// What runs the controller-manager.
+    pub controller_manager: Service,
+    /// What runs the scheduler.
+    pub scheduler: Service,
+    /// The API server's serving certificate on its machine, whose expiry is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeSpec {
+    /// Name of the Node object; default: the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The kubelet's unit.
+    #[serde(default = "kubelet_unit")]
+    pub kubelet: String,
+}
+
+fn kubelet_unit() -> String {
+    "kubelet.service".into()
+}
+
+/// The cloud the machines are VMs of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Cloud {
+    /// ZStack.
+    Zstack(Zstack),
+}
+
+/// Access to a ZStack management node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Zstack {
+    /// Its API, such as `http://10.0.0.2:8080`.
+    pub endpoint: String,
+    /// Id of the AccessKey.
+    pub access_key_id: SecretRef,
+    /// Secret of the AccessKey.
+    pub access_key_secret: SecretRef,
+    /// The IP ranges the machines' addresses lie in: re-made when they are gone, since no NIC can be attached
+    /// with an address outside of one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ip_ranges: Vec<IpRangeSpec>,
+}
+
+/// An IP range of an L3 network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IpRangeSpec {
+    /// The cloud's id of the L3 network.
+    pub l3_network: String,
+    /// Name of the range.
+    pub name: String,
+    /// First address.
+    pub start_ip: String,
+    /// Last address.
+    pub end_ip: String,
+    /// Netmask, such as 255.255.255.0.
+    pub netmask: String,
+    /// Gateway.
+    pub gateway: String,
+}
+
+impl IpRangeSpec {
+    /// Whether an address lies in it.
+    pub fn contains(&self, ip: &str) -> bool {
+        is_between(&self.start_ip, &self.end_ip, ip)
+    }
+
+    /// Whether another range of the same network lies in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.l3_network == other.l3_network && self.contains(&other.start_ip) && self.contains(&other.end_ip)
+    }
+}
+
+/// Whether an address lies between two others, these included; no address lies between what is none.
+pub(crate) fn is_between(start: &str, end: &str, ip: &str) -> bool {
+    let address = |text: &str| text.parse::<IpAddr>().ok();
+    match (address(start), address(end), address(ip)) {
+        (Some(start), Some(end), Some(ip)) => (start..=end).contains(&ip),
+        _ => false,
+    }
+}
+
+/// Where a secret is kept. Its text never stands in the inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum SecretRef {
+    /// An environment variable.
+    Env(String),
+    /// A file, without its last newline.
+    File(PathBuf),
+}
+
+/// Something that must answer when the cluster is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Check {
+    /// Its name, for messages.
+    pub name: String,
+    /// A URL that must answer with a status below 400.
+    pub url: String,
+}

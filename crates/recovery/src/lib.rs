@@ -1,0 +1,27 @@
+//! Observe, decide and act: what is broken in a Kubernetes cluster, why, and the way back.
+//!
+//! Three stages with data between them; each arrow is a value that can be saved, shown, tested and replayed:
+//!
+//! ```text
+//! Inventory -> observe -> Facts -> diagnose -> Diagnosis -> plan -> Plan -> execute -> journal -> report
+//! ```
+//!
+//! Nothing that decides does I/O ([`rules`], [`planner`]); nothing that does I/O decides ([`probe`], [`execute`]).
+
+pub mod discover;
+pub mod execute;
+pub mod facts;
+pub mod finding;
+pub mod host;
+pub mod inventory;
+pub mod journal;
+pub mod operation;
+pub mod plan;
+pub mod planner;
+pub mod probe;
+pub mod provider;
+pub mod recover;
+pub mod rules;
+pub mod secret;
+pub mod ship;
+pub mod weak_points;

@@ -1,0 +1,216 @@
+//! Operations on disk: `.lifeboat/` beside the inventory holds the lock of this machine, and a directory for every
+//! recovery with its plans, facts and journal.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::io::Write;
+
+use crate::journal::{Entry, Event, Journal, JournalError};
+use crate::plan::Plan;
+
+/// Why an operation cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// Another Lifeboat works on this cluster from this machine.
+    #[error("another lifeboat is at work on this cluster from this machine (lock: {})", .0.display())]
+    Busy(PathBuf),
+    /// An earlier operation did not end.
+    #[error(
+        "operation {0} did not end: go on with it by `lifeboat recover resume`, or give it up by \
+         `lifeboat recover abandon`"
+    )]
+    Unfinished(String),
+    /// There is nothing to resume.
+    #[error("no operation is unfinished")]
+    Nothing,
+    /// A plan file that is not there or not one.
+    #[error("{}: {why}", path.display())]
+    BadPlan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The directory of operations, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Operations {
+    dir: PathBuf,
+    _lock: fs::File,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub struct Operation {
+    /// Its unique name: the time it began and a few random letters.
+    pub id: String,
+    /// Where its files are.
+    pub dir: PathBuf,
+    /// Its journal.
+    pub journal: Journal,
+}
+
+impl Operations {
+    /// The directory of the operations on the cluster of this inventory.
+    pub fn dir(inventory: &Path) -> PathBuf {
+        inventory.parent().unwrap_or(Path::new("")).join(".lifeboat")
+    }
+
+    /// Takes the lock of this machine. The kernel gives it back when the process dies.
+    ///
+    /// # Errors
+    /// [`OperationError::Busy`], or the directory cannot be made.
+    pub fn lock(inventory: &Path) -> Result<Self, OperationError> {
+        let dir = Self::dir(inventory);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        let path = dir.join("lock");
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir, _lock: lock }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(OperationError::Busy(path)),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Begins an operation.
+    ///
+    /// # Errors
+    /// [`OperationError::Unfinished`] while another has not ended.
+    pub fn begin(&self, rounds: bool) -> Result<Operation, OperationError> {
+        if let Some(id) = self.unfinished()? {
+            return Err(OperationError::Unfinished(id));
+        }
+        let id = new_id();
+        let dir = self.dir.join(&id);
+        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        fs::File::open(&self.dir)?.sync_all()?;
+        let mut journal = Journal::create(&dir.join("journal.jsonl"))?;
+        journal.record(Event::Started { rounds })?;
+        Ok(Operation { id, dir, journal })
+    }
+
+    /// Opens the operation that did not end.
+    ///
+    /// # Errors
+    /// [`OperationError::Nothing`] when every one has.
+    pub fn resume(&self) -> Result<Operation, OperationError> {
+        let id = self.unfinished()?.ok_or(OperationError::Nothing)?;
+        let dir = self.dir.join(&id);
+        let journal = Journal::open(&dir.join("journal.jsonl"))?;
+        Ok(Operation { id, dir, journal })
+    }
+
+    /// The newest operation whose journal does not say that it ended. One without a first entry never began.
+    fn unfinished(&self) -> Result<Option<String>, OperationError> {
+        let mut names: Vec<String> = fs::read_dir(&self.dir)?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| self.dir.join(name).join("journal.jsonl").exists())
+            .collect();
+        names.sort();
+        for name in names.into_iter().rev() {
+            let entries = Journal::read(&self.dir.join(&name).join("journal.jsonl"))?;
+            let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
+            if !entries.is_empty() && !entries.iter().any(ended) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Operation {
+    /// Keeps a plan, then journals that its steps follow.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn accept(&mut self, plan: &Plan) -> Result<(), OperationError> {
+        write_json(&self.dir.join(format!("{}.json", plan.id)), plan)?;
+        self.journal.record(Event::Plan { plan: plan.id.clone() })?;
+        Ok(())
+    }
+
+    /// The plan that was accepted last and is not done, with the journal from there on.
+    ///
+    /// # Errors
+    /// The plan's file is gone or damaged.
+    pub fn current(&self) -> Result<Option<(Plan, Vec<Entry>)>, OperationError> {
+        let entries = self.journal.entries();
+        let last = entries.iter().rposition(|entry| matches!(entry.event, Event::Plan { .. }));
+        let Some((position, Event::Plan { plan })) =
+            last.and_then(|at| entries.get(at).map(|entry| (at, &entry.event)))
+        else {
+            return Ok(None);
+        };
+        let since: Vec<Entry> = entries.iter().skip(position + 1).cloned().collect();
+        if since.iter().any(|entry| matches!(entry.event, Event::PlanDone { .. })) {
+            return Ok(None);
+        }
+        Ok(Some((load_plan(&self.dir.join(format!("{plan}.json")))?, since)))
+    }
+
+    /// Whether it goes on with further rounds after a plan.
+    pub fn has_rounds(&self) -> bool {
+        self.journal.entries().iter().any(|entry| matches!(entry.event, Event::Started { rounds: true }))
+    }
+
+    /// How many plans it has accepted.
+    pub fn rounds(&self) -> usize {
+        self.journal.entries().iter().filter(|entry| matches!(entry.event, Event::Plan { .. })).count()
+    }
+
+    /// When it began.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.journal.entries().first().map(|entry| entry.at)
+    }
+}
+
+/// Reads a plan file.
+///
+/// # Errors
+/// [`OperationError::BadPlan`].
+pub fn load_plan(path: &Path) -> Result<Plan, OperationError> {
+    let bad = |why: String| OperationError::BadPlan { path: path.into(), why };
+    let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| bad(format!("not a plan: {error}")))?;
+    match plan.schema_version {
+        crate::plan::SCHEMA_VERSION => Ok(plan),
+        other => Err(bad(format!("a plan of version {other}; this lifeboat reads version 1"))),
+    }
+}
+
+/// Writes a value as JSON, 0600: beside, synced, renamed, directory synced.
+///
+/// # Errors
+/// It could not be written.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer_pretty(&mut file, value)?;
+    file.write_all(b"\n")?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Sorts by time, and no two are the same: `20261124-153000-k3f9`.
+pub fn new_id() -> String {
+    let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0);
+    let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let suffix: String =
+        (0..4).map(|i| char::from(letters[(random >> (8 * i)) as usize % letters.len()])).collect();
+    format!("{time}-{suffix}")
+}

@@ -1,0 +1,122 @@
+//! Plans: what to do, in order, with what each step changes and what cannot be taken back.
+
+mod action;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::FindingId;
+pub use action::*;
+
+/// Version of the plan file.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One round of a recovery: everything that can be decided from one set of facts. What the machines tell once
+/// they can be reached again is decided in the next round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Unique name; what is moved aside and the new cluster's token carry it.
+    pub id: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// When the facts it follows from were gathered.
+    pub observed_at: Timestamp,
+    /// The findings it is meant to end, as `id` and subjects.
+    pub treats: Vec<Treated>,
+    /// Where the state of a restore could come from, best first; empty where nothing is restored.
+    pub candidates: Vec<Candidate>,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// What only people can do, before or after.
+    pub manual: Vec<String>,
+    /// What the plan rests on: `apply` refuses when one of these has changed.
+    pub fingerprint: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether another plan would do just the same, which has not helped then.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        let titles = |plan: &Self| -> Vec<String> {
+            plan.steps.iter().map(|step| step.title.replace(&plan.id, "")).collect()
+        };
+        titles(self) == titles(other)
+    }
+}
+
+/// A finding a plan is meant to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Treated {
+    /// Its id.
+    pub id: FindingId,
+    /// Its subjects.
+    pub subjects: Vec<String>,
+}
+
+/// Somewhere the state of a restore could come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Candidate {
+    /// Where.
+    pub source: StateSource,
+    /// Revision of its keyspace, when known.
+    pub revision: Option<i64>,
+    /// When its newest write happened at the latest, when known.
+    pub newest: Option<Timestamp>,
+    /// Whether the plan takes it.
+    pub chosen: bool,
+    /// What taking it would lose, or why it cannot be taken.
+    pub remark: String,
+}
+
+/// Where the state of a restore comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum StateSource {
+    /// A member's data dir: its db and the WAL behind it.
+    Member(String),
+    /// A snapshot file on the machine Lifeboat runs on.
+    Snapshot(PathBuf),
+}
+
+impl fmt::Display for StateSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(name) => write!(f, "member:{name}"),
+            Self::Snapshot(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What it does, in one line.
+    pub title: String,
+    /// What is done.
+    pub action: Action,
+    /// What is different afterwards, one line each.
+    pub changes: Vec<String>,
+    /// Whether Lifeboat cannot take it back.
+    pub irreversible: bool,
+    /// Seconds after which it counts as failed.
+    pub timeout_seconds: u64,
+    /// The step up to which its result must stand: a fence is lifted by a later step. Absent: to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_until: Option<u32>,
+}

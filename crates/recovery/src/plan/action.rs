@@ -1,0 +1,151 @@
+//! What a step can do. Each action can be asked whether it is done already, and doing it twice does it once.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::StateSource;
+use crate::inventory::{IpRangeSpec, NicSpec, Service};
+
+/// Something done to the cloud, a machine or etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum Action {
+    /// Make an IP range of the cloud that is gone.
+    CreateIpRange {
+        /// The range.
+        range: IpRangeSpec,
+    },
+    /// Attach a NIC with its address and MAC.
+    AttachNic {
+        /// The machine.
+        host: String,
+        /// The cloud's id of its VM.
+        vm: String,
+        /// The NIC.
+        nic: NicSpec,
+    },
+    /// Switch on a VM.
+    StartVm {
+        /// The machine.
+        host: String,
+        /// The cloud's id of its VM.
+        vm: String,
+    },
+    /// Wait until one can log in to machines, and they are the right ones.
+    WaitForHosts {
+        /// The machines.
+        hosts: Vec<String>,
+    },
+    /// Give what is back the time to recover by itself; ends early once all is well, or once it plainly will not be.
+    /// Never fails: the next round decides from what is seen then.
+    Settle {
+        /// Longest wait.
+        seconds: u64,
+    },
+    /// Stop services and keep them from being started by anything, reboots included.
+    Fence {
+        /// Machine and service.
+        services: Vec<HostService>,
+    },
+    /// Take the fence away and start services.
+    Release {
+        /// Machine and service.
+        services: Vec<HostService>,
+    },
+    /// Start services that are stopped.
+    Start {
+        /// Machine and service.
+        services: Vec<HostService>,
+    },
+    /// Restart services, one after the other.
+    Restart {
+        /// Machine and service.
+        services: Vec<HostService>,
+    },
+    /// Bring the state to be restored to every machine that gets it, as a snapshot file checked by its digest.
+    Distribute {
+        /// Where it comes from.
+        source: StateSource,
+        /// Revision it must have at least; less means that the facts were wrong.
+        revision: Option<i64>,
+        /// Machines that get it.
+        hosts: Vec<String>,
+    },
+    /// Rename a member's old data dir.
+    MoveAside {
+        /// The member.
+        member: String,
+        /// Its new name.
+        to: PathBuf,
+    },
+    /// Write a member's data dir from the distributed state.
+    RestoreMember {
+        /// The member.
+        member: String,
+        /// `--initial-cluster`.
+        initial_cluster: String,
+        /// `--initial-cluster-token`; its own for every restore.
+        token: String,
+    },
+    /// Wait until members form a cluster with one leader, equal HashKV and no alarm.
+    WaitForEtcd {
+        /// The members.
+        members: Vec<String>,
+    },
+    /// Take an old member out of the cluster's list.
+    RemoveMember {
+        /// Its name.
+        member: String,
+        /// Its id in hexadecimal.
+        id: String,
+    },
+    /// Add a member as a learner and start it with an empty data dir.
+    AddLearner {
+        /// Its name.
+        member: String,
+    },
+    /// Make a learner that has caught up a voting member.
+    PromoteLearner {
+        /// Its name.
+        member: String,
+    },
+    /// Compact history, defragment members one after the other, and take the NOSPACE alarms off.
+    ClearNospace {
+        /// The members.
+        members: Vec<String>,
+    },
+    /// Wait until API servers are ready.
+    WaitForApiservers {
+        /// Their machines.
+        hosts: Vec<String>,
+    },
+    /// Wait until a controller-manager and a scheduler lead.
+    WaitForLeaders,
+    /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted, then their machines
+    /// rebooted, a few at a time; too many failures end the step.
+    RecoverNodes {
+        /// Their machines.
+        hosts: Vec<String>,
+    },
+    /// Wait until the inventory's checks pass.
+    WaitForChecks {
+        /// Their names.
+        checks: Vec<String>,
+    },
+    /// Remove the distributed state and Lifeboat's program from machines.
+    CleanUp {
+        /// The machines.
+        hosts: Vec<String>,
+    },
+}
+
+/// A service on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HostService {
+    /// The machine.
+    pub host: String,
+    /// The service.
+    pub service: Service,
+}

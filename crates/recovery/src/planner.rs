@@ -1,0 +1,125 @@
+//! The planner: from facts and findings to the steps of one round. Pure: what it needs to know of files and
+//! machines is handed in.
+//!
+//! Layers go from the ground up: a machine without a NIC is asked nothing more, so a round that brings machines
+//! back ends there, and the next round decides from what they tell.
+
+mod control_plane;
+mod etcd;
+mod fingerprint;
+mod nodes;
+mod reach;
+mod restore;
+mod snapshot;
+mod steps;
+
+use std::collections::BTreeSet;
+
+use crate::facts::Facts;
+use crate::finding::{Diagnosis, Finding, Remedy};
+use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
+pub use fingerprint::{Drift, drift, fingerprint};
+pub(crate) use etcd::aside;
+pub use snapshot::Snapshot;
+use steps::Steps;
+
+/// What a plan depends on beside facts.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// Unique name of the plan.
+    pub id: String,
+    /// The snapshots there are, each read and found sound or not.
+    pub snapshots: Vec<Snapshot>,
+    /// Where a restore must take its state from, when a person has said so.
+    pub source: Option<StateSource>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No state to restore is left anywhere, as far as can be seen.
+    #[error(
+        "no state to restore from: no member's data dir can be read and no sound snapshot is known; \
+         name one with --source, or list it under `snapshots` in the inventory"
+    )]
+    NoSource,
+    /// What was asked for with `--source` cannot be taken.
+    #[error("--source {0}: {1}")]
+    BadSource(StateSource, String),
+    /// A machine that must be fenced cannot be reached.
+    #[error(
+        "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
+         bring the machine back, or make sure that it is off and take it out of the inventory"
+    )]
+    CannotFence(String),
+}
+
+/// Decides what to do about a diagnosis.
+///
+/// # Errors
+/// [`PlanError`] when what is wrong cannot be mended with what is there.
+pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
+    let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
+    let findings = diagnosis.all();
+    let wants = Wants::of(&findings);
+    reach::plan(&mut draft, &wants);
+    if draft.steps.is_empty() {
+        if wants.restore {
+            restore::plan(&mut draft)?;
+        } else {
+            etcd::plan(&mut draft, &wants);
+            control_plane::plan(&mut draft, &wants);
+            nodes::plan(&mut draft, &wants);
+        }
+    }
+    Ok(Plan {
+        schema_version: SCHEMA_VERSION,
+        id: options.id.clone(),
+        cluster: facts.inventory.cluster.clone(),
+        observed_at: facts.observed_at,
+        treats: treated(diagnosis),
+        candidates: draft.candidates,
+        steps: draft.steps.into_vec(),
+        manual: wants.manual,
+        fingerprint: fingerprint(facts, diagnosis),
+    })
+}
+
+/// A plan in the making.
+struct Draft<'a> {
+    facts: &'a Facts,
+    options: &'a PlanOptions,
+    steps: Steps,
+    candidates: Vec<crate::plan::Candidate>,
+}
+
+/// The remedies of a diagnosis, each once.
+#[derive(Default)]
+struct Wants<'a> {
+    remedies: Vec<&'a Remedy>,
+    restore: bool,
+    manual: Vec<String>,
+}
+
+impl<'a> Wants<'a> {
+    fn of(findings: &[&'a Finding]) -> Self {
+        let mut wants = Self::default();
+        let mut seen = BTreeSet::new();
+        for remedy in findings.iter().flat_map(|finding| &finding.remedies) {
+            if !seen.insert(format!("{remedy:?}")) {
+                continue;
+            }
+            match remedy {
+                Remedy::Manual(text) => wants.manual.push(text.clone()),
+                Remedy::RestoreCluster => wants.restore = true,
+                other => wants.remedies.push(other),
+            }
+        }
+        wants
+    }
+}
+
+fn treated(diagnosis: &Diagnosis) -> Vec<Treated> {
+    let treated = |cause: &Finding| Treated { id: cause.id, subjects: cause.subjects.clone() };
+    diagnosis.causes.iter().map(treated).collect()
+}

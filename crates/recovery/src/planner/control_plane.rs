@@ -1,0 +1,67 @@
+//! API servers, controller-managers and schedulers.
+
+use crate::finding::Remedy;
+use crate::inventory::Service;
+use crate::plan::{Action, HostService};
+
+use super::steps::services;
+use super::{Draft, Wants};
+
+const START_SECONDS: u64 = 90;
+/// An API server waits for its post-start hooks, which on a big cluster take a minute.
+const READY_SECONDS: u64 = 180;
+const LEADER_SECONDS: u64 = 90;
+
+/// Adds what the control plane needs, API servers before their clients.
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+    let masters = &draft.facts.inventory.kubernetes.masters;
+    let is_apiserver =
+        |host: &str, service: &Service| masters.get(host).is_some_and(|master| master.apiserver == *service);
+    let is_controller = |host: &str, service: &Service| {
+        masters.get(host).is_some_and(|m| m.controller_manager == *service || m.scheduler == *service)
+    };
+    let (start, restart) = (collect(wants, is_apiserver, false), collect(wants, is_apiserver, true));
+    let hosts: Vec<String> = start.iter().chain(&restart).map(|service| service.host.clone()).collect();
+    run(draft, start, restart);
+    if !hosts.is_empty() {
+        let title = format!("Wait until the API servers on {} are ready", hosts.join(", "));
+        draft.steps.add(title, READY_SECONDS, Action::WaitForApiservers { hosts });
+    }
+    let (start, restart) = (collect(wants, is_controller, false), collect(wants, is_controller, true));
+    if !start.is_empty() || !restart.is_empty() {
+        run(draft, start, restart);
+        leaders(draft);
+    }
+}
+
+/// Adds the wait for leaders. The lease of one that has died holds for another 15 s by default.
+pub(super) fn leaders(draft: &mut Draft<'_>) {
+    draft.steps.add("Wait for a leading controller-manager and scheduler", LEADER_SECONDS, Action::WaitForLeaders);
+}
+
+fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>) {
+    if !start.is_empty() {
+        let title = format!("Start {}", services(&start));
+        draft.steps.add(title, START_SECONDS, Action::Start { services: start });
+    }
+    if !restart.is_empty() {
+        let title = format!("Restart {}", services(&restart));
+        draft.steps.add(title, START_SECONDS, Action::Restart { services: restart });
+    }
+}
+
+fn collect(
+    wants: &Wants<'_>,
+    wanted: impl Fn(&str, &Service) -> bool,
+    restart: bool,
+) -> Vec<HostService> {
+    let services = wants.remedies.iter().filter_map(|remedy| match remedy {
+        Remedy::StartService { host, service } if !restart => Some((host, service)),
+        Remedy::RestartService { host, service } if restart => Some((host, service)),
+        _ => None,
+    });
+    services
+        .filter(|(host, service)| wanted(host, service))
+        .map(|(host, service)| HostService { host: host.clone(), service: service.clone() })
+        .collect()
+}

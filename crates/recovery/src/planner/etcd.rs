@@ -1,0 +1,100 @@
+//! etcd while its quorum can be had without a restore: members to start, to replace, and alarms to clear.
+
+use std::path::{Path, PathBuf};
+
+use crate::facts::MemberEntry;
+use crate::finding::Remedy;
+use crate::plan::{Action, HostService};
+
+use super::{Draft, Wants};
+
+const START_SECONDS: u64 = 90;
+const WAIT_SECONDS: u64 = 60;
+/// A learner of some gigabytes is sent its snapshot in minutes.
+const CATCH_UP_SECONDS: u64 = 900;
+
+/// Adds what etcd needs.
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+    start(draft, wants);
+    // One at a time: the next replacement is planned from what the cluster looks like after the first.
+    let replace = wants.remedies.iter().find_map(|remedy| match remedy {
+        Remedy::ReplaceMember { member } => Some(member),
+        _ => None,
+    });
+    if let Some(member) = replace {
+        replace_member(draft, member);
+    }
+    for remedy in &wants.remedies {
+        if let Remedy::ClearNospace { members } = remedy {
+            let action = Action::ClearNospace { members: members.clone() };
+            draft.steps.add("Compact, defragment each member and clear the NOSPACE alarm", 600, action);
+            draft.steps.changing("superseded revisions are dropped; each member pauses while it is defragmented");
+            draft.steps.irreversible();
+        }
+    }
+}
+
+fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+    let members = &draft.facts.inventory.etcd.members;
+    let stopped: Vec<(&String, HostService)> = wants
+        .remedies
+        .iter()
+        .filter_map(|remedy| match remedy {
+            Remedy::StartService { host, service } => Some((host, service)),
+            _ => None,
+        })
+        .filter_map(|(host, service)| {
+            let runs = members.iter().find(|(_, member)| member.host == *host && member.service == *service);
+            runs.map(|(name, _)| (name, HostService { host: host.clone(), service: service.clone() }))
+        })
+        .collect();
+    if stopped.is_empty() {
+        return;
+    }
+    let names: Vec<String> = stopped.iter().map(|(name, _)| (*name).clone()).collect();
+    let services = stopped.into_iter().map(|(_, service)| service).collect();
+    draft.steps.add(format!("Start etcd: {}", names.join(", ")), START_SECONDS, Action::Start { services });
+    draft.steps.add("Wait for a leader and equal data", WAIT_SECONDS, Action::WaitForEtcd { members: names });
+}
+
+/// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once.
+fn replace_member(draft: &mut Draft<'_>, name: &str) {
+    let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return };
+    let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
+    let (member, services) = (name.to_owned(), vec![service]);
+    let fence = draft.steps.add(format!("Stop and fence etcd of {name}"), 120, Action::Fence { services });
+    let aside = aside(&spec.data_dir, &draft.options.id);
+    draft.steps.add(
+        format!("Move {name}'s data dir aside to {}", aside.display()),
+        60,
+        Action::MoveAside { member: member.clone(), to: aside },
+    );
+    if let Some(old) = listed(draft, &spec.peer_url) {
+        let action = Action::RemoveMember { member: member.clone(), id: old.id };
+        draft.steps.add(format!("Take {name}'s old id out of the cluster"), 60, action);
+        draft.steps.changing("the others keep their quorum; a member that is taken out cannot come back with its old data");
+        draft.steps.irreversible();
+    }
+    let learner = Action::AddLearner { member: member.clone() };
+    draft.steps.add(format!("Add {name} as a learner and start it"), 180, learner);
+    draft.steps.ends(fence);
+    let promote = Action::PromoteLearner { member: member.clone() };
+    draft.steps.add(format!("Promote {name} once it has caught up"), CATCH_UP_SECONDS, promote);
+    let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
+    draft.steps.add("Wait for equal data on all members", WAIT_SECONDS, Action::WaitForEtcd { members });
+}
+
+/// The entry with this peer URL in the list of a member that has a quorum.
+fn listed(draft: &Draft<'_>, peer_url: &str) -> Option<MemberEntry> {
+    let members = draft.facts.members.values();
+    let mut lists =
+        members.filter(|member| member.linearizable.get() == Some(&true)).filter_map(|m| m.member_list.get());
+    lists.find_map(|list| list.iter().find(|entry| entry.peer_urls.iter().any(|url| url == peer_url)).cloned())
+}
+
+/// The name an old data dir gets.
+pub(crate) fn aside(data_dir: &Path, plan: &str) -> PathBuf {
+    let mut name = data_dir.as_os_str().to_owned();
+    name.push(format!(".lifeboat-{plan}"));
+    name.into()
+}

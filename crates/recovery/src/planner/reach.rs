@@ -1,0 +1,83 @@
+//! The ground: NICs, power, and being able to log in.
+
+use crate::finding::Remedy;
+use crate::inventory::{Cloud, IpRangeSpec};
+use crate::plan::Action;
+
+use super::{Draft, Wants};
+
+/// Longest an attach may take; ZStack answers in seconds unless its agents are busy.
+const ATTACH_SECONDS: u64 = 120;
+/// Longest from power-on to a login.
+const BOOT_SECONDS: u64 = 300;
+/// How long members, API servers and nodes get to find each other again by themselves.
+const SETTLE_SECONDS: u64 = 30;
+
+/// Adds what brings machines back; nothing when all that can be brought back are there.
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+    let mut back = Vec::new();
+    for remedy in &wants.remedies {
+        match remedy {
+            Remedy::AttachNics { hosts } => {
+                create_ranges(draft);
+                hosts.iter().for_each(|host| attach(draft, host, &mut back));
+            }
+            Remedy::StartVm { host } => start(draft, host, &mut back),
+            _ => {}
+        }
+    }
+    if back.is_empty() {
+        return;
+    }
+    let title = format!("Wait until {} can be logged in to", back.join(", "));
+    draft.steps.add(title, BOOT_SECONDS, Action::WaitForHosts { hosts: back });
+    draft.steps.add(
+        "Let what is back recover by itself, then look again",
+        SETTLE_SECONDS + 10,
+        Action::Settle { seconds: SETTLE_SECONDS },
+    );
+}
+
+/// Addresses can be given out only inside a range: those that are gone are made again.
+fn create_ranges(draft: &mut Draft<'_>) {
+    let Some(Cloud::Zstack(zstack)) = &draft.facts.inventory.cloud else { return };
+    let known = draft.facts.cloud.as_ref().and_then(|cloud| cloud.ip_ranges.get());
+    let Some(known) = known else { return };
+    let gone = |range: &&IpRangeSpec| {
+        let holds = |ip: &str| known.iter().any(|known| known.contains(&range.l3_network, ip));
+        !(holds(&range.start_ip) && holds(&range.end_ip))
+    };
+    for range in zstack.ip_ranges.iter().filter(gone) {
+        let title = format!("Make the cloud's IP range {}-{} again", range.start_ip, range.end_ip);
+        draft.steps.add(title, ATTACH_SECONDS, Action::CreateIpRange { range: range.clone() });
+    }
+}
+
+fn attach(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
+    let inventory = &draft.facts.inventory;
+    let Some(vm) = inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()) else { return };
+    let nics = draft.facts.cloud.as_ref().and_then(|cloud| cloud.nics.get());
+    for nic in &vm.nics {
+        if nics.is_some_and(|nics| nics.iter().any(|known| known.vm == vm.uuid && known.ip == nic.ip)) {
+            continue;
+        }
+        let title = format!("Attach {host}'s NIC {} with MAC {}", nic.ip, nic.mac);
+        let action = Action::AttachNic { host: host.into(), vm: vm.uuid.clone(), nic: nic.clone() };
+        draft.steps.add(title, ATTACH_SECONDS, action);
+        draft.steps.changing(format!("{host} is on the network again with the address and MAC it had"));
+    }
+    push_once(back, host);
+}
+
+fn start(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
+    let Some(vm) = draft.facts.inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()) else { return };
+    let action = Action::StartVm { host: host.into(), vm: vm.uuid.clone() };
+    draft.steps.add(format!("Switch on {host}"), BOOT_SECONDS, action);
+    push_once(back, host);
+}
+
+fn push_once(list: &mut Vec<String>, item: &str) {
+    if !list.iter().any(|known| known == item) {
+        list.push(item.into());
+    }
+}

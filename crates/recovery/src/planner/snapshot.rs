@@ -1,0 +1,48 @@
+//! The snapshot files a restore could start from.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use jiff::Timestamp;
+use lifeboat_etcd::{NoProgress, inspect, open};
+
+/// A snapshot file that a restore could start from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where it is.
+    pub path: PathBuf,
+    /// When it was written, by the file's time.
+    pub written: Option<Timestamp>,
+    /// Its revision, or what is wrong with it.
+    pub revision: Result<i64, String>,
+}
+
+impl Snapshot {
+    /// Reads every snapshot in these places: files, or directories of files. A file that is no sound snapshot is
+    /// told as such, so that nobody wonders why it was passed over.
+    pub fn find(places: &[PathBuf]) -> Vec<Self> {
+        let mut files: Vec<PathBuf> = places.iter().flat_map(|place| files(place)).collect();
+        files.sort();
+        files.dedup();
+        files.iter().map(|path| Self::read(path)).collect()
+    }
+
+    fn read(path: &Path) -> Self {
+        let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let revision = open(path).and_then(|source| {
+            source.verify_integrity(&NoProgress)?;
+            Ok(inspect(source.as_ref(), &NoProgress)?.revision)
+        });
+        Self {
+            path: path.into(),
+            written: written.and_then(|time| Timestamp::try_from(time).ok()),
+            revision: revision.map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn files(place: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(place) else { return vec![place.into()] };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.is_file()).collect()
+}

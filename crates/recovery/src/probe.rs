@@ -1,0 +1,182 @@
+//! Observation: every layer is asked at the same time, from outside, and each answer becomes a fact.
+//!
+//! A question that cannot be asked or gets no answer never fails the look: its fact is unknown, with the reason.
+//! Every question has a limit of its own, so that the whole has one too. The executor asks the same questions, layer
+//! by layer.
+
+pub mod access;
+pub mod checks;
+pub mod cloud;
+pub mod etcd;
+pub mod host;
+pub mod kubernetes;
+pub(crate) mod reason;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, join_all};
+use jiff::Timestamp;
+
+use crate::facts::{self, CheckAnswer, CloudFacts, Fact, Facts, HostFacts, Login};
+use crate::inventory::Inventory;
+pub use access::{Access, ApiError};
+
+/// How deep to look, and who watches.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    data_dirs: bool,
+    keep_program: bool,
+    watch: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
+}
+
+/// How far a look has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// What has just been seen, such as `host m1`.
+    pub what: &'a str,
+    /// How much has been seen.
+    pub done: usize,
+    /// Of how much.
+    pub total: usize,
+}
+
+impl<'a> Look<'a> {
+    /// Everything that can be asked within seconds.
+    pub fn quick() -> Self {
+        Self { data_dirs: false, keep_program: false, watch: None }
+    }
+
+    /// That, and the data dirs of members that are stopped, read on their machines by Lifeboat itself. It is sent
+    /// there for that and removed afterwards; nothing else changes.
+    pub fn whole() -> Self {
+        Self { data_dirs: true, keep_program: false, watch: None }
+    }
+
+    /// The same, and what was sent stays on the machines, for a recovery that uses it and removes it at its end.
+    #[must_use]
+    pub fn keeping_program(self) -> Self {
+        Self { keep_program: true, ..self }
+    }
+
+    /// The same, watched.
+    #[must_use]
+    pub fn watched(self, watch: &'a (dyn Fn(Progress<'_>) + Sync)) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+}
+
+/// Looks at everything an inventory names.
+pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) -> Facts {
+    let observed_at = Timestamp::now();
+    let (done, total) = (AtomicUsize::new(0), total(inventory));
+    let seen = |what: &str| {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(watch) = look.watch {
+            watch(Progress { what, done, total });
+        }
+    };
+    let seen: &(dyn Fn(&str) + Sync) = &seen;
+    let hosts = Hosts::new(inventory, access, seen);
+    let depth = etcd::Depth { hosts: &hosts, keep_program: look.keep_program };
+    let (cloud, host_facts, members, (masters, kubernetes), checks) = tokio::join!(
+        cloud_facts(inventory, access, seen),
+        hosts.all(),
+        etcd::look(inventory, access, look.data_dirs.then_some(depth), seen),
+        kubernetes::look(inventory, access, &hosts, seen),
+        check_facts(inventory, seen),
+    );
+    Facts {
+        schema_version: facts::SCHEMA_VERSION,
+        observed_at,
+        inventory: inventory.clone(),
+        cloud,
+        hosts: host_facts,
+        members,
+        masters,
+        kubernetes,
+        checks,
+    }
+}
+
+fn total(inventory: &Inventory) -> usize {
+    let cluster = 1;
+    usize::from(inventory.cloud.is_some())
+        + inventory.hosts.len()
+        + inventory.etcd.members.len()
+        + inventory.kubernetes.masters.len()
+        + cluster
+        + inventory.checks.len()
+}
+
+async fn cloud_facts(
+    inventory: &Inventory,
+    access: &Access,
+    seen: &(dyn Fn(&str) + Sync),
+) -> Option<CloudFacts> {
+    inventory.cloud.as_ref()?;
+    let facts = match &access.cloud {
+        Some(cloud) => cloud::look(cloud.as_ref()).await,
+        None => cloud::unasked("there is no way to the cloud: its access could not be set up"),
+    };
+    seen("the cloud");
+    Some(facts)
+}
+
+async fn check_facts(
+    inventory: &Inventory,
+    seen: &(dyn Fn(&str) + Sync),
+) -> BTreeMap<String, Fact<CheckAnswer>> {
+    let asked = inventory.checks.iter().map(|check| async move {
+        let fact = checks::one(check).await;
+        seen(&format!("check {}", check.name));
+        (check.name.clone(), fact)
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+/// The looks at the machines. Each machine is looked at once, however many wait for what it shows.
+struct Hosts<'a>(BTreeMap<&'a str, Shared<BoxFuture<'a, HostFacts>>>);
+
+impl<'a> Hosts<'a> {
+    fn new(inventory: &'a Inventory, access: &'a Access, seen: &'a (dyn Fn(&str) + Sync)) -> Self {
+        let look = |name: &'a String| {
+            let facts = async move {
+                let facts = match access.hosts.get(name) {
+                    Some(host) => host::look(inventory, name, host.as_ref()).await,
+                    None => host::unasked(inventory, name),
+                };
+                seen(&format!("host {name}"));
+                facts
+            };
+            (name.as_str(), facts.boxed().shared())
+        };
+        Self(inventory.hosts.keys().map(look).collect())
+    }
+
+    async fn all(&self) -> BTreeMap<String, HostFacts> {
+        let facts = self.0.iter().map(|(name, facts)| async { ((*name).to_owned(), facts.clone().await) });
+        join_all(facts).await.into_iter().collect()
+    }
+
+    /// What a machine shows, if one can log in to it and it is the one the inventory means; else why not.
+    async fn trusted(&self, inventory: &Inventory, name: &str) -> Result<HostFacts, String> {
+        let facts =
+            self.0.get(name).ok_or_else(|| format!("the inventory has no host {name}"))?.clone().await;
+        match facts.login.get() {
+            Some(Login::Ok) => {}
+            _ => return Err(format!("one cannot log in to {name}")),
+        }
+        let expected = inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
+        match expected {
+            Some(expected) if facts.machine_id.get() != Some(expected) => Err(format!(
+                "it is not sure that the machine at {name}'s address is {name}: its machine id differs"
+            )),
+            _ => Ok(facts),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The ways to machines, members, API servers and the cloud.
+//!
+//! Connections are made anew for every question: one that was open when a NIC went away stays silent for minutes, and
+//! would tell of the connection instead of the cluster.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use lifeboat_client::{Client, ConnectOptions};
+
+use crate::host::Host;
+use crate::inventory::{Etcd, Inventory, Kubernetes};
+use crate::provider::CloudProvider;
+
+/// Longest wait for a connection to a member or an API server.
+pub(super) const DIAL: Duration = Duration::from_secs(2);
+/// Longest wait for one answer of a member or an API server.
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
+
+/// The ways to machines, members, API servers and the cloud.
+pub struct Access {
+    /// The machines, by name.
+    pub hosts: BTreeMap<String, Arc<dyn Host>>,
+    /// The cloud, if the inventory has one.
+    pub cloud: Option<Arc<dyn CloudProvider>>,
+    etcd: Etcd,
+    kubernetes: Kubernetes,
+}
+
+/// Why there is no client for an API server. That it does not answer is no reason: nothing is sent yet.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The inventory has no such master.
+    #[error("the inventory has no master {0}")]
+    UnknownMaster(String),
+    /// The kubeconfig cannot be used.
+    #[error("kubeconfig {}: {why}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, never its content.
+        why: String,
+    },
+    /// The master's URL cannot be used.
+    #[error("{master}'s url: {why}; write https://HOST:6443")]
+    Url {
+        /// The master.
+        master: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Access {
+    /// Ways to what an inventory names. Nothing is opened yet.
+    pub fn new(
+        inventory: &Inventory,
+        hosts: BTreeMap<String, Arc<dyn Host>>,
+        cloud: Option<Arc<dyn CloudProvider>>,
+    ) -> Self {
+        Self { hosts, cloud, etcd: inventory.etcd.clone(), kubernetes: inventory.kubernetes.clone() }
+    }
+
+    /// A client of one etcd member, connected.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub async fn etcd(&self, member: &str) -> lifeboat_client::Result<Client> {
+        let unknown = || lifeboat_client::Error::Endpoint {
+            endpoint: member.to_owned(),
+            reason: "the inventory has no such etcd member",
+        };
+        let url = &self.etcd.members.get(member).ok_or_else(unknown)?.client_url;
+        let tls = self.etcd.tls.as_ref();
+        let options = ConnectOptions {
+            ca_cert: tls.map(|tls| tls.ca.clone()),
+            cert: tls.map(|tls| tls.cert.clone()),
+            key: tls.map(|tls| tls.key.clone()),
+            dial_timeout: DIAL,
+            command_timeout: ANSWER,
+            ..ConnectOptions::default()
+        };
+        Client::connect(&options, url).await
+    }
+
+    /// A client of one master's own API server, with the rights of the inventory's kubeconfig. Its certificate and
+    /// the name in it are always verified.
+    ///
+    /// # Errors
+    /// [`ApiError`] when the kubeconfig or the master's URL cannot be used.
+    pub async fn api(&self, master: &str) -> Result<kube::Client, ApiError> {
+        let config = self.kubeconfig(master).await?;
+        kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::reason::of(&error)))
+    }
+
+    /// The inventory's kubeconfig, for one master. Files are read anew: people mend them meanwhile.
+    async fn kubeconfig(&self, master: &str) -> Result<Config, ApiError> {
+        let spec = self.kubernetes.masters.get(master);
+        let spec = spec.ok_or_else(|| ApiError::UnknownMaster(master.into()))?;
+        let url = spec.url.parse();
+        let url = url.map_err(|error: http::uri::InvalidUri| ApiError::Url {
+            master: master.into(),
+            why: error.to_string(),
+        })?;
+        let read = Kubeconfig::read_from(&self.kubernetes.kubeconfig).map_err(|error| self.unfit(&error))?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+        let mut config = config.map_err(|error| self.unfit(&error))?;
+        if config.accept_invalid_certs {
+            let why = "insecure-skip-tls-verify is set, which lets anyone answer in the API server's place; \
+                       give it the cluster's certificate-authority instead";
+            return Err(self.bad_kubeconfig(why));
+        }
+        config.cluster_url = url;
+        config.connect_timeout = Some(DIAL);
+        config.default_retry = false;
+        Ok(config)
+    }
+
+    fn unfit(&self, error: &KubeconfigError) -> ApiError {
+        match error {
+            // The parser shows the lines around the fault, and those may be a token.
+            KubeconfigError::Parse(_) => self.bad_kubeconfig("it is no kubeconfig in YAML"),
+            other => self.bad_kubeconfig(super::reason::of(other)),
+        }
+    }
+
+    fn bad_kubeconfig(&self, why: impl Into<String>) -> ApiError {
+        ApiError::Kubeconfig { path: self.kubernetes.kubeconfig.clone(), why: why.into() }
+    }
+}

@@ -1,0 +1,133 @@
+//! API servers, each by itself, and through the first that is ready what only the API can tell.
+
+mod certificate;
+mod health;
+mod objects;
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use tokio::join;
+
+use crate::facts::{Certificate, Fact, Health, KubernetesFacts, MasterFacts};
+use crate::inventory::Inventory;
+
+use super::access::Access;
+use super::{Hosts, reason};
+
+/// Asks one master's API server. Its certificate is the one it shows.
+pub async fn master(inventory: &Inventory, access: &Access, name: &str) -> MasterFacts {
+    let source = |what: &str| format!("API server {name}: {what}");
+    let health = async {
+        match access.api(name).await {
+            Ok(client) => {
+                let (livez, readyz) = join!(health::ask(&client, "/livez"), health::ask(&client, "/readyz"));
+                (known(source("/livez"), livez), known(source("/readyz"), readyz))
+            }
+            Err(error) => {
+                let why = reason::of(&error);
+                (Fact::unknown(source("/livez"), &why), Fact::unknown(source("/readyz"), &why))
+            }
+        }
+    };
+    let certificate = async {
+        match inventory.kubernetes.masters.get(name) {
+            Some(master) => certificate::served(&master.url).await,
+            None => Err(format!("the inventory has no master {name}")),
+        }
+    };
+    let ((livez, readyz), certificate) = join!(health, certificate);
+    MasterFacts { livez, readyz, certificate: known(source("certificate it shows"), certificate) }
+}
+
+/// What only the API can tell, asked of the first API server that is ready.
+pub async fn cluster(inventory: &Inventory, access: &Access) -> KubernetesFacts {
+    let names = inventory.kubernetes.masters.keys();
+    let asked = names.map(|name| async move {
+        let client = access.api(name).await.map_err(|error| reason::of(&error));
+        let readyz = match client {
+            Ok(client) => health::ask(&client, "/readyz").await,
+            Err(why) => Err(why),
+        };
+        (name, known(format!("API server {name}: /readyz"), readyz))
+    });
+    let readyz: Vec<(&String, Fact<Health>)> = join_all(asked).await;
+    let ready = readyz.iter().find(|(_, readyz)| is_ok(readyz));
+    match ready {
+        Some((name, _)) => through(access, name).await,
+        None => KubernetesFacts::unasked("no API server is ready"),
+    }
+}
+
+/// Asks every master, and one of them for the rest.
+pub(super) async fn look(
+    inventory: &Inventory,
+    access: &Access,
+    hosts: &Hosts<'_>,
+    seen: &(dyn Fn(&str) + Sync),
+) -> (BTreeMap<String, MasterFacts>, KubernetesFacts) {
+    let asked = inventory.kubernetes.masters.keys().map(|name| async move {
+        let mut facts = master(inventory, access, name).await;
+        if facts.certificate.get().is_none()
+            && let Some(found) = certificate_file(inventory, access, hosts, name).await
+        {
+            facts.certificate = found;
+        }
+        seen(&format!("API server {name}"));
+        (name.clone(), facts)
+    });
+    let masters: BTreeMap<String, MasterFacts> = join_all(asked).await.into_iter().collect();
+    // One that is alive and not ready still answers most questions.
+    let ready = masters.iter().find(|(_, facts)| is_ok(&facts.readyz));
+    let answers = ready.or_else(|| masters.iter().find(|(_, facts)| is_ok(&facts.livez)));
+    let cluster = match answers {
+        Some((name, _)) => through(access, name).await,
+        None => KubernetesFacts::unasked("no API server answers"),
+    };
+    seen("the API");
+    (masters, cluster)
+}
+
+/// The certificate in its file, for an API server that shows none; nothing where there is no file to read.
+async fn certificate_file(
+    inventory: &Inventory,
+    access: &Access,
+    hosts: &Hosts<'_>,
+    name: &str,
+) -> Option<Fact<Certificate>> {
+    let path = inventory.kubernetes.masters.get(name)?.certificate.as_ref()?;
+    let host = access.hosts.get(name)?;
+    hosts.trusted(inventory, name).await.ok()?;
+    let found = certificate::in_file(host.as_ref(), path).await;
+    Some(known(format!("ssh {name}: {}", path.display()), found))
+}
+
+async fn through(access: &Access, name: &str) -> KubernetesFacts {
+    match access.api(name).await {
+        Ok(client) => objects::look(&client, name).await,
+        Err(error) => KubernetesFacts::unasked(&reason::of(&error)),
+    }
+}
+
+impl KubernetesFacts {
+    fn unasked(why: &str) -> Self {
+        let source = |what: &str| format!("Kubernetes API: {what}");
+        Self {
+            controller_manager: Fact::unknown(source(objects::CONTROLLER_MANAGER), why),
+            scheduler: Fact::unknown(source(objects::SCHEDULER), why),
+            nodes: Fact::unknown(source("nodes"), why),
+            leases_without_node: Fact::unknown(source("leases in kube-node-lease"), why),
+        }
+    }
+}
+
+fn is_ok(health: &Fact<Health>) -> bool {
+    health.get().is_some_and(|health| health.ok)
+}
+
+fn known<T>(source: String, answer: Result<T, String>) -> Fact<T> {
+    match answer {
+        Ok(value) => Fact::value(source, value),
+        Err(why) => Fact::unknown(source, why),
+    }
+}

@@ -1,0 +1,51 @@
+//! Words for why something is not known: of an error and all that lies under it, or of a machine, on one line.
+
+use std::error::Error;
+
+/// Longest reason that is kept; a machine may say anything.
+const LONGEST: usize = 400;
+
+/// An error with everything under it that its own text does not say already.
+pub(crate) fn of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut under = error.source();
+    while let Some(cause) = under {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        under = cause.source();
+    }
+    one_line(&text)
+}
+
+/// Text as it may be shown: on one line, without control characters, not endless.
+pub(super) fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_says_cannot_move_the_cursor() {
+        assert_eq!(one_line(" a\u{1b}[2J\r\nb\tc \0"), "a [2J b c");
+        assert_eq!(one_line(&"x".repeat(10_000)).len(), LONGEST);
+    }
+
+    #[test]
+    fn an_error_is_told_to_its_bottom_and_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("connect: refused")]
+        struct Bottom;
+        #[derive(Debug, thiserror::Error)]
+        #[error("m1: {0}")]
+        struct Middle(#[source] Bottom);
+        #[derive(Debug, thiserror::Error)]
+        #[error("ask")]
+        struct Top(#[source] Middle);
+        assert_eq!(of(&Top(Middle(Bottom))), "ask: m1: connect: refused");
+    }
+}

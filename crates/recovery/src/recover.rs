@@ -1,0 +1,307 @@
+//! A recovery from beginning to end: rounds of look, decide, ask the person, act, until nothing is found any more.
+
+mod report;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::execute::{Context, ExecuteError, LockError, OperatorLock, Progress, execute};
+use crate::facts::Facts;
+use crate::finding::{Diagnosis, Remedy};
+use crate::inventory::Inventory;
+use crate::journal::{Entry, Event, JournalError};
+use crate::operation::{Operation, OperationError, Operations};
+use crate::plan::{Plan, StateSource};
+use crate::planner::{Drift, PlanError, PlanOptions, Snapshot, drift, fingerprint, plan};
+use crate::probe::{Access, Look, observe};
+use crate::rules::diagnose;
+pub use report::{Report, StepReport};
+
+/// So many rounds without an end mean that the plans do not help.
+const MAX_ROUNDS: usize = 8;
+/// A plan that was looked at for longer than this is compared with what is now before it is done.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Why a recovery did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// No plan helps with what is there.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The operation's files.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// Another operator.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A step failed or a stop was asked for; `lifeboat recover resume` goes on.
+    #[error("{0}; go on with: lifeboat recover resume")]
+    Unfinished(ExecuteError),
+    /// What the plan rests on has changed.
+    #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
+    Drift(Vec<Drift>),
+    /// The person said no.
+    #[error("not confirmed; nothing was done")]
+    Declined,
+}
+
+impl From<JournalError> for RecoverError {
+    fn from(error: JournalError) -> Self {
+        Self::Operation(error.into())
+    }
+}
+
+fn describe(drifts: &[Drift]) -> String {
+    let parts = drifts.iter().map(|drift| format!("{} was {:?}, is {:?}", drift.what, drift.was, drift.is));
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// The person at the desk.
+pub trait Desk {
+    /// Shows what was found and what is going to be done about it.
+    fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan);
+    /// Asks whether to do it.
+    fn confirm(&mut self, plan: &Plan) -> bool;
+    /// Shows a look at the cluster that begins.
+    fn looking(&mut self);
+    /// Shows how a step goes.
+    fn progress(&mut self, plan: &Plan, progress: Progress<'_>);
+}
+
+/// What a recovery works with.
+pub struct Recovery<'a> {
+    /// What the cluster is meant to be.
+    pub inventory: &'a Inventory,
+    /// The inventory's file, beside which operations are kept.
+    pub inventory_path: PathBuf,
+    /// The ways in.
+    pub access: &'a Access,
+    /// Where a restore must take its state from, when a person has said so.
+    pub source: Option<StateSource>,
+    /// Who is at work, for the operator lock.
+    pub operator: String,
+    /// Set when the run must stop at the next safe point.
+    pub stop: &'a AtomicBool,
+}
+
+impl Recovery<'_> {
+    /// Looks, and decides on one round.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
+        let (facts, diagnosis) = self.look().await;
+        let plan = self.decide(&facts, &diagnosis).await?;
+        Ok((diagnosis, plan))
+    }
+
+    /// Recovers, round after round, until nothing is found or nothing more can be done.
+    ///
+    /// # Errors
+    /// [`RecoverError`]; [`RecoverError::Unfinished`] can be resumed.
+    pub async fn recover(&self, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
+        let operations = Operations::lock(&self.inventory_path)?;
+        let mut operation = operations.begin(true)?;
+        self.locked(&mut operation, desk, async |this, operation, desk, report| {
+            this.rounds(operation, desk, report).await
+        })
+        .await
+    }
+
+    /// Does one plan, if the cluster is still as it was when the plan was made.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub async fn apply(&self, plan: &Plan, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
+        let operations = Operations::lock(&self.inventory_path)?;
+        let mut operation = operations.begin(false)?;
+        self.locked(&mut operation, desk, async |this, operation, desk, report| {
+            desk.looking();
+            let (facts, diagnosis) = this.look().await;
+            refuse_drift(plan, &facts, &diagnosis)?;
+            desk.show(1, &diagnosis, plan);
+            if !desk.confirm(plan) {
+                return Err(RecoverError::Declined);
+            }
+            this.run(operation, plan, &[], desk, report).await?;
+            this.close(operation, desk, report).await
+        })
+        .await
+    }
+
+    /// Goes on with the operation that did not end.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub async fn resume(&self, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
+        let operations = Operations::lock(&self.inventory_path)?;
+        let mut operation = operations.resume()?;
+        self.locked(&mut operation, desk, async |this, operation, desk, report| {
+            if let Some((plan, recorded)) = operation.current()? {
+                this.run(operation, &plan, &recorded, desk, report).await?;
+            }
+            match operation.has_rounds() {
+                true => this.rounds(operation, desk, report).await,
+                false => this.close(operation, desk, report).await,
+            }
+        })
+        .await
+    }
+
+    /// Gives the operation that did not end up: what it fenced stays fenced, what it moved stays moved.
+    ///
+    /// # Errors
+    /// [`RecoverError`].
+    pub async fn abandon(&self) -> Result<String, RecoverError> {
+        let operations = Operations::lock(&self.inventory_path)?;
+        let mut operation = operations.resume()?;
+        operation.journal.record(Event::Ended { how: "abandoned".into() })?;
+        self.lock_of(&operation).give_back(&self.access.hosts).await;
+        Ok(operation.id)
+    }
+
+    fn lock_of(&self, operation: &Operation) -> OperatorLock {
+        let began = operation.started().map(|at| at.to_string()).unwrap_or_default();
+        OperatorLock::new(&operation.id, &format!("{}, since {began}", self.operator))
+    }
+
+    /// Runs with the operator lock held. An operation that ends in an error that cannot be resumed is over.
+    async fn locked<F>(
+        &self,
+        operation: &mut Operation,
+        desk: &mut dyn Desk,
+        work: F,
+    ) -> Result<Report, RecoverError>
+    where
+        F: AsyncFnOnce(&Self, &mut Operation, &mut dyn Desk, &mut Report) -> Result<(), RecoverError>,
+    {
+        let mut report = Report::begin(operation);
+        let lock = self.lock_of(operation);
+        let result = match lock.take(&self.access.hosts).await {
+            Ok(()) => work(self, operation, desk, &mut report).await,
+            Err(error) => Err(error.into()),
+        };
+        let resumable = matches!(result, Err(RecoverError::Unfinished(_)));
+        if let (Err(error), false) = (&result, resumable || operation.rounds() > 0) {
+            operation.journal.record(Event::Ended { how: error.to_string() })?;
+        }
+        if !resumable {
+            lock.give_back(&self.access.hosts).await;
+        }
+        result.map(|()| report)
+    }
+
+    async fn rounds(
+        &self,
+        operation: &mut Operation,
+        desk: &mut dyn Desk,
+        report: &mut Report,
+    ) -> Result<(), RecoverError> {
+        let mut before: Option<Plan> = None;
+        loop {
+            desk.looking();
+            let (facts, diagnosis) = self.look().await;
+            let begin = Instant::now();
+            let rounds = operation.rounds();
+            if diagnosis.is_healthy() || rounds >= MAX_ROUNDS {
+                return end(operation, report, &diagnosis);
+            }
+            // Machines that have come back since the last round are locked with the others.
+            self.lock_of(operation).take(&self.access.hosts).await?;
+            let plan = self.decide(&facts, &diagnosis).await?;
+            let same = before.as_ref().is_some_and(|before| before.does_the_same(&plan));
+            if plan.is_empty() || same {
+                report.manual = plan.manual;
+                return end(operation, report, &diagnosis);
+            }
+            desk.show(rounds + 1, &diagnosis, &plan);
+            if !desk.confirm(&plan) {
+                return Err(RecoverError::Declined);
+            }
+            if begin.elapsed() > FRESH {
+                desk.looking();
+                let (facts, diagnosis) = self.look().await;
+                refuse_drift(&plan, &facts, &diagnosis)?;
+            }
+            self.run(operation, &plan, &[], desk, report).await?;
+            before = Some(plan);
+        }
+    }
+
+    async fn run(
+        &self,
+        operation: &mut Operation,
+        plan: &Plan,
+        recorded: &[Entry],
+        desk: &mut dyn Desk,
+        report: &mut Report,
+    ) -> Result<(), RecoverError> {
+        if recorded.is_empty() && operation.current()?.is_none() {
+            operation.accept(plan)?;
+        }
+        let dir = operation.dir.clone();
+        let context = Context {
+            inventory: self.inventory,
+            access: self.access,
+            plan,
+            dir: &dir,
+            journal: Mutex::new(&mut operation.journal),
+        };
+        let mut watch = |progress: Progress<'_>| {
+            report.watch(plan, &progress);
+            desk.progress(plan, progress);
+        };
+        execute(&context, recorded, self.stop, &mut watch).await.map_err(RecoverError::Unfinished)
+    }
+
+    /// Looks once more after the only plan of an operation.
+    async fn close(
+        &self,
+        operation: &mut Operation,
+        desk: &mut dyn Desk,
+        report: &mut Report,
+    ) -> Result<(), RecoverError> {
+        desk.looking();
+        let (_, diagnosis) = self.look().await;
+        end(operation, report, &diagnosis)
+    }
+
+    async fn look(&self) -> (Facts, Diagnosis) {
+        let facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let diagnosis = diagnose(&facts);
+        (facts, diagnosis)
+    }
+
+    async fn decide(&self, facts: &Facts, diagnosis: &Diagnosis) -> Result<Plan, PlanError> {
+        let restores = diagnosis.all().iter().any(|finding| finding.remedies.contains(&Remedy::RestoreCluster));
+        let snapshots = if restores { self.snapshots().await } else { Vec::new() };
+        let options =
+            PlanOptions { id: crate::operation::new_id(), snapshots, source: self.source.clone() };
+        plan(facts, diagnosis, &options)
+    }
+
+    /// The snapshots of the inventory and the one that was asked for, each read once.
+    async fn snapshots(&self) -> Vec<Snapshot> {
+        let mut places = self.inventory.snapshots.clone();
+        if let Some(StateSource::Snapshot(path)) = &self.source {
+            places.push(path.clone());
+        }
+        tokio::task::spawn_blocking(move || Snapshot::find(&places)).await.unwrap_or_default()
+    }
+}
+
+fn refuse_drift(plan: &Plan, facts: &Facts, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
+    let drifts = drift(&plan.fingerprint, &fingerprint(facts, diagnosis));
+    if drifts.is_empty() { Ok(()) } else { Err(RecoverError::Drift(drifts)) }
+}
+
+fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
+    report.end(Timestamp::now(), diagnosis);
+    let how = if diagnosis.is_healthy() { "recovered" } else { "findings are left" };
+    operation.journal.record(Event::Ended { how: how.into() })?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What a recovery tells at its end.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::execute::Progress;
+use crate::finding::Diagnosis;
+use crate::operation::Operation;
+use crate::plan::Plan;
+
+/// What was done, how long it took, and what it cost.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The operation.
+    pub operation: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Seconds from one to the other: the time to recovery, when `recovered`.
+    pub seconds: f64,
+    /// Whether nothing is found any more.
+    pub recovered: bool,
+    /// The steps of this run, in order.
+    pub steps: Vec<StepReport>,
+    /// What was lost by restoring an older state, if anything was restored.
+    pub lost: Vec<String>,
+    /// What is still found.
+    pub left: Vec<String>,
+    /// What only people can do.
+    pub manual: Vec<String>,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepReport {
+    /// The plan it belongs to.
+    pub plan: String,
+    /// Its number there.
+    pub number: u32,
+    /// Its title.
+    pub title: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether there was nothing to do.
+    pub already: bool,
+}
+
+impl Report {
+    pub(super) fn begin(operation: &Operation) -> Self {
+        let started = operation.started().unwrap_or_else(Timestamp::now);
+        Self {
+            operation: operation.id.clone(),
+            started,
+            ended: started,
+            seconds: 0.0,
+            recovered: false,
+            steps: Vec::new(),
+            lost: Vec::new(),
+            left: Vec::new(),
+            manual: Vec::new(),
+        }
+    }
+
+    pub(super) fn watch(&mut self, plan: &Plan, progress: &Progress<'_>) {
+        let Progress::Done { step, took, already } = progress else { return };
+        self.steps.push(StepReport {
+            plan: plan.id.clone(),
+            number: step.number,
+            title: step.title.clone(),
+            seconds: took.as_secs_f64(),
+            already: *already,
+        });
+        for candidate in plan.candidates.iter().filter(|candidate| candidate.chosen) {
+            let lost = format!("{}: {}", candidate.source, candidate.remark);
+            if !self.lost.contains(&lost) {
+                self.lost.push(lost);
+            }
+        }
+    }
+
+    pub(super) fn end(&mut self, now: Timestamp, diagnosis: &Diagnosis) {
+        self.ended = now;
+        self.seconds = now.duration_since(self.started).as_secs_f64();
+        self.recovered = diagnosis.is_healthy();
+        self.left = diagnosis.causes.iter().map(|cause| format!("{}: {}", cause.id, cause.summary)).collect();
+    }
+}

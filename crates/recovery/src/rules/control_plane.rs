@@ -1,0 +1,175 @@
+//! The masters: API servers and their certificates, controller-managers, schedulers.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::facts::{Fact, Health, MasterFacts};
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::inventory::{Master, Service};
+
+use super::etcd::{Cluster, Quorum};
+use super::look::{Look, no_answer, seen_in};
+use super::sighting::{Sighting, again_and_again, stopped};
+
+/// From here on an API server's certificate is worth a warning.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+    let mut found = Vec::new();
+    for (host, master) in &look.inventory().kubernetes.masters {
+        found.extend(not_running(look, host, &master.controller_manager, FindingId::ControllerManagerDown));
+        found.extend(not_running(look, host, &master.scheduler, FindingId::SchedulerDown));
+        let Some(facts) = look.facts.masters.get(host) else { continue };
+        found.extend(certificate(look, host, facts));
+        found.extend(apiserver(look, cluster, host, master, facts));
+    }
+    every_master_makes_it_critical(look, &mut found);
+    found
+}
+
+/// What all masters have stands in for nothing any more.
+fn every_master_makes_it_critical(look: &Look<'_>, found: &mut [Sighting]) {
+    let api = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
+    for family in [&api[..], &[FindingId::ControllerManagerDown], &[FindingId::SchedulerDown]] {
+        let has = |host: &String| found.iter().any(|f| family.contains(&f.id) && f.hosts.contains(host));
+        if look.inventory().kubernetes.masters.keys().all(has) {
+            let all = found.iter_mut().filter(|sighting| family.contains(&sighting.id));
+            all.for_each(|sighting| sighting.severity = Severity::Critical);
+        }
+    }
+}
+
+fn not_running(look: &Look<'_>, host: &str, service: &Service, id: FindingId) -> Option<Sighting> {
+    let state = look.service(host, service)?;
+    if state.is_running() {
+        return None;
+    }
+    let log = again_and_again(state, service);
+    let (host_name, service_name) = (host.to_owned(), service.clone());
+    Some(
+        Sighting::new(id, Severity::Error)
+            .on(host)
+            .with_service(host, service)
+            .shown_by(look.service_evidence(host, service))
+            .remedy(Remedy::StartService { host: host_name, service: service_name })
+            .remedies(log),
+    )
+}
+
+fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sighting> {
+    let certificate = facts.certificate.get()?;
+    let left = certificate.not_after.duration_since(look.facts.observed_at);
+    let day = day(certificate.not_after);
+    let seen = |what: &str| [seen_in(&facts.certificate, format!("{host}: {} {what} {day}", certificate.subject))];
+    let renew = "renew the API server's certificate and its like (`kubeadm certs renew all`, or as it was made)";
+    if left.is_negative() {
+        return Some(
+            Sighting::new(FindingId::ApiserverCertExpired, Severity::Error)
+                .on(host)
+                .summary(format!("The API server's certificate on {host} expired on {day}"))
+                .shown_by(seen("expired on"))
+                .manual(format!("{renew} on {{who}}, then restart the API server there")),
+        );
+    }
+    (left < EXPIRES_SOON).then(|| {
+        let days = left.as_hours() / 24;
+        Sighting::new(FindingId::ApiserverCertExpiring, Severity::Warning)
+            .on(host)
+            .summary(format!("The API server's certificate on {host} expires in {days} days"))
+            .shown_by(seen("expires on"))
+            .manual(format!("{renew} on {{who}} before {day}"))
+    })
+}
+
+fn apiserver(
+    look: &Look<'_>,
+    cluster: &Cluster<'_>,
+    host: &str,
+    master: &Master,
+    facts: &MasterFacts,
+) -> Option<Sighting> {
+    let service = &master.apiserver;
+    let state = look.service(host, service);
+    let condition = condition(look, host, facts, state.map(crate::facts::ServiceState::is_running))?;
+    let (id, summary) = match condition {
+        Condition::Stopped => {
+            let how = state.map_or("is stopped", stopped);
+            (FindingId::ApiserverDown, format!("The API server on {host} {how}"))
+        }
+        Condition::Silent => (FindingId::ApiserverDown, format!("The API server on {host} does not answer")),
+        Condition::NotReady => (FindingId::ApiserverNotReady, format!("The API server on {host} is not ready")),
+    };
+    let sighting = Sighting::new(id, Severity::Error)
+        .on(host)
+        .with_service(host, service)
+        .summary(summary)
+        .shown_by(look.service_evidence(host, service))
+        .shown_by(health(host, facts));
+    let (host, service) = (host.to_owned(), service.clone());
+    // Without etcd, and with an expired certificate, it comes up no better than before.
+    let would_help = cluster.quorum != Quorum::Lost && !has_expired(look, facts);
+    Some(match condition {
+        Condition::Stopped => {
+            let log = state.and_then(|state| again_and_again(state, &service));
+            sighting.remedy(Remedy::StartService { host, service }).remedies(log)
+        }
+        _ if state.is_some() && would_help => sighting.remedy(Remedy::RestartService { host, service }),
+        _ => sighting,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Condition {
+    Stopped,
+    Silent,
+    NotReady,
+}
+
+/// What is wrong with an API server; `None` when nothing is, or nothing is known.
+fn condition(look: &Look<'_>, host: &str, facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
+    let (livez, readyz) = (facts.livez.get(), facts.readyz.get());
+    if readyz.is_some_and(|health| health.ok) {
+        return None;
+    }
+    if running == Some(false) {
+        return Some(Condition::Stopped);
+    }
+    if livez.or(readyz).is_none() {
+        // Nobody could ask. That is its fault only where it is known to run, or its machine known to be away.
+        return (running == Some(true) || look.is_behind(host)).then_some(Condition::Silent);
+    }
+    if readyz.or(livez).is_some_and(|health| health.ok) {
+        return None;
+    }
+    let speaks = [livez, readyz].into_iter().flatten().any(|health| health.ok || is_own_account(&health.detail));
+    Some(if speaks { Condition::NotReady } else { Condition::Silent })
+}
+
+/// Whether this is what a health endpoint says of itself, `etcd failed, ping failed` or a status, and not why it said
+/// nothing.
+fn is_own_account(detail: &str) -> bool {
+    let is_check = |part: &str| part.strip_suffix(" failed").is_some_and(|check| !check.contains(' '));
+    let status = detail.split(' ').next().unwrap_or_default();
+    let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
+    is_status || detail.split(", ").all(is_check)
+}
+
+fn has_expired(look: &Look<'_>, facts: &MasterFacts) -> bool {
+    facts.certificate.get().is_some_and(|certificate| certificate.not_after < look.facts.observed_at)
+}
+
+/// What its health endpoints say; once, when both say the same.
+fn health(host: &str, facts: &MasterFacts) -> Vec<Evidence> {
+    let line = |what: &str, fact: &Fact<Health>| match fact.get() {
+        Some(health) if health.ok => None,
+        Some(health) => Some(seen_in(fact, format!("{host} {what}: {}", health.detail))),
+        None => no_answer(fact, &format!("{host} {what}")),
+    };
+    if facts.livez.answer == facts.readyz.answer {
+        return line("livez and readyz", &facts.livez).into_iter().collect();
+    }
+    [line("livez", &facts.livez), line("readyz", &facts.readyz)].into_iter().flatten().collect()
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_string().split('T').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,20 @@
+//! etcd: quorum, members, alarms.
+
+mod alarms;
+mod cluster;
+mod data;
+mod members;
+mod quorum;
+
+pub(super) use cluster::{Cluster, Quorum};
+
+use super::look::Look;
+use super::sighting::Sighting;
+
+pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+    let mut found = members::look(look, cluster);
+    found.extend(quorum::look(look, cluster));
+    found.extend(data::look(look, cluster));
+    found.extend(alarms::look(look, cluster));
+    found
+}

@@ -1,0 +1,70 @@
+//! The alarms members have raised.
+
+use std::collections::BTreeSet;
+
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::rules::look::{Look, seen_in};
+use crate::rules::sighting::{Sighting, listed};
+
+use super::cluster::{Cluster, Quorum};
+
+pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+    let mut found: Vec<Sighting> = nospace(cluster).into_iter().collect();
+    found.extend(corrupt(cluster));
+    found
+}
+
+/// Who raised an alarm of a kind, by name where it is known, and who told.
+fn raised(cluster: &Cluster<'_>, kind: &str) -> (Vec<String>, Vec<Evidence>) {
+    let mut names = BTreeSet::new();
+    let mut evidence = Vec::new();
+    for member in &cluster.members {
+        for alarm in member.facts.alarms.get().into_iter().flatten().filter(|alarm| alarm.kind == kind) {
+            let by = cluster.by_id(&alarm.member_id).map_or(&alarm.member_id, |member| member.name);
+            if names.insert(by.clone()) {
+                evidence.push(seen_in(&member.facts.alarms, format!("{kind} raised by {by}")));
+            }
+        }
+    }
+    (names.into_iter().collect(), evidence)
+}
+
+fn nospace(cluster: &Cluster<'_>) -> Option<Sighting> {
+    let (names, mut evidence) = raised(cluster, "NOSPACE");
+    if names.is_empty() {
+        return None;
+    }
+    for member in &cluster.members {
+        if let Some(status) = member.facts.status.get() {
+            let (size, used) = (status.db_size / 1_000_000, status.db_size_in_use / 1_000_000);
+            evidence.push(seen_in(&member.facts.status, format!("{}: db {size} MB, {used} MB in use", member.name)));
+        }
+    }
+    Some(
+        Sighting::new(FindingId::EtcdNospace, Severity::Critical)
+            .about(&names)
+            .summary(format!("etcd refuses writes: the db of {} has reached its quota", listed(&names)))
+            .shown_by(evidence)
+            .remedy(Remedy::ClearNospace { members: names }),
+    )
+}
+
+fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
+    let (names, evidence) = raised(cluster, "CORRUPT");
+    let sighting = |(name, evidence): (String, Evidence)| {
+        let member = cluster.members.iter().find(|member| *member.name == name);
+        let mut sighting = Sighting::new(FindingId::EtcdCorruptAlarm, Severity::Critical)
+            .shown_by([evidence])
+            .summary(format!("etcd found that {name} holds other data than the rest"))
+            .manual("once the member is replaced: `etcdctl alarm disarm`");
+        sighting = match member {
+            Some(member) => sighting.of(&name, &member.spec.host),
+            None => sighting.about([name.clone()]),
+        };
+        match cluster.quorum {
+            Quorum::Held if member.is_some() => sighting.remedy(Remedy::ReplaceMember { member: name }),
+            _ => sighting,
+        }
+    };
+    names.into_iter().zip(evidence).map(sighting).collect()
+}

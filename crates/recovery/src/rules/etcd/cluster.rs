@@ -1,0 +1,245 @@
+//! What the members' own words add up to: who serves, who could, and whether a quorum holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus};
+use crate::inventory::MemberSpec;
+use crate::rules::look::Look;
+
+/// What one member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It answers and belongs to the cluster.
+    Serving,
+    /// It answers, belongs to the cluster and sees no leader, while others do.
+    CutOff,
+    /// It runs, or something on its data dir does, and does not answer.
+    Silent,
+    /// It does not run; its data is sound or could not be read.
+    Stopped,
+    /// Its data dir is broken.
+    Corrupt,
+    /// Its data dir is gone.
+    DataMissing,
+    /// It belongs to another cluster, or was taken out of this one.
+    Stranger,
+    /// It does not answer, and its machine cannot be asked.
+    Gone,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// Whether the cluster can decide anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    Held,
+    Lost,
+    Unknown,
+}
+
+/// A member of the inventory with all that is known of it.
+pub struct Member<'a> {
+    pub name: &'a String,
+    pub spec: &'a MemberSpec,
+    pub facts: &'a MemberFacts,
+    pub state: State,
+}
+
+/// The etcd cluster as seen.
+pub struct Cluster<'a> {
+    pub members: Vec<Member<'a>>,
+    /// The cluster most members belong to, in hexadecimal; none when they do not agree.
+    pub id: Option<String>,
+    /// The members as the best informed one lists them.
+    pub list: Option<&'a [MemberEntry]>,
+    /// How many members have a vote.
+    pub voters: usize,
+    pub quorum: Quorum,
+}
+
+impl<'a> Cluster<'a> {
+    pub fn of(look: &Look<'a>) -> Self {
+        let seen: Vec<Seen<'a>> = Seen::all(look);
+        let id = majority(&seen);
+        let list = reference_list(&seen, id.as_deref());
+        let mut members: Vec<Member<'a>> = seen
+            .iter()
+            .map(|seen| Member {
+                name: seen.name,
+                spec: seen.spec,
+                facts: seen.facts,
+                state: state(look, seen, id.as_deref(), list),
+            })
+            .collect();
+        let voters = list.map_or(members.len(), |list| list.iter().filter(|entry| !entry.learner).count());
+        let quorum = quorum(look, &members, voters);
+        if quorum == Quorum::Held {
+            for member in &mut members {
+                let leaderless = member.facts.linearizable.get() == Some(&false);
+                if member.state == State::Serving && leaderless {
+                    member.state = State::CutOff;
+                }
+            }
+        }
+        Self { members, id, list, voters, quorum }
+    }
+
+    /// How many members a decision needs.
+    pub fn needed(&self) -> usize {
+        needed(self.voters)
+    }
+
+    /// How many members with a vote serve.
+    pub fn serving(&self) -> usize {
+        serving(&self.members)
+    }
+
+    /// The member with this id, in hexadecimal.
+    pub fn by_id(&self, id: &str) -> Option<&Member<'a>> {
+        let mine = |member: &&Member<'_>| {
+            member.facts.status.get().is_some_and(|status| status.member_id == id)
+                || self.entry(member.spec).is_some_and(|entry| entry.id == id)
+        };
+        self.members.iter().find(mine)
+    }
+
+    /// A member's entry in the cluster's list, by its peer URL.
+    pub fn entry(&self, spec: &MemberSpec) -> Option<&'a MemberEntry> {
+        self.list?.iter().find(|entry| entry.peer_urls.contains(&spec.peer_url))
+    }
+
+    /// How many members would serve if every one did that has not lost its data or its place: as many of one
+    /// cluster as there are at best.
+    pub fn within_reach(&self) -> usize {
+        let could = |member: &&Member<'_>| {
+            matches!(
+                member.state,
+                State::Serving | State::CutOff | State::Silent | State::Stopped | State::Gone | State::Unknown
+            )
+        };
+        let ids: Vec<Option<&str>> =
+            self.members.iter().filter(could).map(|member| cluster_id(member.facts)).collect();
+        let anyone = ids.iter().filter(|id| id.is_none()).count();
+        let known: BTreeSet<&str> = ids.iter().copied().flatten().collect();
+        let of_one = known.iter().map(|id| ids.iter().filter(|other| **other == Some(*id)).count()).max();
+        anyone + of_one.unwrap_or(0)
+    }
+}
+
+/// A member before it is known what it makes of the others.
+struct Seen<'a> {
+    name: &'a String,
+    spec: &'a MemberSpec,
+    facts: &'a MemberFacts,
+    believable: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn all(look: &Look<'a>) -> Vec<Self> {
+        let members = &look.facts.members;
+        let all = look.facts.inventory.etcd.members.iter();
+        all.filter_map(|(name, spec)| {
+            let believable = look.host(&spec.host).is_some();
+            Some(Self { name, spec, facts: members.get(name)?, believable })
+        })
+        .collect()
+    }
+
+    fn status(&self) -> Option<&'a MemberStatus> {
+        self.facts.status.get()
+    }
+
+    fn sound(&self) -> Option<&'a DataDirState> {
+        match self.facts.data_dir.get() {
+            Some(DataDir::Sound(state)) if self.believable && self.status().is_none() => Some(state),
+            _ => None,
+        }
+    }
+
+    fn cluster_id(&self) -> Option<&'a str> {
+        let of_dir = || self.sound().map(|state| state.cluster_id.as_str());
+        self.status().map(|status| status.cluster_id.as_str()).or_else(of_dir)
+    }
+}
+
+fn cluster_id(member: &MemberFacts) -> Option<&str> {
+    match (member.status.get(), member.data_dir.get()) {
+        (Some(status), _) => Some(&status.cluster_id),
+        (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+        _ => None,
+    }
+}
+
+/// The cluster more members belong to than to any other. A tie is decided by nobody: a fresh cluster of one that
+/// was started by mistake answers best of all.
+fn majority(seen: &[Seen<'_>]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    seen.iter().filter_map(Seen::cluster_id).for_each(|id| *counts.entry(id).or_default() += 1);
+    let most = counts.values().copied().max()?;
+    let mut with_most = counts.iter().filter(|(_, count)| **count == most);
+    match (with_most.next(), with_most.next()) {
+        (Some((id, _)), None) => Some((*id).to_owned()),
+        _ => None,
+    }
+}
+
+/// The list of a member that sees a quorum; without one, of the member that knows most.
+fn reference_list<'a>(seen: &[Seen<'a>], id: Option<&str>) -> Option<&'a [MemberEntry]> {
+    let of_cluster = |seen: &&Seen<'a>| id.is_some() && seen.status().map(|s| s.cluster_id.as_str()) == id;
+    let lists = seen.iter().filter(of_cluster).filter_map(|seen| {
+        let status = seen.status()?;
+        let sees_quorum = seen.facts.linearizable.get() == Some(&true);
+        let list = seen.facts.member_list.get()?;
+        Some(((sees_quorum, status.raft_term, status.raft_index), list.as_slice()))
+    });
+    lists.max_by_key(|(rank, _)| *rank).map(|(_, list)| list)
+}
+
+fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[MemberEntry]>) -> State {
+    let foreign = |cluster: &str, member: &str| {
+        id.is_some_and(|id| id != cluster) || list.is_some_and(|list| !list.iter().any(|entry| entry.id == member))
+    };
+    if let Some(status) = seen.status() {
+        return match foreign(&status.cluster_id, &status.member_id) {
+            true => State::Stranger,
+            false => State::Serving,
+        };
+    }
+    if !seen.believable {
+        return if look.is_behind(&seen.spec.host) { State::Gone } else { State::Unknown };
+    }
+    let running = look.service(&seen.spec.host, &seen.spec.service).map(crate::facts::ServiceState::is_running);
+    match (seen.facts.data_dir.get(), running) {
+        (Some(DataDir::Absent), _) => State::DataMissing,
+        (Some(DataDir::Damaged(_)), _) => State::Corrupt,
+        (Some(DataDir::Sound(state)), _) if foreign(&state.cluster_id, &state.member_id) => State::Stranger,
+        (Some(DataDir::InUse), _) | (_, Some(true)) => State::Silent,
+        (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
+        (None, None) => State::Unknown,
+    }
+}
+
+fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
+    let serving: Vec<&Member<'_>> = members.iter().filter(|member| member.state == State::Serving).collect();
+    if serving.iter().any(|member| member.facts.linearizable.get() == Some(&true)) {
+        return Quorum::Held;
+    }
+    let count = |state: State| members.iter().filter(|member| member.state == state).count();
+    let refused = serving.iter().any(|member| member.facts.linearizable.get() == Some(&false));
+    if refused || self::serving(members) + count(State::Unknown) < needed(voters) {
+        // That nobody answers us may be our own fault, as with a wrong certificate: API servers may know better.
+        let only_us = serving.is_empty() && look.api_is_ready();
+        return if only_us { Quorum::Unknown } else { Quorum::Lost };
+    }
+    Quorum::Unknown
+}
+
+fn serving(members: &[Member<'_>]) -> usize {
+    let has_vote =
+        |member: &&Member<'_>| member.facts.status.get().is_some_and(|status| !status.learner);
+    members.iter().filter(|member| member.state == State::Serving).filter(has_vote).count()
+}
+
+fn needed(voters: usize) -> usize {
+    voters / 2 + 1
+}

@@ -1,0 +1,164 @@
+//! The members, one by one.
+
+use crate::facts::DataDir;
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::rules::look::{Look, no_answer, seen_in};
+use crate::rules::sighting::{Sighting, again_and_again, stopped};
+
+use super::cluster::{Cluster, Member, Quorum, State};
+
+pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+    // Members that run and keep silent towards us alone are no finding: an API server uses them.
+    let only_us = cluster.quorum == Quorum::Unknown && look.api_is_ready();
+    let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Silent));
+    judged.filter_map(|member| judge(look, cluster, member)).collect()
+}
+
+fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
+    let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
+    let (host_owned, service_owned) = (host.clone(), service.clone());
+    let start = || Remedy::StartService { host: host_owned.clone(), service: service_owned.clone() };
+    let restart = || Remedy::RestartService { host: host_owned.clone(), service: service_owned.clone() };
+    let sighting = |id: FindingId, summary: String| {
+        Sighting::new(id, Severity::Error)
+            .of(name, host)
+            .with_service(host, service)
+            .summary(summary)
+            .shown_by(look.service_evidence(host, service))
+            .shown_by(evidence(member))
+    };
+    let place = if name == host { format!("etcd member {name}") } else { format!("etcd member {name} on {host}") };
+    Some(match member.state {
+        State::Serving if is_learner(member) => learner(member, &place),
+        State::Serving | State::Unknown => return None,
+        State::Stopped => {
+            let how = look.service(host, service).map_or("is stopped", stopped);
+            let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
+            let log = look.service(host, service).and_then(|state| again_and_again(state, service));
+            sighting.remedy(start()).remedies(log)
+        }
+        State::Silent => {
+            sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart())
+        }
+        State::CutOff => sighting(FindingId::EtcdMemberDown, format!("{place} is cut off from the others"))
+            .shown_by([seen_in(&member.facts.linearizable, format!("{name} sees no leader, others do"))])
+            .remedy(restart()),
+        State::Gone => sighting(FindingId::EtcdMemberDown, format!("{place} does not answer")),
+        State::Corrupt => sighting(FindingId::EtcdMemberCorrupt, format!("The data of {place} is broken"))
+            .remedies(replace(cluster, member)),
+        State::DataMissing => {
+            let summary = format!("The data dir of {place} is gone: {}", member.spec.data_dir.display());
+            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
+        }
+        State::Stranger => stranger(cluster, member, sighting(FindingId::EtcdMemberStranger, strange(cluster, &place, member))),
+    })
+}
+
+fn is_learner(member: &Member<'_>) -> bool {
+    member.facts.status.get().is_some_and(|status| status.learner)
+}
+
+fn learner(member: &Member<'_>, place: &str) -> Sighting {
+    let id = member.facts.status.get().map(|status| status.member_id.clone()).unwrap_or_default();
+    Sighting::new(FindingId::EtcdMemberLearner, Severity::Warning)
+        .of(member.name, &member.spec.host)
+        .summary(format!("{place} is only a learner: it has the data and no vote"))
+        .shown_by([seen_in(&member.facts.status, format!("{} says that it is a learner", member.name))])
+        .manual(format!("once it has caught up: `etcdctl member promote {id}`"))
+}
+
+/// What the member's own answers and its data dir show.
+fn evidence(member: &Member<'_>) -> Vec<Evidence> {
+    let mut shown: Vec<Evidence> = no_answer(&member.facts.status, &format!("{} does not answer", member.name)).into_iter().collect();
+    let dir = &member.facts.data_dir;
+    if member.state == State::Gone {
+        return shown;
+    }
+    shown.extend(match dir.get() {
+        Some(DataDir::Absent) => vec![seen_in(dir, format!("no member in {}'s data dir", member.name))],
+        Some(DataDir::InUse) => vec![seen_in(dir, format!("a process holds {}'s data dir", member.name))],
+        Some(DataDir::Sound(state)) => {
+            let (revision, keys) = (state.revision, state.keys);
+            let seen = format!("{}'s data dir is sound up to revision {revision}, {keys} keys", member.name);
+            vec![seen_in(dir, seen)]
+        }
+        Some(DataDir::Damaged(why)) => {
+            why.iter().map(|why| seen_in(dir, format!("{}'s data dir: {why}", member.name))).collect()
+        }
+        // Nobody reads the data dir of a member that runs, or of a machine that cannot be asked.
+        None if member.state == State::Stopped => {
+            no_answer(dir, &format!("{}'s data dir", member.name)).into_iter().collect()
+        }
+        None => Vec::new(),
+    });
+    shown
+}
+
+fn held(member: &Member<'_>) -> String {
+    match member.facts.data_dir.get() {
+        Some(DataDir::Sound(_)) => "its data is sound".into(),
+        _ => "its data could not be read".into(),
+    }
+}
+
+/// A member can be replaced only by others that have a quorum.
+fn replace(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
+    (cluster.quorum == Quorum::Held).then(|| Remedy::ReplaceMember { member: member.name.clone() })
+}
+
+fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
+    let own = cluster_id(member);
+    match (own, &cluster.id) {
+        (Some(own), Some(id)) if own != id => format!("{place} belongs to another cluster"),
+        _ => format!("{place} was taken out of the cluster: the others do not list it"),
+    }
+}
+
+fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
+    let mut evidence = Vec::new();
+    let own = cluster_id(member).unwrap_or("unknown");
+    let id = cluster.id.as_deref().unwrap_or("unknown");
+    let source = seen_in(&member.facts.status, "");
+    let with = |seen: String| Evidence { seen, ..source.clone() };
+    if own == id {
+        evidence.push(with(format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))));
+    } else {
+        evidence.push(with(format!("cluster id {own}; the others' is {id}")));
+    }
+    let newest = cluster.members.iter().filter(|other| other.state != State::Stranger).filter_map(revision).max();
+    let sighting = sighting.shown_by(evidence);
+    match (revision(member), newest) {
+        // Its data dir would be moved aside, not lost; but which history is the right one only people know.
+        (Some(own), Some(newest)) if own > newest => sighting
+            .shown_by([with(format!("its revision {own} is above the others' {newest}"))])
+            .manual(format!(
+                "{} holds revision {own}, above the others' {newest}: decide which data is right before it is replaced",
+                member.name
+            )),
+        _ => sighting.remedies(replace(cluster, member)),
+    }
+}
+
+fn cluster_id<'a>(member: &Member<'a>) -> Option<&'a str> {
+    match (member.facts.status.get(), member.facts.data_dir.get()) {
+        (Some(status), _) => Some(&status.cluster_id),
+        (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+        _ => None,
+    }
+}
+
+fn member_id<'a>(member: &Member<'a>) -> Option<&'a str> {
+    match (member.facts.status.get(), member.facts.data_dir.get()) {
+        (Some(status), _) => Some(&status.member_id),
+        (None, Some(DataDir::Sound(state))) => Some(&state.member_id),
+        _ => None,
+    }
+}
+
+fn revision(member: &Member<'_>) -> Option<i64> {
+    match (member.facts.status.get(), member.facts.data_dir.get()) {
+        (Some(status), _) => Some(status.revision),
+        (None, Some(DataDir::Sound(state))) => Some(state.revision),
+        _ => None,
+    }
+}

@@ -1,0 +1,117 @@
+//! Whether etcd can decide anything, and what would let it.
+
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::rules::look::{Look, seen_in};
+use crate::rules::sighting::{Sighting, listed};
+
+use super::cluster::{Cluster, Member, Quorum, State};
+
+pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
+    if cluster.quorum != Quorum::Lost {
+        return None;
+    }
+    let serving = cluster.serving();
+    let missing: Vec<&Member<'_>> = cluster.members.iter().filter(|m| m.state != State::Serving).collect();
+    let (voters, needed) = (cluster.voters, cluster.needed());
+    let summary = match serving {
+        0 => format!("etcd has no quorum: none of {voters} members answers, {needed} are needed"),
+        1 => format!("etcd has no quorum: 1 of {voters} members answers, {needed} are needed"),
+        some if some < needed => {
+            format!("etcd has no quorum: {some} of {voters} members answer, {needed} are needed")
+        }
+        some => format!("etcd has no quorum: {some} of {voters} members answer and do not agree on a leader"),
+    };
+    let subjects = if missing.is_empty() { cluster.members.iter().collect() } else { missing };
+    let sighting = Sighting::new(FindingId::EtcdQuorumLost, Severity::Critical)
+        .about(subjects.iter().map(|member| member.name.as_str()))
+        .summary(summary)
+        .shown_by(evidence(cluster));
+    Some(remedy(look, cluster, sighting))
+}
+
+fn evidence(cluster: &Cluster<'_>) -> Vec<Evidence> {
+    let mut shown: Vec<Evidence> = cluster.members.iter().map(|member| line(cluster, member)).collect();
+    let inventory = |urls: &[String]| cluster.members.iter().any(|member| urls.contains(&member.spec.peer_url));
+    for entry in cluster.list.into_iter().flatten() {
+        if !entry.learner && !inventory(&entry.peer_urls) {
+            let seen = format!(
+                "a member that is not in the inventory counts for the quorum: {} ({})",
+                entry.id,
+                entry.peer_urls.join(", ")
+            );
+            shown.extend(cluster.members.first().map(|member| seen_in(&member.facts.member_list, seen)));
+        }
+    }
+    shown
+}
+
+fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
+    let name = member.name;
+    let what = match member.state {
+        State::Serving | State::CutOff => {
+            return match member.facts.status.get() {
+                Some(status) => {
+                    seen_in(&member.facts.status, format!("{name} answers, at revision {}", status.revision))
+                }
+                None => seen_in(&member.facts.status, format!("{name} answers")),
+            };
+        }
+        State::Silent => "runs and does not answer",
+        State::Stopped => "is stopped",
+        State::Corrupt => "is broken",
+        State::DataMissing => "has no data",
+        State::Stranger => "belongs to another cluster, or was taken out of this one",
+        State::Gone => "cannot be reached",
+        State::Unknown => "could not be asked",
+    };
+    let unstarted = cluster.entry(member.spec).is_some_and(|entry| entry.name.is_empty());
+    let added = if unstarted { ", and was added to the cluster without ever starting" } else { "" };
+    let source = match member.state {
+        State::Silent | State::Gone | State::Unknown => &member.facts.status.source,
+        _ => &member.facts.data_dir.source,
+    };
+    Evidence { seen: format!("{name} {what}{added}"), source: source.clone() }
+}
+
+/// Starting what is merely stopped comes before building the cluster anew, which loses what no member holds.
+fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
+    if cluster.within_reach() >= cluster.needed() {
+        let starts: Vec<Remedy> = cluster.members.iter().filter_map(start).collect();
+        if starts.is_empty() && cluster.serving() >= cluster.needed() {
+            return sighting.manual(
+                "the members answer and do not find each other: check the way between their peer URLs, and the \
+                 certificates they show to each other",
+            );
+        }
+        return sighting.remedies(starts);
+    }
+    let untrusted: Vec<String> = look
+        .inventory()
+        .hosts
+        .keys()
+        .filter(|host| is_in_the_way(look, host) && !look.is_trusted(host))
+        .cloned()
+        .collect();
+    if untrusted.is_empty() {
+        return sighting.remedy(Remedy::RestoreCluster);
+    }
+    sighting.manual(format!(
+        "etcd has to be built anew, which must not be done while {} may be another machine: settle that first",
+        listed(&untrusted)
+    ))
+}
+
+fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
+    let inventory = look.inventory();
+    inventory.kubernetes.masters.contains_key(host)
+        || inventory.etcd.members.values().any(|member| member.host == host)
+}
+
+fn start(member: &Member<'_>) -> Option<Remedy> {
+    let (host, service) = (member.spec.host.clone(), member.spec.service.clone());
+    match member.state {
+        State::Stopped => Some(Remedy::StartService { host, service }),
+        State::Silent => Some(Remedy::RestartService { host, service }),
+        _ => None,
+    }
+}

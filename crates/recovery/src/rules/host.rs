@@ -1,0 +1,202 @@
+//! Machines: being let in, being the right one, clocks, disks, and what Lifeboat itself holds stopped.
+
+use std::path::Path;
+
+use crate::facts::{Disk, HostFacts, Login};
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::inventory::Service;
+
+use super::look::{Look, seen_in};
+use super::sighting::{Sighting, listed};
+
+/// etcd makes its next WAL file this big before it writes on: a disk with less stops it.
+const WAL_FILE_BYTES: u64 = 64_000_000;
+/// A file system with fewer takes no new files soon.
+const FEWEST_INODES: u64 = 100;
+/// Seconds a clock may be off before people are confused.
+const SKEW_WARNING: f64 = 5.0;
+/// Seconds a clock may be off before leases and fresh certificates are misjudged.
+const SKEW_ERROR: f64 = 60.0;
+
+pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
+    let mut found = Vec::new();
+    for (host, spec, facts) in look.hosts() {
+        found.extend(login(look, host, &spec.address, facts));
+        found.extend(wrong_machine(look, host));
+        let Some(facts) = look.host(host) else { continue };
+        found.extend(full(host, facts));
+        found.extend(read_only(host, facts));
+        found.extend(fenced(look, host, facts));
+    }
+    found.extend(clocks(look));
+    found
+}
+
+fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Option<Sighting> {
+    let evidence = |why: &str| [seen_in(&facts.login, format!("{host}: {why}"))];
+    match facts.login.get()? {
+        Login::Ok => None,
+        Login::Unreachable(why) => Some(
+            Sighting::new(FindingId::HostUnreachable, Severity::Error)
+                .on(host)
+                .shown_by(evidence(why))
+                .manual("look at the console of {who}: is it on, and on the network with its address?"),
+        ),
+        Login::HostKeyChanged(why) => Some(
+            Sighting::new(FindingId::HostKeyChanged, Severity::Critical)
+                .on(host)
+                .shown_by(evidence(why))
+                .manual(format!(
+                    "find out on {host}'s console whether its host key was really renewed; only then \
+                     `ssh-keygen -R {address}` and log in once by hand"
+                )),
+        ),
+        Login::Denied(why) => {
+            let user = look.inventory().ssh.user.as_deref().unwrap_or("the user of ssh_config");
+            Some(
+                Sighting::new(FindingId::HostDenied, Severity::Error)
+                    .on(host)
+                    .shown_by(evidence(why))
+                    .manual(format!("let {user} log in to {{who}} with a key, and use sudo without a password")),
+            )
+        }
+    }
+}
+
+fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {
+    let found = look.wrong_machine(host)?;
+    let expected = look.inventory().hosts.get(host)?.machine_id.as_ref()?;
+    let id = found.get()?;
+    Some(
+        Sighting::new(FindingId::HostWrongMachine, Severity::Critical)
+            .on(host)
+            .shown_by([seen_in(found, format!("machine id is {id}, {host}'s is {expected}"))])
+            .manual(format!(
+                "find out which machine answers at {host}'s address; if {host} was really made anew, write its new \
+                 machineId into the inventory"
+            )),
+    )
+}
+
+fn full(host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let no_bytes = |disk: &Disk| disk.available < WAL_FILE_BYTES.min(disk.size / 20);
+    let no_inodes = |disk: &Disk| disk.free_inodes.is_some_and(|free| free < FEWEST_INODES);
+    let is_full = |disk: &Disk| !disk.read_only && (no_bytes(disk) || no_inodes(disk));
+    let (mounts, evidence) = disks(host, facts, is_full, |disk| match disk.free_inodes {
+        Some(free) if no_inodes(disk) => format!("{free} inodes left"),
+        _ => format!("{} MB of {} MB left", disk.available / 1_000_000, disk.size / 1_000_000),
+    });
+    (!mounts.is_empty()).then(|| {
+        Sighting::new(FindingId::HostDiskFull, Severity::Error)
+            .on(host)
+            .summary(format!("{host}'s disk is full: {}", listed(&mounts)))
+            .shown_by(evidence)
+            .manual(format!("make room on {host} in {}; Lifeboat deletes nothing", listed(&mounts)))
+    })
+}
+
+fn read_only(host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let (mounts, evidence) = disks(host, facts, |disk| disk.read_only, |_| "mounted read-only".into());
+    (!mounts.is_empty()).then(|| {
+        Sighting::new(FindingId::HostDiskReadOnly, Severity::Error)
+            .on(host)
+            .summary(format!("{host}'s disk is read-only: {}", listed(&mounts)))
+            .shown_by(evidence)
+            .manual(format!(
+                "read `dmesg` on {host} for disk errors, repair {}, and mount it writable",
+                listed(&mounts)
+            ))
+    })
+}
+
+fn disks(
+    host: &str,
+    facts: &HostFacts,
+    is_bad: impl Fn(&Disk) -> bool,
+    say: impl Fn(&Disk) -> String,
+) -> (Vec<String>, Vec<Evidence>) {
+    let all = facts.disks.get().into_iter().flatten();
+    let bad: Vec<(&Path, &Disk)> =
+        all.filter(|(_, disk)| is_bad(disk)).map(|(mount, disk)| (mount.as_path(), disk)).collect();
+    let mounts = bad.iter().map(|(mount, _)| mount.display().to_string()).collect();
+    let evidence = bad
+        .iter()
+        .map(|(mount, disk)| seen_in(&facts.disks, format!("{host}: {}: {}", mount.display(), say(disk))))
+        .collect();
+    (mounts, evidence)
+}
+
+fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let services = look.inventory().services_on(host);
+    let held: Vec<&Service> = services
+        .iter()
+        .filter(|service| look.service(host, service).is_some_and(|state| state.fenced))
+        .collect();
+    let names: Vec<String> = held.iter().map(|service| service.label().to_owned()).collect();
+    (!held.is_empty()).then(|| {
+        let seen = seen_in(&facts.services, format!("{host}: Lifeboat holds {} stopped", listed(&names)));
+        let sighting = Sighting::new(FindingId::ServiceFenced, Severity::Error)
+            .on(host)
+            .summary(format!("Lifeboat holds {} on {host} stopped, from a recovery that did not end", listed(&names)))
+            .shown_by([seen])
+            .manual(
+                "go on with the recovery that was cut short: `lifeboat recover resume`; or give it up with \
+                 `lifeboat recover abandon` and release what it holds, as `lifeboat explain service.fenced` says",
+            );
+        held.iter().fold(sighting, |sighting, service| sighting.with_service(host, service))
+    })
+}
+
+fn clocks(look: &Look<'_>) -> Vec<Sighting> {
+    let off: Vec<(&String, &HostFacts, f64)> = look
+        .hosts()
+        .filter_map(|(host, _, _)| {
+            let facts = look.host(host)?;
+            let offset = *facts.clock_offset.get()?;
+            (offset.abs() > SKEW_WARNING).then_some((host, facts, offset))
+        })
+        .collect();
+    let ours = ours_is_off(look, &off);
+    let sighting = |(host, facts, offset): (&String, &HostFacts, f64)| {
+        let severity = if offset.abs() > SKEW_ERROR && !ours { Severity::Error } else { Severity::Warning };
+        let way = if offset > 0.0 { "ahead of" } else { "behind" };
+        let seen = format!("{host}'s clock is {} {way} ours", duration(offset.abs()));
+        let remedy = if ours {
+            "all machines agree with each other: set the clock of the machine Lifeboat runs on".to_owned()
+        } else {
+            "set the clock of {who}: `chronyc makestep`, or `timedatectl set-ntp true`".to_owned()
+        };
+        Sighting::new(FindingId::HostClockSkew, severity)
+            .on(host)
+            .summary(seen.clone())
+            .shown_by([seen_in(&facts.clock_offset, seen)])
+            .remedy(Remedy::Manual(remedy))
+    };
+    off.into_iter().map(sighting).collect()
+}
+
+/// Whether it is rather our own clock: at least three machines are asked, all are off, and by the same.
+fn ours_is_off(look: &Look<'_>, off: &[(&String, &HostFacts, f64)]) -> bool {
+    let asked = look.hosts().filter(|(host, _, _)| look.host(host).is_some()).count();
+    let offsets = || off.iter().map(|(_, _, offset)| *offset);
+    let spread = offsets().fold(f64::MIN, f64::max) - offsets().fold(f64::MAX, f64::min);
+    off.len() >= 3 && off.len() == asked && spread <= SKEW_WARNING
+}
+
+/// Whether no machine that can be asked has a clock that is off.
+pub(super) fn clocks_agree(look: &Look<'_>) -> bool {
+    look.hosts().filter_map(|(host, _, _)| look.host(host)?.clock_offset.get()).all(|offset| {
+        // A clock that cannot be read as a number agrees with nothing.
+        offset.abs() <= SKEW_WARNING
+    })
+}
+
+/// `3 h 5 min`, of seconds.
+fn duration(seconds: f64) -> String {
+    let total = seconds.round() as u64;
+    match (total / 3600, total % 3600 / 60, total % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}

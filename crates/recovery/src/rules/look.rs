@@ -1,0 +1,95 @@
+//! Facts as rules may use them: what a machine says counts only while it is the right machine.
+
+use crate::facts::{Answer, Fact, Facts, HostFacts, Login, ServiceState};
+use crate::finding::Evidence;
+use crate::inventory::{HostSpec, Inventory, Service};
+
+/// One look at a cluster.
+pub(super) struct Look<'a> {
+    pub facts: &'a Facts,
+}
+
+impl<'a> Look<'a> {
+    pub fn new(facts: &'a Facts) -> Self {
+        Self { facts }
+    }
+
+    pub fn inventory(&self) -> &'a Inventory {
+        &self.facts.inventory
+    }
+
+    /// The machines of the inventory with what was seen of them.
+    pub fn hosts(&self) -> impl Iterator<Item = (&'a String, &'a HostSpec, &'a HostFacts)> {
+        let seen = &self.facts.hosts;
+        self.inventory().hosts.iter().filter_map(|(name, spec)| Some((name, spec, seen.get(name)?)))
+    }
+
+    pub fn login(&self, host: &str) -> Option<&'a Login> {
+        self.facts.hosts.get(host)?.login.get()
+    }
+
+    /// The machine id that answered in place of the inventory's.
+    pub fn wrong_machine(&self, host: &str) -> Option<&'a Fact<String>> {
+        let expected = self.inventory().hosts.get(host)?.machine_id.as_ref()?;
+        let found = &self.facts.hosts.get(host)?.machine_id;
+        (found.get()? != expected).then_some(found)
+    }
+
+    /// Whether nothing speaks against it being the machine the inventory means.
+    pub fn is_trusted(&self, host: &str) -> bool {
+        !matches!(self.login(host), Some(Login::HostKeyChanged(_))) && self.wrong_machine(host).is_none()
+    }
+
+    /// What a machine says, if one can log in to it and it is the right one.
+    pub fn host(&self, host: &str) -> Option<&'a HostFacts> {
+        let facts = self.facts.hosts.get(host)?;
+        (facts.login.get() == Some(&Login::Ok) && self.is_trusted(host)).then_some(facts)
+    }
+
+    /// Whether a machine is known not to let itself be asked, or is another machine.
+    pub fn is_behind(&self, host: &str) -> bool {
+        self.login(host).is_some_and(|login| *login != Login::Ok) || !self.is_trusted(host)
+    }
+
+    /// State of a service on a machine that can be believed.
+    pub fn service(&self, host: &str, service: &Service) -> Option<&'a ServiceState> {
+        self.host(host)?.services.get()?.get(&service.key())
+    }
+
+    /// The state of a service as evidence.
+    pub fn service_evidence(&self, host: &str, service: &Service) -> Option<Evidence> {
+        let state = self.service(host, service)?;
+        let services = &self.facts.hosts.get(host)?.services;
+        let sub = if state.sub.is_empty() { String::new() } else { format!(" ({})", state.sub) };
+        let restarts = match state.restarts {
+            0 => String::new(),
+            times => format!(", restarted {times} times by systemd"),
+        };
+        let disabled = if state.enabled { "" } else { ", not enabled" };
+        let seen = format!("{} on {host} is {}{sub}{restarts}{disabled}", service.label(), state.active);
+        Some(seen_in(services, seen))
+    }
+
+    /// Whether some API server says that it is ready, which it is only with an etcd that answers.
+    pub fn api_is_ready(&self) -> bool {
+        self.facts.masters.values().any(|master| master.readyz.get().is_some_and(|health| health.ok))
+    }
+
+    /// The masters one can expect an answer of: all but those behind another finding.
+    pub fn masters_in_reach(&self) -> impl Iterator<Item = &'a String> {
+        self.inventory().kubernetes.masters.keys().filter(|host| !self.is_behind(host))
+    }
+}
+
+/// Something seen in a fact.
+pub(super) fn seen_in<T>(fact: &Fact<T>, seen: impl Into<String>) -> Evidence {
+    Evidence { seen: seen.into(), source: fact.source.clone() }
+}
+
+/// That a question got no answer.
+pub(super) fn no_answer<T>(fact: &Fact<T>, what: &str) -> Option<Evidence> {
+    match &fact.answer {
+        Answer::Value(_) => None,
+        Answer::Unknown(reason) => Some(seen_in(fact, format!("{what}: {reason}"))),
+    }
+}

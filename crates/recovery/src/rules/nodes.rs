@@ -1,0 +1,107 @@
+//! Nodes: what the API says of them, and their kubelets over SSH.
+
+use crate::facts::{Node, ServiceState};
+use crate::finding::{FindingId, Remedy, Severity};
+use crate::inventory::{NodeSpec, Service};
+
+use super::look::{Look, seen_in};
+use super::sighting::Sighting;
+
+pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
+    let mut found = Vec::new();
+    for (host, spec) in &look.inventory().kubernetes.nodes {
+        found.extend(kubelet(look, host, spec));
+        found.extend(missing(look, host, spec));
+    }
+    found.extend(not_ready(look));
+    found.extend(left_over(look));
+    found
+}
+
+/// Name of the Node object of a machine.
+fn node_name<'a>(host: &'a str, spec: &'a NodeSpec) -> &'a str {
+    spec.name.as_deref().unwrap_or(host)
+}
+
+fn kubelet(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
+    let service = Service::Unit(spec.kubelet.clone());
+    let state = look.service(host, &service)?;
+    let sighting = |id: FindingId| {
+        Sighting::new(id, Severity::Error)
+            .on(host)
+            .with_service(host, &service)
+            .shown_by(look.service_evidence(host, &service))
+            .remedy(Remedy::RecoverNode { host: host.into() })
+    };
+    if !ServiceState::is_running(state) {
+        return Some(sighting(FindingId::NodeKubeletDown));
+    }
+    let fact = look.host(host)?.kubelet.as_ref()?;
+    let health = fact.get()?;
+    (!health.ok).then(|| {
+        sighting(FindingId::NodeKubeletHung).shown_by([seen_in(fact, format!("{host} healthz: {}", health.detail))])
+    })
+}
+
+fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
+    let fact = &look.facts.kubernetes.nodes;
+    let Some(nodes) = fact.get() else { return Vec::new() };
+    let bad: Vec<&Node> = nodes.iter().filter(|node| node.ready != "True").collect();
+    let severity = if bad.len() == nodes.len() { Severity::Critical } else { Severity::Error };
+    let sighting = |node: &&Node| {
+        let mut seen = format!("node {}: Ready is {} ({})", node.name, node.ready, node.reason);
+        if let Some(renewed) = node.lease_renewed_at {
+            let ago = look.facts.observed_at.duration_since(renewed).as_secs().max(0);
+            seen.push_str(&format!(", its kubelet was last heard {ago} s ago"));
+        }
+        let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen_in(fact, seen)]);
+        match host_of(look, &node.name) {
+            Some(host) => {
+                sighting.of(&node.name, host).remedy(Remedy::RecoverNode { host: host.to_owned() })
+            }
+            None => sighting.about([&node.name]).manual(format!(
+                "node {} is not in the inventory: add its machine, or look at its kubelet by hand",
+                node.name
+            )),
+        }
+    };
+    bad.iter().map(sighting).collect()
+}
+
+fn host_of<'a>(look: &Look<'a>, node: &str) -> Option<&'a str> {
+    let nodes = &look.facts.inventory.kubernetes.nodes;
+    nodes.iter().find(|(host, spec)| node_name(host, spec) == node).map(|(host, _)| host.as_str())
+}
+
+fn missing(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
+    let fact = &look.facts.kubernetes.nodes;
+    let name = node_name(host, spec);
+    if fact.get()?.iter().any(|node| node.name == name) {
+        return None;
+    }
+    let leases = &look.facts.kubernetes.leases_without_node;
+    let leased = leases.get().is_some_and(|leases| leases.iter().any(|lease| lease == name));
+    let lease = leased.then(|| seen_in(leases, format!("its kubelet renews the lease {name}")));
+    Some(
+        Sighting::new(FindingId::NodeMissing, Severity::Error)
+            .of(name, host)
+            .shown_by([seen_in(fact, format!("no Node object {name}"))])
+            .shown_by(lease)
+            .remedy(Remedy::RecoverNode { host: host.into() }),
+    )
+}
+
+/// Leases of nodes nobody expects.
+fn left_over(look: &Look<'_>) -> Vec<Sighting> {
+    let fact = &look.facts.kubernetes.leases_without_node;
+    let unexpected = fact.get().into_iter().flatten().filter(|name| host_of(look, name).is_none());
+    unexpected
+        .map(|name| {
+            Sighting::new(FindingId::NodeMissing, Severity::Warning)
+                .about([name])
+                .summary(format!("There is a kubelet's lease {name}, and neither a Node object nor a machine of that name"))
+                .shown_by([seen_in(fact, format!("lease {name} in kube-node-lease"))])
+                .manual(format!("find the machine whose kubelet is called {name}, or `kubectl -n kube-node-lease delete lease {name}`"))
+        })
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! What one layer sees by itself, before it is known what follows from what.
+
+use crate::facts::ServiceState;
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::inventory::Service;
+
+use super::look::Look;
+
+/// One thing that is wrong, in one place.
+#[derive(Debug, Clone)]
+pub(super) struct Sighting {
+    pub id: FindingId,
+    /// Machines, members or nodes, as people name them.
+    pub subjects: Vec<String>,
+    /// The machines it sits on; none for what is of the whole cluster.
+    pub hosts: Vec<String>,
+    /// The services it is about, with their machines.
+    pub services: Vec<(String, Service)>,
+    pub severity: Severity,
+    /// A sentence that says more than the id alone would.
+    pub summary: Option<String>,
+    pub evidence: Vec<Evidence>,
+    pub remedies: Vec<Remedy>,
+}
+
+impl Sighting {
+    pub fn new(id: FindingId, severity: Severity) -> Self {
+        Self {
+            id,
+            subjects: Vec::new(),
+            hosts: Vec::new(),
+            services: Vec::new(),
+            severity,
+            summary: None,
+            evidence: Vec::new(),
+            remedies: Vec::new(),
+        }
+    }
+
+    /// On a machine, and named after it.
+    pub fn on(mut self, host: &str) -> Self {
+        self.subjects.push(host.into());
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// On a machine, and named otherwise.
+    pub fn of(mut self, subject: &str, host: &str) -> Self {
+        self.subjects.push(subject.into());
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// About something that is on no machine.
+    pub fn about(mut self, subjects: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subjects.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    pub fn with_service(mut self, host: &str, service: &Service) -> Self {
+        self.services.push((host.into(), service.clone()));
+        self
+    }
+
+    pub fn summary(mut self, summary: impl Into<String>) -> Self {
+        self.summary = Some(summary.into());
+        self
+    }
+
+    pub fn shown_by(mut self, evidence: impl IntoIterator<Item = Evidence>) -> Self {
+        self.evidence.extend(evidence);
+        self
+    }
+
+    pub fn remedy(mut self, remedy: Remedy) -> Self {
+        self.remedies.push(remedy);
+        self
+    }
+
+    pub fn remedies(mut self, remedies: impl IntoIterator<Item = Remedy>) -> Self {
+        self.remedies.extend(remedies);
+        self
+    }
+
+    /// What only a person can do about it; `{who}` stands for the subjects.
+    pub fn manual(self, text: impl Into<String>) -> Self {
+        self.remedy(Remedy::Manual(text.into()))
+    }
+}
+
+/// The machines a remedy changes something on. The cloud's own side of a machine is not the machine.
+pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = String> + use<> {
+    let inventory = look.inventory();
+    let hosts: Vec<String> = match remedy {
+        Remedy::StartService { host, .. }
+        | Remedy::RestartService { host, .. }
+        | Remedy::RecoverNode { host } => vec![host.clone()],
+        Remedy::ReplaceMember { member } => {
+            inventory.etcd.members.get(member).map(|spec| spec.host.clone()).into_iter().collect()
+        }
+        Remedy::RestoreCluster => {
+            let members = inventory.etcd.members.values().map(|member| member.host.clone());
+            members.chain(inventory.kubernetes.masters.keys().cloned()).collect()
+        }
+        Remedy::AttachNics { .. }
+        | Remedy::StartVm { .. }
+        | Remedy::ClearNospace { .. }
+        | Remedy::Manual(_) => Vec::new(),
+    };
+    hosts.into_iter()
+}
+
+/// How a service is not running.
+pub(super) fn stopped(state: &ServiceState) -> &'static str {
+    if state.active == "activating" { "does not stay up" } else { "is stopped" }
+}
+
+/// Where to look when a service is started over and over: one more start alone will not help it.
+pub(super) fn again_and_again(state: &ServiceState, service: &Service) -> Option<Remedy> {
+    let log = match service {
+        Service::Unit(unit) => format!("journalctl -u {unit} -n 50"),
+        Service::StaticPod(pod) => format!("crictl ps -a --name {}", pod.process),
+    };
+    let label = service.label();
+    (state.active == "activating" || state.restarts > 2)
+        .then(|| Remedy::Manual(format!("if {label} stops again on {{who}}, its log says why: `{log}`")))
+}
+
+/// `m1, m2 and m3`.
+pub(super) fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}

@@ -1,0 +1,137 @@
+//! What could not be asked and is explained by nothing that was found.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{Fact, HostFacts, MasterFacts, MemberFacts};
+use crate::finding::{FindingId, Severity, Unknown};
+
+use super::look::Look;
+use super::sighting::Sighting;
+
+/// Why a machine that is behind one of these says nothing.
+const HIDES_HOST: &[FindingId] = &[
+    FindingId::NicMissing,
+    FindingId::NicChanged,
+    FindingId::VmStopped,
+    FindingId::VmMissing,
+    FindingId::HostUnreachable,
+    FindingId::HostKeyChanged,
+    FindingId::HostWrongMachine,
+    FindingId::HostDenied,
+];
+
+pub(super) fn list(look: &Look<'_>, found: &[Sighting]) -> Vec<Unknown> {
+    let mut open = Open::default();
+    hosts(look, found, &mut open);
+    members(look, found, &mut open);
+    masters(look, found, &mut open);
+    kubernetes(look, found, &mut open);
+    checks(look, found, &mut open);
+    open.list()
+}
+
+/// Questions without an answer, those of one owner for one reason together.
+#[derive(Default)]
+struct Open(BTreeMap<(String, String), Vec<&'static str>>);
+
+impl Open {
+    fn add<T>(&mut self, owner: &str, what: &'static str, fact: &Fact<T>) {
+        if let Some(reason) = fact.why_unknown() {
+            self.0.entry((owner.to_owned(), reason.to_owned())).or_default().push(what);
+        }
+    }
+
+    fn list(self) -> Vec<Unknown> {
+        let unknown = |((owner, reason), what): ((String, String), Vec<&str>)| Unknown {
+            what: if what == [""] { owner } else { format!("{owner}: {}", what.join(", ")) },
+            reason,
+        };
+        self.0.into_iter().map(unknown).collect()
+    }
+}
+
+fn is_on(found: &[Sighting], ids: &[FindingId], host: &str) -> bool {
+    found.iter().any(|sighting| ids.contains(&sighting.id) && sighting.hosts.iter().any(|on| on == host))
+}
+
+fn is_hidden(found: &[Sighting], host: &str) -> bool {
+    is_on(found, HIDES_HOST, host)
+}
+
+fn hosts(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+    for (host, _, facts) in look.hosts().filter(|(host, _, _)| !is_hidden(found, host)) {
+        let HostFacts { login, machine_id, boot_id, clock_offset, disks, services, kubelet } = facts;
+        open.add(host, "login", login);
+        open.add(host, "machine id", machine_id);
+        open.add(host, "boot id", boot_id);
+        open.add(host, "clock", clock_offset);
+        open.add(host, "disks", disks);
+        open.add(host, "services", services);
+        if let (Some(kubelet), false) = (kubelet, is_on(found, &[FindingId::NodeKubeletDown], host)) {
+            open.add(host, "kubelet", kubelet);
+        }
+    }
+}
+
+fn members(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+    let lost = found.iter().any(|sighting| sighting.id == FindingId::EtcdQuorumLost);
+    for (name, spec) in &look.inventory().etcd.members {
+        let Some(facts) = look.facts.members.get(name) else { continue };
+        let is_named = found.iter().any(|sighting| sighting.subjects.contains(name) && is_etcd(sighting.id));
+        if is_named || is_hidden(found, &spec.host) {
+            continue;
+        }
+        let MemberFacts { status, member_list, linearizable, alarms, hash_kv, data_dir: _ } = facts;
+        let owner = format!("etcd member {name}");
+        open.add(&owner, "status", status);
+        // Its data dir is read only while it is stopped, and then it is a finding.
+        if status.get().is_none() {
+            continue;
+        }
+        open.add(&owner, "member list", member_list);
+        if !lost {
+            open.add(&owner, "linearizable read", linearizable);
+            open.add(&owner, "alarms", alarms);
+            open.add(&owner, "HashKV", hash_kv);
+        }
+    }
+}
+
+fn is_etcd(id: FindingId) -> bool {
+    id.as_str().starts_with("etcd.member.")
+}
+
+fn masters(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+    let explained = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
+    for (host, facts) in &look.facts.masters {
+        if is_on(found, &explained, host) || is_hidden(found, host) {
+            continue;
+        }
+        let MasterFacts { livez, readyz, certificate } = facts;
+        let owner = format!("API server on {host}");
+        open.add(&owner, "livez", livez);
+        open.add(&owner, "readyz", readyz);
+        open.add(&owner, "certificate", certificate);
+    }
+}
+
+fn kubernetes(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+    let explained = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::EtcdQuorumLost];
+    if !look.api_is_ready() && found.iter().any(|sighting| explained.contains(&sighting.id)) {
+        return;
+    }
+    let facts = &look.facts.kubernetes;
+    open.add("Kubernetes", "controller-manager lease", &facts.controller_manager);
+    open.add("Kubernetes", "scheduler lease", &facts.scheduler);
+    open.add("Kubernetes", "nodes", &facts.nodes);
+    open.add("Kubernetes", "leases without node", &facts.leases_without_node);
+}
+
+fn checks(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+    if found.iter().any(|sighting| sighting.severity >= Severity::Error) {
+        return;
+    }
+    for (name, fact) in &look.facts.checks {
+        open.add(&format!("check {name}"), "", fact);
+    }
+}

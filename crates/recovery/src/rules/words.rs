@@ -1,0 +1,121 @@
+//! What findings are called in one sentence, and what cannot work meanwhile.
+
+use crate::finding::FindingId;
+
+use super::look::Look;
+use super::sighting::listed;
+
+/// The sentence for a finding of these subjects.
+pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
+    let who = listed(subjects);
+    let many = subjects.len() > 1;
+    let (is, s) = if many { ("are", "s") } else { ("is", "") };
+    let (does, has) = if many { ("do", "have") } else { ("does", "has") };
+    match id {
+        FindingId::CloudUnreachable => format!("The cloud's API does not answer: {who}"),
+        FindingId::NicMissing => format!("The cloud has no NIC any more for {who}"),
+        FindingId::NicChanged => format!("The NIC{s} of {who} {is} not as the inventory has {}", it(many)),
+        FindingId::VmStopped => format!("The VM{s} of {who} {is} switched off"),
+        FindingId::VmMissing => format!("The cloud does not know the VM{s} of {who}"),
+        FindingId::HostUnreachable => format!("{who} cannot be reached"),
+        FindingId::HostKeyChanged => format!("{who} {has} another host key than before"),
+        FindingId::HostWrongMachine => format!("Another machine answers at the address of {who}"),
+        FindingId::HostDenied => format!("{who} {does} not let us in"),
+        FindingId::HostClockSkew => format!("The clock{s} of {who} {is} off"),
+        FindingId::HostDiskFull => format!("The disk{s} of {who} {is} full"),
+        FindingId::HostDiskReadOnly => format!("The disk{s} of {who} {is} read-only"),
+        FindingId::ServiceFenced => format!("Lifeboat holds services on {who} stopped, from a recovery that did not end"),
+        FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
+        FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
+        FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is broken"),
+        FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),
+        FindingId::EtcdMemberDiverged => format!("etcd member{s} {who} {} other data than the others", hold(many)),
+        FindingId::EtcdMemberStranger => format!("etcd member{s} {who} {does} not belong to the cluster"),
+        FindingId::EtcdMemberLearner => format!("etcd member{s} {who} {has} the data and no vote"),
+        FindingId::EtcdNospace => "etcd refuses writes: its db has reached the quota".into(),
+        FindingId::EtcdCorruptAlarm => format!("etcd found that {who} {} other data than the rest", hold(many)),
+        FindingId::ApiserverDown => format!("The API server{s} on {who} {does} not answer"),
+        FindingId::ApiserverNotReady => format!("The API server{s} on {who} {is} not ready"),
+        FindingId::ApiserverCertExpired => format!("The API server certificate{s} on {who} {has} expired"),
+        FindingId::ApiserverCertExpiring => format!("The API server certificate{s} on {who} expire{} soon", verb(many)),
+        FindingId::ControllerManagerNoLeader => "No controller-manager leads".into(),
+        FindingId::ControllerManagerDown => format!("The controller-manager{s} on {who} {is} stopped"),
+        FindingId::SchedulerNoLeader => "No scheduler leads".into(),
+        FindingId::SchedulerDown => format!("The scheduler{s} on {who} {is} stopped"),
+        FindingId::NodeNotReady => format!("Node{s} {who} {is} not Ready"),
+        FindingId::NodeKubeletDown => format!("The kubelet{s} on {who} {is} stopped"),
+        FindingId::NodeKubeletHung => format!("The kubelet{s} on {who} run{} and {does} not answer", verb(many)),
+        FindingId::NodeMissing => format!("The Node object{s} of {who} {is} missing"),
+        FindingId::CheckFailing => format!("Check{s} {who} fail{}", verb(many)),
+    }
+}
+
+fn it(many: bool) -> &'static str {
+    if many { "them" } else { "it" }
+}
+
+fn hold(many: bool) -> &'static str {
+    if many { "hold" } else { "holds" }
+}
+
+fn verb(many: bool) -> &'static str {
+    if many { "" } else { "s" }
+}
+
+/// What cannot work, or cannot be relied on, until a finding is gone.
+pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<String> {
+    let fixed: &[&str] = match id {
+        FindingId::CloudUnreachable => &["putting back NICs and VMs"],
+        FindingId::EtcdQuorumLost => &["every write to etcd, so every change in Kubernetes"],
+        FindingId::EtcdNospace => &["every write to etcd but deletes"],
+        FindingId::EtcdCorruptAlarm => &["trust in what etcd answers"],
+        FindingId::ControllerManagerNoLeader | FindingId::ControllerManagerDown => {
+            &["replacing pods, updating endpoints, judging nodes"]
+        }
+        FindingId::SchedulerNoLeader | FindingId::SchedulerDown => &["placing new pods on nodes"],
+        FindingId::ServiceFenced => &["everything that needs these services"],
+        FindingId::HostClockSkew => &["judging certificates, tokens and leases"],
+        FindingId::NicMissing
+        | FindingId::NicChanged
+        | FindingId::VmStopped
+        | FindingId::VmMissing
+        | FindingId::HostUnreachable
+        | FindingId::HostKeyChanged
+        | FindingId::HostWrongMachine
+        | FindingId::HostDenied
+        | FindingId::HostDiskFull
+        | FindingId::HostDiskReadOnly => return carried(look, hosts),
+        FindingId::ApiserverDown | FindingId::ApiserverNotReady | FindingId::ApiserverCertExpired => {
+            &["kubectl and everything that asks these API servers"]
+        }
+        FindingId::NodeNotReady
+        | FindingId::NodeKubeletDown
+        | FindingId::NodeKubeletHung
+        | FindingId::NodeMissing => &["starting, stopping and watching pods there"],
+        _ => &[],
+    };
+    fixed.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// What runs on these machines: who depends on it is who feels it.
+fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
+    let inventory = look.inventory();
+    let on = |host: &String| hosts.contains(host);
+    let members = inventory.etcd.members.iter().filter(|(_, member)| on(&member.host));
+    let masters = inventory.kubernetes.masters.keys().filter(|host| on(host));
+    let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host));
+    let mut carried = Vec::new();
+    let mut add = |what: &str, names: Vec<String>| {
+        if !names.is_empty() {
+            carried.push(format!("{what} {}", listed(&names)));
+        }
+    };
+    add("etcd on", members.map(|(name, _)| name.clone()).collect());
+    add("API on", masters.cloned().collect());
+    add("pods on", nodes.cloned().collect());
+    for host in hosts {
+        let roles = inventory.hosts.get(host).map(|spec| spec.roles.as_slice()).unwrap_or_default();
+        roles.iter().for_each(|role| add(role, vec![format!("on {host}")]));
+    }
+    carried
+}

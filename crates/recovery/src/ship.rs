@@ -1,0 +1,225 @@
+//! Lifeboat's own program on machines, so that heavy work runs where the data is and only results travel.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use crate::facts::{DataDir, DataDirState};
+use crate::host::{Command, Host, HostError, digest};
+
+/// Where the program is kept on machines, in a directory named by its SHA-256.
+const DIR: &str = "/var/lib/lifeboat/bin";
+/// How much of the SHA-256 names the directory; the whole of it is compared.
+const PREFIX: usize = 16;
+/// Longest a data dir may take to be read; gigabytes on a slow disk do.
+const INSPECT: Duration = Duration::from_secs(300);
+
+/// Kernel and architecture, and the SHA-256 of `$1` if it is there.
+const LOOK: &str = r#"
+uname -sm
+if [ -x "$1" ]; then sha256sum < "$1"; fi
+"#;
+
+/// Runs `$1 inspect $2`, unless there is nothing to inspect (90) or an etcd has the db open (91): bbolt locks it.
+const INSPECT_DATA_DIR: &str = r#"
+program=$1 dir=$2
+if ! [ -e "$dir/member" ]; then exit 90; fi
+db=$dir/member/snap/db
+if [ -e "$db" ]; then flock -n -s -E 91 "$db" true || exit; fi
+exec "$program" inspect "$dir" --quiet -o json
+"#;
+
+/// Lifeboat's program on a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipped {
+    program: PathBuf,
+    was_there: bool,
+}
+
+impl Shipped {
+    /// Sends the program that runs here, unless it is there already.
+    ///
+    /// # Errors
+    /// The machine does not answer, is of another architecture, or cannot run or keep the program.
+    pub async fn send(host: &dyn Host) -> Result<Self, HostError> {
+        let failed = |error: std::io::Error| failure(host, error.to_string());
+        Self::send_file(host, &own_program().map_err(failed)?).await
+    }
+
+    /// Sends a `lifeboat` that is not the program that runs here.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_file(host: &dyn Host, program: &Path) -> Result<Self, HostError> {
+        let digest = own_digest(program).await.map_err(|error| failure(host, error.to_string()))?;
+        let there = Path::new(DIR).join(digest.get(..PREFIX).unwrap_or(&digest)).join("lifeboat");
+        let mut shipped = Self { program: there, was_there: true };
+        let said = host.run_ok(&Command::script(LOOK, [shipped.path()])).await?.text();
+        let mut lines = said.lines();
+        let (machine, ours) = (lines.next().unwrap_or_default(), machine());
+        if machine != ours {
+            let why = format!("it is {machine}, this Lifeboat is for {ours}: run one made for {machine}");
+            return Err(failure(host, why));
+        }
+        if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
+            shipped.was_there = false;
+            host.upload(program, &shipped.program, 0o700).await?;
+            // A C library that is too old, or a file system that lets nothing be run.
+            host.run_ok(&shipped.command(["--version"])).await?;
+        }
+        Ok(shipped)
+    }
+
+    /// Whether it was there before: somebody else may use it.
+    pub fn was_there(&self) -> bool {
+        self.was_there
+    }
+
+    /// A command line of it.
+    pub fn command<S: Into<String>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let arguments = arguments.into_iter().map(Into::into);
+        Command::new(std::iter::once(self.path()).chain(arguments))
+    }
+
+    /// Removes everything [`send`](Self::send) ever left on a machine.
+    ///
+    /// # Errors
+    /// The machine does not answer, or does not do it.
+    pub async fn forget(host: &dyn Host) -> Result<(), HostError> {
+        let script = r#"rm -rf -- "$1" && { rmdir -- "${1%/*}" 2>/dev/null || :; }"#;
+        host.run_ok(&Command::script(script, [DIR])).await?;
+        Ok(())
+    }
+
+    fn path(&self) -> String {
+        self.program.display().to_string()
+    }
+}
+
+/// What a stopped member's data dir holds, read on its machine: the db and every committed entry of the log.
+///
+/// # Errors
+/// The machine does not answer, or its data dir cannot be read for another reason than damage.
+pub async fn inspect_data_dir(host: &dyn Host, shipped: &Shipped, dir: &Path) -> Result<DataDir, HostError> {
+    let inspect =
+        Command::script(INSPECT_DATA_DIR, [shipped.path(), dir.display().to_string()]).within(INSPECT);
+    let output = host.run(&inspect).await?;
+    let failed = |why: String| HostError::Failed {
+        host: host.name().into(),
+        command: format!("inspect {}", dir.display()),
+        why,
+    };
+    match output.code {
+        90 => Ok(DataDir::Absent),
+        91 => Ok(DataDir::InUse),
+        0 | 3 => {
+            read(&output.stdout, &output.stderr).ok_or_else(|| failed("its answer is not understood".into()))
+        }
+        _ => Err(failed(output.why())),
+    }
+}
+
+/// What `lifeboat inspect -o json` tells of a data dir, as far as it decides anything.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Inspection {
+    integrity_error: Option<String>,
+    undecodable: Vec<String>,
+    revision: i64,
+    live_keys: u64,
+    raft: Option<Raft>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raft {
+    cluster_id: String,
+    member_id: String,
+    last_term: u64,
+    last_index: u64,
+}
+
+fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
+    let said = String::from_utf8_lossy(stderr);
+    if stdout.is_empty() {
+        // Too damaged for more than an error.
+        let error = said.trim().trim_start_matches("error: ");
+        return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
+    }
+    let Inspection { integrity_error, undecodable, revision, live_keys, raft } =
+        serde_json::from_slice(stdout).ok()?;
+    let damage: Vec<String> = integrity_error.into_iter().chain(undecodable).collect();
+    if !damage.is_empty() {
+        return Some(DataDir::Damaged(damage));
+    }
+    let Raft { cluster_id, member_id, last_term, last_index } = raft?;
+    Some(DataDir::Sound(DataDirState {
+        cluster_id,
+        member_id,
+        last_term,
+        last_index,
+        revision,
+        keys: live_keys,
+    }))
+}
+
+/// The program that runs here, also when its file has been replaced or removed meanwhile.
+fn own_program() -> std::io::Result<PathBuf> {
+    let program = Path::new("/proc/self/exe");
+    if program.exists() { Ok(program.into()) } else { std::env::current_exe() }
+}
+
+/// The SHA-256 of a program; that of our own does not change while we run.
+async fn own_digest(program: &Path) -> std::io::Result<String> {
+    static OWN: OnceCell<String> = OnceCell::const_new();
+    let digest = || async { Ok::<_, std::io::Error>(digest(program.into()).await?.1) };
+    if program == own_program()? { OWN.get_or_try_init(digest).await.cloned() } else { digest().await }
+}
+
+/// What `uname -sm` says where our program runs.
+fn machine() -> String {
+    let kernel = match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "Darwin",
+        other => other,
+    };
+    format!("{kernel} {}", std::env::consts::ARCH)
+}
+
+fn failure(host: &dyn Host, why: String) -> HostError {
+    HostError::Failed { host: host.name().into(), command: "send lifeboat".into(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inspection_tells_sound_from_damaged() {
+        let sound = br#"{"schemaVersion":1,"integrity":"none","integrityError":null,"undecodable":[],"revision":7,
+            "liveKeys":3,"raft":{"clusterId":"a","memberId":"b","term":3,"commit":8,"lastTerm":2,"lastIndex":9}}"#;
+        let state = DataDirState {
+            cluster_id: "a".into(),
+            member_id: "b".into(),
+            last_term: 2,
+            last_index: 9,
+            revision: 7,
+            keys: 3,
+        };
+        assert_eq!(read(sound, b""), Some(DataDir::Sound(state)));
+        let text = String::from_utf8_lossy(sound);
+        let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
+        assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()])));
+        assert_eq!(read(b"", b"error: damaged: x\n"), Some(DataDir::Damaged(vec!["damaged: x".into()])));
+        assert_eq!(read(b"", b""), None);
+        assert_eq!(read(b"{}", b""), None);
+    }
+
+    #[test]
+    fn machines_are_named_as_uname_does() {
+        let output = std::process::Command::new("uname").arg("-sm").output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), machine());
+    }
+}

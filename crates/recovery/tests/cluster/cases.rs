@@ -1,0 +1,365 @@
+//! The ways a cluster breaks, one name each.
+
+use lifeboat_recovery::facts::*;
+
+use super::*;
+
+/// Every case with its facts.
+pub fn all() -> Cases {
+    let cases = [
+        ("healthy", Builder::healthy()),
+        ("incident", incident()),
+        ("incident-without-cloud", incident().without_cloud()),
+        ("one-nic-gone-and-one-corrupt", one_nic_gone_and_one_corrupt()),
+        ("nic-taken", nic_taken()),
+        ("nic-changed", nic_changed()),
+        ("vm-stopped", vm_state(Some("Stopped"))),
+        ("vm-missing", vm_state(None)),
+        ("cloud-unreachable", cloud_unreachable()),
+        ("host-denied", host_denied()),
+        ("host-key-changed", host_key_changed()),
+        ("wrong-machine", wrong_machine()),
+        ("disk-full", disk_full()),
+        ("disk-read-only", disk_read_only()),
+        ("clock-off", clock_off(&["m2"])),
+        ("our-clock-off", clock_off(&["m1", "m2", "m3", "e1", "nfs", "n1", "n2"])),
+        ("fenced", fenced()),
+        ("two-stopped", two_stopped()),
+        ("two-corrupt", two_corrupt()),
+        ("all-data-gone", all_data_gone()),
+        ("readded-member", readded_member()),
+        ("no-quorum-and-wrong-machine", no_quorum_and_wrong_machine()),
+        ("members-apart", Builder::healthy().etcd_lost()),
+        ("member-stopped", Builder::healthy().member_stopped("m3", sound("m3", 40_900))),
+        ("member-destroyed", Builder::healthy().member_stopped("m3", DataDir::Absent)),
+        ("member-corrupt", Builder::healthy().member_stopped("m3", damaged())),
+        ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
+        ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
+        ("member-of-another-cluster-and-newer", member_of_another_cluster(REVISION + 1000)),
+        ("member-removed", member_removed()),
+        ("member-learner", member_learner()),
+        ("member-diverged", diverged(&["m3"])),
+        ("members-diverged-undecided", diverged_undecided()),
+        ("corrupt-alarm", corrupt_alarm()),
+        ("nospace", nospace()),
+        ("etcd-hidden-from-us", etcd_hidden_from_us()),
+        ("apiserver-stopped", apiserver_stopped()),
+        ("apiserver-cert-expired", cert_expired(&["m1"])),
+        ("apiserver-cert-expired-everywhere", cert_expired(MASTERS).no_api()),
+        ("apiserver-cert-expiring", cert_expiring()),
+        ("apiservers-hang", apiservers_hang()),
+        ("controller-manager-leaderless", leaderless()),
+        ("schedulers-stopped", schedulers_stopped()),
+        ("kubelet-down", kubelet_down()),
+        ("kubelet-hung", kubelet_hung()),
+        ("node-missing", node_missing()),
+        ("nodes-not-ready", Builder::healthy().node_not_ready("n1").node_not_ready("n2")),
+        ("check-failing", Builder::healthy().check_fails()),
+        ("api-denied", Builder::healthy().no_api()),
+    ];
+    cases.into_iter().map(|(name, builder)| (name, builder.0)).collect()
+}
+
+fn damaged() -> DataDir {
+    DataDir::Damaged(vec!["db page 17: expected a leaf, found page type 0".into()])
+}
+
+/// The cloud's range is deleted, and with it six NICs.
+fn incident() -> Builder {
+    let gone = ["m1", "m2", "m3", "e1", "nfs", "n1"];
+    let all = gone.iter().fold(Builder::healthy(), |all, host| all.nic_gone(host));
+    all.range_gone().no_api().check_fails()
+}
+
+/// The NIC would give back the quorum; the broken member is a trouble of its own.
+fn one_nic_gone_and_one_corrupt() -> Builder {
+    Builder::healthy().nic_gone("m3").member_stopped("m2", damaged()).etcd_lost_on(&["m1", "m2"])
+}
+
+fn nic_taken() -> Builder {
+    let mut all = Builder::healthy().nic_gone("n1").node_not_ready("n1");
+    let ip = address("n1");
+    let other = CloudNic { vm: "another".into(), l3_network: L3.into(), ip, mac: "fa:00:00:00:00:01".into() };
+    value(&mut all.0.cloud.as_mut().unwrap().nics).push(other);
+    all
+}
+
+fn nic_changed() -> Builder {
+    let mut all = Builder::healthy().unreachable("n1").node_not_ready("n1");
+    let nics = value(&mut all.0.cloud.as_mut().unwrap().nics);
+    nics.iter_mut().find(|nic| nic.vm == vm("n1")).unwrap().mac = "fa:00:00:00:00:02".into();
+    all
+}
+
+fn vm_state(state: Option<&str>) -> Builder {
+    let mut all = Builder::healthy().unreachable("m3");
+    let vms = value(&mut all.0.cloud.as_mut().unwrap().vms);
+    match state {
+        Some(state) => vms.iter_mut().find(|known| known.uuid == vm("m3")).unwrap().state = state.into(),
+        None => vms.retain(|known| known.uuid != vm("m3")),
+    }
+    if state.is_none() {
+        value(&mut all.0.cloud.as_mut().unwrap().nics).retain(|nic| nic.vm != vm("m3"));
+    }
+    all
+}
+
+fn cloud_unreachable() -> Builder {
+    let mut all = Builder::healthy();
+    let cloud = all.0.cloud.as_mut().unwrap();
+    forget(&mut cloud.nics, "no answer within 4 s");
+    forget(&mut cloud.vms, "no answer within 4 s");
+    forget(&mut cloud.ip_ranges, "no answer within 4 s");
+    all
+}
+
+fn host_denied() -> Builder {
+    Builder::healthy().no_login("m2", Login::Denied("Permission denied (publickey)".into()))
+}
+
+/// Whatever else is seen of the machine is not its own.
+fn host_key_changed() -> Builder {
+    let why = "REMOTE HOST IDENTIFICATION HAS CHANGED";
+    Builder::healthy()
+        .no_login("m3", Login::HostKeyChanged(why.into()))
+        .silent("m3", "connect: Connection refused")
+        .api_down("m3", "connect: Connection refused")
+}
+
+/// Another machine has the address: it has no etcd, no API server, and its own full disk.
+fn wrong_machine() -> Builder {
+    let mut all = Builder::healthy()
+        .stopped("m3", ETCD, "not-found")
+        .stopped("m3", APISERVER, "not-found")
+        .member_stopped("m3", DataDir::Absent)
+        .api_down("m3", "connect: Connection refused");
+    *value(&mut all.host("m3").machine_id) = "c0ffee00c0ffee00c0ffee00c0ffee00".into();
+    root(&mut all, "m3").available = 0;
+    all
+}
+
+fn root<'a>(all: &'a mut Builder, host: &str) -> &'a mut Disk {
+    value(&mut all.host(host).disks).get_mut(std::path::Path::new("/")).unwrap()
+}
+
+/// etcd cannot write its log and stops, over and over; the API server cannot write its audit log.
+fn disk_full() -> Builder {
+    let mut all = Builder::healthy()
+        .member_stopped("m2", sound("m2", REVISION - 20))
+        .stopped("m2", ETCD, "auto-restart")
+        .stopped("m2", APISERVER, "auto-restart")
+        .api_down("m2", "connect: Connection refused");
+    all.service("m2", ETCD).restarts = 214;
+    root(&mut all, "m2").available = 0;
+    all
+}
+
+fn disk_read_only() -> Builder {
+    let mut all = Builder::healthy().node_not_ready("n2").stopped("n2", "kubelet.service", "auto-restart");
+    root(&mut all, "n2").read_only = true;
+    all
+}
+
+fn clock_off(hosts: &[&str]) -> Builder {
+    let mut all = Builder::healthy();
+    hosts.iter().for_each(|host| *value(&mut all.host(host).clock_offset) = -3600.4);
+    // By a clock an hour back, the lease looks as old.
+    value(&mut all.0.kubernetes.controller_manager).renewed_at = Some(ago(3601));
+    all
+}
+
+/// A restore that was broken off between its fence and its first start.
+fn fenced() -> Builder {
+    let mut all = Builder::healthy().no_api();
+    for (host, _) in HOSTS.iter().filter(|(host, _)| host.starts_with(['m', 'e'])) {
+        let units: Vec<String> = value(&mut all.host(host).services).keys().cloned().collect();
+        for unit in units {
+            all = all.stopped(host, &unit, "dead");
+            all.service(host, &unit).fenced = true;
+        }
+    }
+    let all = MEMBERS.iter().fold(all, |all, member| all.member_stopped(member, DataDir::Absent));
+    MASTERS.iter().fold(all, |all, master| all.api_down(master, "connect: Connection refused"))
+}
+
+/// Two members are merely stopped.
+fn two_stopped() -> Builder {
+    Builder::healthy()
+        .member_stopped("m2", sound("m2", 41_200))
+        .member_stopped("m3", sound("m3", 41_190))
+        .etcd_lost()
+        .check_fails()
+}
+
+/// Two data dirs are broken; the survivor has everything and cannot decide alone.
+fn two_corrupt() -> Builder {
+    Builder::healthy().member_stopped("m2", damaged()).member_stopped("m3", damaged()).etcd_lost()
+}
+
+fn all_data_gone() -> Builder {
+    MEMBERS.iter().fold(Builder::healthy(), |all, name| all.member_stopped(name, DataDir::Absent)).etcd_lost()
+}
+
+/// m3's disk was wiped and it was added again while m2 was down; it never started, and now m2's disk is wiped too.
+fn readded_member() -> Builder {
+    let mut all = Builder::healthy()
+        .member_stopped("m2", DataDir::Absent)
+        .member_stopped("m3", DataDir::Absent)
+        .stopped("m3", ETCD, "auto-restart")
+        .etcd_lost();
+    all.service("m3", ETCD).restarts = 57;
+    let added = value(&mut all.member("e1").member_list).iter_mut().find(|entry| entry.name == "m3").unwrap();
+    added.id = "6d1f00aa22bb33cc".into();
+    added.name = String::new();
+    all
+}
+
+fn no_quorum_and_wrong_machine() -> Builder {
+    let mut all = two_corrupt();
+    *value(&mut all.host("m1").machine_id) = "c0ffee00c0ffee00c0ffee00c0ffee00".into();
+    all
+}
+
+fn member_of_another_cluster(revision: i64) -> Builder {
+    let mut all = Builder::healthy();
+    let member = all.member("m3");
+    let status = value(&mut member.status);
+    status.cluster_id = "aaaa000011112222".into();
+    status.member_id = "bbbb000011112222".into();
+    status.revision = revision;
+    status.leader = Some(status.member_id.clone());
+    let mut alone = value(&mut member.member_list).clone();
+    alone.retain(|entry| entry.name == "m3");
+    alone[0].id = "bbbb000011112222".into();
+    *value(&mut member.member_list) = alone;
+    value(&mut member.hash_kv).revision = revision;
+    all
+}
+
+/// The others took m3 out of their list; it does not know yet.
+fn member_removed() -> Builder {
+    let mut all = Builder::healthy();
+    for name in ["e1", "m2"] {
+        value(&mut all.member(name).member_list).retain(|entry| entry.name != "m3");
+    }
+    let removed = all.member("m3");
+    value(&mut removed.status).leader = None;
+    *value(&mut removed.linearizable) = false;
+    all
+}
+
+fn member_learner() -> Builder {
+    let mut all = Builder::healthy();
+    value(&mut all.member("m3").status).learner = true;
+    for name in MEMBERS {
+        let list = value(&mut all.member(name).member_list);
+        list.iter_mut().find(|entry| entry.name == "m3").unwrap().learner = true;
+    }
+    all
+}
+
+fn diverged(members: &[&str]) -> Builder {
+    let mut all = Builder::healthy();
+    for (number, name) in members.iter().enumerate() {
+        value(&mut all.member(name).hash_kv).hash = 0x1000 + number as u32;
+    }
+    all
+}
+
+/// The third member was compacted at another revision, so that its hash can be compared with neither.
+fn diverged_undecided() -> Builder {
+    let mut all = diverged(&["m3"]);
+    value(&mut all.member("e1").hash_kv).compact_revision = 39_000;
+    all
+}
+
+fn alarm(mut all: Builder, kind: &str, by: &str) -> Builder {
+    for name in MEMBERS {
+        let alarm = Alarm { member_id: member_id(by), kind: kind.into() };
+        value(&mut all.member(name).alarms).push(alarm);
+    }
+    all
+}
+
+fn corrupt_alarm() -> Builder {
+    alarm(diverged(&["m3"]), "CORRUPT", "m3")
+}
+
+/// Controllers lose their leases, since those cannot be written.
+fn nospace() -> Builder {
+    let mut all = alarm(Builder::healthy(), "NOSPACE", "m2").node_not_ready("n1").node_not_ready("n2");
+    value(&mut all.0.kubernetes.controller_manager).renewed_at = Some(ago(600));
+    value(&mut all.0.kubernetes.scheduler).renewed_at = Some(ago(600));
+    for name in MEMBERS {
+        value(&mut all.member(name).status).db_size = 2_147_000_000;
+    }
+    all
+}
+
+/// Our own certificate is refused; the API servers' is not.
+fn etcd_hidden_from_us() -> Builder {
+    let why = "TLS handshake: certificate required";
+    MEMBERS.iter().fold(Builder::healthy(), |all, name| all.silent(name, why))
+}
+
+fn apiserver_stopped() -> Builder {
+    Builder::healthy().stopped("m2", APISERVER, "dead").api_down("m2", "connect: Connection refused")
+}
+
+/// We verify the certificate, so that we hear nothing of the server; its file can be read over SSH.
+fn cert_expired(masters: &[&str]) -> Builder {
+    masters.iter().fold(Builder::healthy(), |all, name| {
+        let mut all = all.api_down(name, "client error (Connect): invalid peer certificate: Expired");
+        let certificate = Certificate {
+            subject: "CN=kube-apiserver".into(),
+            not_before: ago(366 * 86_400),
+            not_after: ago(86_400),
+        };
+        all.master(name).certificate = known(&format!("ssh {name}: apiserver.crt"), certificate);
+        all
+    })
+}
+
+fn cert_expiring() -> Builder {
+    let mut all = Builder::healthy();
+    value(&mut all.master("m1").certificate).not_after = ago(-12 * 86_400);
+    all
+}
+
+/// All API servers run and none answers, while etcd is fine.
+fn apiservers_hang() -> Builder {
+    let all = MASTERS.iter().fold(Builder::healthy(), |all, name| all.api_down(name, "no answer within 3 s"));
+    all.no_api().check_fails()
+}
+
+fn leaderless() -> Builder {
+    let mut all = Builder::healthy();
+    value(&mut all.0.kubernetes.controller_manager).renewed_at = Some(ago(90));
+    all
+}
+
+fn schedulers_stopped() -> Builder {
+    let stop = |all: Builder, name: &&str| all.stopped(name, "kube-scheduler.service", "failed");
+    let mut all = MASTERS.iter().fold(Builder::healthy(), stop);
+    value(&mut all.0.kubernetes.scheduler).renewed_at = Some(ago(400));
+    all
+}
+
+fn kubelet_down() -> Builder {
+    Builder::healthy().stopped("n1", "kubelet.service", "dead").node_not_ready("n1")
+}
+
+fn kubelet_hung() -> Builder {
+    let mut all = Builder::healthy().node_not_ready("n1").check_fails();
+    let hung = KubeletHealth { ok: false, detail: "no answer within 2 s".into() };
+    *value(all.host("n1").kubelet.as_mut().unwrap()) = hung;
+    all
+}
+
+/// A restored etcd does not know n2, whose kubelet goes on renewing its lease.
+fn node_missing() -> Builder {
+    let mut all = Builder::healthy();
+    all.nodes().retain(|node| node.name != "n2");
+    *value(&mut all.0.kubernetes.leases_without_node) = vec!["n2".into(), "old-node".into()];
+    all
+}
