@@ -13,7 +13,13 @@ use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 #[derive(Debug, clap::Args)]
 pub struct InventoryArgs {
     /// The cluster's inventory, as `lifeboat init` writes it.
-    #[arg(long, global = true, env = "LIFEBOAT_INVENTORY", default_value = "lifeboat.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "LIFEBOAT_INVENTORY",
+        default_value = "lifeboat.yaml",
+        value_name = "FILE"
+    )]
     pub inventory: PathBuf,
 }
 

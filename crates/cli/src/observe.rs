@@ -24,11 +24,6 @@ pub struct FactsArgs {
 }
 
 impl FactsArgs {
-    /// Whether nobody is going to be asked.
-    pub fn is_recorded(&self) -> bool {
-        self.facts.is_some()
-    }
-
     /// Gathers the facts, or reads them.
     pub fn facts(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
         match &self.facts {
@@ -60,7 +55,9 @@ fn read(path: &Path) -> Result<Facts> {
     match version {
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
         Some(version) => {
-            return Err(unfit(format!("facts of version {version}; this lifeboat reads {SCHEMA_VERSION}")).into());
+            return Err(
+                unfit(format!("facts of version {version}; this lifeboat reads {SCHEMA_VERSION}")).into()
+            );
         }
         None => return Err(unfit("not a file of facts: no schemaVersion".into()).into()),
     }

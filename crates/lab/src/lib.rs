@@ -27,6 +27,8 @@ pub mod demo;
 pub mod fill;
 pub mod fixture;
 pub mod hypervisor;
+mod kubernetes;
+pub mod machines;
 pub mod peers;
 mod process;
 pub mod sshd;

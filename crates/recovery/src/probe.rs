@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, join_all};
 use jiff::Timestamp;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::facts::{self, CheckAnswer, CloudFacts, Fact, Facts, HostFacts, Login};
 use crate::inventory::Inventory;
@@ -137,7 +138,13 @@ async fn check_facts(
 }
 
 /// The looks at the machines. Each machine is looked at once, however many wait for what it shows.
-struct Hosts<'a>(BTreeMap<&'a str, Shared<BoxFuture<'a, HostFacts>>>);
+struct Hosts<'a>(BTreeMap<&'a str, Machine<'a>>);
+
+struct Machine<'a> {
+    facts: Shared<BoxFuture<'a, HostFacts>>,
+    /// Held by whoever uses Lifeboat's program there, and removes it.
+    turn: Mutex<()>,
+}
 
 impl<'a> Hosts<'a> {
     fn new(inventory: &'a Inventory, access: &'a Access, seen: &'a (dyn Fn(&str) + Sync)) -> Self {
@@ -150,20 +157,31 @@ impl<'a> Hosts<'a> {
                 seen(&format!("host {name}"));
                 facts
             };
-            (name.as_str(), facts.boxed().shared())
+            (name.as_str(), Machine { facts: facts.boxed().shared(), turn: Mutex::new(()) })
         };
         Self(inventory.hosts.keys().map(look).collect())
     }
 
     async fn all(&self) -> BTreeMap<String, HostFacts> {
-        let facts = self.0.iter().map(|(name, facts)| async { ((*name).to_owned(), facts.clone().await) });
+        let facts = self.0.iter().map(|(name, machine)| async {
+            let facts = machine.facts.clone().await;
+            ((*name).to_owned(), facts)
+        });
         join_all(facts).await.into_iter().collect()
+    }
+
+    fn machine(&self, name: &str) -> Result<&Machine<'a>, String> {
+        self.0.get(name).ok_or_else(|| format!("the inventory has no host {name}"))
+    }
+
+    /// The turn of whoever uses Lifeboat's program on a machine, until it is dropped.
+    async fn turn(&self, name: &str) -> Result<MutexGuard<'_, ()>, String> {
+        Ok(self.machine(name)?.turn.lock().await)
     }
 
     /// What a machine shows, if one can log in to it and it is the one the inventory means; else why not.
     async fn trusted(&self, inventory: &Inventory, name: &str) -> Result<HostFacts, String> {
-        let facts =
-            self.0.get(name).ok_or_else(|| format!("the inventory has no host {name}"))?.clone().await;
+        let facts = self.machine(name)?.facts.clone().await;
         match facts.login.get() {
             Some(Login::Ok) => {}
             _ => return Err(format!("one cannot log in to {name}")),

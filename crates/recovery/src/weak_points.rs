@@ -57,7 +57,7 @@ fn roles(inventory: &Inventory) -> Vec<String> {
         spec.roles.iter().for_each(|role| holders.entry(role).or_default().push(host));
     }
     let only = |(role, hosts): (&str, Vec<&str>)| match hosts.as_slice() {
-        [host] => Some(format!("{host} alone is {role}: without it, whatever uses it stops")),
+        [host] => Some(format!("only {host} has the role {role}: without it, whatever uses it stops")),
         _ => None,
     };
     holders.into_iter().filter_map(only).collect()

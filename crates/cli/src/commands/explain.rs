@@ -1,7 +1,5 @@
 //! `lifeboat explain`.
 
-use std::io::Write;
-
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lifeboat_recovery::finding::FindingId;

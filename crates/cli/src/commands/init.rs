@@ -106,7 +106,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let mut files = found.write(&args.out).map_err(refused)?;
     let file = files.pop().unwrap_or_default();
     let problems = found.problems();
-    let notes: Vec<String> = found.notes.iter().cloned().chain(problems.iter().map(ToString::to_string)).collect();
+    let notes: Vec<String> =
+        found.notes.iter().cloned().chain(problems.iter().map(ToString::to_string)).collect();
     let body = Body {
         file: file.display().to_string(),
         credentials: files.iter().map(|file| file.display().to_string()).collect(),

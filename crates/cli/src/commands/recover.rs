@@ -22,8 +22,7 @@ use desk::Terminal;
 /// Every step is journalled before it is done: a run that is cut short goes on with `recover resume`. What is
 /// replaced is moved aside, never deleted. Ctrl-C stops at the next safe point.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "\
+#[command(after_help = "\
 Examples:
   See what would be done, and do nothing:
     lifeboat recover plan
@@ -33,8 +32,7 @@ Examples:
 
   Plan now, let a colleague read it, apply it later; refused if the cluster has changed meanwhile:
     lifeboat recover plan --out plan.json
-    lifeboat recover apply plan.json"
-)]
+    lifeboat recover apply plan.json")]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -112,7 +110,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         let report = match &args.command {
             None => recovery.recover(&mut desk).await,
             Some(Command::Plan { out }) => return plan(&recovery, out.as_deref(), context).await,
-            Some(Command::Apply { plan }) => recovery.apply(&load_plan(plan).map_err(RecoverError::from)?, &mut desk).await,
+            Some(Command::Apply { plan }) => {
+                recovery.apply(&load_plan(plan).map_err(RecoverError::from)?, &mut desk).await
+            }
             Some(Command::Resume) => recovery.resume(&mut desk).await,
             Some(Command::Abandon) => {
                 let id = recovery.abandon().await?;
@@ -151,7 +151,8 @@ async fn stop_on_ctrl_c() {
 
 /// Who is at work, for the next one to know whom to ask.
 fn operator() -> String {
-    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "someone".into());
+    let user =
+        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "someone".into());
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user} on {}", host.trim())
 }

@@ -91,7 +91,8 @@ async fn on_machine(host: &dyn Host, spec: &HostSpec, arguments: Vec<String>) ->
         let found = host.run_ok(&Command::new(["cat", "/etc/machine-id"])).await?.text();
         if found.trim() != expected {
             let (name, found) = (host.name(), output::printable(found.trim().as_bytes()));
-            let why = format!("{name} is another machine: its machine id is {found}, the inventory has {expected}");
+            let why =
+                format!("{name} is another machine: its machine id is {found}, the inventory has {expected}");
             return Err(Refused(why).into());
         }
     }

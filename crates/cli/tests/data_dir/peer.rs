@@ -1,12 +1,14 @@
 //! A real etcd on a copy of a data dir, and what it serves.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use lab::peers::EtcdVersion;
 use lifeboat_client::messages::RangeRequest;
 use lifeboat_etcd::{Found, Member, NoProgress, Query, Source, State, get, hash_kv, open};
+
+use crate::support::{lifeboat_ok, save_args, served};
 
 /// Copies a directory with all that is in it.
 pub fn copy(from: &Path, to: &Path) {
@@ -25,8 +27,7 @@ pub fn copy(from: &Path, to: &Path) {
 /// An etcd on a copy.
 pub struct Served {
     cluster: Cluster,
-    copy: PathBuf,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Starts an etcd on a copy, with these flags.
@@ -37,12 +38,12 @@ pub fn serve(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Served {
     let layout = ClusterLayout::new(1).unwrap();
     let builder = ClusterBuilder::new(version).layout(layout).restored([&member]).unsafe_no_fsync();
     let builder = flags.iter().fold(builder, |builder, flag| builder.flag(*flag));
-    Served { cluster: builder.start().unwrap(), copy: member, _dir: dir }
+    Served { cluster: builder.start().unwrap(), dir }
 }
 
 impl Served {
     /// Expects it to serve what `ours` holds, in every respect that outlives a restart.
-    pub fn expect(mut self, ours: &dyn Source, what: &str) {
+    pub fn expect(self, ours: &dyn Source, what: &str) {
         let client = self.cluster.client(0).unwrap();
         let all = self.cluster.block_on(client.range(RangeRequest::all())).unwrap();
         let served: BTreeMap<_, _> = all
@@ -77,9 +78,10 @@ impl Served {
         }
         assert_eq!(Some((hash.hash, hash.compact_revision)), theirs, "{what}: HashKV and compact revision");
 
-        // What no request asks for is in its db once it has stopped.
-        self.cluster.stop(0).unwrap();
-        let db = open(&self.copy.join("member/snap/db")).unwrap();
+        // What no request asks for is in its db.
+        let snapshot = self.dir.path().join("snapshot.db");
+        lifeboat_ok(save_args(&self.cluster, 0, &snapshot, &["--allow-unhealthy"]));
+        let db = open(&snapshot).unwrap();
         let (ours, theirs) = (State::read(ours).unwrap(), State::read(db.as_ref()).unwrap());
         assert_eq!(ours.leases, theirs.leases, "{what}: leases");
         assert_eq!(ours.alarms, theirs.alarms, "{what}: alarms");
@@ -103,6 +105,6 @@ impl Served {
 
     /// Every key and value.
     pub fn values(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        crate::support::served(&self.cluster, 0)
+        served(&self.cluster, 0)
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn rootfs() -> Result<PathBuf> {
     let files: String = FILES.iter().flat_map(|(path, text)| [*path, *text]).collect();
     let units = [DISABLED.as_slice(), MASKED.as_slice()].concat().concat();
     let digest = cache::digest(&[RELEASE, &PACKAGES.join(","), &files, &units]);
-    let dir = cache::install("lab", &format!("base-{digest}"), |dir| {
+    let dir = cache::install("machines", &format!("base-{digest}"), |dir| {
         let root = dir.join("rootfs");
         bootstrap(&root).context("make the machines' system with debootstrap")?;
         configure(&root).context("configure the machines' system")

@@ -41,7 +41,7 @@ impl Images {
         let etcd = binaries.etcd.etcd.to_string_lossy();
         // The folders in the cache are named after what is in them.
         let digest = cache::digest(&[PAUSE_C, &kubernetes, &coredns, &etcd, &base_text]);
-        let dir = cache::install("lab", &format!("images-{digest}"), |dir| {
+        let dir = cache::install("machines", &format!("images-{digest}"), |dir| {
             make_all(dir, binaries, base).context("make container images")
         })?;
         Ok(Self { dir })

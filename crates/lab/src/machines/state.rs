@@ -29,7 +29,7 @@ impl State {
         let dir = match env::var_os("LIFEBOAT_LAB").map(PathBuf::from) {
             Some(dir) if dir.is_absolute() => dir,
             Some(dir) => bail!("LIFEBOAT_LAB is {}, which is not an absolute path", dir.display()),
-            None => cache::root()?.join("lab-state"),
+            None => cache::root()?.join("lab"),
         };
         Ok(Self { dir })
     }
@@ -57,7 +57,7 @@ impl State {
     /// Held while the lab is brought up or taken down; a second `up` or `down` waits.
     pub fn lock(&self) -> Result<fs::File> {
         fs::create_dir_all(&self.dir)?;
-        // Beside the folder: it is removed with everything in it.
+        // Beside the folder, which is removed with everything in it; the file itself stays.
         let lock = fs::File::create(self.dir.with_extension("lock"))?;
         lock.lock()?;
         Ok(lock)

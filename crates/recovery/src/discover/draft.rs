@@ -45,7 +45,7 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
             found.no_api
         )),
     }
-    Ok(Discovered::new(inventory, notes, credentials))
+    Ok(Discovered::new(inventory, &notes, credentials))
 }
 
 struct Draft {

@@ -67,8 +67,11 @@ fn parse(path: PathBuf, text: &[u8]) -> Option<Manifest> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for container in list(&pod["spec"]["containers"]) {
         let words = list(&container["command"]).into_iter().chain(list(&container["args"]));
-        let names = words.filter_map(|word| Some(word.as_str()?.rsplit('/').next()?.to_owned()));
-        manifest.programs.extend(names.filter(|name| !name.starts_with('-')));
+        let names = words.filter_map(|word| {
+            let word = word.as_str().filter(|word| !word.starts_with('-'))?;
+            word.rsplit('/').next().map(str::to_owned)
+        });
+        manifest.programs.extend(names);
         for mount in list(&container["volumeMounts"]) {
             let volumes = list(&pod["spec"]["volumes"]);
             let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);

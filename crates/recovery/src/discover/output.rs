@@ -54,7 +54,7 @@ impl fmt::Debug for Discovered {
 }
 
 impl Discovered {
-    pub(super) fn new(inventory: Inventory, notes: Vec<String>, credentials: Vec<Credential>) -> Self {
+    pub(super) fn new(inventory: Inventory, notes: &[String], credentials: Vec<Credential>) -> Self {
         let notes = notes.iter().map(|note| note.replace(char::is_control, " ")).collect();
         Self { inventory, notes, credentials }
     }

@@ -30,6 +30,9 @@ printf '[Unit]\n# Held stopped by lifeboat until its recovery releases it.\nAsse
 sync "$dir/.$file"
 mv "$dir/.$file" "$dir/$file"
 systemctl daemon-reload
+# An API server that has lost its etcd waits for it to the end of its time: nothing is lost by killing it, and what
+# etcd has acknowledged is on its disk.
+timeout 5 systemctl stop "$unit" || systemctl kill -s KILL "$unit" 2>/dev/null || :
 systemctl stop "$unit"
 systemctl reset-failed "$unit" 2>/dev/null || :
 "#;

@@ -159,6 +159,32 @@ mod tests {
         assert!(kept == schema(), "run: lifeboat init --schema > docs/lifeboat.schema.json");
     }
 
+    #[test]
+    fn every_field_is_in_the_documentation_and_in_its_example() {
+        fn fields<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(properties) = map.get("properties").and_then(Value::as_object) {
+                        found.extend(properties.keys().map(String::as_str));
+                    }
+                    map.values().for_each(|inner| fields(inner, found));
+                }
+                Value::Array(items) => items.iter().for_each(|inner| fields(inner, found)),
+                _ => {}
+            }
+        }
+        let schema = schema();
+        let mut found = Vec::new();
+        fields(&schema, &mut found);
+        let page = include_str!("../../../../docs/inventory.md");
+        let example = include_str!("../../../../docs/lifeboat.example.yaml");
+        let words: Vec<&str> = page.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+        for field in found {
+            assert!(words.contains(&field), "{field} is not in docs/inventory.md");
+            assert!(example.contains(&format!("{field}:")), "{field} is not in docs/lifeboat.example.yaml");
+        }
+    }
+
     /// Nothing but what [`Check`] understands: a new kind of type must be taught to it.
     #[test]
     fn the_schema_has_nothing_we_do_not_check() {

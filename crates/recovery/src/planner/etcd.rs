@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::facts::MemberEntry;
 use crate::finding::Remedy;
+use crate::inventory::Service;
 use crate::plan::{Action, HostService};
 
+use super::steps::services;
 use super::{Draft, Wants};
 
 const START_SECONDS: u64 = 90;
@@ -34,35 +36,42 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     }
 }
 
+/// Starts members that are stopped, and restarts those that run and keep silent.
 fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
-    let members = &draft.facts.inventory.etcd.members;
-    let stopped: Vec<(&String, HostService)> = wants
-        .remedies
-        .iter()
-        .filter_map(|remedy| match remedy {
-            Remedy::StartService { host, service } => Some((host, service)),
-            _ => None,
-        })
-        .filter_map(|(host, service)| {
-            let runs = members.iter().find(|(_, member)| member.host == *host && member.service == *service);
-            runs.map(|(name, _)| (name, HostService { host: host.clone(), service: service.clone() }))
-        })
-        .collect();
-    if stopped.is_empty() {
+    let (mut start, mut restart, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, member) in &draft.facts.inventory.etcd.members {
+        let service = HostService { host: member.host.clone(), service: member.service.clone() };
+        let is = |host: &String, its: &Service| *host == member.host && *its == member.service;
+        for remedy in &wants.remedies {
+            match remedy {
+                Remedy::StartService { host, service: its } if is(host, its) => start.push(service.clone()),
+                Remedy::RestartService { host, service: its } if is(host, its) => restart.push(service.clone()),
+                _ => continue,
+            }
+            names.push(name.clone());
+        }
+    }
+    if names.is_empty() {
         return;
     }
-    let names: Vec<String> = stopped.iter().map(|(name, _)| (*name).clone()).collect();
-    let services = stopped.into_iter().map(|(_, service)| service).collect();
-    draft.steps.add(format!("Start etcd: {}", names.join(", ")), START_SECONDS, Action::Start { services });
-    draft.steps.add("Wait for a leader and equal data", WAIT_SECONDS, Action::WaitForEtcd { members: names });
+    let of = names.join(", ");
+    if !start.is_empty() {
+        draft.steps.add(format!("Start {}", services(&start)), START_SECONDS, Action::Start { services: start });
+    }
+    if !restart.is_empty() {
+        let title = format!("Restart {}", services(&restart));
+        draft.steps.add(title, START_SECONDS, Action::Restart { services: restart });
+    }
+    let title = format!("Wait until {of} follow the same leader with equal data");
+    draft.steps.add(title, WAIT_SECONDS, Action::WaitForEtcd { members: names });
 }
 
 /// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once.
 fn replace_member(draft: &mut Draft<'_>, name: &str) {
     let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return };
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
-    let (member, services) = (name.to_owned(), vec![service]);
-    let fence = draft.steps.add(format!("Stop and fence etcd of {name}"), 120, Action::Fence { services });
+    let member = name.to_owned();
+    let fence = draft.steps.add(format!("Stop and fence etcd of {name}"), 120, Action::Fence { services: vec![service] });
     let aside = aside(&spec.data_dir, &draft.options.id);
     draft.steps.add(
         format!("Move {name}'s data dir aside to {}", aside.display()),

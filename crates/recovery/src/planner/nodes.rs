@@ -23,6 +23,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         recover(draft, hosts);
     }
     if !draft.steps.is_empty() {
+        super::reach::settle(draft);
         checks(draft);
     }
 }

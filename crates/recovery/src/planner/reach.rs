@@ -31,11 +31,13 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     }
     let title = format!("Wait until {} can be logged in to", back.join(", "));
     draft.steps.add(title, BOOT_SECONDS, Action::WaitForHosts { hosts: back });
-    draft.steps.add(
-        "Let what is back recover by itself, then look again",
-        SETTLE_SECONDS + 10,
-        Action::Settle { seconds: SETTLE_SECONDS },
-    );
+    settle(draft);
+}
+
+/// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
+pub(super) fn settle(draft: &mut Draft<'_>) {
+    let title = "Let what depends on it recover by itself";
+    draft.steps.add(title, SETTLE_SECONDS + 30, Action::Settle { seconds: SETTLE_SECONDS });
 }
 
 /// Addresses can be given out only inside a range: those that are gone are made again.

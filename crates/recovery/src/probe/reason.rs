@@ -5,6 +5,10 @@ use std::error::Error;
 /// Longest reason that is kept; a machine may say anything.
 const LONGEST: usize = 400;
 
+/// What libraries say, and what people say.
+const PLAINER: [(&str, &str); 2] =
+    [("ServiceError: client error (Connect): ", "connect: "), ("deadline has elapsed", "timed out")];
+
 /// An error with everything under it that its own text does not say already.
 pub(crate) fn of(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -16,7 +20,7 @@ pub(crate) fn of(error: &dyn Error) -> String {
         }
         under = cause.source();
     }
-    one_line(&text)
+    one_line(&PLAINER.iter().fold(text, |text, (from, to)| text.replace(from, to)))
 }
 
 /// Text as it may be shown: on one line, without control characters, not endless.

@@ -1,6 +1,6 @@
 //! A look at a cluster of which nothing answers.
 
-use std::sync::Mutex;
+use std::sync::Mutex as StdMutex;
 use std::time::Duration;
 
 use fs_err as fs;
@@ -57,7 +57,7 @@ async fn where_nothing_answers_everything_is_unknown_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let inventory = inventory(dir.path());
     let access = access(&inventory);
-    let progress = Mutex::new(Vec::new());
+    let progress = StdMutex::new(Vec::new());
     let watch = |at: Progress<'_>| progress.lock().unwrap().push((at.done, at.total, at.what.to_owned()));
     let look = Look::whole().watched(&watch);
     // A bound for a test that hangs, not a claim.

@@ -82,7 +82,10 @@ impl Page<'_> {
             return Ok(());
         }
         if self.verbose {
-            return finding.consequences.iter().try_for_each(|consequence| self.finding(consequence, depth + 1));
+            return finding
+                .consequences
+                .iter()
+                .try_for_each(|consequence| self.finding(consequence, depth + 1));
         }
         let ids: Vec<&str> = below.iter().map(|finding| finding.id.as_str()).collect();
         self.list("", "explains", &[format!("{} more: {}", below.len(), ids.join(", "))])
@@ -102,19 +105,23 @@ impl Page<'_> {
     fn verdict(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
         let cluster = shown(&diagnosis.cluster);
         let Some(first) = diagnosis.causes.first() else {
+            let unasked = if diagnosis.unknown.is_empty() { "" } else { ", as far as could be asked" };
             let found = self.paint.good("nothing found");
-            return writeln!(self.out, "{cluster}: {found}");
+            return writeln!(self.out, "{cluster}: {found}{unasked}");
         };
-        let causes = diagnosis.causes.len();
-        let explained = diagnosis.all().len() - causes;
-        let follow = match (explained, self.verbose) {
+        let count = diagnosis.causes.len();
+        let (causes, explain) = if count == 1 { ("cause", "explains") } else { ("causes", "explain") };
+        let follow = match (diagnosis.all().len() - count, self.verbose) {
             (0, _) => String::new(),
-            (more, true) => format!(", and {more} more findings that follow"),
-            (more, false) => format!(", and {more} more findings that follow (-v shows them)"),
+            (more, true) => format!(", which {explain} {more} more"),
+            (more, false) => format!(", which {explain} {more} more (-v shows what)"),
         };
-        let causes = if causes == 1 { "1 cause".into() } else { format!("{causes} causes") };
-        writeln!(self.out, "{cluster}: {causes}{follow}")?;
-        writeln!(self.out, "What it means: lifeboat explain {}. What can be done: lifeboat recover plan.", first.id)
+        writeln!(self.out, "{cluster}: {count} {causes} found{follow}")?;
+        writeln!(
+            self.out,
+            "What it means: lifeboat explain {}. What can be done: lifeboat recover plan.",
+            first.id
+        )
     }
 }
 

@@ -57,7 +57,9 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
     match report.recovered {
         true => writeln!(out, "Recovered in {:.1} s (operation {})", report.seconds, report.operation)?,
-        false => writeln!(out, "Not recovered after {:.1} s (operation {})", report.seconds, report.operation)?,
+        false => {
+            writeln!(out, "Not recovered after {:.1} s (operation {})", report.seconds, report.operation)?
+        }
     }
     for step in &report.steps {
         let already = if step.already { "  (was so already)" } else { "" };

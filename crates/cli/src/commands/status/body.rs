@@ -133,17 +133,22 @@ impl Body {
             severity: cause.severity,
             summary: cause.summary.clone(),
         });
-        let hosts = inventory.hosts.iter().filter_map(|(name, spec)| {
-            Some(host(&found, name, spec, facts.hosts.get(name)?))
-        });
-        let members = inventory.etcd.members.iter().filter_map(|(name, spec)| {
-            Some(member(&found, name, &spec.host, facts.members.get(name)?))
-        });
+        let hosts = inventory
+            .hosts
+            .iter()
+            .filter_map(|(name, spec)| Some(host(&found, name, spec, facts.hosts.get(name)?)));
+        let members = inventory
+            .etcd
+            .members
+            .iter()
+            .filter_map(|(name, spec)| Some(member(&found, name, &spec.host, facts.members.get(name)?)));
         let masters = inventory.kubernetes.masters.iter();
         let checks = facts.checks.iter().map(|(name, fact)| CheckRow {
             name: name.clone(),
             state: found.state(name, "check.", fact.get().is_some()),
-            detail: fact.get().map_or_else(|| fact.why_unknown().unwrap_or_default().into(), |a| a.detail.clone()),
+            detail: fact
+                .get()
+                .map_or_else(|| fact.why_unknown().unwrap_or_default().into(), |a| a.detail.clone()),
         });
         Self {
             cluster: diagnosis.cluster.clone(),
@@ -223,7 +228,12 @@ fn master(found: &Found<'_>, facts: &Facts, name: &str, spec: &Master) -> Master
         name: name.into(),
         api: found.state(name, "apiserver.", ready),
         certificate_days: certificate.map(|c| c.not_after.duration_since(facts.observed_at).as_hours() / 24),
-        controller_manager: controller(facts, name, &spec.controller_manager, kubernetes.controller_manager.get()),
+        controller_manager: controller(
+            facts,
+            name,
+            &spec.controller_manager,
+            kubernetes.controller_manager.get(),
+        ),
         scheduler: controller(facts, name, &spec.scheduler, kubernetes.scheduler.get()),
     }
 }
@@ -266,9 +276,16 @@ fn nodes(found: &Found<'_>, facts: &Facts) -> Vec<NodeRow> {
     let name = |(host, spec): (&String, &lifeboat_recovery::inventory::NodeSpec)| {
         spec.name.clone().unwrap_or_else(|| host.clone())
     };
-    let mut rows: Vec<NodeRow> =
-        inventory.iter().map(|(host, spec)| row(Some(host), &name((host, spec)), object(&name((host, spec))))).collect();
+    let mut rows: Vec<NodeRow> = inventory
+        .iter()
+        .map(|(host, spec)| row(Some(host), &name((host, spec)), object(&name((host, spec)))))
+        .collect();
     let listed: Vec<String> = inventory.iter().map(name).collect();
-    rows.extend(known.iter().filter(|node| !listed.contains(&node.name)).map(|node| row(None, &node.name, Some(node))));
+    rows.extend(
+        known
+            .iter()
+            .filter(|node| !listed.contains(&node.name))
+            .map(|node| row(None, &node.name, Some(node))),
+    );
     rows
 }

@@ -62,9 +62,19 @@ impl Tables<'_> {
             let clock = host.clock_offset.map_or("-".into(), |offset| format!("{offset:+.1} s"));
             let disks = host.disks.iter().map(free).collect::<Vec<_>>().join(", ");
             let roles = host.roles.join(", ");
-            vec![plain(&host.name), plain(&host.address), state(host.state), plain(&clock), plain(&disks), plain(&roles)]
+            vec![
+                plain(&host.name),
+                plain(&host.address),
+                state(host.state),
+                plain(&clock),
+                plain(&disks),
+                plain(&roles),
+            ]
         };
-        self.table(&["MACHINE", "ADDRESS", "STATE", "CLOCK", "FREE", "ROLES"], body.hosts.iter().map(row).collect())
+        self.table(
+            &["MACHINE", "ADDRESS", "STATE", "CLOCK", "FREE", "ROLES"],
+            body.hosts.iter().map(row).collect(),
+        )
     }
 
     fn members(&mut self, body: &Body) -> io::Result<()> {
@@ -100,13 +110,20 @@ impl Tables<'_> {
     fn nodes(&mut self, body: &Body) -> io::Result<()> {
         let row = |node: &super::body::NodeRow| {
             let cordoned = if node.cordoned == Some(true) { "cordoned" } else { "" };
-            vec![plain(&node.name), state(node.state), plain(node.ready.as_deref().unwrap_or("-")), plain(cordoned)]
+            vec![
+                plain(&node.name),
+                state(node.state),
+                plain(node.ready.as_deref().unwrap_or("-")),
+                plain(cordoned),
+            ]
         };
         self.table(&["NODE", "STATE", "READY", ""], body.nodes.iter().map(row).collect())
     }
 
     fn checks(&mut self, body: &Body) -> io::Result<()> {
-        let row = |check: &super::body::CheckRow| vec![plain(&check.name), state(check.state), plain(&check.detail)];
+        let row = |check: &super::body::CheckRow| {
+            vec![plain(&check.name), state(check.state), plain(&check.detail)]
+        };
         self.table(&["CHECK", "STATE", "ANSWER"], body.checks.iter().map(row).collect())
     }
 
@@ -119,7 +136,12 @@ impl Tables<'_> {
         let lines: Vec<Vec<Cell>> = std::iter::once(titles).chain(rows).collect();
         let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            lines.iter().filter_map(|line| line.get(column)).map(|(text, _)| text.chars().count()).max().unwrap_or(0)
+            lines
+                .iter()
+                .filter_map(|line| line.get(column))
+                .map(|(text, _)| text.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for line in &lines {

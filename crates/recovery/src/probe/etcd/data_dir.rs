@@ -36,6 +36,7 @@ pub(super) async fn look(
         let depth = depth.ok_or("data dirs were not to be read")?;
         stopped(inventory, name, spec, depth.hosts).await?;
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let _turn = depth.hosts.turn(&spec.host).await?;
         match timeout(LIMIT, inspect(host.as_ref(), spec, depth.keep_program)).await {
             Ok(answer) => answer.map_err(|error| reason::of(&error)),
             Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
@@ -66,23 +67,23 @@ async fn stopped(
     }
 }
 
-/// Reads it there, and takes Lifeboat's program away again.
+/// Reads it there. Lifeboat's program goes again if it came for this; else somebody may be working with it.
 async fn inspect(host: &dyn Host, spec: &MemberSpec, keep_program: bool) -> Result<DataDir, HostError> {
-    let answer = read(host, spec).await;
-    if !keep_program {
+    let shipped = Shipped::send(host).await?;
+    let answer = read(host, &shipped, spec).await;
+    if !keep_program && !shipped.was_there() {
         // What was read counts, also when the machine goes away at the end.
         let _ = Shipped::forget(host).await;
     }
     answer
 }
 
-async fn read(host: &dyn Host, spec: &MemberSpec) -> Result<DataDir, HostError> {
-    let shipped = Shipped::send(host).await?;
+async fn read(host: &dyn Host, shipped: &Shipped, spec: &MemberSpec) -> Result<DataDir, HostError> {
     for _ in 1..ATTEMPTS {
-        match ship::inspect_data_dir(host, &shipped, &spec.data_dir).await? {
+        match ship::inspect_data_dir(host, shipped, &spec.data_dir).await? {
             DataDir::InUse => sleep(PAUSE).await,
             other => return Ok(other),
         }
     }
-    ship::inspect_data_dir(host, &shipped, &spec.data_dir).await
+    ship::inspect_data_dir(host, shipped, &spec.data_dir).await
 }

@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn a_node(status: serde_json::Value) -> Node {
+    fn a_node(status: &serde_json::Value) -> Node {
         let leases =
             json!({ "metadata": { "name": "n1" }, "spec": { "renewTime": "2026-01-02T03:04:05.678901Z" } });
         let object =
@@ -126,7 +126,7 @@ mod tests {
             { "type": "DiskPressure", "status": "False" },
             { "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet\nstopped" },
         ] });
-        let node = a_node(status);
+        let node = a_node(&status);
         assert_eq!(
             (node.ready.as_str(), node.reason.as_str()),
             ("Unknown", "NodeStatusUnknown: Kubelet stopped")
@@ -140,7 +140,7 @@ mod tests {
         for status in
             [json!(null), json!({}), json!({ "conditions": [{ "type": "Ready?", "status": "True" }] })]
         {
-            assert_eq!(a_node(status).ready, "Unknown");
+            assert_eq!(a_node(&status).ready, "Unknown");
         }
     }
 

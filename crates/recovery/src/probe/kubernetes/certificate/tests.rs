@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use rcgen::{CertificateParams, CertifiedKey, DnType, KeyPair, date_time_ymd};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -5,10 +7,15 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::*;
+use crate::probe::Access;
 
-/// A certificate that was good in one year.
+/// A certificate for somebody else that was good in one year.
 fn good_in(year: i32) -> CertifiedKey<KeyPair> {
-    let mut params = CertificateParams::new(vec!["somebody.else".to_owned()]).unwrap();
+    issue("somebody.else", year)
+}
+
+fn issue(name: &str, year: i32) -> CertifiedKey<KeyPair> {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "kube\napiserver");
     params.not_before = date_time_ymd(year, 1, 1);
     params.not_after = date_time_ymd(year, 12, 31);
@@ -81,4 +88,43 @@ fn of_a_file_the_first_certificate_is_read_and_nothing_else_shown() {
         let secret = key.lines().nth(1).unwrap();
         assert!(!why.is_empty() && !why.contains(secret), "{why}");
     }
+}
+
+/// What the health of an API server with this certificate is, for a kubeconfig that trusts it.
+async fn health_of(pair: CertifiedKey<KeyPair>) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, kubeconfig) = (dir.path().join("ca.crt"), dir.path().join("admin.conf"));
+    fs_err::write(&ca, pair.cert.pem()).unwrap();
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+                contexts: [{ name: c, context: { cluster: c, user: u } }]\n\
+                clusters: [{ name: c, cluster: { server: 'https://elsewhere', certificate-authority: ca.crt } }]\n\
+                users: [{ name: u, user: { token: hunter2 } }]\n";
+    fs_err::write(&kubeconfig, text).unwrap();
+    let (url, got_through) = serve(pair).await;
+    let json = serde_json::json!({
+        "version": 1, "cluster": "test", "hosts": {}, "etcd": { "members": {} },
+        "kubernetes": { "kubeconfig": kubeconfig, "masters": { "m1": {
+            "url": url,
+            "apiserver": { "unit": "a" }, "controllerManager": { "unit": "c" }, "scheduler": { "unit": "s" },
+        } } },
+    });
+    let inventory = serde_json::from_value(json).unwrap();
+    let client = Access::new(&inventory, BTreeMap::new(), None).api("m1").await.unwrap();
+    let health = super::super::health::ask(&client, "/livez").await.unwrap();
+    assert!(!health.ok);
+    if got_through.await.unwrap() { "got through".into() } else { health.detail }
+}
+
+#[tokio::test]
+async fn requests_are_made_only_over_a_certificate_that_is_good_for_the_master() {
+    let expired = health_of(issue("127.0.0.1", 2020)).await;
+    assert!(expired.contains("certificate expired"), "{expired}");
+    let future = health_of(issue("127.0.0.1", 2999)).await;
+    assert!(future.contains("not valid yet"), "{future}");
+    let mut params = CertificateParams::new(vec!["somebody.else".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2999, 1, 1);
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
+    let stranger = health_of(CertifiedKey { cert, signing_key }).await;
+    assert!(stranger.contains("not valid for name"), "{stranger}");
 }

@@ -1,0 +1,131 @@
+//! `diagnose`, `status` and `explain` on recorded facts: what people and programs are shown.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use support::{fails, lifeboat, lifeboat_ok, text};
+
+fn facts(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../recovery/tests/facts/{case}.json"))
+}
+
+fn with_facts(verb: &str, case: &str, more: &[&str]) -> Vec<String> {
+    let facts = facts(case).display().to_string();
+    [verb, "--facts", &facts].iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+}
+
+/// `TRYCMD=overwrite` does not reach these, since they run in a copy: `TRYCMD=dump` writes what it sees to `dump/`.
+#[test]
+fn transcripts_show_what_the_program_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let transcripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/findings");
+    for entry in transcripts.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        fs_err::copy(&path, dir.path().join(name)).unwrap();
+        // trycmd runs a file's commands in the folder beside it.
+        let work = dir.path().join(name).with_extension("in");
+        fs_err::create_dir(&work).unwrap();
+        for case in facts("any").parent().unwrap().read_dir().unwrap() {
+            let case = case.unwrap().path();
+            fs_err::copy(&case, work.join(case.file_name().unwrap())).unwrap();
+        }
+    }
+    trycmd::TestCases::new().case(dir.path().join("*.trycmd")).run();
+}
+
+#[test]
+fn json_has_the_whole_tree() {
+    let output = lifeboat(with_facts("diagnose", "incident", &["-o", "json"]));
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["schemaVersion"], 1);
+    assert_eq!(json["healthy"], false);
+    assert_eq!(json["causes"].as_array().unwrap().len(), 1);
+    let cause = &json["causes"][0];
+    assert_eq!(cause["id"], "nic.missing");
+    assert_eq!(cause["subjects"], serde_json::json!(["e1", "m1", "m2", "m3", "n1", "nfs"]));
+    assert_eq!(cause["remedies"][0]["attachNics"]["hosts"].as_array().unwrap().len(), 6);
+    assert_eq!(cause["consequences"][1]["consequences"][0]["id"], "etcd.member.down");
+}
+
+#[test]
+fn status_in_json_has_a_row_for_each() {
+    let output = lifeboat(with_facts("status", "two-corrupt", &["-o", "json"]));
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |rows: &str| json[rows].as_array().unwrap().len();
+    assert_eq!([count("hosts"), count("members"), count("masters"), count("nodes")], [7, 3, 3, 2]);
+    assert_eq!(json["members"][1]["state"], "etcd.quorum-lost");
+    assert_eq!(json["members"][0]["state"], "ok");
+    assert_eq!(json["masters"][0]["api"], "apiserver.not-ready");
+    assert_eq!(json["worst"]["id"], "etcd.quorum-lost");
+}
+
+#[test]
+fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("facts.json");
+    let args = with_facts("diagnose", "healthy", &["--save-facts", saved.to_str().unwrap()]);
+    assert!(lifeboat_ok(&args).contains("nothing found"));
+    assert_eq!(fs_err::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs_err::read(&saved).unwrap(), fs_err::read(facts("healthy")).unwrap());
+    fails(&lifeboat(&args), 4, &["facts.json exists"]);
+    assert_eq!(support::entries(dir.path()), ["facts.json"]);
+}
+
+#[test]
+fn what_is_no_file_of_facts_is_a_usage_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("facts.json");
+    let run = |content: &str| {
+        fs_err::write(&file, content).unwrap();
+        lifeboat(["diagnose", "--facts", file.to_str().unwrap()])
+    };
+    fails(&run("not json"), 2, &["not a file of facts"]);
+    fails(&run("{}"), 2, &["no schemaVersion"]);
+    fails(&run("{\"schemaVersion\": 99}"), 2, &["version 99"]);
+    fails(&run("{\"schemaVersion\": 1}"), 2, &["not a file of facts", "missing field"]);
+}
+
+/// A machine may say anything; facts come from files that others sent.
+#[test]
+fn facts_cannot_drive_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("facts.json");
+    let evil = fs_err::read_to_string(facts("incident")).unwrap().replace("No route to host", "\\u001b[2Jgone");
+    fs_err::write(&file, evil).unwrap();
+    for verb in [&["diagnose", "-v"][..], &["status"]] {
+        let output = lifeboat(verb.iter().copied().chain(["--facts", file.to_str().unwrap()]));
+        assert_eq!(output.status.code(), Some(3));
+        assert!(!text(&output.stdout).contains('\u{1b}'), "{}", text(&output.stdout));
+    }
+}
+
+/// Colour is for terminals; here stdout is a pipe.
+#[test]
+fn colours_are_asked_for_or_absent() {
+    let args = with_facts("diagnose", "incident", &[]);
+    let plain = lifeboat(&args).stdout;
+    assert!(!plain.contains(&0x1b));
+    let forced = support::lifeboat_with(&args, &[("CLICOLOR_FORCE", "1")]).stdout;
+    assert!(forced.contains(&0x1b));
+    let refused = support::lifeboat_with(&args, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).stdout;
+    assert_eq!(refused, plain);
+}
+
+#[test]
+fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
+    let list = lifeboat_ok(["explain"]);
+    assert!(list.lines().count() > 30);
+    for line in list.lines() {
+        let id = line.split_whitespace().next().unwrap();
+        assert!(lifeboat_ok(["explain", id]).starts_with(&format!("# {id}\n")));
+    }
+    fails(&lifeboat(["explain", "etcd.qorum-lost"]), 2, &["'etcd.quorum-lost'"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&lifeboat_ok(["explain", "nic.missing", "-o", "json"])).unwrap();
+    assert_eq!(json["id"], "nic.missing");
+}

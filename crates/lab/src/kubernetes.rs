@@ -1,0 +1,65 @@
+//! Kubernetes v1.34 and etcd 3.6 on the lab's machines: certificates, units or manifests, nodes, and what runs on
+//! them. Everything is written from outside before a machine boots.
+
+mod addons;
+mod control_plane;
+mod etcd;
+mod flags;
+mod manifest;
+mod node;
+mod pki;
+mod ready;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub(crate) use addons::apply as apply_addons;
+pub(crate) use control_plane::apiserver_files;
+pub(crate) use pki::Pki;
+pub(crate) use ready::{apiservers, coredns, nodes, web};
+
+use crate::machines::guest::Guest;
+use crate::machines::image::Images;
+use crate::machines::topology::{Blueprint, Layout, MachineSpec, Role};
+
+/// Where a machine finds the archives of the images it runs.
+const IMAGES: &str = "/opt/lab/images";
+
+/// Writes what the machine needs for its roles.
+pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
+    if machine.is(Role::Etcd) {
+        etcd::install(blueprint, machine, pki, guest)?;
+    }
+    if machine.is(Role::Master) {
+        control_plane::install(blueprint, machine, pki, guest)?;
+    }
+    if blueprint.runs_kubelet(machine) {
+        node::install(blueprint, machine, pki, guest)?;
+    }
+    Ok(())
+}
+
+/// The archives of the images the machine runs, and where it sees them.
+pub(crate) fn image_binds(
+    blueprint: &Blueprint,
+    machine: &MachineSpec,
+    images: &Images,
+) -> Vec<(PathBuf, String)> {
+    let mut names = Vec::new();
+    if blueprint.runs_kubelet(machine) {
+        names.push("pause");
+    }
+    if machine.is(Role::Node) {
+        names.extend(["busybox", "coredns"]);
+    }
+    if blueprint.layout == Layout::StaticPods {
+        if machine.is(Role::Etcd) {
+            names.push("etcd");
+        }
+        if machine.is(Role::Master) {
+            names.extend(["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+        }
+    }
+    names.into_iter().map(|name| (images.archive(name), format!("{IMAGES}/{name}.tar"))).collect()
+}

@@ -1,0 +1,190 @@
+//! A real cluster on real machines: systemd-nspawn containers with disks, NICs and power that can be taken from them.
+//!
+//! There is one lab at a time on a host. [`Lab::up`] makes it, [`Lab::open`] finds the one that is up, [`Lab::down`]
+//! leaves nothing of it. `docs/lab.md` says what is real about it and what is not.
+
+mod base;
+pub(crate) mod binaries;
+mod bring_up;
+mod cgroup;
+pub mod command;
+mod disk;
+mod faults;
+pub(crate) mod guest;
+pub(crate) mod image;
+mod install;
+mod machine;
+pub(crate) mod network;
+mod power;
+mod requirements;
+mod ssh;
+mod state;
+mod tear_down;
+pub(crate) mod topology;
+
+use std::ffi::OsStr;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+pub use bring_up::UpOptions;
+pub use machine::Machine;
+pub use network::{CLOUD, GATEWAY};
+pub use requirements::check as check_requirements;
+pub use topology::{Blueprint, Layout, MachineSpec, Role, Topology, WEB_PORT};
+
+use crate::hypervisor::{Hypervisor, MachineInfo};
+use crate::kubernetes::Pki;
+use ssh::SshFiles;
+use state::State;
+
+/// The lab of this host.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    state: State,
+    blueprint: Blueprint,
+    kubectl: PathBuf,
+}
+
+impl Lab {
+    /// Makes a lab, or completes the one that is there, and waits until its cluster serves. `told` hears of each phase
+    /// that is done.
+    pub fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Self> {
+        bring_up::up(options, told)
+    }
+
+    /// The lab that is up.
+    pub fn open() -> Result<Self> {
+        let state = State::new()?;
+        let blueprint = state.blueprint()?.context("no lab is up; make one with: make lab-up")?;
+        let kubectl = crate::peers::kubernetes()?.join("kubectl");
+        Ok(Self { state, blueprint, kubectl })
+    }
+
+    /// Removes everything but what is in the cache; with `keep_disks` also the machines' disks stay, and the next
+    /// [`Lab::up`] boots from them. Nothing being there is no error.
+    pub fn down(keep_disks: bool) -> Result<()> {
+        tear_down::down(keep_disks)
+    }
+
+    /// What it was made as.
+    #[must_use]
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// The folder with everything the lab keeps.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        self.state.dir()
+    }
+
+    /// A machine by its name.
+    pub fn machine(&self, name: &str) -> Result<Machine> {
+        let spec = self.blueprint.machine(name)?;
+        Ok(Machine::new(spec.clone(), self.state.machine(&spec.name)))
+    }
+
+    /// All machines, in order.
+    #[must_use]
+    pub fn machines(&self) -> Vec<Machine> {
+        let machine = |spec: &MachineSpec| Machine::new(spec.clone(), self.state.machine(&spec.name));
+        self.blueprint.machines.iter().map(machine).collect()
+    }
+
+    /// A command inside the lab's network, which is the only place that machines can be reached from.
+    pub fn ns_command(&self, program: impl AsRef<OsStr>) -> Command {
+        network::command(program)
+    }
+
+    /// Runs `work` inside the lab's network, on a thread of its own.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        network::inside(work)
+    }
+
+    /// `kubectl` as the cluster's admin, against the first master unless `--server` says otherwise.
+    #[must_use]
+    pub fn kubectl(&self) -> Command {
+        let mut command = network::command(&self.kubectl);
+        command.env("KUBECONFIG", self.admin_kubeconfig());
+        command
+    }
+
+    /// `ssh` into a machine.
+    pub fn ssh(&self, machine: &str) -> Command {
+        let mut command = network::command("ssh");
+        command.arg("-F").arg(self.ssh_config()).arg(machine);
+        command
+    }
+
+    /// What `ssh -F` takes: every machine is a `Host`, with its host key known.
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        SshFiles::new(self.state.dir()).config()
+    }
+
+    /// The admin's kubeconfig.
+    #[must_use]
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.pki().file("admin", "kubeconfig")
+    }
+
+    /// The authority of etcd, and a client certificate with its key: what an etcd client outside needs.
+    #[must_use]
+    pub fn etcd_client_files(&self) -> (PathBuf, PathBuf, PathBuf) {
+        let pki = self.pki();
+        (pki.file("etcd-ca", "crt"), pki.file("etcd-client", "crt"), pki.file("etcd-client", "key"))
+    }
+
+    pub(crate) fn pki(&self) -> Pki {
+        Pki::open(self.state.pki())
+    }
+}
+
+impl Hypervisor for Lab {
+    fn machines(&self) -> Vec<MachineInfo> {
+        let info = |spec: &MachineSpec| MachineInfo {
+            name: spec.name.clone(),
+            uuid: spec.uuid.clone(),
+            ip: spec.ip,
+            mac: spec.mac.clone(),
+            roles: spec.roles.iter().map(|role| role.as_str().into()).collect(),
+        };
+        self.blueprint.machines.iter().map(info).collect()
+    }
+
+    fn is_running(&self, machine: &str) -> Result<bool> {
+        self.machine(machine)?.is_running()
+    }
+
+    fn detach_nic(&self, machine: &str) -> Result<()> {
+        self.machine(machine)?.detach_nic()
+    }
+
+    fn attach_nic(&self, machine: &str, mac: &str, _ip: Ipv4Addr) -> Result<()> {
+        self.machine(machine)?.attach_nic(mac)
+    }
+
+    fn start(&self, machine: &str) -> Result<()> {
+        self.machine(machine)?.start()
+    }
+
+    fn stop(&self, machine: &str) -> Result<()> {
+        self.machine(machine)?.power_off()
+    }
+
+    fn reboot(&self, machine: &str) -> Result<()> {
+        self.machine(machine)?.reboot()
+    }
+
+    fn kill(&self, machine: &str) -> Result<()> {
+        self.machine(machine)?.kill()
+    }
+}
+
+/// `text` as one word of a shell.
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,155 @@
+//! Makes a lab, or whatever of it is missing. Every step can be interrupted and done again.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+
+use super::binaries::Binaries;
+use super::guest::Guest;
+use super::image::Images;
+use super::ssh::SshFiles;
+use super::state::State;
+use super::topology::{Blueprint, Layout, MachineSpec, Role, Topology};
+use super::{Lab, base, disk, install, network, power, requirements};
+use crate::kubernetes::{self, Pki};
+use crate::process;
+
+/// A booting machine answers within seconds; seven at once on two cores take longer.
+const SSH_LIMIT: Duration = Duration::from_secs(120);
+
+/// What to make.
+#[derive(Clone, Copy, Debug)]
+pub struct UpOptions {
+    /// Which machines.
+    pub topology: Topology,
+    /// How their control plane is run.
+    pub layout: Layout,
+}
+
+pub(super) fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Lab> {
+    requirements::check()?;
+    let state = State::new()?;
+    let _lock = state.lock()?;
+    let begin = Instant::now();
+    let mut lap = |what: &str| told(&format!("{:6.1} s  {what}", begin.elapsed().as_secs_f64()));
+
+    let blueprint = blueprint(&state, options)?;
+    let binaries = Binaries::get()?;
+    let base = base::rootfs()?;
+    let images = Images::get(&binaries, &base)?;
+    lap("programs, system and images in the cache");
+
+    state.claim()?;
+    state.keep(&blueprint)?;
+    let ssh = SshFiles::new(state.dir());
+    ssh.make(&blueprint)?;
+    let pki = Pki::make(state.pki(), &blueprint)?;
+    network::up()?;
+    let parts = Parts { state: &state, blueprint: &blueprint, ssh: &ssh, pki: &pki, binaries: &binaries, images: &images, base: &base };
+    each(&blueprint.machines, |machine| parts.install(machine))?;
+    lap("machines installed and switched on");
+
+    let lab = Lab::open()?;
+    each(&blueprint.machines, |machine| wait_for_ssh(&lab, machine))?;
+    lap("ssh into every machine");
+    kubernetes::apiservers(&lab)?;
+    lap("every apiserver ready");
+    let has_nodes = blueprint.with_role(Role::Node).next().is_some();
+    if has_nodes {
+        kubernetes::apply_addons(&lab, state.dir())?;
+    }
+    kubernetes::nodes(&lab)?;
+    lap("every node Ready");
+    if has_nodes {
+        kubernetes::coredns(&lab)?;
+        lap("CoreDNS available");
+        kubernetes::web(&lab)?;
+        lap("the workload answers through its Service");
+    }
+    Ok(lab)
+}
+
+/// The lab that is there, if it is the one asked for.
+fn blueprint(state: &State, options: &UpOptions) -> Result<Blueprint> {
+    state.check_owner()?;
+    let Some(present) = state.blueprint()? else {
+        return Ok(Blueprint::new(options.topology, options.layout));
+    };
+    if (present.topology, present.layout) != (options.topology, options.layout) {
+        bail!(
+            "the lab that is there has topology {:?} and layout {:?}; take it down first: make lab-down",
+            present.topology,
+            present.layout
+        );
+    }
+    Ok(present)
+}
+
+/// What a machine is made from.
+struct Parts<'a> {
+    state: &'a State,
+    blueprint: &'a Blueprint,
+    ssh: &'a SshFiles,
+    pki: &'a Pki,
+    binaries: &'a Binaries,
+    images: &'a Images,
+    base: &'a Path,
+}
+
+impl Parts<'_> {
+    /// Makes the machine and switches it on. One that was made before keeps its files, whatever was done to them.
+    fn install(&self, machine: &MachineSpec) -> Result<()> {
+        let name = &machine.name;
+        let dir = self.state.machine(name);
+        fs::create_dir_all(&dir)?;
+        disk::attach(&dir, self.base).with_context(|| format!("attach the disk of {name}"))?;
+        let installed = dir.join("installed");
+        if !installed.exists() {
+            let guest = Guest::new(dir.join("root"));
+            install::install(self.blueprint, machine, self.ssh, &guest)
+                .and_then(|()| kubernetes::install(self.blueprint, machine, self.pki, &guest))
+                .with_context(|| format!("install {name}"))?;
+            fs::write(dir.join("nic"), network::nic_batch(name, &machine.mac))?;
+            fs::write(installed, "")?;
+        }
+        let mut binds = self.binaries.in_machine();
+        binds.extend(kubernetes::image_binds(self.blueprint, machine, self.images));
+        power::install(name, &dir, &binds)?;
+        power::on(name, &dir)
+    }
+}
+
+fn wait_for_ssh(lab: &Lab, machine: &MachineSpec) -> Result<()> {
+    let deadline = Instant::now() + SSH_LIMIT;
+    loop {
+        let mut ssh = lab.ssh(&machine.name);
+        match process::run_ok(ssh.arg("true"), Duration::from_secs(20)) {
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                ensure!(
+                    Instant::now() < deadline,
+                    "no ssh into {}: {error:#}; its console is in {}",
+                    machine.name,
+                    lab.machine(&machine.name)?.dir().join("console.log").display()
+                );
+                thread::sleep(Duration::from_millis(300));
+            }
+        }
+    }
+}
+
+/// Does something to all machines at the same time.
+pub(super) fn each(machines: &[MachineSpec], work: impl Fn(&MachineSpec) -> Result<()> + Sync) -> Result<()> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(|| work(machine))).collect();
+        // All are waited for, whichever fails.
+        let results: Vec<Result<()>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("work on a machine panicked"))))
+            .collect();
+        results.into_iter().collect()
+    })
+}

@@ -1,0 +1,81 @@
+//! What goes wrong on a machine.
+
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Lab, Machine};
+use crate::kubernetes::apiserver_files;
+
+/// Where a member's data is.
+pub(crate) const ETCD_DATA: &str = "/var/lib/etcd";
+/// What [`Machine::fill_disk`] leaves.
+const BALLAST: &str = "/var/lib/lab-ballast";
+/// The page size of the db.
+const PAGE: u64 = 4096;
+
+impl Machine {
+    /// Stops a unit.
+    pub fn stop_unit(&self, unit: &str) -> Result<()> {
+        self.exec(&["systemctl", "stop", unit]).map(drop)
+    }
+
+    /// Starts a unit.
+    pub fn start_unit(&self, unit: &str) -> Result<()> {
+        self.exec(&["systemctl", "start", unit]).map(drop)
+    }
+
+    /// Halts every process of a unit without ending it: what a hang looks like from outside.
+    pub fn freeze_unit(&self, unit: &str) -> Result<()> {
+        self.exec(&["systemctl", "kill", "--signal=STOP", unit]).map(drop)
+    }
+
+    /// Lets a halted unit go on.
+    pub fn thaw_unit(&self, unit: &str) -> Result<()> {
+        self.exec(&["systemctl", "kill", "--signal=CONT", unit]).map(drop)
+    }
+
+    /// Removes everything in the etcd data dir; the member must be stopped.
+    pub fn destroy_etcd_data(&self) -> Result<()> {
+        self.exec(&["find", ETCD_DATA, "-mindepth", "1", "-delete"]).map(drop)
+    }
+
+    /// Overwrites every second page of the member's db but the first two (its meta pages); the member must be stopped.
+    pub fn corrupt_etcd_db(&self) -> Result<()> {
+        let path = self.path(&format!("{ETCD_DATA}/member/snap/db"))?;
+        let file = fs_err::OpenOptions::new().write(true).open(&path)?;
+        let pages = file.metadata()?.len() / PAGE;
+        ensure!(pages > 4, "{} is too small to be damaged", path.display());
+        for page in (3..pages).step_by(2) {
+            file.file().write_all_at(&[0xAA; 64], page * PAGE).context("damage the db")?;
+        }
+        Ok(())
+    }
+
+    /// Takes all space on the machine's disk.
+    pub fn fill_disk(&self) -> Result<()> {
+        // Halves until not one block is left: a file cannot be allocated in parts.
+        let script = format!(
+            "mkdir -p {BALLAST}; n=0; size=$(($(stat -f -c '%f*%S' /)/1024)); while [ $size -ge 4 ]; do \
+             n=$((n+1)); fallocate -l ${{size}}K {BALLAST}/$n 2>/dev/null || {{ rm -f {BALLAST}/$n; size=$((size/2)); }}; done"
+        );
+        self.exec(&["sh", "-c", &script]).map(drop)
+    }
+
+    /// Gives the space back.
+    pub fn free_disk(&self) -> Result<()> {
+        self.exec(&["rm", "-rf", BALLAST]).map(drop)
+    }
+}
+
+impl Lab {
+    /// Gives a master an apiserver certificate that ended years ago; it is read at the apiserver's next start, or
+    /// within a minute by one that runs.
+    pub fn expire_apiserver_certificate(&self, master: &str) -> Result<()> {
+        let machine = self.machine(master)?;
+        let (cert, key) = self.pki().expired_apiserver(machine.spec())?;
+        let (cert_path, key_path) = apiserver_files(self.blueprint().layout);
+        machine.write_file(cert_path, cert)?;
+        machine.write_file(key_path, key)
+    }
+}
