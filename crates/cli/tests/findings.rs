@@ -57,7 +57,7 @@ fn status_in_json_has_a_row_for_each() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let count = |rows: &str| json[rows].as_array().unwrap().len();
     assert_eq!([count("hosts"), count("members"), count("masters"), count("nodes")], [7, 3, 3, 2]);
-    assert_eq!(json["members"][1]["state"], "etcd.quorum-lost");
+    assert_eq!(json["members"][1]["state"], "etcd.member.corrupt");
     assert_eq!(json["members"][0]["state"], "ok");
     assert_eq!(json["masters"][0]["api"], "apiserver.not-ready");
     assert_eq!(json["worst"]["id"], "etcd.quorum-lost");
@@ -95,13 +95,77 @@ fn what_is_no_file_of_facts_is_a_usage_error() {
 fn facts_cannot_drive_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
-    let evil = fs_err::read_to_string(facts("incident")).unwrap().replace("No route to host", "\\u001b[2Jgone");
+    let evil =
+        fs_err::read_to_string(facts("incident")).unwrap().replace("No route to host", "\\u001b[2Jgone");
     fs_err::write(&file, evil).unwrap();
     for verb in [&["diagnose", "-v"][..], &["status"]] {
         let output = lifeboat(verb.iter().copied().chain(["--facts", file.to_str().unwrap()]));
         assert_eq!(output.status.code(), Some(3));
         assert!(!text(&output.stdout).contains('\u{1b}'), "{}", text(&output.stdout));
     }
+}
+
+/// A cluster of which nothing answers: every port is a closed one of our own.
+fn inventory_of_nothing(dir: &Path) -> PathBuf {
+    let host = |name: &str, last: u8| {
+        format!("  {name}:\n    address: 127.0.0.{last}\n    ssh: ssh://root@127.0.0.{last}:1\n")
+    };
+    let member = |name: &str, last: u8| {
+        format!(
+            "    {name}:\n      host: {name}\n      clientUrl: http://127.0.0.{last}:1\n      peerUrl: \
+             http://127.0.0.{last}:2\n      dataDir: /var/lib/etcd\n      service: {{unit: etcd.service}}\n"
+        )
+    };
+    let text = format!(
+        "version: 1\ncluster: nowhere\nhosts:\n{}{}{}etcd:\n  members:\n{}{}{}kubernetes:\n  kubeconfig: \
+         kubeconfig\n  masters:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
+         kube-apiserver.service}}\n      controllerManager: {{unit: kube-controller-manager.service}}\n      \
+         scheduler: {{unit: kube-scheduler.service}}\n",
+        host("m1", 2),
+        host("m2", 3),
+        host("m3", 4),
+        member("m1", 2),
+        member("m2", 3),
+        member("m3", 4)
+    );
+    fs_err::write(dir.join("kubeconfig"), KUBECONFIG).unwrap();
+    let path = dir.join("lifeboat.yaml");
+    fs_err::write(&path, text).unwrap();
+    path
+}
+
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'https://127.0.0.2:1'}}]
+users: [{name: u, user: {token: not-to-be-printed}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+";
+
+#[test]
+fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
+    if std::process::Command::new("ssh").arg("-V").output().is_err() {
+        eprintln!("skipped: no ssh on this machine");
+        assert!(std::env::var_os("CI").is_none(), "CI has ssh");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = inventory_of_nothing(dir.path());
+    let saved = dir.path().join("facts.json");
+    let path = |path: &Path| path.display().to_string();
+    let seen =
+        lifeboat(["diagnose", "-o", "json", "--inventory", &path(&inventory), "--save-facts", &path(&saved)]);
+    assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+    let ids: Vec<&str> =
+        json["causes"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["host.unreachable"]);
+    assert_eq!(json["causes"][0]["subjects"], serde_json::json!(["m1", "m2", "m3"]));
+    assert_eq!(json["unknown"], serde_json::json!([]));
+    let replayed = lifeboat(["diagnose", "-o", "json", "--facts", &path(&saved)]);
+    assert_eq!(text(&replayed.stdout), text(&seen.stdout));
+    assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
 }
 
 /// Colour is for terminals; here stdout is a pipe.

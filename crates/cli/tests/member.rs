@@ -70,7 +70,8 @@ fn a_members_data_dir_is_read_where_it_is() {
         &["get", "SOURCE", "--key", "member:e1"],
         &["inspect", "SOURCE", "--uncommitted"],
     ] {
-        let with = |source: &'static str| verb.iter().map(move |word| if *word == "SOURCE" { source } else { word });
+        let with =
+            |source: &'static str| verb.iter().map(move |word| if *word == "SOURCE" { source } else { word });
         let output = there(&with("member:e1").collect::<Vec<_>>());
         assert!(output.status.success(), "{verb:?}: {}", text(&output.stderr));
         let expected = lifeboat_ok(verb.iter().map(|word| if *word == "SOURCE" { here } else { word }));

@@ -17,7 +17,7 @@ use anyhow::Result;
 pub(crate) use addons::apply as apply_addons;
 pub(crate) use control_plane::apiserver_files;
 pub(crate) use pki::Pki;
-pub(crate) use ready::{apiservers, coredns, nodes, web};
+pub(crate) use ready::{apiservers, coredns, nodes, summary, web};
 
 use crate::machines::guest::Guest;
 use crate::machines::image::Images;

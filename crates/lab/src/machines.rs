@@ -7,6 +7,7 @@ mod base;
 pub(crate) mod binaries;
 mod bring_up;
 mod cgroup;
+mod cloud;
 pub mod command;
 mod disk;
 mod faults;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use lab::machines::command::MachinesCommand;
 use lab::peers::{self, EtcdVersion, Unavailable};
 use lab::{bench, demo};
 
@@ -36,12 +37,15 @@ enum Command {
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
     },
+    #[command(flatten)]
+    Machines(MachinesCommand),
 }
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Peers => build_peers(),
         Command::Demo { lifeboat } => report(absolute(&lifeboat).and_then(|path| demo::run(&path))),
+        Command::Machines(command) => report(command.run()),
         Command::Level => {
             bench::touch_memory();
             ExitCode::SUCCESS

@@ -115,7 +115,9 @@ impl Found {
 
     fn add(&mut self, mut machine: Machine) {
         let same_id = |known: &&mut Machine| known.seen.machine_id == machine.seen.machine_id;
-        if let Some(known) = self.machines.iter_mut().find(same_id).filter(|_| machine.seen.machine_id.is_some()) {
+        if let Some(known) =
+            self.machines.iter_mut().find(same_id).filter(|_| machine.seen.machine_id.is_some())
+        {
             if known.seen.addresses.iter().any(|address| machine.seen.addresses.contains(address)) {
                 return;
             }
@@ -138,7 +140,13 @@ impl Found {
                 urls.extend(etcd::settings(machine, process).await.client_urls);
             }
             for process in machine.running("kube-apiserver") {
-                urls.extend(process.flag("etcd-servers").into_iter().flat_map(|urls| urls.split(',')).map(str::to_owned));
+                urls.extend(
+                    process
+                        .flag("etcd-servers")
+                        .into_iter()
+                        .flat_map(|urls| urls.split(','))
+                        .map(str::to_owned),
+                );
             }
         }
         urls.retain(|url| host_of(url).is_some());
@@ -159,8 +167,10 @@ impl Found {
         let members = self.members.iter().flatten();
         let urls = members.flat_map(|member| member.peer_urls.iter().chain(&member.client_urls));
         let servers = self.machines.iter().flat_map(|machine| machine.running("kube-apiserver"));
-        let servers = servers.filter_map(|process| process.flag("etcd-servers")).flat_map(|urls| urls.split(','));
-        let mut addresses: Vec<String> = urls.map(String::as_str).chain(servers).filter_map(host_of).collect();
+        let servers =
+            servers.filter_map(|process| process.flag("etcd-servers")).flat_map(|urls| urls.split(','));
+        let mut addresses: Vec<String> =
+            urls.map(String::as_str).chain(servers).filter_map(host_of).collect();
         if let Some(api) = &self.api {
             addresses.extend(api.nodes.iter().filter_map(|node| node.address.clone()));
             addresses.extend(api.apiservers.iter().cloned());

@@ -13,8 +13,6 @@ mod restore;
 mod snapshot;
 mod steps;
 
-use std::collections::BTreeSet;
-
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, Remedy};
 use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
@@ -46,6 +44,12 @@ pub enum PlanError {
     /// What was asked for with `--source` cannot be taken.
     #[error("--source {0}: {1}")]
     BadSource(StateSource, String),
+    /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
+    #[error(
+        "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \
+         by `lifeboat recover resume`, or name the state to restore with --source"
+    )]
+    Fenced(String),
     /// A machine that must be fenced cannot be reached.
     #[error(
         "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
@@ -60,8 +64,10 @@ pub enum PlanError {
 /// [`PlanError`] when what is wrong cannot be mended with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
-    let findings = diagnosis.all();
-    let wants = Wants::of(&findings);
+    let mut wants = Wants::of(&diagnosis.causes);
+    // A person who names the state to restore has seen what stands in the way.
+    let restores = |finding: &&Finding| finding.remedies.contains(&Remedy::RestoreCluster);
+    wants.restore |= options.source.is_some() && diagnosis.all().iter().any(restores);
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
         if wants.restore {
@@ -102,20 +108,28 @@ struct Wants<'a> {
 }
 
 impl<'a> Wants<'a> {
-    fn of(findings: &[&'a Finding]) -> Self {
+    fn of(causes: &'a [Finding]) -> Self {
         let mut wants = Self::default();
-        let mut seen = BTreeSet::new();
-        for remedy in findings.iter().flat_map(|finding| &finding.remedies) {
-            if !seen.insert(format!("{remedy:?}")) {
-                continue;
-            }
+        causes.iter().for_each(|cause| wants.add(cause));
+        wants
+    }
+
+    /// Takes a finding's remedies, and those of what follows from it; not while only a person can end the finding,
+    /// since what follows cannot be mended before: a service does not start on a full disk.
+    fn add(&mut self, finding: &'a Finding) {
+        for remedy in &finding.remedies {
             match remedy {
-                Remedy::Manual(text) => wants.manual.push(text.clone()),
-                Remedy::RestoreCluster => wants.restore = true,
-                other => wants.remedies.push(other),
+                Remedy::Manual(text) if !self.manual.contains(text) => self.manual.push(text.clone()),
+                Remedy::Manual(_) => {}
+                Remedy::RestoreCluster => self.restore = true,
+                other if !self.remedies.contains(&other) => self.remedies.push(other),
+                _ => {}
             }
         }
-        wants
+        let is_manual = |remedy: &Remedy| matches!(remedy, Remedy::Manual(_));
+        if finding.remedies.is_empty() || !finding.remedies.iter().all(is_manual) {
+            finding.consequences.iter().for_each(|consequence| self.add(consequence));
+        }
     }
 }
 

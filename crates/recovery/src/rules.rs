@@ -49,7 +49,9 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
 /// service that is fenced, which only its recovery may start.
 fn untouchable(look: &Look<'_>, sightings: &mut [Sighting]) {
     let fenced = |remedy: &Remedy| match remedy {
-        Remedy::StartService { host, service } => look.service(host, service).is_some_and(|state| state.fenced),
+        Remedy::StartService { host, service } => {
+            look.service(host, service).is_some_and(|state| state.fenced)
+        }
         _ => false,
     };
     let trusted = |remedy: &Remedy| sighting::touches(look, remedy).all(|host| look.is_trusted(&host));

@@ -23,7 +23,10 @@ fn etcd(facts: &Facts) -> Vec<String> {
     let needed = members.len() / 2 + 1;
     let mut found = Vec::new();
     if members.len() < 3 {
-        found.push(format!("etcd has {}: losing one member stops the cluster", count(members.len(), "member")));
+        found.push(format!(
+            "etcd has {}: losing one member stops the cluster",
+            count(members.len(), "member")
+        ));
     }
     let mut by_host: BTreeMap<&str, usize> = BTreeMap::new();
     members.values().for_each(|member| *by_host.entry(&member.host).or_default() += 1);
@@ -34,7 +37,10 @@ fn etcd(facts: &Facts) -> Vec<String> {
     }
     let serving = facts.members.values().filter(|m| m.linearizable.get() == Some(&true)).count();
     if members.len() >= 3 && serving == needed {
-        found.push(format!("etcd has {serving} of {} members: losing one more stops the cluster", members.len()));
+        found.push(format!(
+            "etcd has {serving} of {} members: losing one more stops the cluster",
+            members.len()
+        ));
     }
     found
 }
@@ -70,8 +76,11 @@ fn ranges(inventory: &Inventory) -> Vec<String> {
     let mut found = Vec::new();
     for range in &zstack.ip_ranges {
         let holds = |host: &str| {
-            let nics = inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()).map(|vm| vm.nics.as_slice());
-            nics.unwrap_or_default().iter().any(|nic| nic.l3_network == range.l3_network && range.contains(&nic.ip))
+            let nics =
+                inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()).map(|vm| vm.nics.as_slice());
+            nics.unwrap_or_default()
+                .iter()
+                .any(|nic| nic.l3_network == range.l3_network && range.contains(&nic.ip))
         };
         let left = inventory.etcd.members.values().filter(|member| !holds(&member.host)).count();
         if left < needed {

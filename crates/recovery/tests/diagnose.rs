@@ -158,8 +158,10 @@ fn a_restore_is_offered_only_where_no_quorum_can_be_started() {
 /// Ids are API, and so is that each is found by some rule.
 #[test]
 fn every_id_is_found_in_some_case() {
-    let found: BTreeSet<FindingId> =
-        cases::all().values().flat_map(|facts| diagnose(facts).all().iter().map(|f| f.id).collect::<Vec<_>>()).collect();
+    let found: BTreeSet<FindingId> = cases::all()
+        .values()
+        .flat_map(|facts| diagnose(facts).all().iter().map(|f| f.id).collect::<Vec<_>>())
+        .collect();
     let missing: Vec<_> = FindingId::ALL.iter().filter(|id| !found.contains(id)).collect();
     assert_eq!(missing, Vec::<&FindingId>::new());
 }

@@ -61,7 +61,8 @@ fn pages_name_findings_that_exist() {
     for id in FindingId::ALL {
         for word in id.page().split('`').skip(1).step_by(2) {
             let is_id = word.split_once('.').is_some_and(|(area, rest)| {
-                areas.contains(area) && rest.chars().all(|letter| letter.is_ascii_lowercase() || ".-".contains(letter))
+                areas.contains(area)
+                    && rest.chars().all(|letter| letter.is_ascii_lowercase() || ".-".contains(letter))
             });
             let is_file = word.ends_with(".service") || word.ends_with(".conf");
             assert!(!is_id || is_file || FindingId::parse(word).is_some(), "{id} names {word}");

@@ -44,6 +44,26 @@ pub(crate) fn apiservers(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// What each apiserver and the nodes say, in a line each; what does not answer says why.
+pub(crate) fn summary(lab: &Lab) -> Vec<(String, String)> {
+    let said = |arguments: &[&str]| {
+        let mut command = lab.kubectl();
+        command.arg("--request-timeout=3s").args(arguments);
+        process::run_ok(&mut command, Duration::from_secs(10))
+            .map_or_else(|error| format!("{error:#}"), |text| text.trim().to_owned())
+    };
+    let masters = lab.blueprint().with_role(Role::Master);
+    let mut lines: Vec<(String, String)> = masters
+        .map(|master| {
+            let server = format!("--server={}", Blueprint::api_url(master));
+            (format!("apiserver of {}", master.name), said(&[&server, "get", "--raw", "/readyz"]))
+        })
+        .collect();
+    let columns = r#"jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status} {end}"#;
+    lines.push(("nodes Ready".into(), said(&["get", "nodes", "--output", columns])));
+    lines
+}
+
 /// Every node is Ready.
 pub(crate) fn nodes(lab: &Lab) -> Result<()> {
     let blueprint = lab.blueprint();

@@ -16,13 +16,8 @@ use crate::{cache, process};
 const LIMIT: Duration = Duration::from_secs(120);
 const PAUSE_C: &str = include_str!("../../../../lab/guest/pause.c");
 
-/// What an image is called in manifests: `lab.local/<name>:<tag>`.
+/// The image that holds a Pod together. Images are called `lab.local/<name>:1`.
 pub(crate) const PAUSE: &str = "lab.local/pause:1";
-/// A shell with an HTTP server.
-pub(crate) const BUSYBOX: &str = "lab.local/busybox:1";
-/// Cluster DNS.
-pub(crate) const COREDNS: &str = "lab.local/coredns:1";
-
 /// The image of a program of the control plane.
 pub(crate) fn control_plane(program: &str) -> String {
     format!("lab.local/{program}:1")

@@ -68,7 +68,7 @@ pub(crate) fn on(name: &str, dir: &Path) -> Result<()> {
     let (out, err) = (console.try_clone()?, console);
     let mut command = Command::new("setsid");
     command.args(["--fork", "sh"]).arg(script(dir)).args(cgroup::paths(name)?);
-    command.stdin(Stdio::null()).stdout(out.into_parts().0).stderr(err.into_parts().0).current_dir("/");
+    command.stdin(Stdio::null()).stdout(out.into_file()).stderr(err.into_file()).current_dir("/");
     let status = command.status().with_context(|| format!("switch {name} on"))?;
     ensure!(status.success(), "switch {name} on: setsid: {status}");
     Ok(())
@@ -141,13 +141,13 @@ fn directory_flag(dir: &Path) -> String {
 }
 
 /// Sends a signal; a process that has gone meanwhile is no error.
-fn signal(name: &str, pid: u32) -> Result<()> {
+pub(crate) fn signal(name: &str, pid: u32) -> Result<()> {
     process::run(Command::new("kill").args(["-s", name, &pid.to_string()]), LIMIT)?;
     Ok(())
 }
 
 /// Processes with exactly this argument. Zombies have none.
-fn with_argument(argument: &str) -> Result<Vec<u32>> {
+pub(crate) fn with_argument(argument: &str) -> Result<Vec<u32>> {
     let has = |pid: &u32| {
         std::fs::File::open(format!("/proc/{pid}/cmdline"))
             .and_then(std::io::read_to_string)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use fs_err as fs;
 
 use super::state::State;
-use super::{cgroup, disk, network, power, requirements};
+use super::{cgroup, cloud, disk, network, power, requirements};
 
 pub(super) fn down(keep_disks: bool) -> Result<()> {
     requirements::check()?;
@@ -12,6 +12,7 @@ pub(super) fn down(keep_disks: bool) -> Result<()> {
     let _lock = state.lock()?;
     state.check_owner()?;
 
+    cloud::stop(&state)?;
     let mut names = Vec::new();
     if let Ok(entries) = fs::read_dir(state.machines()) {
         for entry in entries {

@@ -43,7 +43,9 @@ pub(super) async fn add(
         host.vm = Some(Vm { uuid: vm, nics });
     }
     let all = hosts.values().filter_map(|host| host.vm.as_ref()).flat_map(|vm| &vm.nics);
-    let needed = |range: &IpRangeSpec| all.clone().any(|nic| nic.l3_network == range.l3_network && contains(range, &nic.ip));
+    let needed = |range: &IpRangeSpec| {
+        all.clone().any(|nic| nic.l3_network == range.l3_network && contains(range, &nic.ip))
+    };
     ranges.into_iter().filter(needed).collect()
 }
 

@@ -24,7 +24,9 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
     let Draft { found, mut inventory, mut notes, .. } = draft;
     if inventory.etcd.members.is_empty() || inventory.kubernetes.masters.is_empty() {
         let why = [("etcd", &found.no_members), ("API", &found.no_api)];
-        notes.extend(why.iter().filter(|(_, why)| !why.is_empty()).map(|(what, why)| format!("{what}: {why}")));
+        notes.extend(
+            why.iter().filter(|(_, why)| !why.is_empty()).map(|(what, why)| format!("{what}: {why}")),
+        );
         return Err(DiscoverError::Incomplete(notes));
     }
     if let Some((mut zstack, provider)) = request.cloud {
@@ -36,7 +38,8 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
     if let Some(etcd::Credentials { ca, cert, key }) = found.credentials {
         let file = |name: &str| Path::new(CREDENTIALS).join(name);
         inventory.etcd.tls = Some(ClientTls { ca: file(CA), cert: file(CERT), key: file(KEY) });
-        credentials.extend([(CA, ca), (CERT, cert), (KEY, key)].map(|(name, bytes)| Credential { name, bytes }));
+        credentials
+            .extend([(CA, ca), (CERT, cert), (KEY, key)].map(|(name, bytes)| Credential { name, bytes }));
     }
     match found.api {
         Some(told) => credentials.push(Credential { name: KUBECONFIG, bytes: told.kubeconfig }),
@@ -62,8 +65,14 @@ impl Draft {
             let address = self.found.address_of(machine);
             let name = unused(&self.inventory.hosts, &machine.seen.hostname, &address);
             let seen = &machine.seen;
+            if let Some(bundle) =
+                seen.processes.iter().map(|process| process.program.as_str()).find(is_bundle)
+            {
+                self.notes.push(format!("{name}: what {bundle} runs inside of itself is not seen"));
+            }
             if seen.processes.is_empty() && seen.roles.is_empty() {
-                self.notes.push(format!("{name}: nothing of the cluster runs there: say in roles what it is for"));
+                self.notes
+                    .push(format!("{name}: nothing of the cluster runs there: say in roles what it is for"));
             }
             let spec = HostSpec {
                 ssh: Some(machine.destination.clone()).filter(|destination| *destination != address),
@@ -88,8 +97,7 @@ impl Draft {
             return name.clone();
         }
         let name = unused(hosts, name, address);
-        let spec =
-            HostSpec { address: address.into(), ssh: None, machine_id, vm: None, roles: Vec::new() };
+        let spec = HostSpec { address: address.into(), ssh: None, machine_id, vm: None, roles: Vec::new() };
         hosts.insert(name.clone(), spec);
         name
     }
@@ -98,24 +106,35 @@ impl Draft {
         let mut processes = Vec::new();
         for (index, machine) in self.found.machines.iter().enumerate() {
             for process in machine.running("etcd") {
-                processes.push((index, etcd::settings(machine, process).await, place(machine, process).await));
+                processes.push((
+                    index,
+                    etcd::settings(machine, process).await,
+                    place(machine, process).await,
+                ));
             }
         }
         let listed = self.found.members.clone().unwrap_or_else(|| {
-            self.notes.push(format!("etcd did not tell its members, so only those seen are here: {}", self.found.no_members));
-            let member = |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
-                name: settings.name.clone(),
-                peer_urls: settings.peer_urls.clone(),
-                client_urls: settings.client_urls.clone(),
-                ..Default::default()
-            };
+            self.notes.push(format!(
+                "etcd did not tell its members, so only those seen are here: {}",
+                self.found.no_members
+            ));
+            let member =
+                |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
+                    name: settings.name.clone(),
+                    peer_urls: settings.peer_urls.clone(),
+                    client_urls: settings.client_urls.clone(),
+                    ..Default::default()
+                };
             processes.iter().map(member).collect()
         });
         for member in listed {
             let url = |urls: &[String]| urls.iter().find(|url| host_of(url).is_some()).cloned();
-            let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls)) else {
+            let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls))
+            else {
                 let whom = if member.name.is_empty() { member.peer_urls.join(",") } else { member.name };
-                self.notes.push(format!("etcd member {whom} has never started, or has no URL for others: left out"));
+                self.notes.push(format!(
+                    "etcd member {whom} has never started, or has no URL for others: left out"
+                ));
                 continue;
             };
             let own = |(_, settings, _): &(usize, etcd::Settings, Place)| {
@@ -125,7 +144,14 @@ impl Draft {
                 Some((machine, _, place)) => {
                     let host = self.names.get(machine).cloned().unwrap_or_default();
                     let service = self.known(place.service, &host, "etcd");
-                    MemberSpec { host, client_url, peer_url, data_dir: place.data_dir, service, owner: place.owner }
+                    MemberSpec {
+                        host,
+                        client_url,
+                        peer_url,
+                        data_dir: place.data_dir,
+                        service,
+                        owner: place.owner,
+                    }
                 }
                 None => self.unseen_member(&member.name, client_url, peer_url),
             };
@@ -133,14 +159,17 @@ impl Draft {
         }
         for (machine, settings, _) in processes {
             let host = self.names.get(machine).cloned().unwrap_or_default();
-            self.notes.push(format!("{host}: the etcd {} belongs to another cluster: left out", settings.name));
+            self.notes
+                .push(format!("{host}: the etcd {} belongs to another cluster: left out", settings.name));
         }
     }
 
     fn unseen_member(&mut self, name: &str, client_url: String, peer_url: String) -> MemberSpec {
         let address = host_of(&peer_url).unwrap_or_default();
         let host = self.host_at(&address, name, None);
-        self.notes.push(format!("{host}: etcd member {name} was not seen running: dataDir and service are guesses"));
+        self.notes.push(format!(
+            "{host}: etcd member {name} was not seen running: dataDir and service are guesses"
+        ));
         let service = Service::Unit("etcd.service".into());
         MemberSpec { host, client_url, peer_url, data_dir: "/var/lib/etcd".into(), service, owner: None }
     }
@@ -165,7 +194,9 @@ impl Draft {
         }
         for address in found.api.iter().flat_map(|api| &api.apiservers) {
             if !found.machines.iter().any(|machine| machine.has_address(address)) {
-                notes.push(format!("the API server at {address} was not seen: add its machine to kubernetes.masters"));
+                notes.push(format!(
+                    "the API server at {address} was not seen: add its machine to kubernetes.masters"
+                ));
             }
         }
     }
@@ -197,7 +228,8 @@ impl Draft {
     fn node(&mut self, host: &str, name: &str) {
         let machine = self.names.iter().position(|known| known == host);
         let machine = machine.and_then(|index| self.found.machines.get(index));
-        let unit = machine.and_then(|machine| machine.running("kubelet").next()).and_then(|it| it.unit.clone());
+        let unit =
+            machine.and_then(|machine| machine.running("kubelet").next()).and_then(|it| it.unit.clone());
         if unit.is_none() {
             self.notes.push(format!("{host}: its kubelet was not seen: its unit is a guess"));
         }
@@ -209,6 +241,11 @@ impl Draft {
     fn known(&mut self, service: Option<Service>, host: &str, program: &str) -> Service {
         known(&mut self.notes, service, host, program)
     }
+}
+
+/// Whether a program is a whole control plane in one process.
+fn is_bundle(program: &&str) -> bool {
+    ["k3s", "rke2"].contains(program)
 }
 
 /// The service that was seen, or a guess that is noted.

@@ -98,7 +98,9 @@ async fn candidates(machines: &[Machine]) -> Vec<Credentials> {
     for machine in machines {
         for process in machine.running("kube-apiserver") {
             let path = |flag| process.flag(flag).map(|path| machine.path_of(process, path));
-            found.extend(read(machine, path("etcd-cafile"), path("etcd-certfile"), path("etcd-keyfile")).await);
+            found.extend(
+                read(machine, path("etcd-cafile"), path("etcd-certfile"), path("etcd-keyfile")).await,
+            );
         }
     }
     for machine in machines {

@@ -24,7 +24,10 @@ pub(super) struct Manifest {
 impl Manifest {
     /// A path inside a container, on the machine.
     pub(super) fn on_host(&self, path: &Path) -> PathBuf {
-        let inside = self.mounts.iter().filter_map(|(inside, outside)| Some((path.strip_prefix(inside).ok()?, outside)));
+        let inside = self
+            .mounts
+            .iter()
+            .filter_map(|(inside, outside)| Some((path.strip_prefix(inside).ok()?, outside)));
         // The longest mount, which leaves the shortest rest.
         let nearest = inside.min_by_key(|(rest, _)| rest.components().count());
         match nearest {
@@ -106,7 +109,10 @@ spec:
         assert_eq!(manifest.programs, ["etcd"]);
         assert_eq!(manifest.on_host(Path::new("/data/etcd")), Path::new("/srv/etcd"));
         assert_eq!(manifest.on_host(Path::new("/data")), Path::new("/srv"));
-        assert_eq!(manifest.on_host(Path::new("/data/etcd/pki/ca.crt")), Path::new("/etc/kubernetes/pki/etcd/ca.crt"));
+        assert_eq!(
+            manifest.on_host(Path::new("/data/etcd/pki/ca.crt")),
+            Path::new("/etc/kubernetes/pki/etcd/ca.crt")
+        );
         assert_eq!(manifest.on_host(Path::new("/other")), Path::new("/other"));
     }
 }

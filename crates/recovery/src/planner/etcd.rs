@@ -36,25 +36,21 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     }
 }
 
-/// Starts members that are stopped, and restarts those that run and keep silent.
+/// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
+/// next round: one that does not come up is then known better.
 fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
-    let (mut start, mut restart, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, member) in &draft.facts.inventory.etcd.members {
+    let (mut start, mut restart) = (Vec::new(), Vec::new());
+    for member in draft.facts.inventory.etcd.members.values() {
         let service = HostService { host: member.host.clone(), service: member.service.clone() };
         let is = |host: &String, its: &Service| *host == member.host && *its == member.service;
         for remedy in &wants.remedies {
             match remedy {
                 Remedy::StartService { host, service: its } if is(host, its) => start.push(service.clone()),
                 Remedy::RestartService { host, service: its } if is(host, its) => restart.push(service.clone()),
-                _ => continue,
+                _ => {}
             }
-            names.push(name.clone());
         }
     }
-    if names.is_empty() {
-        return;
-    }
-    let of = names.join(", ");
     if !start.is_empty() {
         draft.steps.add(format!("Start {}", services(&start)), START_SECONDS, Action::Start { services: start });
     }
@@ -62,8 +58,6 @@ fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         let title = format!("Restart {}", services(&restart));
         draft.steps.add(title, START_SECONDS, Action::Restart { services: restart });
     }
-    let title = format!("Wait until {of} follow the same leader with equal data");
-    draft.steps.add(title, WAIT_SECONDS, Action::WaitForEtcd { members: names });
 }
 
 /// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once.

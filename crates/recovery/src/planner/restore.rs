@@ -17,6 +17,9 @@ const WAIT_SECONDS: u64 = 120;
 pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     let facts = draft.facts;
     reachable(facts)?;
+    if draft.options.source.is_none() {
+        unheld(facts)?;
+    }
     draft.candidates = candidates(facts, &draft.options.snapshots);
     let (source, revision) = choose(draft)?;
     let fences = fence(draft);
@@ -34,6 +37,17 @@ fn reachable(facts: &Facts) -> Result<(), PlanError> {
         let login = facts.hosts.get(host).and_then(|host| host.login.get());
         if login != Some(&Login::Ok) {
             return Err(PlanError::CannotFence(host.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Data dirs that are gone because an earlier recovery moved them aside are not gone.
+fn unheld(facts: &Facts) -> Result<(), PlanError> {
+    for HostService { host, service } in members(facts) {
+        let states = facts.hosts.get(&host).and_then(|host| host.services.get());
+        if states.and_then(|states| states.get(&service.key())).is_some_and(|state| state.fenced) {
+            return Err(PlanError::Fenced(format!("{} on {host}", service.label())));
         }
     }
     Ok(())

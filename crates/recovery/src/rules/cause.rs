@@ -33,7 +33,8 @@ pub(super) fn tree(look: &Look<'_>, cluster: &Cluster<'_>, mut sightings: Vec<Si
         // While something else is the cause, advice about its consequences only distracts, and what merely waits for
         // the cause to go needs no restart. What is stopped has to be started all the same.
         if parents.of.get(index).is_some_and(Option::is_some) {
-            let vanishes = |remedy: &Remedy| matches!(remedy, Remedy::Manual(_) | Remedy::RestartService { .. });
+            let vanishes =
+                |remedy: &Remedy| matches!(remedy, Remedy::Manual(_) | Remedy::RestartService { .. });
             sighting.remedies.retain(|remedy| !vanishes(remedy));
         }
     }
@@ -70,7 +71,8 @@ impl Parents {
 
     /// Hangs a lost quorum under what keeps most members from serving, if it would be there without.
     fn hang_quorum(&mut self, cluster: &Cluster<'_>, sightings: &[Sighting]) {
-        let Some(quorum) = sightings.iter().position(|sighting| sighting.id == FindingId::EtcdQuorumLost) else {
+        let Some(quorum) = sightings.iter().position(|sighting| sighting.id == FindingId::EtcdQuorumLost)
+        else {
             return;
         };
         let explained = parts(sightings).filter(|index| self.parent(*index).is_some());
@@ -90,7 +92,8 @@ impl Parents {
     }
 
     fn hang_parts(&mut self, sightings: &[Sighting]) {
-        let Some(quorum) = sightings.iter().position(|sighting| sighting.id == FindingId::EtcdQuorumLost) else {
+        let Some(quorum) = sightings.iter().position(|sighting| sighting.id == FindingId::EtcdQuorumLost)
+        else {
             return;
         };
         let root_of_quorum = self.root(quorum);

@@ -40,7 +40,10 @@ fn unreachable(look: &Look<'_>, cloud: &CloudFacts) -> Option<Sighting> {
             .about([zstack.endpoint.as_str()])
             .summary(format!("The cloud's API at {} does not answer", zstack.endpoint))
             .shown_by(silent)
-            .manual(format!("check that {} can be reached from here and takes the access key", zstack.endpoint))
+            .manual(format!(
+                "check that {} can be reached from here and takes the access key",
+                zstack.endpoint
+            ))
     })
 }
 
@@ -75,8 +78,11 @@ fn missing(cloud: &CloudFacts, host: &str, how: &str) -> Sighting {
 fn nics(look: &Look<'_>, cloud: &CloudFacts, host: &str, vm: &Vm) -> Vec<Sighting> {
     let Some(known) = cloud.nics.get() else { return Vec::new() };
     let judge = |nic: &NicSpec| {
-        let own = |test: &dyn Fn(&CloudNic) -> bool| known.iter().find(|known| known.vm == vm.uuid && test(known));
-        match own(&|known| known.ip == nic.ip).or_else(|| own(&|known| known.mac.eq_ignore_ascii_case(&nic.mac))) {
+        let own =
+            |test: &dyn Fn(&CloudNic) -> bool| known.iter().find(|known| known.vm == vm.uuid && test(known));
+        match own(&|known| known.ip == nic.ip)
+            .or_else(|| own(&|known| known.mac.eq_ignore_ascii_case(&nic.mac)))
+        {
             None => Some(nic_missing(look, cloud, host, nic, known)),
             Some(there) => nic_changed(cloud, host, nic, there),
         }

@@ -59,8 +59,10 @@ fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sight
     let certificate = facts.certificate.get()?;
     let left = certificate.not_after.duration_since(look.facts.observed_at);
     let day = day(certificate.not_after);
-    let seen = |what: &str| [seen_in(&facts.certificate, format!("{host}: {} {what} {day}", certificate.subject))];
-    let renew = "renew the API server's certificate and its like (`kubeadm certs renew all`, or as it was made)";
+    let seen =
+        |what: &str| [seen_in(&facts.certificate, format!("{host}: {} {what} {day}", certificate.subject))];
+    let renew =
+        "renew the API server's certificate and its like (`kubeadm certs renew all`, or as it was made)";
     if left.is_negative() {
         return Some(
             Sighting::new(FindingId::ApiserverCertExpired, Severity::Error)
@@ -96,7 +98,9 @@ fn apiserver(
             (FindingId::ApiserverDown, format!("The API server on {host} {how}"))
         }
         Condition::Silent => (FindingId::ApiserverDown, format!("The API server on {host} does not answer")),
-        Condition::NotReady => (FindingId::ApiserverNotReady, format!("The API server on {host} is not ready")),
+        Condition::NotReady => {
+            (FindingId::ApiserverNotReady, format!("The API server on {host} is not ready"))
+        }
     };
     let sighting = Sighting::new(id, Severity::Error)
         .on(host)
@@ -140,7 +144,8 @@ fn condition(look: &Look<'_>, host: &str, facts: &MasterFacts, running: Option<b
     if readyz.or(livez).is_some_and(|health| health.ok) {
         return None;
     }
-    let speaks = [livez, readyz].into_iter().flatten().any(|health| health.ok || is_own_account(&health.detail));
+    let speaks =
+        [livez, readyz].into_iter().flatten().any(|health| health.ok || is_own_account(&health.detail));
     Some(if speaks { Condition::NotReady } else { Condition::Silent })
 }
 

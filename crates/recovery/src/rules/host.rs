@@ -57,7 +57,9 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                 Sighting::new(FindingId::HostDenied, Severity::Error)
                     .on(host)
                     .shown_by(evidence(why))
-                    .manual(format!("let {user} log in to {{who}} with a key, and use sudo without a password")),
+                    .manual(format!(
+                        "let {user} log in to {{who}} with a key, and use sudo without a password"
+                    )),
             )
         }
     }

@@ -39,7 +39,8 @@ fn kubelet(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
     let fact = look.host(host)?.kubelet.as_ref()?;
     let health = fact.get()?;
     (!health.ok).then(|| {
-        sighting(FindingId::NodeKubeletHung).shown_by([seen_in(fact, format!("{host} healthz: {}", health.detail))])
+        sighting(FindingId::NodeKubeletHung)
+            .shown_by([seen_in(fact, format!("{host} healthz: {}", health.detail))])
     })
 }
 
@@ -56,9 +57,7 @@ fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
         }
         let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen_in(fact, seen)]);
         match host_of(look, &node.name) {
-            Some(host) => {
-                sighting.of(&node.name, host).remedy(Remedy::RecoverNode { host: host.to_owned() })
-            }
+            Some(host) => sighting.of(&node.name, host).remedy(Remedy::RecoverNode { host: host.to_owned() }),
             None => sighting.about([&node.name]).manual(format!(
                 "node {} is not in the inventory: add its machine, or look at its kubelet by hand",
                 node.name

@@ -24,27 +24,37 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::HostClockSkew => format!("The clock{s} of {who} {is} off"),
         FindingId::HostDiskFull => format!("The disk{s} of {who} {is} full"),
         FindingId::HostDiskReadOnly => format!("The disk{s} of {who} {is} read-only"),
-        FindingId::ServiceFenced => format!("Lifeboat holds services on {who} stopped, from a recovery that did not end"),
+        FindingId::ServiceFenced => {
+            format!("Lifeboat holds services on {who} stopped, from a recovery that did not end")
+        }
         FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
         FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
         FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is broken"),
         FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),
-        FindingId::EtcdMemberDiverged => format!("etcd member{s} {who} {} other data than the others", hold(many)),
+        FindingId::EtcdMemberDiverged => {
+            format!("etcd member{s} {who} {} other data than the others", hold(many))
+        }
         FindingId::EtcdMemberStranger => format!("etcd member{s} {who} {does} not belong to the cluster"),
         FindingId::EtcdMemberLearner => format!("etcd member{s} {who} {has} the data and no vote"),
         FindingId::EtcdNospace => "etcd refuses writes: its db has reached the quota".into(),
-        FindingId::EtcdCorruptAlarm => format!("etcd found that {who} {} other data than the rest", hold(many)),
+        FindingId::EtcdCorruptAlarm => {
+            format!("etcd found that {who} {} other data than the rest", hold(many))
+        }
         FindingId::ApiserverDown => format!("The API server{s} on {who} {does} not answer"),
         FindingId::ApiserverNotReady => format!("The API server{s} on {who} {is} not ready"),
         FindingId::ApiserverCertExpired => format!("The API server certificate{s} on {who} {has} expired"),
-        FindingId::ApiserverCertExpiring => format!("The API server certificate{s} on {who} expire{} soon", verb(many)),
+        FindingId::ApiserverCertExpiring => {
+            format!("The API server certificate{s} on {who} expire{} soon", verb(many))
+        }
         FindingId::ControllerManagerNoLeader => "No controller-manager leads".into(),
         FindingId::ControllerManagerDown => format!("The controller-manager{s} on {who} {is} stopped"),
         FindingId::SchedulerNoLeader => "No scheduler leads".into(),
         FindingId::SchedulerDown => format!("The scheduler{s} on {who} {is} stopped"),
         FindingId::NodeNotReady => format!("Node{s} {who} {is} not Ready"),
         FindingId::NodeKubeletDown => format!("The kubelet{s} on {who} {is} stopped"),
-        FindingId::NodeKubeletHung => format!("The kubelet{s} on {who} run{} and {does} not answer", verb(many)),
+        FindingId::NodeKubeletHung => {
+            format!("The kubelet{s} on {who} run{} and {does} not answer", verb(many))
+        }
         FindingId::NodeMissing => format!("The Node object{s} of {who} {is} missing"),
         FindingId::CheckFailing => format!("Check{s} {who} fail{}", verb(many)),
     }

@@ -114,14 +114,14 @@ fn cloud_unreachable() -> Builder {
 }
 
 fn host_denied() -> Builder {
-    Builder::healthy().no_login("m2", Login::Denied("Permission denied (publickey)".into()))
+    Builder::healthy().no_login("m2", &Login::Denied("Permission denied (publickey)".into()))
 }
 
 /// Whatever else is seen of the machine is not its own.
 fn host_key_changed() -> Builder {
     let why = "REMOTE HOST IDENTIFICATION HAS CHANGED";
     Builder::healthy()
-        .no_login("m3", Login::HostKeyChanged(why.into()))
+        .no_login("m3", &Login::HostKeyChanged(why.into()))
         .silent("m3", "connect: Connection refused")
         .api_down("m3", "connect: Connection refused")
 }

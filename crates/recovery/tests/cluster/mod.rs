@@ -77,7 +77,7 @@ fn mac(name: &str) -> String {
 }
 
 pub fn vm(name: &str) -> String {
-    format!("0000000000000000000000000000{:0>4}", name)
+    format!("{name:0>32}")
 }
 
 fn machine_id(name: &str) -> String {
@@ -166,7 +166,7 @@ fn cloud(inventory: &Inventory) -> CloudFacts {
         name: name.clone(),
         state: "Running".into(),
     });
-    let nics = inventory.hosts.iter().map(|(name, _)| CloudNic {
+    let nics = inventory.hosts.keys().map(|name| CloudNic {
         vm: vm(name),
         l3_network: L3.into(),
         ip: address(name),
@@ -185,20 +185,18 @@ fn cloud(inventory: &Inventory) -> CloudFacts {
 }
 
 pub fn running() -> ServiceState {
-    ServiceState {
-        active: "active".into(),
-        sub: "running".into(),
-        enabled: true,
-        fenced: false,
-        restarts: 0,
-    }
+    ServiceState { active: "active".into(), sub: "running".into(), enabled: true, fenced: false, restarts: 0 }
 }
 
 fn host(inventory: &Inventory, name: &str) -> HostFacts {
     let ssh = |what: &str| format!("ssh {name}: {what}");
     let services = inventory.services_on(name).into_iter().map(|service| (service.key(), running()));
-    let disk =
-        Disk { size: 20_000_000_000, available: 11_000_000_000, free_inodes: Some(900_000), read_only: false };
+    let disk = Disk {
+        size: 20_000_000_000,
+        available: 11_000_000_000,
+        free_inodes: Some(900_000),
+        read_only: false,
+    };
     let kubelet = KubeletHealth { ok: true, detail: "ok".into() };
     HostFacts {
         login: known(&ssh("login"), Login::Ok),
@@ -303,26 +301,25 @@ impl Builder {
     }
 
     /// A machine nobody can log in to, for this reason.
-    pub fn no_login(mut self, name: &str, login: Login) -> Self {
-        let why = match &login {
+    pub fn no_login(mut self, name: &str, login: &Login) -> Self {
+        let why = match login {
             Login::Ok => "",
             Login::Unreachable(why) | Login::HostKeyChanged(why) | Login::Denied(why) => why,
-        }
-        .to_owned();
+        };
         let host = self.host(name);
-        value(&mut host.login).clone_from(&login);
-        forget(&mut host.machine_id, &why);
-        forget(&mut host.boot_id, &why);
-        forget(&mut host.clock_offset, &why);
-        forget(&mut host.disks, &why);
-        forget(&mut host.services, &why);
-        host.kubelet.iter_mut().for_each(|kubelet| forget(kubelet, &why));
+        value(&mut host.login).clone_from(login);
+        forget(&mut host.machine_id, why);
+        forget(&mut host.boot_id, why);
+        forget(&mut host.clock_offset, why);
+        forget(&mut host.disks, why);
+        forget(&mut host.services, why);
+        host.kubelet.iter_mut().for_each(|kubelet| forget(kubelet, why));
         self
     }
 
     /// A machine that answers to nobody.
     pub fn unreachable(mut self, name: &str) -> Self {
-        self = self.no_login(name, Login::Unreachable(NO_ROUTE.into()));
+        self = self.no_login(name, &Login::Unreachable(NO_ROUTE.into()));
         if MEMBERS.contains(&name) {
             self = self.silent(name, NO_ROUTE);
             forget(&mut self.member(name).data_dir, "the machine cannot be reached");
@@ -380,7 +377,10 @@ impl Builder {
             }
             value(&mut member.status).leader = None;
             *value(&mut member.linearizable) = false;
-            forget(&mut member.alarms, "asking for alarms needs a quorum, and no member of its cluster has one");
+            forget(
+                &mut member.alarms,
+                "asking for alarms needs a quorum, and no member of its cluster has one",
+            );
         }
         self
     }
@@ -397,7 +397,10 @@ impl Builder {
 
     /// An API server that runs without an etcd.
     pub fn api_without_etcd(mut self, name: &str) -> Self {
-        let not = || Health { ok: false, detail: "etcd failed, poststarthook/start-service-ip-repair-controllers failed".into() };
+        let not = || Health {
+            ok: false,
+            detail: "etcd failed, poststarthook/start-service-ip-repair-controllers failed".into(),
+        };
         let master = self.master(name);
         master.livez = known(&format!("API server {name}: /livez"), not());
         master.readyz = known(&format!("API server {name}: /readyz"), not());

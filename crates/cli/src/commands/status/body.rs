@@ -207,10 +207,16 @@ fn host(found: &Found<'_>, name: &str, spec: &HostSpec, facts: &HostFacts) -> Ho
 
 fn member(found: &Found<'_>, name: &str, host: &str, facts: &MemberFacts) -> MemberRow {
     let status = facts.status.get();
+    let own = found.state(name, "etcd.member.", status.is_some());
     MemberRow {
         name: name.into(),
         host: host.into(),
-        state: found.state(name, "etcd.", status.is_some()),
+        // What is wrong with the member itself says more than what it is a part of.
+        state: if matches!(own, State::Found(_)) {
+            own
+        } else {
+            found.state(name, "etcd.", status.is_some())
+        },
         leader: status.is_some_and(|status| status.leader.as_ref() == Some(&status.member_id)),
         version: status.map(|status| status.version.clone()),
         revision: status.map(|status| status.revision),

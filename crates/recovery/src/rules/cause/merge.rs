@@ -95,10 +95,10 @@ fn who(sightings: &[&Sighting], remedy: &Remedy) -> String {
 }
 
 fn join(known: &mut Remedy, remedy: &Remedy) -> bool {
-    let (into, more) = match (known, remedy) {
-        (Remedy::AttachNics { hosts: into }, Remedy::AttachNics { hosts: more })
-        | (Remedy::ClearNospace { members: into }, Remedy::ClearNospace { members: more }) => (into, more),
-        _ => return false,
+    let ((Remedy::AttachNics { hosts: into }, Remedy::AttachNics { hosts: more })
+    | (Remedy::ClearNospace { members: into }, Remedy::ClearNospace { members: more })) = (known, remedy)
+    else {
+        return false;
     };
     into.extend(more.iter().cloned());
     into.sort();

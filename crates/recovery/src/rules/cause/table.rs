@@ -152,7 +152,8 @@ impl Scope {
     pub fn holds(self, look: &Look<'_>, all: &[Sighting], cause: &Sighting, effect: &Sighting) -> bool {
         let same_host =
             || !effect.hosts.is_empty() && effect.hosts.iter().all(|host| cause.hosts.contains(host));
-        let is_static = || effect.services.iter().any(|(_, service)| matches!(service, Service::StaticPod(_)));
+        let is_static =
+            || effect.services.iter().any(|(_, service)| matches!(service, Service::StaticPod(_)));
         match self {
             Self::Host => same_host(),
             Self::StaticPod => same_host() && is_static(),
@@ -169,7 +170,8 @@ fn none_left(look: &Look<'_>, all: &[Sighting], id: FindingId) -> bool {
     if API.contains(&id) {
         return !look.api_is_ready();
     }
-    let is_hit = |host: &String| all.iter().any(|sighting| sighting.id == id && sighting.hosts.contains(host));
+    let is_hit =
+        |host: &String| all.iter().any(|sighting| sighting.id == id && sighting.hosts.contains(host));
     look.masters_in_reach().all(is_hit)
 }
 

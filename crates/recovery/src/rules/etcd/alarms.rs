@@ -37,7 +37,10 @@ fn nospace(cluster: &Cluster<'_>) -> Option<Sighting> {
     for member in &cluster.members {
         if let Some(status) = member.facts.status.get() {
             let (size, used) = (status.db_size / 1_000_000, status.db_size_in_use / 1_000_000);
-            evidence.push(seen_in(&member.facts.status, format!("{}: db {size} MB, {used} MB in use", member.name)));
+            evidence.push(seen_in(
+                &member.facts.status,
+                format!("{}: db {size} MB, {used} MB in use", member.name),
+            ));
         }
     }
     Some(

@@ -114,7 +114,12 @@ impl<'a> Cluster<'a> {
         let could = |member: &&Member<'_>| {
             matches!(
                 member.state,
-                State::Serving | State::CutOff | State::Silent | State::Stopped | State::Gone | State::Unknown
+                State::Serving
+                    | State::CutOff
+                    | State::Silent
+                    | State::Stopped
+                    | State::Gone
+                    | State::Unknown
             )
         };
         let ids: Vec<Option<&str>> =
@@ -197,7 +202,8 @@ fn reference_list<'a>(seen: &[Seen<'a>], id: Option<&str>) -> Option<&'a [Member
 
 fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[MemberEntry]>) -> State {
     let foreign = |cluster: &str, member: &str| {
-        id.is_some_and(|id| id != cluster) || list.is_some_and(|list| !list.iter().any(|entry| entry.id == member))
+        id.is_some_and(|id| id != cluster)
+            || list.is_some_and(|list| !list.iter().any(|entry| entry.id == member))
     };
     if let Some(status) = seen.status() {
         return match foreign(&status.cluster_id, &status.member_id) {
@@ -208,7 +214,8 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
     if !seen.believable {
         return if look.is_behind(&seen.spec.host) { State::Gone } else { State::Unknown };
     }
-    let running = look.service(&seen.spec.host, &seen.spec.service).map(crate::facts::ServiceState::is_running);
+    let running =
+        look.service(&seen.spec.host, &seen.spec.service).map(crate::facts::ServiceState::is_running);
     match (seen.facts.data_dir.get(), running) {
         (Some(DataDir::Absent), _) => State::DataMissing,
         (Some(DataDir::Damaged(_)), _) => State::Corrupt,
@@ -235,8 +242,7 @@ fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
 }
 
 fn serving(members: &[Member<'_>]) -> usize {
-    let has_vote =
-        |member: &&Member<'_>| member.facts.status.get().is_some_and(|status| !status.learner);
+    let has_vote = |member: &&Member<'_>| member.facts.status.get().is_some_and(|status| !status.learner);
     members.iter().filter(|member| member.state == State::Serving).filter(has_vote).count()
 }
 

@@ -40,7 +40,10 @@ fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -
         .of(member.name, &member.spec.host)
         .with_service(&member.spec.host, &member.spec.service)
         .summary(format!("etcd member {} holds other data than the others", member.name))
-        .shown_by([line(member, hash), Evidence { seen: format!("the others: {right:08x}"), ..line(member, hash) }]);
+        .shown_by([
+            line(member, hash),
+            Evidence { seen: format!("the others: {right:08x}"), ..line(member, hash) },
+        ]);
     match cluster.quorum {
         Quorum::Held => sighting.remedy(Remedy::ReplaceMember { member: member.name.clone() }),
         _ => sighting,

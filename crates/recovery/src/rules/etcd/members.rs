@@ -27,7 +27,8 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             .shown_by(look.service_evidence(host, service))
             .shown_by(evidence(member))
     };
-    let place = if name == host { format!("etcd member {name}") } else { format!("etcd member {name} on {host}") };
+    let place =
+        if name == host { format!("etcd member {name}") } else { format!("etcd member {name} on {host}") };
     Some(match member.state {
         State::Serving if is_learner(member) => learner(member, &place),
         State::Serving | State::Unknown => return None,
@@ -50,7 +51,11 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             let summary = format!("The data dir of {place} is gone: {}", member.spec.data_dir.display());
             sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
         }
-        State::Stranger => stranger(cluster, member, sighting(FindingId::EtcdMemberStranger, strange(cluster, &place, member))),
+        State::Stranger => stranger(
+            cluster,
+            member,
+            sighting(FindingId::EtcdMemberStranger, strange(cluster, &place, member)),
+        ),
     })
 }
 
@@ -69,7 +74,8 @@ fn learner(member: &Member<'_>, place: &str) -> Sighting {
 
 /// What the member's own answers and its data dir show.
 fn evidence(member: &Member<'_>) -> Vec<Evidence> {
-    let mut shown: Vec<Evidence> = no_answer(&member.facts.status, &format!("{} does not answer", member.name)).into_iter().collect();
+    let mut shown: Vec<Evidence> =
+        no_answer(&member.facts.status, &format!("{} does not answer", member.name)).into_iter().collect();
     let dir = &member.facts.data_dir;
     if member.state == State::Gone {
         return shown;
@@ -121,11 +127,13 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
     let source = seen_in(&member.facts.status, "");
     let with = |seen: String| Evidence { seen, ..source.clone() };
     if own == id {
-        evidence.push(with(format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))));
+        evidence
+            .push(with(format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))));
     } else {
         evidence.push(with(format!("cluster id {own}; the others' is {id}")));
     }
-    let newest = cluster.members.iter().filter(|other| other.state != State::Stranger).filter_map(revision).max();
+    let newest =
+        cluster.members.iter().filter(|other| other.state != State::Stranger).filter_map(revision).max();
     let sighting = sighting.shown_by(evidence);
     match (revision(member), newest) {
         // Its data dir would be moved aside, not lost; but which history is the right one only people know.

@@ -31,7 +31,8 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
 
 fn evidence(cluster: &Cluster<'_>) -> Vec<Evidence> {
     let mut shown: Vec<Evidence> = cluster.members.iter().map(|member| line(cluster, member)).collect();
-    let inventory = |urls: &[String]| cluster.members.iter().any(|member| urls.contains(&member.spec.peer_url));
+    let inventory =
+        |urls: &[String]| cluster.members.iter().any(|member| urls.contains(&member.spec.peer_url));
     for entry in cluster.list.into_iter().flatten() {
         if !entry.learner && !inventory(&entry.peer_urls) {
             let seen = format!(

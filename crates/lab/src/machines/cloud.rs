@@ -1,0 +1,64 @@
+//! The lab's cloud as a process beside the machines.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+
+use super::state::State;
+use super::{CLOUD, Lab, network, power};
+
+/// Where it listens, at [`CLOUD`].
+pub const PORT: u16 = 8080;
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Where it keeps its books.
+pub(crate) fn state_dir(state: &State) -> PathBuf {
+    state.dir().join("cloud")
+}
+
+/// Starts it, unless it runs; `program` is `lab`.
+pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
+    let dir = state_dir(&lab.state);
+    let address = SocketAddr::from((CLOUD, PORT));
+    if power::with_argument(&dir.to_string_lossy())?.is_empty() {
+        fs::create_dir_all(&dir)?;
+        let log = fs::File::create(lab.state_dir().join("cloud.log"))?;
+        let mut command = Command::new("setsid");
+        command.arg("--fork").arg(program).args(["cloud", "--state"]).arg(&dir).current_dir("/");
+        command.stdin(Stdio::null()).stdout(log.try_clone()?.into_file()).stderr(log.into_file());
+        let status = command.status().context("start the cloud")?;
+        ensure!(status.success(), "start the cloud: {status}");
+    }
+    let deadline = Instant::now() + LIMIT;
+    while !network::answers(address, Duration::from_secs(1))? {
+        ensure!(
+            Instant::now() < deadline,
+            "the cloud does not answer; see {}",
+            lab.state_dir().join("cloud.log").display()
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Ends it, if it runs. Its books are written before it answers, so it can be ended any time.
+pub(crate) fn stop(state: &State) -> Result<()> {
+    let argument = state_dir(state);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let running = power::with_argument(&argument.to_string_lossy())?;
+        if running.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the cloud does not end");
+        for pid in running {
+            power::signal("KILL", pid)?;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
