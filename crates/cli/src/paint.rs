@@ -19,12 +19,6 @@ impl Paint {
         Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
     }
 
-    /// No colours.
-    #[cfg(test)]
-    pub fn off() -> Self {
-        Self { on: false }
-    }
-
     /// Text in the colour of how bad it is.
     pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Painted<T> {
         let colour = match severity {

@@ -64,11 +64,7 @@ fn a_members_data_dir_is_read_where_it_is() {
         &["inspect", "SOURCE", "-o", "json"][..],
         &["check", "SOURCE"],
         &["hash", "SOURCE", "-o", "yaml"],
-        &["get", "SOURCE", "--prefix", "", "-o", "json"],
-        // Neither of these is the source.
-        &["get", "SOURCE", "--key", "/registry/x"],
-        &["get", "SOURCE", "--key", "member:e1"],
-        &["inspect", "SOURCE", "--uncommitted"],
+        &["get", "SOURCE", "--key", "/registry/x", "--uncommitted"],
     ] {
         let with =
             |source: &'static str| verb.iter().map(move |word| if *word == "SOURCE" { source } else { word });

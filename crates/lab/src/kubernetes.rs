@@ -10,8 +10,6 @@ mod node;
 mod pki;
 mod ready;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 pub(crate) use addons::apply as apply_addons;
@@ -20,11 +18,7 @@ pub(crate) use pki::Pki;
 pub(crate) use ready::{apiservers, coredns, nodes, summary, web};
 
 use crate::machines::guest::Guest;
-use crate::machines::image::Images;
-use crate::machines::topology::{Blueprint, Layout, MachineSpec, Role};
-
-/// Where a machine finds the archives of the images it runs.
-const IMAGES: &str = "/opt/lab/images";
+use crate::machines::topology::{Blueprint, MachineSpec, Role};
 
 /// Writes what the machine needs for its roles.
 pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
@@ -38,28 +32,4 @@ pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, g
         node::install(blueprint, machine, pki, guest)?;
     }
     Ok(())
-}
-
-/// The archives of the images the machine runs, and where it sees them.
-pub(crate) fn image_binds(
-    blueprint: &Blueprint,
-    machine: &MachineSpec,
-    images: &Images,
-) -> Vec<(PathBuf, String)> {
-    let mut names = Vec::new();
-    if blueprint.runs_kubelet(machine) {
-        names.push("pause");
-    }
-    if machine.is(Role::Node) {
-        names.extend(["busybox", "coredns"]);
-    }
-    if blueprint.layout == Layout::StaticPods {
-        if machine.is(Role::Etcd) {
-            names.push("etcd");
-        }
-        if machine.is(Role::Master) {
-            names.extend(["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
-        }
-    }
-    names.into_iter().map(|name| (images.archive(name), format!("{IMAGES}/{name}.tar"))).collect()
 }

@@ -27,6 +27,7 @@ pub mod demo;
 pub mod fill;
 pub mod fixture;
 pub mod hypervisor;
+pub mod incident;
 mod kubernetes;
 pub mod machines;
 pub mod peers;

@@ -16,6 +16,7 @@ pub(crate) mod image;
 mod install;
 mod machine;
 pub(crate) mod network;
+mod nfs;
 mod power;
 mod requirements;
 mod ssh;
@@ -137,6 +138,18 @@ impl Lab {
     pub fn etcd_client_files(&self) -> (PathBuf, PathBuf, PathBuf) {
         let pki = self.pki();
         (pki.file("etcd-ca", "crt"), pki.file("etcd-client", "crt"), pki.file("etcd-client", "key"))
+    }
+
+    /// Where the cloud keeps its books and its credentials.
+    #[must_use]
+    pub fn cloud_dir(&self) -> PathBuf {
+        cloud::state_dir(&self.state)
+    }
+
+    /// The cloud's API.
+    #[must_use]
+    pub fn cloud_endpoint(&self) -> String {
+        format!("http://{CLOUD}:{}", cloud::PORT)
     }
 
     pub(crate) fn pki(&self) -> Pki {

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lab::machines::command::MachinesCommand;
 use lab::peers::{self, EtcdVersion, Unavailable};
-use lab::{bench, demo};
+use lab::{bench, demo, incident};
 
 /// Real peers and clusters for Lifeboat's tests, demo and benchmarks.
 #[derive(Parser)]
@@ -24,6 +24,17 @@ enum Command {
     Peers,
     /// Lose a cluster of three members and bring it back from a snapshot.
     Demo {
+        /// The `lifeboat` to show.
+        #[arg(long, default_value = "target/release/lifeboat")]
+        lifeboat: PathBuf,
+    },
+    /// Write the inventory of the lab that is up into a folder, with the AccessKey beside it.
+    Inventory {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Tell the incident on the lab that is up: lose the NICs, then the data, and recover.
+    Incident {
         /// The `lifeboat` to show.
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
@@ -46,6 +57,8 @@ fn main() -> ExitCode {
         Command::Peers => build_peers(),
         Command::Demo { lifeboat } => report(absolute(&lifeboat).and_then(|path| demo::run(&path))),
         Command::Machines(command) => report(command.run()),
+        Command::Inventory { dir } => report(incident::write_inventory(&dir)),
+        Command::Incident { lifeboat } => report(absolute(&lifeboat).and_then(|path| incident::run(&path))),
         Command::Level => {
             bench::touch_memory();
             ExitCode::SUCCESS

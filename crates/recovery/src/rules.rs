@@ -1,6 +1,6 @@
 //! The rules: from facts to findings, causes first. Pure functions: the same facts give the same diagnosis.
 //!
-//! Each layer tells what it sees by itself, one [`Sighting`] at a time, without looking at the others. Afterwards
+//! Each layer tells what it sees by itself, one `Sighting` at a time, without looking at the others. Afterwards
 //! one place, `cause`, hangs what follows under what it follows from, by a table, and puts sightings of one
 //! kind below one cause together into one finding.
 

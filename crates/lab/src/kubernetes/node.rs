@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::IMAGES;
 use super::pki::Pki;
 use crate::machines::binaries::BIN;
 use crate::machines::guest::Guest;
@@ -10,7 +9,6 @@ use crate::machines::image::PAUSE;
 use crate::machines::topology::{Blueprint, DNS_SERVICE, Layout, MachineSpec, POD_CIDR, Role};
 
 const PREPARE: &str = include_str!("../../../../lab/guest/node-prepare.sh");
-const IMPORT: &str = include_str!("../../../../lab/guest/import-images.sh");
 const CONTAINERD: &str = include_str!("../../../../lab/guest/containerd.toml");
 
 /// Writes the machine's files.
@@ -27,7 +25,6 @@ pub(super) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, g
 /// Everything below kubelet.
 fn runtime(machine: &MachineSpec, guest: &Guest) -> Result<()> {
     guest.program("/usr/local/sbin/lab-node-prepare", PREPARE)?;
-    guest.program("/usr/local/sbin/lab-import-images", IMPORT)?;
     guest.write("/etc/containerd/config.toml", CONTAINERD.replace("@PAUSE@", PAUSE))?;
     let pods = machine.pod_cidr();
     guest.write(
@@ -40,29 +37,11 @@ fn runtime(machine: &MachineSpec, guest: &Guest) -> Result<()> {
 "#
         ),
     )?;
-    let once = |description, before, after, exec| {
-        format!(
-            "[Unit]\nDescription={description}\nBefore={before}\nAfter={after}\n\n[Service]\nType=oneshot\n\
-             RemainAfterExit=yes\nExecStart={exec}\n\n[Install]\nWantedBy=multi-user.target\n"
-        )
-    };
     guest.unit(
         "lab-node-prepare.service",
-        &once(
-            "cgroups and kernel settings for kubelet",
-            "containerd.service kubelet.service kube-proxy.service",
-            "local-fs.target",
-            "/usr/local/sbin/lab-node-prepare",
-        ),
-    )?;
-    guest.unit(
-        "lab-import-images.service",
-        &once(
-            "container images",
-            "kubelet.service",
-            "containerd.service",
-            &format!("/usr/local/sbin/lab-import-images {IMAGES}"),
-        ),
+        "[Unit]\nDescription=cgroups and kernel settings for kubelet\n\
+         Before=containerd.service kubelet.service kube-proxy.service\n\n[Service]\nType=oneshot\n\
+         RemainAfterExit=yes\nExecStart=/usr/local/sbin/lab-node-prepare\n\n[Install]\nWantedBy=multi-user.target\n",
     )?;
     guest.packaged_unit("containerd.service")
 }
@@ -94,7 +73,7 @@ fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Gues
     guest.unit(
         "kubelet.service",
         &format!(
-            "[Unit]\nDescription=kubelet\nAfter=containerd.service lab-node-prepare.service lab-import-images.service\n\
+            "[Unit]\nDescription=kubelet\nAfter=containerd.service lab-node-prepare.service\n\
              Requires=containerd.service\n\n[Service]\nExecStart={BIN}/kubelet {flags}\nRestart=always\nRestartSec=5\n\n\
              [Install]\nWantedBy=multi-user.target\n"
         ),

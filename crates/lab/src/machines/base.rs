@@ -49,11 +49,10 @@ const DISABLED: [&str; 8] = [
     "e2scrub_reap.service",
 ];
 /// What has no business in a container, or would wait for it.
-const MASKED: [&str; 9] = [
+const MASKED: [&str; 8] = [
     "systemd-networkd-wait-online.service",
     "getty.target",
     "console-getty.service",
-    "systemd-logind.service",
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",

@@ -112,11 +112,16 @@ impl Parts<'_> {
             install::install(self.blueprint, machine, self.ssh, &guest)
                 .and_then(|()| kubernetes::install(self.blueprint, machine, self.pki, &guest))
                 .with_context(|| format!("install {name}"))?;
+            if self.blueprint.runs_kubelet(machine) {
+                self.images.copy_databases(&dir.join("disk/containerd"))?;
+            }
             fs::write(dir.join("nic"), network::nic_batch(name, &machine.mac))?;
             fs::write(installed, "")?;
         }
         let mut binds = self.binaries.in_machine();
-        binds.extend(kubernetes::image_binds(self.blueprint, machine, self.images));
+        if self.blueprint.runs_kubelet(machine) {
+            binds.extend(self.images.binds()?);
+        }
         power::install(name, &dir, &binds)?;
         power::on(name, &dir)
     }

@@ -1,5 +1,8 @@
-//! Container images made by hand, one program each, as archives that `ctr images import` takes. Everything in them
-//! is statically linked, so a program and its folder are a whole image; nothing is pulled from anywhere.
+//! Container images made by hand, one program each: everything in them is statically linked, so a program and its
+//! folder are a whole image, and nothing is pulled from anywhere.
+//!
+//! containerd imports them once, into a store that is kept in the cache. Machines share its layers and have what
+//! containerd writes to for themselves.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +18,14 @@ use crate::{cache, process};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PAUSE_C: &str = include_str!("../../../../lab/guest/pause.c");
+const MAKE_STORE: &str = include_str!("../../../../lab/guest/make-store.sh");
+
+/// Where a machine has its store, and the folders and files in it.
+const STORE: &str = "/var/lib/containerd";
+const METADATA: &str = "io.containerd.metadata.v1.bolt/meta.db";
+const BLOBS: &str = "io.containerd.content.v1.content/blobs/sha256";
+const SNAPSHOTTER_METADATA: &str = "io.containerd.snapshotter.v1.overlayfs/metadata.db";
+const SNAPSHOTS: &str = "io.containerd.snapshotter.v1.overlayfs/snapshots";
 
 /// The image that holds a Pod together. Images are called `lab.local/<name>:1`.
 pub(crate) const PAUSE: &str = "lab.local/pause:1";
@@ -23,37 +34,90 @@ pub(crate) fn control_plane(program: &str) -> String {
     format!("lab.local/{program}:1")
 }
 
-/// The archive of each image, `<dir>/<name>.tar`.
+/// containerd's store with every image.
 pub(crate) struct Images {
-    dir: PathBuf,
+    store: PathBuf,
 }
 
 impl Images {
-    /// Makes those that are not in the cache yet.
+    /// Makes it if it is not in the cache yet.
     pub fn get(binaries: &Binaries, base: &Path) -> Result<Self> {
-        let (kubernetes, coredns, base_text) =
-            (binaries.kubernetes.to_string_lossy(), binaries.coredns.to_string_lossy(), base.to_string_lossy());
-        let etcd = binaries.etcd.etcd.to_string_lossy();
         // The folders in the cache are named after what is in them.
-        let digest = cache::digest(&[PAUSE_C, &kubernetes, &coredns, &etcd, &base_text]);
+        let parts = [&binaries.kubernetes, &binaries.coredns, &binaries.etcd.etcd, base];
+        let parts = parts.map(|path: &Path| path.to_string_lossy());
+        let digest = cache::digest(&[PAUSE_C, MAKE_STORE, &parts.concat()]);
         let dir = cache::install("machines", &format!("images-{digest}"), |dir| {
-            make_all(dir, binaries, base).context("make container images")
+            make_archives(dir, binaries, base).context("make container images")?;
+            make_store(dir, base).context("import container images")
         })?;
-        Ok(Self { dir })
+        Ok(Self { store: dir.join("store") })
     }
 
-    /// The archive of the image `name`.
-    pub fn archive(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}.tar"))
+    /// Copies what containerd writes to into a machine's own `store`; what is copied already stays.
+    pub fn copy_databases(&self, store: &Path) -> Result<()> {
+        for file in self.files()?.into_iter().filter(|file| !file.shared) {
+            let to = store.join(&file.path);
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            if !to.exists() {
+                fs::copy(self.store.join(&file.path), to)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What machines share, and where a machine sees it.
+    pub fn binds(&self) -> Result<Vec<(PathBuf, String)>> {
+        let shared = self.files()?.into_iter().filter(|file| file.shared);
+        Ok(shared.map(|file| (self.store.join(&file.path), format!("{STORE}/{}", file.path.display()))).collect())
+    }
+
+    /// Layers and their unpacked folders are shared, everything else is small.
+    fn files(&self) -> Result<Vec<Stored>> {
+        const LARGE: u64 = 1 << 20;
+        let mut files = Vec::new();
+        for database in [METADATA, SNAPSHOTTER_METADATA] {
+            files.push(Stored { path: database.into(), shared: false });
+        }
+        for entry in fs::read_dir(self.store.join(BLOBS))? {
+            let entry = entry?;
+            let shared = entry.metadata()?.len() > LARGE;
+            files.push(Stored { path: Path::new(BLOBS).join(entry.file_name()), shared });
+        }
+        for entry in fs::read_dir(self.store.join(SNAPSHOTS))? {
+            files.push(Stored { path: Path::new(SNAPSHOTS).join(entry?.file_name()), shared: true });
+        }
+        Ok(files)
     }
 }
 
-fn make_all(dir: &Path, binaries: &Binaries, base: &Path) -> Result<()> {
+/// A part of containerd's store.
+struct Stored {
+    /// Below the store.
+    path: PathBuf,
+    shared: bool,
+}
+
+fn make_store(dir: &Path, base: &Path) -> Result<()> {
+    let (store, archives) = (dir.join("store"), dir.join("archives"));
+    fs::create_dir_all(&store)?;
+    let script = dir.join("make-store.sh");
+    fs::write(&script, MAKE_STORE)?;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh"]).arg(script).arg(base).arg(store).arg(&archives);
+    process::run_ok(&mut command, LIMIT)?;
+    fs::remove_dir_all(archives)?;
+    Ok(())
+}
+
+fn make_archives(dir: &Path, binaries: &Binaries, base: &Path) -> Result<()> {
     let tree = |name: &str| -> Result<PathBuf> {
         let tree = dir.join("trees").join(name);
         fs::create_dir_all(&tree)?;
         Ok(tree)
     };
+    fs::create_dir_all(dir.join("archives"))?;
     let pause = tree("pause")?;
     fs::write(dir.join("pause.c"), PAUSE_C)?;
     let mut cc = Command::new("cc");
@@ -84,7 +148,7 @@ fn make_all(dir: &Path, binaries: &Binaries, base: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes `<dir>/<name>.tar`: a manifest, the image's configuration, and one layer.
+/// Writes `<dir>/archives/<name>.tar`: a manifest, the image's configuration, and one layer.
 fn archive(dir: &Path, name: &str, tree: &Path, entrypoint: &str) -> Result<()> {
     let parts = dir.join("parts");
     fs::create_dir_all(&parts)?;
@@ -114,7 +178,7 @@ fn archive(dir: &Path, name: &str, tree: &Path, entrypoint: &str) -> Result<()> 
     }]);
     fs::write(parts.join("manifest.json"), manifest.to_string())?;
     let mut tar = Command::new("tar");
-    tar.arg("-C").arg(&parts).arg("-cf").arg(dir.join(format!("{name}.tar")));
+    tar.arg("-C").arg(&parts).arg("-cf").arg(dir.join("archives").join(format!("{name}.tar")));
     process::run_ok(tar.args(["manifest.json", &config_name, "layer.tar"]), LIMIT)?;
     fs::remove_dir_all(parts)?;
     Ok(())

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::guest::Guest;
 use super::network::GATEWAY;
+use super::nfs;
 use super::ssh::SshFiles;
-use super::topology::{Blueprint, MachineSpec};
+use super::topology::{Blueprint, MachineSpec, Role};
 
 /// Writes the machine's own files.
 pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, ssh: &SshFiles, guest: &Guest) -> Result<()> {
@@ -13,6 +14,9 @@ pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, ssh: &SshFil
     guest.write("/etc/machine-id", format!("{}\n", machine.machine_id))?;
     guest.write("/etc/hosts", hosts(blueprint))?;
     guest.write("/etc/systemd/network/10-eth0.network", network(blueprint, machine))?;
+    if machine.is(Role::Nfs) {
+        nfs::install(guest)?;
+    }
     ssh.install(machine, guest)
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
@@ -43,6 +43,9 @@ pub(crate) fn is_up() -> bool {
     ip(&["-n", NAMESPACE, "link", "show", "lo"]).is_ok()
 }
 
+/// The bridge's own MAC.
+const BRIDGE_MAC: &str = "52:54:00:7b:01:01";
+
 /// Makes the namespace and the bridge, whatever is there of them already.
 pub(crate) fn up() -> Result<()> {
     if !is_up() {
@@ -52,7 +55,9 @@ pub(crate) fn up() -> Result<()> {
     let inside = |args: &[&str]| ip(&[&["-n", NAMESPACE], args].concat());
     inside(&["link", "set", "lo", "up"])?;
     if inside(&["link", "show", BRIDGE]).is_err() {
-        inside(&["link", "add", BRIDGE, "type", "bridge"])?;
+        // Left to itself, a bridge takes the MAC of one of its ports, and another when that port goes: every machine
+        // would then look for the host's addresses at a MAC that is no more.
+        inside(&["link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])?;
     }
     for address in [GATEWAY, CLOUD] {
         inside(&["addr", "replace", &format!("{address}/24"), "dev", BRIDGE])?;
@@ -66,8 +71,16 @@ pub(crate) fn down() -> Result<()> {
         return Ok(());
     }
     let _ = ip(&["-n", NAMESPACE, "link", "del", BRIDGE]);
-    let inside = process::run_ok(Command::new("ip").args(["netns", "pids", NAMESPACE]), LIMIT);
-    let inside = inside.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(", ");
+    // What was just killed takes a moment to go.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let inside = loop {
+        let pids = process::run_ok(Command::new("ip").args(["netns", "pids", NAMESPACE]), LIMIT)?;
+        let pids = pids.split_whitespace().collect::<Vec<_>>().join(", ");
+        if pids.is_empty() || Instant::now() > deadline {
+            break pids;
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
     ip(&["netns", "del", NAMESPACE])?;
     if !inside.is_empty() {
         bail!("the network's name is gone, but processes still run inside it: {inside}; end them");

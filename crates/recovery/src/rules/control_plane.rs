@@ -8,7 +8,7 @@ use crate::inventory::{Master, Service};
 
 use super::etcd::{Cluster, Quorum};
 use super::look::{Look, no_answer, seen_in};
-use super::sighting::{Sighting, again_and_again, stopped};
+use super::sighting::{Sighting, again_and_again, start, stopped};
 
 /// From here on an API server's certificate is worth a warning.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -44,13 +44,12 @@ fn not_running(look: &Look<'_>, host: &str, service: &Service, id: FindingId) ->
         return None;
     }
     let log = again_and_again(state, service);
-    let (host_name, service_name) = (host.to_owned(), service.clone());
     Some(
         Sighting::new(id, Severity::Error)
             .on(host)
             .with_service(host, service)
             .shown_by(look.service_evidence(host, service))
-            .remedy(Remedy::StartService { host: host_name, service: service_name })
+            .remedy(start(host, service, Some(state)))
             .remedies(log),
     )
 }
@@ -91,7 +90,7 @@ fn apiserver(
 ) -> Option<Sighting> {
     let service = &master.apiserver;
     let state = look.service(host, service);
-    let condition = condition(look, host, facts, state.map(crate::facts::ServiceState::is_running))?;
+    let condition = condition(facts, state.map(crate::facts::ServiceState::is_running))?;
     let (id, summary) = match condition {
         Condition::Stopped => {
             let how = state.map_or("is stopped", stopped);
@@ -108,15 +107,16 @@ fn apiserver(
         .summary(summary)
         .shown_by(look.service_evidence(host, service))
         .shown_by(health(host, facts));
-    let (host, service) = (host.to_owned(), service.clone());
     // Without etcd, and with an expired certificate, it comes up no better than before.
-    let would_help = cluster.quorum != Quorum::Lost && !has_expired(look, facts);
+    let would_help = cluster.quorum != Quorum::Lost && !look.has_expired(facts);
     Some(match condition {
         Condition::Stopped => {
-            let log = state.and_then(|state| again_and_again(state, &service));
-            sighting.remedy(Remedy::StartService { host, service }).remedies(log)
+            let log = state.and_then(|state| again_and_again(state, service));
+            sighting.remedy(start(host, service, state)).remedies(log)
         }
-        _ if state.is_some() && would_help => sighting.remedy(Remedy::RestartService { host, service }),
+        _ if state.is_some() && would_help => {
+            sighting.remedy(Remedy::RestartService { host: host.into(), service: service.clone() })
+        }
         _ => sighting,
     })
 }
@@ -129,7 +129,7 @@ enum Condition {
 }
 
 /// What is wrong with an API server; `None` when nothing is, or nothing is known.
-fn condition(look: &Look<'_>, host: &str, facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
+fn condition(facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
     let (livez, readyz) = (facts.livez.get(), facts.readyz.get());
     if readyz.is_some_and(|health| health.ok) {
         return None;
@@ -137,11 +137,8 @@ fn condition(look: &Look<'_>, host: &str, facts: &MasterFacts, running: Option<b
     if running == Some(false) {
         return Some(Condition::Stopped);
     }
-    if livez.or(readyz).is_none() {
-        // Nobody could ask. That is its fault only where it is known to run, or its machine known to be away.
-        return (running == Some(true) || look.is_behind(host)).then_some(Condition::Silent);
-    }
-    if readyz.or(livez).is_some_and(|health| health.ok) {
+    // Where it could not even be asked, as without a kubeconfig, nothing is known of it.
+    if readyz.or(livez)?.ok {
         return None;
     }
     let speaks =
@@ -156,10 +153,6 @@ fn is_own_account(detail: &str) -> bool {
     let status = detail.split(' ').next().unwrap_or_default();
     let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
     is_status || detail.split(", ").all(is_check)
-}
-
-fn has_expired(look: &Look<'_>, facts: &MasterFacts) -> bool {
-    facts.certificate.get().is_some_and(|certificate| certificate.not_after < look.facts.observed_at)
 }
 
 /// What its health endpoints say; once, when both say the same.

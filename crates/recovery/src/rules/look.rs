@@ -1,6 +1,6 @@
 //! Facts as rules may use them: what a machine says counts only while it is the right machine.
 
-use crate::facts::{Answer, Fact, Facts, HostFacts, Login, ServiceState};
+use crate::facts::{Answer, Fact, Facts, HostFacts, Login, MasterFacts, ServiceState};
 use crate::finding::Evidence;
 use crate::inventory::{HostSpec, Inventory, Service};
 
@@ -65,7 +65,11 @@ impl<'a> Look<'a> {
             0 => String::new(),
             times => format!(", restarted {times} times by systemd"),
         };
-        let disabled = if state.enabled { "" } else { ", not enabled" };
+        let disabled = match service {
+            _ if state.enabled => "",
+            Service::Unit(_) => ", not enabled",
+            Service::StaticPod(_) => ", its manifest is not in place",
+        };
         let seen = format!("{} on {host} is {}{sub}{restarts}{disabled}", service.label(), state.active);
         Some(seen_in(services, seen))
     }
@@ -73,6 +77,17 @@ impl<'a> Look<'a> {
     /// Whether some API server says that it is ready, which it is only with an etcd that answers.
     pub fn api_is_ready(&self) -> bool {
         self.facts.masters.values().any(|master| master.readyz.get().is_some_and(|health| health.ok))
+    }
+
+    /// Whether no API server is ready, and one at least not for its certificate's sake alone.
+    pub fn api_is_not_ready(&self) -> bool {
+        let shows = |master: &&MasterFacts| master.readyz.get().is_some() && !self.has_expired(master);
+        !self.api_is_ready() && self.facts.masters.values().any(|master| shows(&master))
+    }
+
+    /// Whether an API server's certificate is past its last day.
+    pub fn has_expired(&self, master: &MasterFacts) -> bool {
+        master.certificate.get().is_some_and(|certificate| certificate.not_after < self.facts.observed_at)
     }
 
     /// The masters one can expect an answer of: all but those behind another finding.

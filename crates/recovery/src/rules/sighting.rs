@@ -115,6 +115,21 @@ pub(super) fn stopped(state: &ServiceState) -> &'static str {
     if state.active == "activating" { "does not stay up" } else { "is stopped" }
 }
 
+/// What starts a service that is stopped, if there is anything to start.
+pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>) -> Remedy {
+    match (service, state) {
+        (Service::Unit(unit), Some(state)) if state.sub == "not-found" => Remedy::Manual(format!(
+            "there is no unit {unit} on {host}: install it again, or mend the inventory if it is called otherwise"
+        )),
+        (Service::StaticPod(pod), Some(state)) if !state.enabled && !state.fenced => Remedy::Manual(format!(
+            "put the manifest {} on {host} back: without it the kubelet does not start {}",
+            pod.manifest.display(),
+            pod.process
+        )),
+        _ => Remedy::StartService { host: host.into(), service: service.clone() },
+    }
+}
+
 /// Where to look when a service is started over and over: one more start alone will not help it.
 pub(super) fn again_and_again(state: &ServiceState, service: &Service) -> Option<Remedy> {
     let log = match service {

@@ -43,6 +43,9 @@ pub fn all() -> Cases {
         ("corrupt-alarm", corrupt_alarm()),
         ("nospace", nospace()),
         ("etcd-hidden-from-us", etcd_hidden_from_us()),
+        ("all-hidden-from-us", all_hidden_from_us()),
+        ("members-hang", members_hang()),
+        ("unit-not-found", unit_not_found()),
         ("apiserver-stopped", apiserver_stopped()),
         ("apiserver-cert-expired", cert_expired(&["m1"])),
         ("apiserver-cert-expired-everywhere", cert_expired(MASTERS).no_api()),
@@ -300,6 +303,27 @@ fn nospace() -> Builder {
 fn etcd_hidden_from_us() -> Builder {
     let why = "TLS handshake: certificate required";
     MEMBERS.iter().fold(Builder::healthy(), |all, name| all.silent(name, why))
+}
+
+/// Neither our certificate nor our kubeconfig can be used: nothing is known, so nothing must be restarted.
+fn all_hidden_from_us() -> Builder {
+    let mut all = etcd_hidden_from_us().no_api();
+    for name in MASTERS {
+        let master = all.master(name);
+        forget(&mut master.livez, "kubeconfig /etc/lifeboat/admin.conf: no such file");
+        forget(&mut master.readyz, "kubeconfig /etc/lifeboat/admin.conf: no such file");
+    }
+    all
+}
+
+/// The API servers miss etcd as we do: it is not us.
+fn members_hang() -> Builder {
+    let silent = |all: Builder, name: &&str| all.silent(name, "no answer within 3 s");
+    MEMBERS.iter().fold(Builder::healthy(), silent).etcd_lost()
+}
+
+fn unit_not_found() -> Builder {
+    Builder::healthy().member_stopped("m3", sound("m3", 40_900)).stopped("m3", ETCD, "not-found")
 }
 
 fn apiserver_stopped() -> Builder {

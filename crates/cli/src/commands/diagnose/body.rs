@@ -14,13 +14,15 @@ const MOST_EVIDENCE: usize = 20;
 #[derive(Serialize)]
 pub(super) struct Body<'a> {
     healthy: bool,
+    /// Whether everything could be asked, or why not is explained.
+    complete: bool,
     #[serde(flatten)]
     diagnosis: &'a Diagnosis,
 }
 
 impl<'a> Body<'a> {
     pub(super) fn new(diagnosis: &'a Diagnosis) -> Self {
-        Self { healthy: diagnosis.is_healthy(), diagnosis }
+        Self { healthy: diagnosis.is_healthy(), complete: diagnosis.unknown.is_empty(), diagnosis }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write, paint: Paint, verbose: bool) -> io::Result<()> {

@@ -232,11 +232,15 @@ fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
         return Quorum::Held;
     }
     let count = |state: State| members.iter().filter(|member| member.state == state).count();
-    let refused = serving.iter().any(|member| member.facts.linearizable.get() == Some(&false));
-    if refused || self::serving(members) + count(State::Unknown) < needed(voters) {
-        // That nobody answers us may be our own fault, as with a wrong certificate: API servers may know better.
-        let only_us = serving.is_empty() && look.api_is_ready();
-        return if only_us { Quorum::Unknown } else { Quorum::Lost };
+    if serving.iter().any(|member| member.facts.linearizable.get() == Some(&false)) {
+        return Quorum::Lost;
+    }
+    let possible = self::serving(members) + count(State::Unknown);
+    let silent = count(State::Silent);
+    // That members run and do not answer us may be our own fault, as with a wrong certificate: then API servers
+    // that are not ready have to say the same.
+    if possible + silent < needed(voters) || (possible < needed(voters) && look.api_is_not_ready()) {
+        return Quorum::Lost;
     }
     Quorum::Unknown
 }

@@ -3,22 +3,21 @@
 use crate::facts::DataDir;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, no_answer, seen_in};
-use crate::rules::sighting::{Sighting, again_and_again, stopped};
+use crate::rules::sighting::{Sighting, again_and_again, start, stopped};
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
 pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
-    // Members that run and keep silent towards us alone are no finding: an API server uses them.
-    let only_us = cluster.quorum == Quorum::Unknown && look.api_is_ready();
+    // That all members run and keep silent towards us shows nothing: it may be us.
+    let only_us = cluster.quorum == Quorum::Unknown && cluster.serving() == 0;
     let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Silent));
     judged.filter_map(|member| judge(look, cluster, member)).collect()
 }
 
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
     let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
-    let (host_owned, service_owned) = (host.clone(), service.clone());
-    let start = || Remedy::StartService { host: host_owned.clone(), service: service_owned.clone() };
-    let restart = || Remedy::RestartService { host: host_owned.clone(), service: service_owned.clone() };
+    let restart = || Remedy::RestartService { host: host.clone(), service: service.clone() };
+    let service_state = look.service(host, service);
     let sighting = |id: FindingId, summary: String| {
         Sighting::new(id, Severity::Error)
             .of(name, host)
@@ -33,10 +32,10 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         State::Serving if is_learner(member) => learner(member, &place),
         State::Serving | State::Unknown => return None,
         State::Stopped => {
-            let how = look.service(host, service).map_or("is stopped", stopped);
+            let how = service_state.map_or("is stopped", stopped);
             let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
-            let log = look.service(host, service).and_then(|state| again_and_again(state, service));
-            sighting.remedy(start()).remedies(log)
+            let log = service_state.and_then(|state| again_and_again(state, service));
+            sighting.remedy(start(host, service, service_state)).remedies(log)
         }
         State::Silent => {
             sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart())

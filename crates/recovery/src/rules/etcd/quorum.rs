@@ -2,7 +2,7 @@
 
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed};
+use crate::rules::sighting::{Sighting, listed, start};
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
@@ -77,7 +77,8 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
 /// Starting what is merely stopped comes before building the cluster anew, which loses what no member holds.
 fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
     if cluster.within_reach() >= cluster.needed() {
-        let starts: Vec<Remedy> = cluster.members.iter().filter_map(start).collect();
+        let starts: Vec<Remedy> =
+            cluster.members.iter().filter_map(|member| set_going(look, member)).collect();
         if starts.is_empty() && cluster.serving() >= cluster.needed() {
             return sighting.manual(
                 "the members answer and do not find each other: check the way between their peer URLs, and the \
@@ -108,11 +109,11 @@ fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
         || inventory.etcd.members.values().any(|member| member.host == host)
 }
 
-fn start(member: &Member<'_>) -> Option<Remedy> {
-    let (host, service) = (member.spec.host.clone(), member.spec.service.clone());
+fn set_going(look: &Look<'_>, member: &Member<'_>) -> Option<Remedy> {
+    let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
-        State::Stopped => Some(Remedy::StartService { host, service }),
-        State::Silent => Some(Remedy::RestartService { host, service }),
+        State::Stopped => Some(start(host, service, look.service(host, service))),
+        State::Silent => Some(Remedy::RestartService { host: host.clone(), service: service.clone() }),
         _ => None,
     }
 }
