@@ -7,16 +7,18 @@ root=$1 store=$2 archives=$3
 mount -t tmpfs tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t proc proc "$root/proc"
-mount --bind "$store" "$root/var/lib/containerd"
+mkdir "$root/tmp/store"
+mount --bind "$store" "$root/tmp/store"
 mount --bind "$archives" "$root/mnt"
 cat > "$root/tmp/config.toml" <<'EOF'
 version = 2
+root = "/tmp/store"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 EOF
 
 chroot "$root" containerd --config /tmp/config.toml --log-level error > "$root/tmp/log" 2>&1 &
 containerd=$!
-trap 'kill -9 $containerd 2>/dev/null' EXIT
+trap 'kill -9 $containerd 2>/dev/null || true' EXIT
 tries=0
 until chroot "$root" ctr version > /dev/null 2>&1; do
     tries=$((tries + 1))

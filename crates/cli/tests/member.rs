@@ -46,7 +46,7 @@ fn a_members_data_dir_is_read_where_it_is() {
     let sshd = lab::or_skip!(Sshd::start());
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(1).start().unwrap();
-    cluster.etcdctl_ok(0, &["put", "/registry/x", "a \u{1b}[2J value"]).unwrap();
+    cluster.etcdctl_ok(0, ["put", "/registry/x", "a \u{1b}[2J value"]).unwrap();
     let dir = cluster.data_dir(0).to_owned();
     let file = sshd.dir().join("lifeboat.yaml");
     let machine_id = fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_owned();

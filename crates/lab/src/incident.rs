@@ -7,6 +7,7 @@ mod inventory;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -19,10 +20,14 @@ use inventory::inventory;
 /// Longest one command of the story may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// Longest until a lab that is up has settled.
+const SETTLE: Duration = Duration::from_secs(90);
+
 /// Tells it with this `lifeboat`, on the lab that is up.
 pub fn run(lifeboat: &Path) -> Result<()> {
     let story = Story::begin(lifeboat)?;
     story.say("A healthy cluster");
+    story.wait_until_healthy()?;
     story.lifeboat(&["diagnose"], 0)?;
     story.snapshot()?;
 
@@ -30,7 +35,10 @@ pub fn run(lifeboat: &Path) -> Result<()> {
     click::delete_reserved_range(&story.lab)?;
     story.lifeboat(&["diagnose"], 3)?;
     let took = story.recover()?;
-    println!("NICs only: {:.1} s from recover to the workload answering through its Service", took.as_secs_f64());
+    println!(
+        "NICs only: {:.1} s from recover to the workload answering through its Service",
+        took.as_secs_f64()
+    );
 
     story.say("And once more, with the data of every etcd member destroyed");
     click::delete_reserved_range(&story.lab)?;
@@ -81,6 +89,20 @@ impl Story {
         print!("{}", String::from_utf8_lossy(&output.stdout));
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(code), "lifeboat ended with {:?}: {said}", output.status.code());
+        Ok(())
+    }
+
+    /// A cluster that has just come up still restarts what was there before its API servers.
+    fn wait_until_healthy(&self) -> Result<()> {
+        let deadline = Instant::now() + SETTLE;
+        while process::run(&mut self.command(&["diagnose"]), LIMIT)?.status.code() != Some(0) {
+            ensure!(
+                Instant::now() < deadline,
+                "the lab is not well: run lifeboat diagnose in {}",
+                self.dir.display()
+            );
+            thread::sleep(Duration::from_secs(1));
+        }
         Ok(())
     }
 

@@ -34,7 +34,7 @@ use anyhow::{Context, Result};
 pub use bring_up::UpOptions;
 pub use machine::Machine;
 pub use network::{CLOUD, GATEWAY};
-pub use requirements::check as check_requirements;
+pub use requirements::available;
 pub use topology::{Blueprint, Layout, MachineSpec, Role, Topology, WEB_PORT};
 
 use crate::hypervisor::{Hypervisor, MachineInfo};

@@ -181,9 +181,9 @@ impl Found {
     /// The address by which the cluster knows a machine, or else by which we do.
     fn address_of(&self, machine: &Machine) -> String {
         let known = self.cluster_addresses().into_iter().find(|address| machine.has_address(address));
-        let given = Some(&machine.destination).filter(|given| machine.has_address(given)).cloned();
-        let first = || machine.seen.addresses.first().map(ToString::to_string);
-        known.or(given).or_else(first).unwrap_or_else(|| machine.destination.clone())
+        let addresses = || machine.seen.addresses.iter().map(ToString::to_string);
+        let given = || addresses().find(|address| *address == machine.destination);
+        known.or_else(given).or_else(|| addresses().next()).unwrap_or_else(|| machine.destination.clone())
     }
 }
 

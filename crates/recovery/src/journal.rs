@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn a_changed_line_before_the_last_is_damage() {
         let (_dir, path) = written();
-        let text = fs::read_to_string(&path).expect("read").replacen("\"rounds\":true", "\"rounds\":false", 1);
+        let text =
+            fs::read_to_string(&path).expect("read").replacen("\"rounds\":true", "\"rounds\":false", 1);
         fs::write(&path, text).expect("write");
         assert!(matches!(Journal::open(&path), Err(JournalError::Damaged { line: 1, .. })));
     }

@@ -16,8 +16,8 @@ mod steps;
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, Remedy};
 use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
-pub use fingerprint::{Drift, drift, fingerprint};
 pub(crate) use etcd::aside;
+pub use fingerprint::{Drift, drift, fingerprint};
 pub use snapshot::Snapshot;
 use steps::Steps;
 

@@ -3,8 +3,8 @@
 mod report;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -277,10 +277,10 @@ impl Recovery<'_> {
     }
 
     async fn decide(&self, facts: &Facts, diagnosis: &Diagnosis) -> Result<Plan, PlanError> {
-        let restores = diagnosis.all().iter().any(|finding| finding.remedies.contains(&Remedy::RestoreCluster));
+        let restores =
+            diagnosis.all().iter().any(|finding| finding.remedies.contains(&Remedy::RestoreCluster));
         let snapshots = if restores { self.snapshots().await } else { Vec::new() };
-        let options =
-            PlanOptions { id: crate::operation::new_id(), snapshots, source: self.source.clone() };
+        let options = PlanOptions { id: crate::operation::new_id(), snapshots, source: self.source.clone() };
         plan(facts, diagnosis, &options)
     }
 

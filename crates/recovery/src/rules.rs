@@ -19,6 +19,7 @@ mod words;
 
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Remedy};
+use crate::inventory::Service;
 use look::Look;
 use sighting::Sighting;
 
@@ -45,17 +46,23 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     }
 }
 
-/// Takes away every remedy that would touch a machine which is not known to be the right one, and every start of a
-/// service that is fenced, which only its recovery may start.
+/// Takes away every remedy that would touch a machine which is not known to be the right one, and every start that is
+/// not ours to make.
 fn untouchable(look: &Look<'_>, sightings: &mut [Sighting]) {
-    let fenced = |remedy: &Remedy| match remedy {
-        Remedy::StartService { host, service } => {
-            look.service(host, service).is_some_and(|state| state.fenced)
-        }
-        _ => false,
-    };
     let trusted = |remedy: &Remedy| sighting::touches(look, remedy).all(|host| look.is_trusted(&host));
     for sighting in sightings {
-        sighting.remedies.retain(|remedy| trusted(remedy) && !fenced(remedy));
+        sighting.remedies.retain(|remedy| trusted(remedy) && !is_started_by_another(look, remedy));
     }
+}
+
+/// Only its recovery starts a service that is fenced, and only a kubelet a static pod: once it is back, it does.
+fn is_started_by_another(look: &Look<'_>, remedy: &Remedy) -> bool {
+    let Remedy::StartService { host, service } = remedy else { return false };
+    let fenced = look.service(host, service).is_some_and(|state| state.fenced);
+    let kubelet_down = || {
+        let kubelet = look.inventory().kubernetes.nodes.get(host).map(|node| node.kubelet.clone());
+        let state = kubelet.and_then(|unit| look.service(host, &Service::Unit(unit)));
+        state.is_some_and(|state| !state.is_running())
+    };
+    fenced || (matches!(service, Service::StaticPod(_)) && kubelet_down())
 }

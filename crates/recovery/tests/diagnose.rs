@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy};
 use lifeboat_recovery::rules::diagnose;
+use lifeboat_recovery::weak_points::weak_points;
 
 use cluster::cases;
 
@@ -16,7 +17,7 @@ fn file(case: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/facts/{case}.json"))
 }
 
-/// The files are what the builder makes; `LIFEBOAT_RECORD=1` writes them.
+/// The files are what the builder makes; `LIFEBOAT_RECORD=1 cargo test recorded_facts` writes them.
 #[test]
 fn recorded_facts_are_those_of_the_builder() {
     for (case, facts) in cases::all() {
@@ -24,7 +25,11 @@ fn recorded_facts_are_those_of_the_builder() {
         if std::env::var_os("LIFEBOAT_RECORD").is_some() {
             fs_err::write(file(case), &text).unwrap();
         }
-        assert_eq!(fs_err::read_to_string(file(case)).unwrap(), text, "{case}: run with LIFEBOAT_RECORD=1");
+        assert_eq!(
+            fs_err::read_to_string(file(case)).unwrap(),
+            text,
+            "{case}: run this test with LIFEBOAT_RECORD=1"
+        );
     }
 }
 
@@ -164,4 +169,24 @@ fn every_id_is_found_in_some_case() {
         .collect();
     let missing: Vec<_> = FindingId::ALL.iter().filter(|id| !found.contains(id)).collect();
     assert_eq!(missing, Vec::<&FindingId>::new());
+}
+
+#[test]
+fn what_rests_on_one_thing_alone_is_named_while_all_is_well() {
+    let mut facts = cases::all()["healthy"].clone();
+    let points = |facts: &Facts| weak_points(facts).join("\n");
+    let healthy = points(&facts);
+    for named in ["only nfs has the role nfs", "IP range reserved", "no snapshots"] {
+        assert!(healthy.contains(named), "{healthy}");
+    }
+    assert!(!healthy.contains("master") && !healthy.contains("losing"), "{healthy}");
+    facts.inventory.kubernetes.masters.retain(|name, _| name == "m1");
+    facts.inventory.etcd.members.values_mut().for_each(|member| member.host = "e1".into());
+    facts.inventory.snapshots = vec!["/backup".into()];
+    let weak = points(&facts);
+    for named in ["m1 is the only master", "e1 carries 3 etcd members"] {
+        assert!(weak.contains(named), "{weak}");
+    }
+    assert!(!weak.contains("snapshots"), "{weak}");
+    assert!(points(&cases::all()["member-destroyed"]).contains("etcd has 2 of 3 members"));
 }

@@ -91,7 +91,10 @@ fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() 
         for step in plan.steps.iter().take_while(|step| step.number < first.number) {
             if let Action::Fence { services } = &step.action {
                 fenced.extend(services.iter().cloned());
-                assert!(step.holds_until.is_some_and(|until| until > first.number), "{case}: lifted too early");
+                assert!(
+                    step.holds_until.is_some_and(|until| until > first.number),
+                    "{case}: lifted too early"
+                );
             }
         }
         for member in inventory.etcd.members.values() {
@@ -104,14 +107,21 @@ fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() 
                 assert!(fenced.contains(&service), "{case}: {service:?} could start");
             }
         }
-        let tokens: BTreeSet<&String> = plan.steps.iter().filter_map(|step| match &step.action {
-            Action::RestoreMember { token, .. } => Some(token),
-            _ => None,
-        }).collect();
+        let tokens: BTreeSet<&String> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::RestoreMember { token, .. } => Some(token),
+                _ => None,
+            })
+            .collect();
         assert_eq!(tokens.len(), 1, "{case}: members of different clusters");
-        let moved = |name: &String| plan.steps.iter().any(|step| {
-            step.number < first.number && matches!(&step.action, Action::MoveAside { member, .. } if member == name)
-        });
+        let moved = |name: &String| {
+            plan.steps.iter().any(|step| {
+                step.number < first.number
+                    && matches!(&step.action, Action::MoveAside { member, .. } if member == name)
+            })
+        };
         assert!(inventory.etcd.members.keys().all(moved), "{case}: a data dir is in the way");
     }
     assert!(restores >= 2, "the cases have lost their restores");

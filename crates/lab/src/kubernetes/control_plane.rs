@@ -205,7 +205,9 @@ fn static_pod(program: Program, machine: &MachineSpec, files: &'static Files) ->
     let config = |path| Mount { name: "kubeconfig", path, read_only: true };
     let (mounts, host, port) = match program.name {
         "kube-apiserver" => (vec![certs], machine.ip.to_string(), 6443),
-        "kube-controller-manager" => (vec![certs, config(files.controller_manager)], "127.0.0.1".into(), 10257),
+        "kube-controller-manager" => {
+            (vec![certs, config(files.controller_manager)], "127.0.0.1".into(), 10257)
+        }
         _ => (vec![config(files.scheduler)], "127.0.0.1".into(), 10259),
     };
     let path = if port == 10257 { "/healthz" } else { "/livez" };

@@ -48,8 +48,12 @@ fn runtime(machine: &MachineSpec, guest: &Guest) -> Result<()> {
 
 fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
     let (dir, cert, key, kubeconfig) = match blueprint.layout {
-        Layout::Systemd => ("/etc/kubernetes/ssl", "kubelet.pem", "kubelet-key.pem", "/etc/kubernetes/kubelet.kubeconfig"),
-        Layout::StaticPods => ("/etc/kubernetes/pki", "kubelet.crt", "kubelet.key", "/etc/kubernetes/kubelet.conf"),
+        Layout::Systemd => {
+            ("/etc/kubernetes/ssl", "kubelet.pem", "kubelet-key.pem", "/etc/kubernetes/kubelet.kubeconfig")
+        }
+        Layout::StaticPods => {
+            ("/etc/kubernetes/pki", "kubelet.crt", "kubelet.key", "/etc/kubernetes/kubelet.conf")
+        }
     };
     let ca = match blueprint.layout {
         Layout::Systemd => "/etc/kubernetes/ssl/ca.pem",
@@ -62,14 +66,24 @@ fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Gues
     guest.folder("/etc/kubernetes/manifests")?;
 
     let registered = blueprint.is_kubernetes_node(machine);
-    let mut flags = format!("--config=/etc/kubernetes/kubelet.yaml --hostname-override={} --node-ip={}", machine.name, machine.ip);
+    let mut flags = format!(
+        "--config=/etc/kubernetes/kubelet.yaml --hostname-override={} --node-ip={}",
+        machine.name, machine.ip
+    );
     if registered {
         flags.push_str(&format!(" --kubeconfig={kubeconfig}"));
         // Nodes have a balancer of their own; a master asks its own apiserver.
-        let api = if machine.is(Role::Node) { "https://127.0.0.1:6443".into() } else { Blueprint::api_url(machine) };
+        let api = if machine.is(Role::Node) {
+            "https://127.0.0.1:6443".into()
+        } else {
+            Blueprint::api_url(machine)
+        };
         guest.secret(kubeconfig, pki.kubeconfig(&api, &own)?)?;
     }
-    guest.write("/etc/kubernetes/kubelet.yaml", kubelet_config(machine, registered, ca, &format!("{dir}/{cert}"), &format!("{dir}/{key}")))?;
+    guest.write(
+        "/etc/kubernetes/kubelet.yaml",
+        kubelet_config(machine, registered, ca, &format!("{dir}/{cert}"), &format!("{dir}/{key}")),
+    )?;
     guest.unit(
         "kubelet.service",
         &format!(
@@ -88,7 +102,10 @@ fn kubelet_config(machine: &MachineSpec, registered: bool, ca: &str, cert: &str,
         "address: 127.0.0.1\nauthentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: false\n\
          authorization:\n  mode: AlwaysAllow\n"
     };
-    let access = access.replace("    enabled: false\n  webhook", &format!("    enabled: false\n  x509:\n    clientCAFile: {ca}\n  webhook"));
+    let access = access.replace(
+        "    enabled: false\n  webhook",
+        &format!("    enabled: false\n  x509:\n    clientCAFile: {ca}\n  webhook"),
+    );
     let taint = if registered && machine.is(Role::Master) {
         "registerWithTaints:\n- key: node-role.kubernetes.io/control-plane\n  effect: NoSchedule\n"
     } else {
@@ -104,7 +121,10 @@ fn kubelet_config(machine: &MachineSpec, registered: bool, ca: &str, cert: &str,
 }
 
 fn kube_proxy(machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
-    guest.secret("/etc/kubernetes/kube-proxy.kubeconfig", pki.kubeconfig("https://127.0.0.1:6443", "kube-proxy")?)?;
+    guest.secret(
+        "/etc/kubernetes/kube-proxy.kubeconfig",
+        pki.kubeconfig("https://127.0.0.1:6443", "kube-proxy")?,
+    )?;
     guest.write(
         "/etc/kubernetes/kube-proxy.yaml",
         format!(

@@ -135,7 +135,12 @@ fn service_account_key() -> Result<Pair> {
 }
 
 fn apiserver_names(machine: &MachineSpec) -> Vec<String> {
-    let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+    let service = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
     let own = ["127.0.0.1".into(), "localhost".into(), machine.ip.to_string(), machine.name.clone()];
     own.into_iter().chain([API_SERVICE.into()]).chain(service.map(String::from)).collect()
 }

@@ -59,7 +59,8 @@ pub(crate) fn summary(lab: &Lab) -> Vec<(String, String)> {
             (format!("apiserver of {}", master.name), said(&[&server, "get", "--raw", "/readyz"]))
         })
         .collect();
-    let columns = r#"jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status} {end}"#;
+    let columns =
+        r#"jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status} {end}"#;
     lines.push(("nodes Ready".into(), said(&["get", "nodes", "--output", columns])));
     lines
 }

@@ -61,14 +61,14 @@ const MASKED: [&str; 8] = [
 ];
 
 const FILES: [(&str, &str); 5] = [
-    ("/etc/systemd/journald.conf.d/lab.conf", "[Journal]\nStorage=persistent\nSystemMaxUse=200M\nRateLimitBurst=0\n"),
+    (
+        "/etc/systemd/journald.conf.d/lab.conf",
+        "[Journal]\nStorage=persistent\nSystemMaxUse=200M\nRateLimitBurst=0\n",
+    ),
     // Also bounds the last wait for processes of Pods that ignore SIGTERM.
     ("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=8s\n"),
     ("/etc/ssh/sshd_config.d/lab.conf", "UseDNS no\nPermitRootLogin prohibit-password\n"),
-    (
-        "/etc/environment",
-        "PATH=/opt/kube/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
-    ),
+    ("/etc/environment", "PATH=/opt/kube/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"),
     // Not loopback: CoreDNS would find itself behind it.
     ("/etc/resolv.conf", "nameserver 10.123.0.1\n"),
 ];

@@ -31,9 +31,15 @@ impl Binaries {
 
     /// Each program, and where a machine sees it.
     pub fn in_machine(&self) -> Vec<(PathBuf, String)> {
-        let kubernetes =
-            ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"]
-                .map(|name| self.kubernetes.join(name));
+        let kubernetes = [
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "kube-proxy",
+            "kubectl",
+        ]
+        .map(|name| self.kubernetes.join(name));
         let etcd = [Some(self.etcd.etcd.clone()), Some(self.etcd.etcdctl.clone()), self.etcd.etcdutl.clone()];
         kubernetes
             .into_iter()

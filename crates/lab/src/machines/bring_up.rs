@@ -48,7 +48,15 @@ pub(super) fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Lab>
     ssh.make(&blueprint)?;
     let pki = Pki::make(state.pki(), &blueprint)?;
     network::up()?;
-    let parts = Parts { state: &state, blueprint: &blueprint, ssh: &ssh, pki: &pki, binaries: &binaries, images: &images, base: &base };
+    let parts = Parts {
+        state: &state,
+        blueprint: &blueprint,
+        ssh: &ssh,
+        pki: &pki,
+        binaries: &binaries,
+        images: &images,
+        base: &base,
+    };
     each(&blueprint.machines, |machine| parts.install(machine))?;
     lap("machines installed and switched on");
 
@@ -153,7 +161,9 @@ pub(super) fn each(machines: &[MachineSpec], work: impl Fn(&MachineSpec) -> Resu
         // All are waited for, whichever fails.
         let results: Vec<Result<()>> = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("work on a machine panicked"))))
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("work on a machine panicked")))
+            })
             .collect();
         results.into_iter().collect()
     })

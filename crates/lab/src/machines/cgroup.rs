@@ -17,7 +17,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The machine's folder in every hierarchy, as seen from this process. They need not exist.
 pub(crate) fn paths(machine: &str) -> Result<Vec<PathBuf>> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    Ok(own.lines().filter_map(|line| hierarchy(line, Path::new(ROOT))).map(|dir| group(&dir, machine)).collect())
+    Ok(own
+        .lines()
+        .filter_map(|line| hierarchy(line, Path::new(ROOT)))
+        .map(|dir| group(&dir, machine))
+        .collect())
 }
 
 /// The folder of one line of `/proc/self/cgroup` (`id:controllers:path`), if that hierarchy is mounted.
@@ -58,7 +62,8 @@ pub(crate) fn remove_all() -> Result<()> {
 fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     const DEEPEST: usize = 12;
     for child in children(dir) {
-        if child.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{NAMESPACE}-"))) {
+        if child.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{NAMESPACE}-")))
+        {
             found.push(child);
         } else if depth < DEEPEST {
             find(&child, depth + 1, found);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
     if power::with_argument(&dir.to_string_lossy())?.is_empty() {
         fs::create_dir_all(&dir)?;
         let log = fs::File::create(lab.state_dir().join("cloud.log"))?;
-        let mut command = Command::new("setsid");
+        let mut command = network::command("setsid");
         command.arg("--fork").arg(program).args(["cloud", "--state"]).arg(&dir).current_dir("/");
         command.stdin(Stdio::null()).stdout(log.try_clone()?.into_file()).stderr(log.into_file());
         let status = command.status().context("start the cloud")?;

@@ -140,9 +140,9 @@ impl MachinesCommand {
             }
             Self::Power { action, machine } => power(action, &machine),
             Self::Nic { action, machine, mac } => nic(action, &machine, mac),
-            Self::Cloud { state } => {
-                network::inside(|| crate::cloud::run(SocketAddr::from((CLOUD, cloud::PORT)), &state, Arc::new(Lab::open()?)))?
-            }
+            Self::Cloud { state } => network::inside(|| {
+                crate::cloud::run(SocketAddr::from((CLOUD, cloud::PORT)), &state, Arc::new(Lab::open()?))
+            })?,
         }
     }
 }

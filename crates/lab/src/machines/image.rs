@@ -70,7 +70,9 @@ impl Images {
     /// What machines share, and where a machine sees it.
     pub fn binds(&self) -> Result<Vec<(PathBuf, String)>> {
         let shared = self.files()?.into_iter().filter(|file| file.shared);
-        Ok(shared.map(|file| (self.store.join(&file.path), format!("{STORE}/{}", file.path.display()))).collect())
+        Ok(shared
+            .map(|file| (self.store.join(&file.path), format!("{STORE}/{}", file.path.display())))
+            .collect())
     }
 
     /// Layers and their unpacked folders are shared, everything else is small.
@@ -105,7 +107,12 @@ fn make_store(dir: &Path, base: &Path) -> Result<()> {
     let script = dir.join("make-store.sh");
     fs::write(&script, MAKE_STORE)?;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh"]).arg(script).arg(base).arg(store).arg(&archives);
+    command
+        .args(["--mount", "--propagation", "private", "sh"])
+        .arg(script)
+        .arg(base)
+        .arg(store)
+        .arg(&archives);
     process::run_ok(&mut command, LIMIT)?;
     fs::remove_dir_all(archives)?;
     Ok(())

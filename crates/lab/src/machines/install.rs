@@ -9,7 +9,12 @@ use super::ssh::SshFiles;
 use super::topology::{Blueprint, MachineSpec, Role};
 
 /// Writes the machine's own files.
-pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, ssh: &SshFiles, guest: &Guest) -> Result<()> {
+pub(crate) fn install(
+    blueprint: &Blueprint,
+    machine: &MachineSpec,
+    ssh: &SshFiles,
+    guest: &Guest,
+) -> Result<()> {
     guest.write("/etc/hostname", format!("{}\n", machine.name))?;
     guest.write("/etc/machine-id", format!("{}\n", machine.machine_id))?;
     guest.write("/etc/hosts", hosts(blueprint))?;

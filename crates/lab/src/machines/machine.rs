@@ -72,7 +72,9 @@ impl Machine {
     /// The MAC of its NIC, if it has one; kept while it is off.
     pub fn nic(&self) -> Result<Option<String>> {
         match fs::read_to_string(self.nic_file()) {
-            Ok(batch) => Ok(batch.split_whitespace().skip_while(|word| *word != "address").nth(1).map(Into::into)),
+            Ok(batch) => {
+                Ok(batch.split_whitespace().skip_while(|word| *word != "address").nth(1).map(Into::into))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

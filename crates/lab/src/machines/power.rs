@@ -34,7 +34,9 @@ pub(crate) fn install(name: &str, dir: &Path, binds: &[(PathBuf, String)]) -> Re
     flag(format!("--machine={name}"));
     flag(format!("--hostname={name}"));
     flag(format!("--network-namespace-path={}", network::namespace_path(&namespace(name)).display()));
-    for text in ["--capability=all", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--bind=/dev/kmsg"] {
+    for text in
+        ["--capability=all", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--bind=/dev/kmsg"]
+    {
         flag(text.into());
     }
     for (folder, path) in PLAIN {
@@ -117,7 +119,9 @@ pub(crate) fn is_on(dir: &Path) -> Result<bool> {
 /// The machine's first process as this host numbers it; `None` while there is none.
 pub(crate) fn leader(dir: &Path) -> Result<Option<u32>> {
     let Some(container) = container(dir)? else { return Ok(None) };
-    Ok(pids()?.into_iter().find(|pid| parent(*pid) == Some(container) && comm(*pid).as_deref() == Some("systemd")))
+    Ok(pids()?
+        .into_iter()
+        .find(|pid| parent(*pid) == Some(container) && comm(*pid).as_deref() == Some("systemd")))
 }
 
 /// The script's systemd-nspawn.

@@ -4,6 +4,8 @@ use std::env;
 
 use anyhow::{Result, ensure};
 
+use crate::peers::Unavailable;
+
 /// Program, and Debian's package of it.
 const TOOLS: [(&str, &str); 12] = [
     ("systemd-nspawn", "systemd-container"),
@@ -32,6 +34,11 @@ pub fn check() -> Result<()> {
     missing.dedup();
     ensure!(missing.is_empty(), "the lab's machines need more: apt-get install {}", missing.join(" "));
     Ok(())
+}
+
+/// The same for a test, which is skipped where machines cannot be had.
+pub fn available() -> Result<(), Unavailable> {
+    check().map_err(|error| Unavailable { what: "the lab's machines".into(), why: error.to_string() })
 }
 
 fn on_path(program: &str) -> bool {

@@ -26,9 +26,9 @@ pub(super) fn down(keep_disks: bool) -> Result<()> {
             if keep_disks { power::off(name, &dir) } else { power::kill(name, &dir) }
         };
         let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || off(name))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| anyhow::bail!("a machine's end panicked")))
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| anyhow::bail!("a machine's end panicked"))
+        })
     })?;
     for namespace in network::machine_namespaces()? {
         network::delete_namespace(&namespace)?;

@@ -59,13 +59,9 @@ pub(super) const ETCD_3_6: Module = module!("etcd-3.6", ETCD_PROGRAMS, "");
 pub(super) const ETCD_3_7: Module = module!("etcd-3.7", ETCD_PROGRAMS, "");
 pub(super) const BBOLT: Module = module!("bbolt", &[("go.etcd.io/bbolt/cmd/bbolt", "bbolt")], "");
 /// Kubernetes knows its own version only from the linker.
-pub(super) const KUBERNETES: Module = module!(
-    "kubernetes",
-    KUBERNETES_PROGRAMS,
-    "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4"
-);
-pub(super) const COREDNS: Module =
-    module!("coredns", &[("github.com/coredns/coredns", "coredns")], "-s -w");
+pub(super) const KUBERNETES: Module =
+    module!("kubernetes", KUBERNETES_PROGRAMS, "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4");
+pub(super) const COREDNS: Module = module!("coredns", &[("github.com/coredns/coredns", "coredns")], "-s -w");
 
 /// The folder with the module's programs.
 pub(super) fn build(module: &Module) -> Result<PathBuf> {

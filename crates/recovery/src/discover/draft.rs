@@ -114,10 +114,11 @@ impl Draft {
             }
         }
         let listed = self.found.members.clone().unwrap_or_else(|| {
-            self.notes.push(format!(
-                "etcd did not tell its members, so only those seen are here: {}",
-                self.found.no_members
-            ));
+            if !processes.is_empty() {
+                let why = &self.found.no_members;
+                self.notes
+                    .push(format!("etcd did not tell its members: those not seen are missing here: {why}"));
+            }
             let member =
                 |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
                     name: settings.name.clone(),
@@ -179,10 +180,7 @@ impl Draft {
         for (machine, name) in found.machines.iter().zip(names.iter()) {
             let Some(process) = machine.running("kube-apiserver").next() else { continue };
             let Some(url) = kubernetes::url(machine, &found.address_of(machine)) else { continue };
-            let mut service = |program: &str| {
-                let seen = machine.running(program).next().and_then(|process| service(machine, process));
-                known(notes, seen, name, program)
-            };
+            let mut service = |program: &str| known(notes, service(machine, program), name, program);
             let master = Master {
                 url,
                 apiserver: service("kube-apiserver"),
@@ -259,13 +257,18 @@ fn known(notes: &mut Vec<String>, service: Option<Service>, host: &str, program:
     })
 }
 
-/// What runs a process.
-fn service(machine: &Machine, process: &Process) -> Option<Service> {
-    if process.in_pod {
-        let manifest = machine.manifest_of(process)?.path.clone();
-        return Some(Service::StaticPod(StaticPod { manifest, process: process.program.clone() }));
+/// What runs a program: seen running, or made to be run by the kubelet or systemd and stopped just now.
+fn service(machine: &Machine, program: &str) -> Option<Service> {
+    let running = machine.running(program).next();
+    if let Some(unit) = running.filter(|process| !process.in_pod).and_then(|process| process.unit.clone()) {
+        return Some(Service::Unit(unit));
     }
-    process.unit.clone().map(Service::Unit)
+    if let Some(manifest) = machine.manifest_for(program) {
+        let manifest = manifest.path.clone();
+        return Some(Service::StaticPod(StaticPod { manifest, process: program.into() }));
+    }
+    let unit = format!("{program}.service");
+    (running.is_none() && machine.seen.units.contains(&unit)).then_some(Service::Unit(unit))
 }
 
 /// Where a member lives on its machine.
@@ -281,7 +284,7 @@ async fn place(machine: &Machine, process: &Process) -> Place {
     let stat = Command::new(["stat", "-c", "%U:%G", "--", &data_dir.display().to_string()]);
     let owner = machine.host.run_ok(&stat).await.ok().map(|output| output.text().trim().to_owned());
     let owner = owner.filter(|owner| owner != "root:root" && !owner.contains("UNKNOWN"));
-    Place { data_dir, owner, service: service(machine, process) }
+    Place { data_dir, owner, service: service(machine, &process.program) }
 }
 
 /// A name no other host has: this one, or the address, which no two have.

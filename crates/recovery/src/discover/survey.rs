@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) processes: Vec<Process>,
     pub(super) kubeconfigs: Vec<PathBuf>,
+    /// Unit files of the control plane, whether they run or not.
+    pub(super) units: BTreeSet<String>,
     /// What it is to others, beside the control plane.
     pub(super) roles: BTreeSet<String>,
 }
@@ -71,7 +73,7 @@ impl Machine {
         let command = Command::script(include_str!("survey.sh"), [""; 0]).within(Duration::from_secs(20));
         let seen = parse(&host.run_ok(&command).await?.text());
         let mut machine = Self { destination: destination.into(), host, seen, manifests: Vec::new() };
-        if machine.seen.processes.iter().any(|process| process.in_pod) {
+        if machine.running("kubelet").next().is_some() {
             machine.manifests = manifest::all(&machine).await;
         }
         Ok(machine)
@@ -97,8 +99,12 @@ impl Machine {
 
     /// The manifest a process comes from, if the kubelet runs it.
     pub(super) fn manifest_of(&self, process: &Process) -> Option<&Manifest> {
-        let mut manifests = self.manifests.iter().filter(|_| process.in_pod);
-        manifests.find(|manifest| manifest.programs.contains(&process.program))
+        self.manifest_for(&process.program).filter(|_| process.in_pod)
+    }
+
+    /// The manifest that runs a program, whether it runs now or not.
+    pub(super) fn manifest_for(&self, program: &str) -> Option<&Manifest> {
+        self.manifests.iter().find(|manifest| manifest.programs.iter().any(|name| name == program))
     }
 
     /// The content of a file. It may be a secret.
@@ -117,6 +123,7 @@ fn parse(text: &str) -> Seen {
             ("hostname", _) => seen.hostname = value.into(),
             ("machine-id", _) => seen.machine_id = Some(value.into()),
             ("address", _) => seen.addresses.extend(value.parse::<IpAddr>().ok()),
+            ("unit", _) => drop(seen.units.insert(value.into())),
             ("role", _) => drop(seen.roles.insert(value.into())),
             ("kubeconfig", _) => seen.kubeconfigs.push(value.into()),
             ("process", _) => seen.processes.push(Process::default()),

@@ -22,6 +22,7 @@ for dir in /proc/[0-9]*; do
     sed 's/^[0-9]*:[^:]*:/cgroup /' "$dir/cgroup"
     echo "directory $(readlink "$dir/cwd")"
 done
+systemctl list-unit-files --no-legend 'etcd*.service' 'kube*.service' | while read -r name _; do echo "unit $name"; done
 for file in /etc/kubernetes/*.conf /etc/kubernetes/*.kubeconfig /root/.kube/config; do
     if grep -q '^kind: *Config' "$file"; then echo "kubeconfig $file"; fi
 done

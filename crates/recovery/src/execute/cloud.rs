@@ -42,9 +42,9 @@ pub(super) async fn create_range(
 /// Whether a VM has a NIC with this address and MAC.
 pub(super) async fn has_nic(context: &Context<'_>, vm: &str, nic: &NicSpec) -> Result<State, StepError> {
     let nics = provider(context)?.nics().await?;
-    let same = nics.iter().any(|known| {
-        known.vm == vm && known.ip == nic.ip && known.mac.eq_ignore_ascii_case(&nic.mac)
-    });
+    let same = nics
+        .iter()
+        .any(|known| known.vm == vm && known.ip == nic.ip && known.mac.eq_ignore_ascii_case(&nic.mac));
     match same {
         true => Ok(State::Done),
         false => Ok(State::NotYet(format!("the VM has no NIC {} {}", nic.ip, nic.mac))),

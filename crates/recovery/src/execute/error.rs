@@ -29,9 +29,9 @@ impl From<HostError> for StepError {
 impl From<ProviderError> for StepError {
     fn from(error: ProviderError) -> Self {
         match &error {
-            ProviderError::Unreachable { .. } | ProviderError::Timeout { .. } | ProviderError::JobFailed { .. } => {
-                Self::Passing(error.to_string())
-            }
+            ProviderError::Unreachable { .. }
+            | ProviderError::Timeout { .. }
+            | ProviderError::JobFailed { .. } => Self::Passing(error.to_string()),
             _ => Self::Fatal(error.to_string()),
         }
     }

@@ -80,7 +80,8 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
 /// Takes an id out of the cluster, unless those that answer would be no quorum of what is left.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
-    let left: Vec<&Member> = members.iter().filter(|m| format!("{:x}", m.id) != id && !m.is_learner).collect();
+    let left: Vec<&Member> =
+        members.iter().filter(|m| format!("{:x}", m.id) != id && !m.is_learner).collect();
     let mut healthy = 0;
     for name in left.iter().map(|member| member.name.as_str()) {
         let Ok(client) = context.etcd(name).await else { continue };
@@ -130,7 +131,7 @@ pub(super) async fn add(context: &Context<'_>, member: &str) -> Result<(), StepE
         Service::Unit(_) => (JOIN_UNIT, String::new()),
         Service::StaticPod(pod) => {
             let name = pod.manifest.file_name().unwrap_or_default().to_string_lossy();
-            (JOIN_POD, format!("{}/{name}", FENCED_MANIFESTS))
+            (JOIN_POD, format!("{FENCED_MANIFESTS}/{name}"))
         }
     };
     let arguments = [spec.service.key(), cluster, third];

@@ -44,7 +44,8 @@ pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) 
     for host in not_ready(context, hosts).await? {
         let unit = kubelet(context, &host)?;
         // A frozen process cannot be asked to stop: it is killed, then started.
-        let restart = r#"timeout 5 systemctl restart "$1" || { systemctl kill -s KILL "$1"; systemctl restart "$1"; }"#;
+        let restart =
+            r#"timeout 5 systemctl restart "$1" || { systemctl kill -s KILL "$1"; systemctl restart "$1"; }"#;
         context.change(&host, Command::script(restart, [unit]).within(Duration::from_secs(60))).await?;
     }
     let mut failures = 0;

@@ -92,6 +92,12 @@ if [ -e "$kept" ]; then mv "$kept" "$manifest"; sync; fi
 rmdir "$aside" 2>/dev/null || :
 "#;
 
+/// The manifest is there and nothing runs: the kubelet has seen it fail so often that it waits for minutes before it
+/// tries again. Only a kubelet that is started anew forgets that; what runs goes on running.
+const START_POD: &str = r#"
+if [ -z "$(pids "$2")" ]; then systemctl restart kubelet; fi
+"#;
+
 const POD_STATE: &str = r#"
 manifest=$1 process=$2 aside=$3
 if [ -e "$aside/${manifest##*/}" ]; then echo fenced; fi
@@ -137,7 +143,9 @@ pub(super) async fn all(
 ) -> Result<State, StepError> {
     let asked = services.iter().map(|service| async move {
         let seen = look(context, service).await?;
-        Ok::<_, StepError>(question(service.service.label(), &seen).map(|why| format!("{}: {why}", service.host)))
+        Ok::<_, StepError>(
+            question(service.service.label(), &seen).map(|why| format!("{}: {why}", service.host)),
+        )
     });
     let reasons = try_join_all(asked).await?;
     Ok(reasons.into_iter().flatten().next().map_or(State::Done, State::NotYet))
@@ -174,8 +182,7 @@ pub(super) async fn one(
     let (for_unit, for_pod) = match change {
         Change::Fence => (FENCE_UNIT, FENCE_POD),
         Change::Release => (RELEASE_UNIT, RELEASE_POD),
-        // A static pod whose manifest is there is started by the kubelet, or not at all.
-        Change::Start => (START_UNIT, ""),
+        Change::Start => (START_UNIT, START_POD),
     };
     run(context, service, for_unit, for_pod).await
 }
@@ -189,8 +196,7 @@ pub(super) async fn restarted(
     let notes = context.notes(step);
     for service in services {
         let seen = look(context, service).await?;
-        let Some(before) = notes.iter().find_map(|note| note.strip_prefix(&noted(service)))
-        else {
+        let Some(before) = notes.iter().find_map(|note| note.strip_prefix(&noted(service))) else {
             return Ok(State::NotYet(format!("{}: not restarted yet", service.host)));
         };
         if seen.run == before {
@@ -211,7 +217,8 @@ pub(super) async fn restart(
 ) -> Result<(), StepError> {
     for service in services {
         let prefix = noted(service);
-        let before = context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix).map(str::to_owned));
+        let before =
+            context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix).map(str::to_owned));
         let seen = look(context, service).await?;
         if before.as_ref().is_some_and(|before| *before != seen.run) {
             continue;

@@ -119,17 +119,18 @@ async fn fetch(context: &Context<'_>, member: &str, local: &Path) -> Result<(), 
     let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
     context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
     let (from, to) = (dir.display().to_string(), export.display().to_string());
-    context.change(&spec.host, shipped.command(["save", "--uncommitted", from.as_str(), to.as_str()]).within(WORK)).await?;
+    context
+        .change(
+            &spec.host,
+            shipped.command(["save", "--uncommitted", from.as_str(), to.as_str()]).within(WORK),
+        )
+        .await?;
     host.download(&export, local).await?;
     Ok(())
 }
 
 /// Where a member's old data is: moved aside by this plan already, or still in its place.
-async fn data_dir_now(
-    context: &Context<'_>,
-    member: &str,
-    spec: &MemberSpec,
-) -> Result<PathBuf, StepError> {
+async fn data_dir_now(context: &Context<'_>, member: &str, spec: &MemberSpec) -> Result<PathBuf, StepError> {
     let steps = &context.plan.steps;
     let moved = steps.iter().find_map(|step| match &step.action {
         Action::MoveAside { member: moved, to } if moved == member => Some(to),
@@ -156,8 +157,7 @@ async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
         lifeboat_etcd::inspect(source.as_ref(), &lifeboat_etcd::NoProgress)
     });
     let inspected = inspected.await.map_err(|error| StepError::Fatal(error.to_string()))?;
-    let inspected =
-        inspected.map_err(|error| StepError::Fatal(format!("{}: {error}", local.display())))?;
+    let inspected = inspected.map_err(|error| StepError::Fatal(format!("{}: {error}", local.display())))?;
     match at_least {
         Some(revision) if inspected.revision < revision => Err(StepError::Fatal(format!(
             "{} has revision {}, the plan says {revision}: plan again",

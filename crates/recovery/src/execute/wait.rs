@@ -20,7 +20,9 @@ const SETTLE_AT_LEAST: Duration = Duration::from_secs(4);
 /// Whether all of these can be logged in to, and are who they should be.
 pub(super) async fn hosts(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
     let asked = hosts.iter().map(|name| async move {
-        let Some(host) = context.access.hosts.get(name) else { return Ok(Some(format!("{name} is unknown"))) };
+        let Some(host) = context.access.hosts.get(name) else {
+            return Ok(Some(format!("{name} is unknown")));
+        };
         let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
         let expected = context.inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
         match (facts.login.get(), facts.machine_id.get(), expected) {
@@ -53,7 +55,9 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
     let quorum = facts.members.values().any(|member| member.linearizable.get() == Some(&true));
     let runs = |(name, spec): &(&String, &crate::inventory::MemberSpec)| {
         let services = facts.hosts.get(&spec.host).and_then(|host| host.services.get());
-        let running = services.and_then(|all| all.get(&spec.service.key())).is_some_and(|s| s.is_running());
+        let running = services
+            .and_then(|all| all.get(&spec.service.key()))
+            .is_some_and(crate::facts::ServiceState::is_running);
         running || facts.members.get(*name).is_some_and(|member| member.status.get().is_some())
     };
     let members = &context.inventory.etcd.members;
@@ -150,13 +154,14 @@ pub(super) async fn leaders(context: &Context<'_>, step: u32) -> Result<State, S
 /// Whether checks pass.
 pub(super) async fn checks(context: &Context<'_>, checks: &[String]) -> Result<State, StepError> {
     let answers = probe::checks::all(context.inventory).await;
-    let failing = answers.iter().filter(|(name, _)| checks.contains(name)).find_map(|(name, answer)| {
-        match (answer.get(), answer.why_unknown()) {
-            (Some(answer), _) if answer.ok => None,
-            (Some(answer), _) => Some(format!("{name}: {}", answer.detail)),
-            (None, why) => Some(format!("{name}: {}", why.unwrap_or("no answer"))),
-        }
-    });
+    let failing =
+        answers.iter().filter(|(name, _)| checks.contains(name)).find_map(|(name, answer)| {
+            match (answer.get(), answer.why_unknown()) {
+                (Some(answer), _) if answer.ok => None,
+                (Some(answer), _) => Some(format!("{name}: {}", answer.detail)),
+                (None, why) => Some(format!("{name}: {}", why.unwrap_or("no answer"))),
+            }
+        });
     Ok(failing.map_or(State::Done, State::NotYet))
 }
 

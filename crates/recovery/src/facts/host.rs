@@ -17,7 +17,7 @@ pub struct HostFacts {
     pub machine_id: Fact<String>,
     /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
     pub boot_id: Fact<String>,
-    /// Its clock minus ours, in seconds; as exact as the time the question took.
+    /// Its clock minus ours, in seconds, as far as it is sure: what the time of asking can explain is left out.
     pub clock_offset: Fact<f64>,
     /// The file systems that hold `/`, `/var/log` and the data dirs, by mount point.
     pub disks: Fact<BTreeMap<PathBuf, Disk>>,

@@ -194,7 +194,7 @@ mod tests {
                     found.insert(key.clone());
                     match (key.as_str(), inner) {
                         ("properties" | "$defs", Value::Object(map)) => {
-                            map.values().for_each(|v| walk(v, found))
+                            map.values().for_each(|v| walk(v, found));
                         }
                         ("oneOf" | "anyOf", Value::Array(items)) => items.iter().for_each(|v| walk(v, found)),
                         ("items" | "additionalProperties", inner) => walk(inner, found),

@@ -36,7 +36,11 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
 
 /// Adds the wait for leaders. The lease of one that has died holds for another 15 s by default.
 pub(super) fn leaders(draft: &mut Draft<'_>) {
-    draft.steps.add("Wait for a leading controller-manager and scheduler", LEADER_SECONDS, Action::WaitForLeaders);
+    draft.steps.add(
+        "Wait for a leading controller-manager and scheduler",
+        LEADER_SECONDS,
+        Action::WaitForLeaders,
+    );
 }
 
 fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>) {
@@ -50,11 +54,7 @@ fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>
     }
 }
 
-fn collect(
-    wants: &Wants<'_>,
-    wanted: impl Fn(&str, &Service) -> bool,
-    restart: bool,
-) -> Vec<HostService> {
+fn collect(wants: &Wants<'_>, wanted: impl Fn(&str, &Service) -> bool, restart: bool) -> Vec<HostService> {
     let services = wants.remedies.iter().filter_map(|remedy| match remedy {
         Remedy::StartService { host, service } if !restart => Some((host, service)),
         Remedy::RestartService { host, service } if restart => Some((host, service)),

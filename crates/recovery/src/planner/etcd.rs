@@ -30,7 +30,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         if let Remedy::ClearNospace { members } = remedy {
             let action = Action::ClearNospace { members: members.clone() };
             draft.steps.add("Compact, defragment each member and clear the NOSPACE alarm", 600, action);
-            draft.steps.changing("superseded revisions are dropped; each member pauses while it is defragmented");
+            draft
+                .steps
+                .changing("superseded revisions are dropped; each member pauses while it is defragmented");
             draft.steps.irreversible();
         }
     }
@@ -46,13 +48,19 @@ fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         for remedy in &wants.remedies {
             match remedy {
                 Remedy::StartService { host, service: its } if is(host, its) => start.push(service.clone()),
-                Remedy::RestartService { host, service: its } if is(host, its) => restart.push(service.clone()),
+                Remedy::RestartService { host, service: its } if is(host, its) => {
+                    restart.push(service.clone());
+                }
                 _ => {}
             }
         }
     }
     if !start.is_empty() {
-        draft.steps.add(format!("Start {}", services(&start)), START_SECONDS, Action::Start { services: start });
+        draft.steps.add(
+            format!("Start {}", services(&start)),
+            START_SECONDS,
+            Action::Start { services: start },
+        );
     }
     if !restart.is_empty() {
         let title = format!("Restart {}", services(&restart));
@@ -65,7 +73,11 @@ fn replace_member(draft: &mut Draft<'_>, name: &str) {
     let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return };
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     let member = name.to_owned();
-    let fence = draft.steps.add(format!("Stop and fence etcd of {name}"), 120, Action::Fence { services: vec![service] });
+    let fence = draft.steps.add(
+        format!("Stop and fence etcd of {name}"),
+        120,
+        Action::Fence { services: vec![service] },
+    );
     let aside = aside(&spec.data_dir, &draft.options.id);
     draft.steps.add(
         format!("Move {name}'s data dir aside to {}", aside.display()),
@@ -75,7 +87,9 @@ fn replace_member(draft: &mut Draft<'_>, name: &str) {
     if let Some(old) = listed(draft, &spec.peer_url) {
         let action = Action::RemoveMember { member: member.clone(), id: old.id };
         draft.steps.add(format!("Take {name}'s old id out of the cluster"), 60, action);
-        draft.steps.changing("the others keep their quorum; a member that is taken out cannot come back with its old data");
+        draft.steps.changing(
+            "the others keep their quorum; a member that is taken out cannot come back with its old data",
+        );
         draft.steps.irreversible();
     }
     let learner = Action::AddLearner { member: member.clone() };
@@ -92,7 +106,8 @@ fn listed(draft: &Draft<'_>, peer_url: &str) -> Option<MemberEntry> {
     let members = draft.facts.members.values();
     let mut lists =
         members.filter(|member| member.linearizable.get() == Some(&true)).filter_map(|m| m.member_list.get());
-    lists.find_map(|list| list.iter().find(|entry| entry.peer_urls.iter().any(|url| url == peer_url)).cloned())
+    lists
+        .find_map(|list| list.iter().find(|entry| entry.peer_urls.iter().any(|url| url == peer_url)).cloned())
 }
 
 /// The name an old data dir gets.

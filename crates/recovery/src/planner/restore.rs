@@ -59,7 +59,7 @@ fn unheld(facts: &Facts) -> Result<(), PlanError> {
 /// always older than the member it was taken from, so members go first.
 fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
     let mut members: Vec<((u64, u64), Candidate)> =
-        facts.members.iter().filter_map(|(name, _)| member_candidate(facts, name)).collect();
+        facts.members.keys().filter_map(|name| member_candidate(facts, name)).collect();
     members.sort_by_key(|(rank, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *rank)));
     let mut snapshots: Vec<Candidate> = snapshots.iter().map(snapshot_candidate).collect();
     snapshots.sort_by_key(|candidate| std::cmp::Reverse((candidate.revision, candidate.newest)));
@@ -127,13 +127,18 @@ fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError
             candidate.chosen = true;
             Ok((candidate.source.clone(), candidate.revision))
         }
-        (Some(candidate), Some(source)) => Err(PlanError::BadSource(source.clone(), candidate.remark.clone())),
-        (None, Some(source)) => Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into())),
+        (Some(candidate), Some(source)) => {
+            Err(PlanError::BadSource(source.clone(), candidate.remark.clone()))
+        }
+        (None, Some(source)) => {
+            Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into()))
+        }
         (_, None) => Err(PlanError::NoSource),
     }
 }
 
 /// The two fences.
+#[derive(Clone, Copy)]
 struct Fences {
     control_plane: u32,
     etcd: u32,
@@ -188,11 +193,7 @@ fn restore_members(draft: &mut Draft<'_>) {
 fn start(draft: &mut Draft<'_>, fences: Fences) {
     let facts = draft.facts;
     let etcd = members(facts);
-    draft.steps.add(
-        format!("Start {}", services(&etcd)),
-        START_SECONDS,
-        Action::Release { services: etcd },
-    );
+    draft.steps.add(format!("Start {}", services(&etcd)), START_SECONDS, Action::Release { services: etcd });
     draft.steps.changing("from the first write on, the old data dirs are history").irreversible();
     draft.steps.ends(fences.etcd);
     let names = facts.inventory.etcd.members.keys().cloned().collect();

@@ -190,19 +190,21 @@ fn now() -> f64 {
 
 /// How far a machine's clock is ahead of ours.
 struct Offset {
+    /// As far as it is sure.
     seconds: f64,
-    /// How much of it may be the way there and back.
+    /// How much of the difference may be the way there and back.
     inexact: f64,
 }
 
 impl Offset {
     /// The machine read its clock when it began and when it ended, we before and after: the middles are compared, so
-    /// that the time its answers took does not count.
+    /// that the time its answers took does not count. What the way there and back can explain does not count either:
+    /// clocks that agree are to be told as such.
     fn of(clock: (f64, f64), asked: (f64, f64)) -> Self {
-        Self {
-            seconds: (clock.0 + clock.1) / 2.0 - (asked.0 + asked.1) / 2.0,
-            inexact: ((asked.1 - asked.0) - (clock.1 - clock.0)).abs() / 2.0,
-        }
+        let difference = (clock.0 + clock.1) / 2.0 - (asked.0 + asked.1) / 2.0;
+        let inexact = ((asked.1 - asked.0) - (clock.1 - clock.0)).abs() / 2.0;
+        let sure = (difference.abs() - inexact).max(0.0);
+        Self { seconds: sure.copysign(difference), inexact }
     }
 }
 

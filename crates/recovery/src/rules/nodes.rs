@@ -1,11 +1,17 @@
 //! Nodes: what the API says of them, and their kubelets over SSH.
 
+use jiff::SignedDuration;
+
 use crate::facts::{Node, ServiceState};
 use crate::finding::{FindingId, Remedy, Severity};
 use crate::inventory::{NodeSpec, Service};
 
+use super::host::clocks_agree;
 use super::look::{Look, seen_in};
 use super::sighting::Sighting;
+
+/// A kubelet renews its lease every 10 s, for 40 s (`pkg/kubelet/apis/config/v1beta1/defaults.go`); 10 s are let pass.
+const LEASE: SignedDuration = SignedDuration::from_secs(50);
 
 pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
     let mut found = Vec::new();
@@ -47,15 +53,12 @@ fn kubelet(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
 fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
     let fact = &look.facts.kubernetes.nodes;
     let Some(nodes) = fact.get() else { return Vec::new() };
-    let bad: Vec<&Node> = nodes.iter().filter(|node| node.ready != "True").collect();
+    let bad: Vec<(&Node, String)> =
+        nodes.iter().filter_map(|node| Some((node, complaint(look, node)?))).collect();
     let severity = if bad.len() == nodes.len() { Severity::Critical } else { Severity::Error };
-    let sighting = |node: &&Node| {
-        let mut seen = format!("node {}: Ready is {} ({})", node.name, node.ready, node.reason);
-        if let Some(renewed) = node.lease_renewed_at {
-            let ago = look.facts.observed_at.duration_since(renewed).as_secs().max(0);
-            seen.push_str(&format!(", its kubelet was last heard {ago} s ago"));
-        }
-        let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen_in(fact, seen)]);
+    let sighting = |(node, complaint): (&Node, String)| {
+        let seen = seen_in(fact, format!("node {}: {complaint}", node.name));
+        let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen]);
         match host_of(look, &node.name) {
             Some(host) => sighting.of(&node.name, host).remedy(Remedy::RecoverNode { host: host.to_owned() }),
             None => sighting.about([&node.name]).manual(format!(
@@ -64,7 +67,22 @@ fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
             )),
         }
     };
-    bad.iter().map(sighting).collect()
+    bad.into_iter().map(sighting).collect()
+}
+
+/// What is wrong with a node by its object and its lease. An object goes on saying Ready when nobody is there to judge
+/// it, as while no controller-manager leads, or when it comes out of a snapshot: the lease tells.
+fn complaint(look: &Look<'_>, node: &Node) -> Option<String> {
+    let silence = node.lease_renewed_at.map(|renewed| look.facts.observed_at.duration_since(renewed));
+    let heard = match silence {
+        Some(silence) => format!(", its kubelet was last heard {} s ago", silence.as_secs().max(0)),
+        None => String::new(),
+    };
+    if node.ready != "True" {
+        return Some(format!("Ready is {} ({}){heard}", node.ready, node.reason));
+    }
+    let is_stale = clocks_agree(look) && silence.is_some_and(|silence| silence > LEASE);
+    is_stale.then(|| format!("counts as Ready{heard}"))
 }
 
 fn host_of<'a>(look: &Look<'a>, node: &str) -> Option<&'a str> {

@@ -54,9 +54,12 @@ pub fn all() -> Cases {
         ("controller-manager-leaderless", leaderless()),
         ("schedulers-stopped", schedulers_stopped()),
         ("kubelet-down", kubelet_down()),
+        ("static-pods-without-kubelet", static_pods_without_kubelet()),
+        ("manifest-gone", manifest_gone()),
         ("kubelet-hung", kubelet_hung()),
         ("node-missing", node_missing()),
         ("nodes-not-ready", Builder::healthy().node_not_ready("n1").node_not_ready("n2")),
+        ("node-silent", node_silent()),
         ("check-failing", Builder::healthy().check_fails()),
         ("api-denied", Builder::healthy().no_api()),
     ];
@@ -373,10 +376,35 @@ fn kubelet_down() -> Builder {
     Builder::healthy().stopped("n1", "kubelet.service", "dead").node_not_ready("n1")
 }
 
+/// m2 is a node too, and its kubelet runs its control plane: nobody starts again what ends there.
+fn static_pods_without_kubelet() -> Builder {
+    Builder::healthy()
+        .with_static_pods("m2")
+        .member_stopped("m2", sound("m2", 41_100))
+        .api_down("m2", "connect: Connection refused")
+        .pod_stopped("m2", "kube-apiserver", true)
+        .stopped("m2", "kubelet.service", "dead")
+        .node_not_ready("m2")
+}
+
+fn manifest_gone() -> Builder {
+    Builder::healthy()
+        .with_static_pods("m2")
+        .pod_stopped("m2", "kube-apiserver", false)
+        .api_down("m2", "connect: Connection refused")
+}
+
 fn kubelet_hung() -> Builder {
     let mut all = Builder::healthy().node_not_ready("n1").check_fails();
     let hung = KubeletHealth { ok: false, detail: "no answer within 2 s".into() };
     *value(all.host("n1").kubelet.as_mut().unwrap()) = hung;
+    all
+}
+
+/// Its object still says Ready, since nobody has judged it yet.
+fn node_silent() -> Builder {
+    let mut all = Builder::healthy();
+    all.nodes()[1].lease_renewed_at = Some(ago(75));
     all
 }
 

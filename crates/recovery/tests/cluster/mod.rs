@@ -94,6 +94,11 @@ fn peer_url(name: &str) -> String {
     format!("https://{}:2380", address(name))
 }
 
+fn pod(process: &str) -> Service {
+    let manifest = format!("/etc/kubernetes/manifests/{process}.yaml").into();
+    Service::StaticPod(StaticPod { manifest, process: process.into() })
+}
+
 fn unit(name: &str) -> Service {
     Service::Unit(name.into())
 }
@@ -350,6 +355,32 @@ impl Builder {
         self
     }
 
+    /// A master whose kubelet runs its control plane.
+    pub fn with_static_pods(mut self, name: &str) -> Self {
+        let inventory = &mut self.0.inventory;
+        inventory.etcd.members.get_mut(name).unwrap().service = pod("etcd");
+        let master = inventory.kubernetes.masters.get_mut(name).unwrap();
+        master.apiserver = pod("kube-apiserver");
+        master.controller_manager = pod("kube-controller-manager");
+        master.scheduler = pod("kube-scheduler");
+        let node = NodeSpec { name: None, kubelet: "kubelet.service".into() };
+        inventory.kubernetes.nodes.insert(name.into(), node);
+        self.0.hosts.insert(name.into(), host(&self.0.inventory, name));
+        let mut object = self.nodes()[0].clone();
+        object.name = name.into();
+        self.nodes().push(object);
+        self
+    }
+
+    /// A static pod without its process, and maybe without its manifest.
+    pub fn pod_stopped(mut self, host: &str, process: &str, manifest: bool) -> Self {
+        let state = self.service(host, &pod(process).key());
+        state.active = "inactive".into();
+        state.sub = String::new();
+        state.enabled = manifest;
+        self
+    }
+
     /// A member that gives no answers.
     pub fn silent(mut self, name: &str, why: &str) -> Self {
         let member = self.member(name);
@@ -363,7 +394,8 @@ impl Builder {
 
     /// A member that is stopped, with this in its data dir.
     pub fn member_stopped(self, name: &str, dir: DataDir) -> Self {
-        let mut all = self.stopped(name, ETCD, "dead").silent(name, "connect: Connection refused");
+        let service = self.0.inventory.etcd.members[name].service.key();
+        let mut all = self.stopped(name, &service, "dead").silent(name, "connect: Connection refused");
         all.member(name).data_dir = known(&format!("ssh {name}: /var/lib/etcd"), dir);
         all
     }

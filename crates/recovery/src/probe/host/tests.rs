@@ -103,3 +103,13 @@ fn a_static_pod_is_told_by_its_manifest_and_by_the_whole_name_of_its_process() {
     drop(process);
     expect("lifeboat-test-process", false, false, true);
 }
+
+#[test]
+fn clocks_that_may_agree_do() {
+    let seconds = |clock, asked| super::Offset::of(clock, asked).seconds;
+    // Logging in took a second before the machine read its clock for the first time.
+    assert!(seconds((101.0, 103.0), (100.0, 103.0)).abs() < 1e-9);
+    assert!((seconds((3_700.0, 3_702.0), (100.0, 102.0)) - 3_600.0).abs() < 1e-9);
+    // An hour behind, told a quarter of a second short.
+    assert!((seconds((6_400.5, 6_402.0), (10_000.0, 10_002.0)) + 3_599.5).abs() < 1e-9);
+}

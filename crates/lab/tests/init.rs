@@ -1,0 +1,124 @@
+//! `lifeboat init` finds what the lab's makers know: `make lab-test`. Uses the lab that is up, or makes one of each
+//! layout.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err as fs;
+use lab::incident;
+use lab::machines::{Lab, Layout, Topology, UpOptions};
+use lifeboat_recovery::discover::{CREDENTIALS, DiscoverError, Discovered, Request, discover};
+use lifeboat_recovery::host::{Command, Host, hosts};
+use lifeboat_recovery::inventory::{Cloud, Inventory, Ssh, Zstack};
+use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
+
+/// Takes down what the test has brought up.
+struct Down;
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if let Err(error) = Lab::down(false) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+#[test]
+fn discovery_finds_the_cluster_as_it_was_made() {
+    if let Ok(lab) = Lab::open() {
+        return compare(&lab);
+    }
+    for (topology, layout) in [(Topology::Full, Layout::Systemd), (Topology::Small, Layout::StaticPods)] {
+        let _down = Down;
+        compare(&Lab::up(&UpOptions { topology, layout }, &mut |told| eprintln!("{told}")).unwrap());
+    }
+}
+
+fn compare(lab: &Lab) {
+    let dir = tempfile::tempdir().unwrap();
+    let text = incident::inventory(lab, dir.path()).unwrap();
+    let made = Inventory::parse(&text, dir.path()).unwrap();
+    let found = lab.inside(|| runtime().block_on(look(lab, &made))).unwrap();
+
+    let out = dir.path().join("found/lifeboat.yaml");
+    fs::create_dir(out.parent().unwrap()).unwrap();
+    let files = found.write(&out).unwrap();
+    assert_eq!(found.notes, Vec::<String>::new());
+    let read = Inventory::load(&out).unwrap();
+
+    for (name, host) in &made.hosts {
+        let seen = &read.hosts[name];
+        assert_eq!((&seen.address, &seen.machine_id), (&host.address, &host.machine_id), "{name}");
+        assert_eq!((&seen.vm, &seen.roles), (&host.vm, &host.roles), "{name}");
+    }
+    assert_eq!(read.hosts.len(), made.hosts.len());
+    assert_eq!(read.etcd.members, made.etcd.members);
+    assert_eq!(read.kubernetes.masters, made.kubernetes.masters);
+    assert_eq!(read.kubernetes.nodes, made.kubernetes.nodes);
+    let (Some(Cloud::Zstack(seen)), Some(Cloud::Zstack(cloud))) = (&read.cloud, &made.cloud) else {
+        panic!()
+    };
+    let ranges = |zstack: &Zstack| {
+        let mut ranges = zstack.ip_ranges.clone();
+        ranges.sort_by(|a, b| a.name.cmp(&b.name));
+        ranges
+    };
+    // Only those that machines have addresses in.
+    assert!(ranges(seen).iter().all(|range| cloud.ip_ranges.contains(range)), "{seen:?}");
+    assert!(!seen.ip_ranges.is_empty());
+
+    private(&out, &files);
+    // The credentials work, and so do the ways to the machines, none of which was named by hand.
+    lab.inside(|| runtime().block_on(reach(&read))).unwrap();
+    assert!(matches!(found.write(&out), Err(DiscoverError::Exists(path)) if path == out));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// From one master, and the machine that nothing leads to.
+async fn look(lab: &Lab, made: &Inventory) -> Discovered {
+    let Some(Cloud::Zstack(zstack)) = &made.cloud else { panic!("the lab has a cloud") };
+    let config = ZStackConfig {
+        endpoint: zstack.endpoint.clone(),
+        access_key_id: zstack.access_key_id.read().unwrap(),
+        access_key_secret: zstack.access_key_secret.read().unwrap(),
+    };
+    let provider: Arc<dyn CloudProvider> = Arc::new(ZStack::new(config).unwrap());
+    let others = made.hosts.iter().filter(|(_, host)| !host.roles.is_empty());
+    let request = Request {
+        from: ["m1".to_owned()].into_iter().chain(others.map(|(name, _)| name.clone())).collect(),
+        ssh: Ssh { user: None, config: Some(lab.ssh_config()) },
+        cluster: "lab".into(),
+        cloud: Some((Zstack { ip_ranges: Vec::new(), ..zstack.clone() }, provider)),
+        watch: &|_| {},
+    };
+    discover(request).await.unwrap()
+}
+
+/// For us alone; and nothing of them is in the inventory.
+fn private(out: &Path, files: &[std::path::PathBuf]) {
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&out.with_file_name(CREDENTIALS)), 0o700);
+    assert_eq!(files.len(), 5, "{files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+    let yaml = fs::read_to_string(out).unwrap();
+    assert!(!yaml.contains("PRIVATE KEY") && !yaml.contains("-data"), "{yaml}");
+}
+
+async fn reach(inventory: &Inventory) {
+    let hosts = hosts(inventory);
+    for (name, host) in &hosts {
+        let uid = host.run_ok(&Command::new(["id", "-u"])).await.unwrap().text();
+        assert_eq!(uid, "0\n", "{name}");
+    }
+    let access = lifeboat_recovery::probe::Access::new(inventory, hosts, None);
+    for name in inventory.etcd.members.keys() {
+        access.etcd(name).await.unwrap().status().await.unwrap();
+    }
+    for name in inventory.kubernetes.masters.keys() {
+        access.api(name).await.unwrap().apiserver_version().await.unwrap();
+    }
+}
