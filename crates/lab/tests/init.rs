@@ -9,7 +9,7 @@ use fs_err as fs;
 use lab::incident;
 use lab::machines::{Lab, Layout, Topology, UpOptions};
 use lifeboat_recovery::discover::{CREDENTIALS, DiscoverError, Discovered, Request, discover};
-use lifeboat_recovery::host::{Command, Host, hosts};
+use lifeboat_recovery::host::{Command, hosts};
 use lifeboat_recovery::inventory::{Cloud, Inventory, Ssh, Zstack};
 use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 
@@ -37,8 +37,8 @@ fn discovery_finds_the_cluster_as_it_was_made() {
 
 fn compare(lab: &Lab) {
     let dir = tempfile::tempdir().unwrap();
-    let text = incident::inventory(lab, dir.path()).unwrap();
-    let made = Inventory::parse(&text, dir.path()).unwrap();
+    incident::write_inventory(dir.path()).unwrap();
+    let made = Inventory::load(&dir.path().join("lifeboat.yaml")).unwrap();
     let found = lab.inside(|| runtime().block_on(look(lab, &made))).unwrap();
 
     let out = dir.path().join("found/lifeboat.yaml");

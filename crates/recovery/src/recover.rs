@@ -271,7 +271,7 @@ impl Recovery<'_> {
     }
 
     async fn look(&self) -> (Facts, Diagnosis) {
-        let facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let facts = observe(self.inventory, self.access, &Look::whole().keeping_program()).await;
         let diagnosis = diagnose(&facts);
         (facts, diagnosis)
     }

@@ -55,12 +55,8 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if report.recovered && report.steps.is_empty() {
         return writeln!(out, "Nothing found: there was nothing to do.");
     }
-    match report.recovered {
-        true => writeln!(out, "Recovered in {:.1} s (operation {})", report.seconds, report.operation)?,
-        false => {
-            writeln!(out, "Not recovered after {:.1} s (operation {})", report.seconds, report.operation)?
-        }
-    }
+    let how = if report.recovered { "Recovered in" } else { "Not recovered after" };
+    writeln!(out, "{how} {:.1} s (operation {})", report.seconds, report.operation)?;
     for step in &report.steps {
         let already = if step.already { "  (was so already)" } else { "" };
         writeln!(out, "  {:>6.1} s  {}{already}", step.seconds, step.title)?;
