@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test bench lint setup
+.PHONY: help demo test bench lint setup lab-setup lab-up lab-incident lab-down
 
 help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (about 6 minutes from nothing)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
+	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
 	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
 
 # Installs what is missing (as root on Debian), or says the command.
@@ -24,6 +25,20 @@ test: setup
 bench: setup
 	$(CARGO) build --release --quiet -p lifeboat -p lab
 	target/release/lab bench
+
+# Machines need root, and a few of Debian's packages more.
+lab-setup: setup
+	@sh scripts/setup.sh lab
+
+lab-up: lab-setup
+	$(CARGO) build --release --quiet -p lifeboat -p lab
+	target/release/lab up
+
+lab-incident:
+	target/release/lab incident
+
+lab-down:
+	target/release/lab down
 
 lint: setup
 	$(CARGO) fmt --all --check

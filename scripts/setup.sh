@@ -10,6 +10,16 @@ command -v go >/dev/null || fail "no go: install Go 1.26 or newer; real etcd mem
 missing=""
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v bash >/dev/null || missing="$missing bash"
+command -v ssh >/dev/null || missing="$missing openssh-client"
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+
+# What the lab's machines are made with: scripts/setup.sh lab
+if [ "${1:-}" = lab ]; then
+    command -v debootstrap >/dev/null || missing="$missing debootstrap"
+    command -v systemd-nspawn >/dev/null || missing="$missing systemd-container"
+    command -v ip >/dev/null || missing="$missing iproute2"
+    command -v mkfs.ext4 >/dev/null || missing="$missing e2fsprogs"
+fi
 
 # Installs packages as root; says the command to anybody else.
 apt_get() {
