@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test bench lint setup lab-setup lab-up lab-incident lab-down
+.PHONY: help demo test bench lint setup lab-setup lab-up lab-incident lab-down lab-test
 
 help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (about 6 minutes from nothing)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
+	@echo "make lab-test  (root) the tests that need such machines (about 10 minutes once everything is built)"
 	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
 
 # Installs what is missing (as root on Debian), or says the command.
@@ -39,6 +40,10 @@ lab-incident:
 
 lab-down:
 	target/release/lab down
+
+# One after the other: there is one lab on a host.
+lab-test: lab-setup
+	$(CARGO) test -p lab --features machines --test machines -- --test-threads=1
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what building and testing need beyond Rust and Go, or says the command that would.
+# Installs what building and testing need beyond Rust and Go, or says the command that would. With the argument `lab`
+# also what the lab's machines need.
 set -eu
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -13,12 +14,14 @@ command -v bash >/dev/null || missing="$missing bash"
 command -v ssh >/dev/null || missing="$missing openssh-client"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 
-# What the lab's machines are made with: scripts/setup.sh lab
 if [ "${1:-}" = lab ]; then
-    command -v debootstrap >/dev/null || missing="$missing debootstrap"
-    command -v systemd-nspawn >/dev/null || missing="$missing systemd-container"
-    command -v ip >/dev/null || missing="$missing iproute2"
-    command -v mkfs.ext4 >/dev/null || missing="$missing e2fsprogs"
+    [ "$(uname)" = Linux ] || fail "the lab's machines need Linux"
+    [ "$(id -u)" = 0 ] || fail "the lab's machines need root: run it with sudo"
+    # Program and package of each; the same list is in crates/lab/src/machines/requirements.rs.
+    for need in systemd-nspawn:systemd-container debootstrap:debootstrap ip:iproute2 nsenter:util-linux \
+        setsid:util-linux unshare:util-linux mount:mount mkfs.ext4:e2fsprogs ssh:openssh-client tar:tar find:findutils; do
+        command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
+    done
 fi
 
 # Installs packages as root; says the command to anybody else.

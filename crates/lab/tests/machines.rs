@@ -242,10 +242,12 @@ fn static_pods_come_up() {
     lab::or_skip!(machines::available());
     let _alone = alone();
     let lab = up(Topology::Small, Layout::StaticPods);
-    let pods = lab.kubectl().args(["-n", "kube-system", "get", "pods", "-o", "name"]).output().unwrap();
-    let pods = String::from_utf8_lossy(&pods.stdout).into_owned();
-    for pod in ["etcd-m1", "kube-apiserver-m2", "kube-controller-manager-m3", "kube-scheduler-m1"] {
-        assert!(pods.contains(pod), "{pods}");
+    // kubelet tells the apiserver of them when it first can.
+    for pod in
+        ["pod/etcd-m1", "pod/kube-apiserver-m2", "pod/kube-controller-manager-m3", "pod/kube-scheduler-m1"]
+    {
+        let get = ["--namespace=kube-system", "get", pod];
+        eventually(pod, || lab.kubectl().args(get).output().unwrap().status.success());
     }
 }
 

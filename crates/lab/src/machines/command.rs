@@ -157,19 +157,21 @@ fn bring_up(up: &Up) -> Result<()> {
 }
 
 fn status() -> Result<()> {
+    use std::fmt::Write;
+
     let lab = Lab::open()?;
-    println!("{:<6}{:<15}{:<14}{:<7}NIC", "NAME", "ADDRESS", "ROLES", "POWER");
+    let mut text = format!("{:<6}{:<15}{:<14}{:<7}NIC\n", "NAME", "ADDRESS", "ROLES", "POWER");
     for machine in lab.machines() {
         let spec = machine.spec();
         let roles: Vec<&str> = spec.roles.iter().map(|role| role.as_str()).collect();
         let power = if machine.is_running()? { "on" } else { "off" };
         let nic = machine.nic()?.unwrap_or_else(|| "none".into());
-        println!("{:<6}{:<15}{:<14}{power:<7}{nic}", spec.name, spec.ip, roles.join(","));
+        writeln!(text, "{:<6}{:<15}{:<14}{power:<7}{nic}", spec.name, spec.ip, roles.join(","))?;
     }
     for (what, state) in kubernetes::summary(&lab) {
-        println!("{what}: {state}");
+        writeln!(text, "{what}: {state}")?;
     }
-    Ok(())
+    Ok(std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?)
 }
 
 fn power(action: PowerAction, machine: &str) -> Result<()> {

@@ -10,9 +10,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
+use super::power;
 use crate::process;
 
 /// The network namespace, and how everything that belongs to the lab in the kernel begins.
@@ -65,27 +66,36 @@ pub(crate) fn up() -> Result<()> {
     inside(&["link", "set", BRIDGE, "up"])
 }
 
-/// Removes the namespace, with the bridge and every NIC on it. Names the processes that keep it alive.
+/// Removes the namespace, with the bridge and every NIC on it, and ends the programs that still run inside.
 pub(crate) fn down() -> Result<()> {
     if !namespace_path(NAMESPACE).exists() {
         return Ok(());
     }
     let _ = ip(&["-n", NAMESPACE, "link", "del", BRIDGE]);
-    // What was just killed takes a moment to go.
-    let deadline = Instant::now() + Duration::from_secs(3);
-    let inside = loop {
-        let pids = process::run_ok(Command::new("ip").args(["netns", "pids", NAMESPACE]), LIMIT)?;
-        let pids = pids.split_whitespace().collect::<Vec<_>>().join(", ");
-        if pids.is_empty() || Instant::now() > deadline {
-            break pids;
-        }
-        thread::sleep(Duration::from_millis(50));
-    };
+    let left = end_programs()?;
     ip(&["netns", "del", NAMESPACE])?;
-    if !inside.is_empty() {
-        bail!("the network's name is gone, but processes still run inside it: {inside}; end them");
-    }
+    ensure!(left.is_empty(), "the network's name is gone, but processes still run inside it: {left:?}");
     Ok(())
+}
+
+/// Asks every program inside to end, then makes it; returns those that run all the same. What an interrupted `up`
+/// had started is among them, such as an ssh into a machine that has gone.
+fn end_programs() -> Result<Vec<u32>> {
+    let begin = Instant::now();
+    loop {
+        let pids = process::run_ok(Command::new("ip").args(["netns", "pids", NAMESPACE]), LIMIT)?;
+        let own = std::process::id();
+        let pids: Vec<u32> =
+            pids.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != own).collect();
+        if pids.is_empty() || begin.elapsed() > LIMIT {
+            return Ok(pids);
+        }
+        let signal = if begin.elapsed() < Duration::from_secs(2) { "TERM" } else { "KILL" };
+        for pid in pids {
+            power::signal(signal, pid)?;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Removes a machine's own namespace, if it is there.
