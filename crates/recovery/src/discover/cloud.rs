@@ -1,7 +1,6 @@
 //! VMs and NICs of the machines, by their addresses.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::facts::CloudNic;
 use crate::inventory::{HostSpec, IpRangeSpec, NicSpec, Vm};
@@ -44,15 +43,7 @@ pub(super) async fn add(
     }
     let all = hosts.values().filter_map(|host| host.vm.as_ref()).flat_map(|vm| &vm.nics);
     let needed = |range: &IpRangeSpec| {
-        all.clone().any(|nic| nic.l3_network == range.l3_network && contains(range, &nic.ip))
+        all.clone().any(|nic| nic.l3_network == range.l3_network && range.contains(&nic.ip))
     };
     ranges.into_iter().filter(needed).collect()
-}
-
-fn contains(range: &IpRangeSpec, ip: &str) -> bool {
-    let parse = |text: &str| text.parse::<IpAddr>().ok();
-    match (parse(&range.start_ip), parse(&range.end_ip), parse(ip)) {
-        (Some(start), Some(end), Some(ip)) => start <= ip && ip <= end && start.is_ipv4() == ip.is_ipv4(),
-        _ => false,
-    }
 }

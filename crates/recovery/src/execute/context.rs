@@ -67,7 +67,7 @@ impl Context<'_> {
 
     /// Runs a command that must succeed on a machine, after whatever an earlier run left running there.
     pub(super) async fn change(&self, host: &str, command: Command) -> Result<Output, StepError> {
-        let name = command.argv.join(" ");
+        let name = command.to_string();
         let output = self.host(host)?.run(&command.exclusive()).await?;
         if output.success() {
             return Ok(output);
@@ -78,7 +78,7 @@ impl Context<'_> {
 
     /// What a command that must succeed writes.
     pub(super) async fn ask(&self, host: &str, command: Command) -> Result<String, StepError> {
-        let name = command.argv.join(" ");
+        let name = command.to_string();
         let output = self.host(host)?.run(&command).await?;
         if output.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
