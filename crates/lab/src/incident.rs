@@ -15,6 +15,7 @@ use fs_err as fs;
 
 use crate::machines::{Lab, Role};
 use crate::process;
+pub use click::delete_reserved_range;
 use inventory::inventory;
 
 /// Longest one command of the story may take.
@@ -32,7 +33,7 @@ pub fn run(lifeboat: &Path) -> Result<()> {
     story.snapshot()?;
 
     story.say("The cloud's IP range 10.123.0.230-250 is deleted: six machines lose their NICs");
-    click::delete_reserved_range(&story.lab)?;
+    delete_reserved_range(&story.lab)?;
     story.lifeboat(&["diagnose"], 3)?;
     let took = story.recover()?;
     println!(
@@ -40,10 +41,10 @@ pub fn run(lifeboat: &Path) -> Result<()> {
         took.as_secs_f64()
     );
 
-    story.say("And once more, with the data of every etcd member destroyed");
-    click::delete_reserved_range(&story.lab)?;
-    for machine in story.lab.machines().iter().filter(|machine| machine.spec().is(Role::Etcd)) {
-        machine.destroy_etcd_data()?;
+    story.say("And once more, with the data of every etcd member damaged");
+    delete_reserved_range(&story.lab)?;
+    for member in story.lab.blueprint().with_role(Role::Etcd) {
+        story.lab.damage_etcd(&member.name)?;
     }
     let took = story.recover()?;
     println!("With a restore: {:.1} s from recover to the workload answering", took.as_secs_f64());

@@ -4,11 +4,13 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Lab, Machine};
+use super::{Lab, Layout, Machine};
 use crate::kubernetes::apiserver_files;
 
 /// Where a member's data is.
 pub(crate) const ETCD_DATA: &str = "/var/lib/etcd";
+/// The static Pod of a member, and where it waits while the member is stopped.
+const ETCD_MANIFEST: [&str; 2] = ["/etc/kubernetes/manifests/etcd.yaml", "/root/etcd.yaml"];
 /// What [`Machine::fill_disk`] leaves.
 const BALLAST: &str = "/var/lib/lab-ballast";
 /// The page size of the db.
@@ -69,6 +71,39 @@ impl Machine {
 }
 
 impl Lab {
+    /// Stops a machine's etcd as its operator would, and waits until it is gone: its unit, or its static Pod by taking
+    /// the manifest away.
+    pub fn stop_etcd(&self, machine: &str) -> Result<()> {
+        let machine = self.machine(machine)?;
+        match self.blueprint().layout {
+            Layout::Systemd => machine.stop_unit("etcd"),
+            Layout::StaticPods => {
+                let [manifest, aside] = ETCD_MANIFEST;
+                let script = "mv \"$1\" \"$2\" && while pgrep -x etcd >/dev/null; do sleep 0.1; done";
+                machine.exec(&["sh", "-c", script, "sh", manifest, aside]).map(drop)
+            }
+        }
+    }
+
+    /// Starts a machine's etcd that was stopped; whether it comes up is another matter.
+    pub fn start_etcd(&self, machine: &str) -> Result<()> {
+        let machine = self.machine(machine)?;
+        match self.blueprint().layout {
+            Layout::Systemd => machine.exec(&["systemctl", "start", "--no-block", "etcd"]).map(drop),
+            Layout::StaticPods => {
+                let [manifest, aside] = ETCD_MANIFEST;
+                machine.exec(&["mv", aside, manifest]).map(drop)
+            }
+        }
+    }
+
+    /// Damages a member's db while the member is stopped, and starts it again: it will not come up.
+    pub fn damage_etcd(&self, machine: &str) -> Result<()> {
+        self.stop_etcd(machine)?;
+        self.machine(machine)?.corrupt_etcd_db()?;
+        self.start_etcd(machine)
+    }
+
     /// Gives a master an apiserver certificate that ended years ago; it is read at the apiserver's next start, or
     /// within a minute by one that runs.
     pub fn expire_apiserver_certificate(&self, master: &str) -> Result<()> {

@@ -1,0 +1,56 @@
+//! etcd is well, and what stands on it is not.
+
+use lab::machines::{Layout, Topology};
+
+use crate::Scenario;
+use crate::scene::Scene;
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("an_api_server_is_stopped", Topology::Full, Layout::Systemd, an_api_server_is_stopped),
+    ("an_api_servers_certificate_has_expired", Topology::Full, Layout::Systemd, a_certificate_has_expired),
+    ("a_masters_disk_is_full", Topology::Full, Layout::Systemd, a_disk_is_full),
+    ("a_kubelet_hangs", Topology::Full, Layout::Systemd, a_kubelet_hangs),
+];
+
+fn an_api_server_is_stopped(scene: &Scene) {
+    scene.machine("m1").stop_unit("kube-apiserver").expect("stop it");
+    assert_eq!(scene.causes(), ["apiserver.down"]);
+    let run = scene.recover("an API server stopped");
+    assert!(!run.stdout.contains("etcd"), "etcd was touched: {}", run.said());
+}
+
+/// Only people can renew it: it is named, nothing is restarted in vain, and what people did is enough.
+fn a_certificate_has_expired(scene: &Scene) {
+    let files = ["/etc/kubernetes/ssl/kubernetes.pem", "/etc/kubernetes/ssl/kubernetes-key.pem"];
+    let m1 = scene.machine("m1");
+    let old = files.map(|file| m1.read_file(file).expect("read it"));
+    scene.lab.expire_apiserver_certificate("m1").expect("expire it");
+    m1.exec(&["systemctl", "restart", "kube-apiserver"]).expect("restart it");
+    scene.wait_for_causes(&["apiserver.cert-expired"]);
+    let run = scene.lifeboat(&["recover", "--yes"]).expect(3);
+    assert!(run.stdout.contains("renew the API server's certificate"), "{}", run.said());
+    for (file, content) in files.iter().zip(old) {
+        m1.write_file(file, content).expect("renew it");
+    }
+    m1.exec(&["systemctl", "restart", "kube-apiserver"]).expect("restart it");
+    scene.wait_for_causes(&[]);
+}
+
+/// Lifeboat deletes nothing: making room is for people, and then the rest is done.
+fn a_disk_is_full(scene: &Scene) {
+    let m1 = scene.machine("m1");
+    m1.fill_disk().expect("fill it");
+    m1.stop_unit("kube-scheduler").expect("stop it");
+    scene.wait_for_causes(&["host.disk-full"]);
+    let run = scene.lifeboat(&["recover", "--yes"]).expect(3);
+    assert!(run.stdout.contains("For people to do"), "{}", run.said());
+    m1.free_disk().expect("make room");
+    scene.recover("what a full disk had stopped");
+}
+
+fn a_kubelet_hangs(scene: &Scene) {
+    scene.machine("n2").freeze_unit("kubelet").expect("freeze it");
+    scene.wait_for_causes_with("node.kubelet-hung");
+    let run = scene.recover("a kubelet hung");
+    assert!(run.stdout.contains("n2"), "{}", run.said());
+}

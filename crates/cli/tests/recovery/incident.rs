@@ -1,0 +1,94 @@
+//! The reference incident: an IP range is deleted in the cloud, and the NICs of masters, etcd, NFS and a node with it.
+
+use lab::incident::delete_reserved_range;
+use lab::machines::{Layout, Topology};
+
+use crate::scene::Scene;
+use crate::{Scenario, writer};
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("a_healthy_cluster_is_left_alone", Topology::Full, Layout::Systemd, a_healthy_cluster_is_left_alone),
+    ("nics_come_back", Topology::Full, Layout::Systemd, nics_come_back),
+    ("nics_come_back_and_no_data_is_left", Topology::Full, Layout::Systemd, no_data_is_left),
+    ("nics_come_back_and_one_member_survives", Topology::Full, Layout::Systemd, one_member_survives),
+];
+
+pub const STATIC_PODS: &[Scenario] = &[
+    ("a_healthy_cluster_is_left_alone", Topology::Full, Layout::StaticPods, a_healthy_cluster_is_left_alone),
+    ("nics_come_back", Topology::Full, Layout::StaticPods, nics_come_back),
+    ("nics_come_back_and_no_data_is_left", Topology::Full, Layout::StaticPods, no_data_is_left),
+];
+
+/// Every file and unit of a machine that Lifeboat could leave something in.
+const TRACES: &str = "find /var/lib/lifeboat /tmp /var/tmp /run/systemd/system /etc/systemd/system /var/lib/etcd \
+                      -not -path '*/member/*' -not -path '*/systemd-private*' 2>/dev/null | sort; ls /root";
+
+fn a_healthy_cluster_is_left_alone(scene: &Scene) {
+    let traces = |scene: &Scene| -> Vec<String> {
+        scene.lab.machines().iter().map(|machine| scene.sh(machine.name(), TRACES)).collect()
+    };
+    let processes = |scene: &Scene| scene.sh("m2", "pgrep -c . || true");
+    let (before, running) = (traces(scene), processes(scene));
+    let run = scene.lifeboat(&["diagnose"]).expect(0);
+    assert!(run.stdout.contains("nothing"), "{}", run.said());
+    eprintln!("--- a healthy cluster is looked at in {:.1} s", run.took.as_secs_f64());
+    assert_eq!(traces(scene), before, "looking left something behind");
+    let run = scene.lifeboat(&["recover", "--yes"]).expect(0);
+    assert!(run.stdout.contains("there was nothing to do"), "{}", run.said());
+    assert_eq!(processes(scene).len(), running.len());
+    scene.lifeboat(&["status"]).expect(0);
+}
+
+/// One cause explains everything; the six machines are what it is about.
+fn diagnose_the_range(scene: &Scene) {
+    delete_reserved_range(&scene.lab).expect("delete the range");
+    assert_eq!(scene.causes(), ["nic.missing"]);
+    let run = scene.lifeboat(&["diagnose"]).expect(3);
+    for name in ["e1", "m1", "m2", "m3", "n1", "nfs"] {
+        assert!(run.stdout.contains(name), "{name} is not named: {}", run.said());
+    }
+}
+
+/// The cloud has every NIC again as the inventory says, address and MAC.
+fn assert_nics_are_as_before(scene: &Scene) {
+    for machine in scene.lab.machines() {
+        let nic = machine.nic().expect("look for its NIC");
+        assert_eq!(nic.as_deref(), Some(machine.spec().mac.as_str()), "{}", machine.name());
+    }
+}
+
+fn nics_come_back(scene: &Scene) {
+    let keys = writer::acknowledged(scene, "nics", 50);
+    diagnose_the_range(scene);
+    let run = scene.recover("the incident, NICs only");
+    assert_nics_are_as_before(scene);
+    assert!(!run.stdout.contains("Restore "), "data was touched that was sound: {}", run.said());
+    assert_eq!(writer::lost(scene, &keys), Vec::<String>::new());
+}
+
+fn no_data_is_left(scene: &Scene) {
+    let kept = writer::acknowledged(scene, "in the snapshot", 50);
+    scene.snapshot();
+    let newer = writer::acknowledged(scene, "after the snapshot", 20);
+    diagnose_the_range(scene);
+    for machine in scene.etcd_machines() {
+        scene.lab.damage_etcd(&machine).expect("damage its data");
+    }
+    let run = scene.recover("the incident, with a restore from a snapshot");
+    assert_nics_are_as_before(scene);
+    assert!(run.stdout.contains("loses every write after it was taken"), "{}", run.said());
+    assert_eq!(writer::lost(scene, &kept), Vec::<String>::new());
+    assert_eq!(writer::lost(scene, &newer).len(), newer.len(), "what cannot be there is there");
+}
+
+fn one_member_survives(scene: &Scene) {
+    scene.snapshot();
+    let newer = writer::acknowledged(scene, "survivor", 200);
+    diagnose_the_range(scene);
+    for machine in ["m2", "m3"] {
+        scene.lab.damage_etcd(machine).expect("damage its data");
+    }
+    let run = scene.recover("the incident, with one surviving member");
+    assert!(run.stdout.contains(&format!("member:{}", scene.member("e1"))), "{}", run.said());
+    assert_eq!(writer::lost(scene, &newer), Vec::<String>::new(), "acknowledged writes are lost");
+}

@@ -1,0 +1,171 @@
+//! `kill -9` of `lifeboat` in the middle of the incident: a resumed run finishes what was begun, nothing is done
+//! twice that must not be, and no data dir is lost.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use lab::incident::delete_reserved_range;
+use lab::machines::{Layout, Topology};
+use lifeboat_recovery::journal::{Entry, Event, Journal};
+
+use crate::scene::Scene;
+use crate::{Scenario, writer};
+
+pub const SCENARIOS: &[Scenario] = &[
+    ("killed_at_every_step", Topology::Full, Layout::Systemd, killed_at_every_step),
+    ("killed_at_random_moments", Topology::Full, Layout::Systemd, killed_at_random_moments),
+];
+
+/// Put into every member's data dir, to find it again wherever it is moved.
+const MARK: &str = "/var/lib/etcd/member/lab-mark";
+/// How many kills at random moments; `LIFEBOAT_KILLS` says another number.
+const KILLS: usize = 6;
+/// Longest one run may take.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A step that was begun, or was done.
+type Boundary = (String, u32, &'static str);
+
+/// What must be there again after the recovery.
+struct Disaster {
+    kept: BTreeSet<String>,
+    aside_before: Vec<usize>,
+}
+
+impl Disaster {
+    fn strike(scene: &Scene) -> Self {
+        let kept = writer::acknowledged(scene, "before the kills", 20);
+        scene.snapshot();
+        let aside_before = aside(scene);
+        delete_reserved_range(&scene.lab).expect("delete the range");
+        for machine in scene.etcd_machines() {
+            scene.lab.stop_etcd(&machine).expect("stop etcd");
+            scene.sh(&machine, &format!("find /var/lib -name {} -delete; date > {MARK}", "lab-mark"));
+            scene.machine(&machine).corrupt_etcd_db().expect("damage its db");
+            scene.lab.start_etcd(&machine).expect("start etcd");
+        }
+        Self { kept, aside_before }
+    }
+
+    fn assert_mended(&self, scene: &Scene) {
+        scene.assert_well();
+        assert_eq!(writer::lost(scene, &self.kept), Vec::<String>::new());
+        for machine in scene.etcd_machines() {
+            let marks = scene.sh(&machine, "find /var/lib -name lab-mark");
+            assert_eq!(marks.lines().count(), 1, "{machine}'s old data dir: {marks}");
+            assert!(marks.contains("lifeboat-"), "{machine}'s old data dir was not moved: {marks}");
+            assert_eq!(scene.sh(&machine, "ls -A /var/lib/lifeboat"), "", "something is left on {machine}");
+        }
+        let moved: Vec<usize> = self.aside_before.iter().map(|before| before + 1).collect();
+        assert_eq!(aside(scene), moved, "each data dir is moved aside once");
+    }
+}
+
+/// How many old data dirs each member's machine has.
+fn aside(scene: &Scene) -> Vec<usize> {
+    let count = |machine: &String| {
+        scene.sh(machine, "ls -d /var/lib/etcd.lifeboat-* 2>/dev/null | wc -l").trim().parse().expect("a number")
+    };
+    scene.etcd_machines().iter().map(count).collect()
+}
+
+/// The journal of the newest operation.
+fn journal(scene: &Scene) -> Vec<Entry> {
+    let operations = scene.dir.join(".lifeboat");
+    let Ok(entries) = fs::read_dir(&operations) else { return Vec::new() };
+    let newest: Option<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).max();
+    newest.and_then(|dir| Journal::read(&dir.join("journal.jsonl")).ok()).unwrap_or_default()
+}
+
+fn boundaries(scene: &Scene) -> BTreeSet<Boundary> {
+    let mut plan = String::new();
+    let mut found = BTreeSet::new();
+    for entry in journal(scene) {
+        match entry.event {
+            Event::Plan { plan: id } => plan = id,
+            Event::Begin { step, .. } => drop(found.insert((plan.clone(), step, "begun"))),
+            Event::Done { step, .. } => drop(found.insert((plan.clone(), step, "done"))),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Waits until the run ends, or until `is_time` says to kill it; the exit code when it ended by itself.
+fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i32> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = run.try_wait().expect("wait") {
+            return Some(status.code().expect("an exit code"));
+        }
+        assert!(Instant::now() < deadline, "a run takes longer than {LIMIT:?}");
+        if is_time() {
+            run.kill().expect("kill it");
+            run.wait().expect("wait");
+            return None;
+        }
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Goes on with what was killed; where nothing had begun yet, begins.
+fn go_on(scene: &Scene) -> Child {
+    let unfinished = journal(scene);
+    let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
+    match unfinished.is_empty() || unfinished.iter().any(ended) {
+        true => scene.start(&["recover", "--yes"]),
+        false => scene.start(&["recover", "resume", "--yes"]),
+    }
+}
+
+fn said(scene: &Scene) -> String {
+    fs::read_to_string(scene.dir.join("said")).unwrap_or_default()
+}
+
+/// Once when each step has begun, and once when it is done.
+fn killed_at_every_step(scene: &Scene) {
+    let disaster = Disaster::strike(scene);
+    let before = boundaries(scene);
+    let mut seen = before.clone();
+    let begin = Instant::now();
+    loop {
+        let code = run_until(go_on(scene), || {
+            let new = boundaries(scene).difference(&seen).next().cloned();
+            new.is_some_and(|boundary| seen.insert(boundary))
+        });
+        match code {
+            None => {}
+            Some(0) => break,
+            Some(code) => panic!("exit code {code}\n{}", said(scene)),
+        }
+        assert!(begin.elapsed() < 4 * LIMIT, "no end\n{}", said(scene));
+    }
+    eprintln!("--- killed at {} step boundaries, {:.0?} in all", seen.len() - before.len(), begin.elapsed());
+    disaster.assert_mended(scene);
+}
+
+fn killed_at_random_moments(scene: &Scene) {
+    let kills = std::env::var("LIFEBOAT_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut killed, mut rounds) = (0, 0);
+    while killed < kills {
+        rounds += 1;
+        let disaster = Disaster::strike(scene);
+        loop {
+            let moment = Instant::now() + Duration::from_millis(random.u64(50..7000));
+            let is_time = || killed < kills && Instant::now() >= moment;
+            match run_until(go_on(scene), is_time) {
+                None => killed += 1,
+                Some(0) => break,
+                Some(code) => panic!("exit code {code}, seed {seed}\n{}", said(scene)),
+            }
+        }
+        disaster.assert_mended(scene);
+    }
+    eprintln!("--- killed at {killed} random moments in {rounds} incidents, seed {seed}");
+}

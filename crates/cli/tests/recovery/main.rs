@@ -1,0 +1,57 @@
+//! Recoveries of a real cluster on real machines: `make lab-test`. Needs root, and the lab's programs in the cache.
+//!
+//! Every scenario breaks the cluster in its own way and has `lifeboat` bring it back, so that the next one finds it
+//! well; one that fails gets a new lab behind it. Names on the command line choose scenarios, as in any test.
+
+mod control_plane;
+mod etcd;
+mod incident;
+mod interrupted;
+mod machines;
+mod scene;
+mod writer;
+
+use std::process::ExitCode;
+
+use lab::machines::{Layout, Topology};
+use libtest_mimic::{Arguments, Trial};
+
+use scene::Scene;
+
+/// What a scenario is called, where it plays, and how it goes.
+type Scenario = (&'static str, Topology, Layout, fn(&Scene));
+
+/// In this order a lab is made twice.
+const SCENARIOS: &[&[Scenario]] = &[
+    incident::SCENARIOS,
+    etcd::SCENARIOS,
+    control_plane::SCENARIOS,
+    machines::SCENARIOS,
+    interrupted::SCENARIOS,
+    incident::STATIC_PODS,
+    etcd::STATIC_PODS,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // There is one lab on a host.
+    arguments.test_threads = Some(1);
+    let trials = SCENARIOS.iter().copied().flatten().map(trial).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        scene::end();
+    }
+    conclusion.exit_code()
+}
+
+fn trial(&(name, topology, layout, tell): &Scenario) -> Trial {
+    let layout_name = match layout {
+        Layout::Systemd => "systemd",
+        Layout::StaticPods => "static-pods",
+    };
+    Trial::test(format!("{layout_name}::{name}"), move || {
+        lab::or_skip!(lab::machines::available(), Ok(()));
+        tell(&Scene::on(topology, layout));
+        Ok(())
+    })
+}

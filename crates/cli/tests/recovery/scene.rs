@@ -1,0 +1,274 @@
+//! The lab's cluster, and `lifeboat` beside it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use lab::incident;
+use lab::machines::{Lab, Layout, Machine, Role, Topology};
+use lifeboat_client::{Client, ConnectOptions};
+use serde_json::Value;
+
+/// Longest until a cluster that is up has settled.
+const SETTLE: Duration = Duration::from_secs(120);
+
+/// What `lifeboat` did.
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Run {
+    /// Everything it said, for a failed test to show.
+    pub fn said(&self) -> String {
+        format!("exit {:?} after {:.1?}\n{}\n{}", self.code, self.took, self.stdout, self.stderr)
+    }
+
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.said());
+        self
+    }
+}
+
+/// A cluster that is well, its inventory, and a snapshot directory.
+pub struct Scene {
+    pub lab: Lab,
+    pub dir: PathBuf,
+}
+
+impl Scene {
+    /// The lab of this kind: the one that is up, if it is well, else a new one.
+    pub fn on(topology: Topology, layout: Layout) -> Self {
+        if let Ok(lab) = Lab::open() {
+            let same = (lab.blueprint().topology, lab.blueprint().layout) == (topology, layout);
+            let scene = Self::begin(lab);
+            if same && scene.is_well_within(SETTLE) {
+                return scene;
+            }
+            end();
+        }
+        let word = |value: &dyn std::fmt::Debug| serde_word(value);
+        let mut up = Command::new(lab_program());
+        up.args(["up", "--topology", &word(&topology), "--layout", &word(&layout)]);
+        let status = up.stdin(Stdio::null()).status().expect("run lab");
+        assert!(status.success(), "lab up: {status}");
+        let scene = Self::begin(Lab::open().expect("the lab that is up"));
+        assert!(scene.is_well_within(SETTLE), "{}", scene.lifeboat(&["diagnose"]).said());
+        scene
+    }
+
+    fn begin(lab: Lab) -> Self {
+        let dir = lab.state_dir().join("scene");
+        incident::write_inventory(&dir).expect("write the inventory");
+        Self { lab, dir }
+    }
+
+    /// A cluster that has just come up or back still restarts what was there before its API servers.
+    fn is_well_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.lifeboat(&["diagnose"]).code {
+                Some(0) => return true,
+                _ if Instant::now() >= deadline => return false,
+                _ => thread::sleep(Duration::from_secs(1)),
+            }
+        }
+    }
+
+    /// `lifeboat`, to be run beside the inventory and inside the lab's network.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.lab.ns_command(env!("CARGO_BIN_EXE_lifeboat"));
+        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
+        command
+    }
+
+    pub fn lifeboat(&self, arguments: &[&str]) -> Run {
+        let begin = Instant::now();
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("run lifeboat");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Run { code: status.code(), stdout: text(stdout), stderr: text(stderr), took: begin.elapsed() }
+    }
+
+    /// Starts `lifeboat`, what it says going to a file.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("said")).expect("open log");
+        let mut command = self.command(arguments);
+        command.stdout(log.try_clone().expect("clone").into_file()).stderr(log.into_file());
+        command.spawn().expect("start lifeboat")
+    }
+
+    /// The ids of the causes that `diagnose` names.
+    pub fn causes(&self) -> Vec<String> {
+        let run = self.lifeboat(&["diagnose", "-o", "json"]);
+        let said: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.said()));
+        let causes = said["causes"].as_array().unwrap_or_else(|| panic!("{}", run.said()));
+        causes.iter().map(|cause| cause["id"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Waits until `diagnose` names just these causes.
+    pub fn wait_for_causes(&self, expected: &[&str]) {
+        self.eventually(&format!("diagnose finds {expected:?}"), || {
+            let causes = self.causes();
+            let all = causes.len() == expected.len()
+                && causes.iter().zip(expected).all(|(cause, expected)| cause == expected);
+            if all { Ok(()) } else { Err(format!("{causes:?}")) }
+        });
+    }
+
+    /// Waits until a cause of `diagnose` has an id that begins so.
+    pub fn wait_for_causes_with(&self, id: &str) {
+        self.eventually(&format!("diagnose finds {id}"), || match self.causes() {
+            causes if causes.iter().any(|cause| cause.starts_with(id)) => Ok(()),
+            causes => Err(format!("{causes:?}")),
+        });
+    }
+
+    /// Recovers unattended, shows the time of each step, and finds the cluster well.
+    pub fn recover(&self, title: &str) -> Run {
+        let run = self.lifeboat(&["recover", "--yes"]);
+        eprintln!("--- {title}: {:.1} s from recover to its end\n{}", run.took.as_secs_f64(), run.stdout);
+        let run = run.expect(0);
+        self.assert_well();
+        run
+    }
+
+    /// What a recovered cluster is: nothing found, every member with the same data, API servers ready, nodes Ready,
+    /// the workload answering. `lifeboat` says so; what others say is asked besides.
+    pub fn assert_well(&self) {
+        let run = self.lifeboat(&["diagnose"]);
+        assert_eq!(run.code, Some(0), "{}", run.said());
+        assert_eq!(self.hashes().len(), 1, "the members' data differs: {:?}", self.hashes());
+        for master in self.lab.blueprint().with_role(Role::Master) {
+            let server = format!("--server=https://{}:6443", master.ip);
+            assert_eq!(self.kubectl(&[&server, "get", "--raw", "/readyz"]).as_deref(), Ok("ok"));
+        }
+        let nodes = self.kubectl(&["get", "nodes", "--no-headers"]).expect("get nodes");
+        assert!(nodes.lines().all(|line| line.split_whitespace().nth(1) == Some("Ready")), "{nodes}");
+        if let Some(node) = self.lab.blueprint().with_role(Role::Node).next() {
+            let url = format!("http://{}:{}/", node.ip, lab::machines::WEB_PORT);
+            let answer = self.lab.ns_command("curl").args(["-sSf", "-m", "5", &url]).output().expect("curl");
+            assert!(answer.status.success(), "the workload: {}", String::from_utf8_lossy(&answer.stderr));
+        }
+    }
+
+    /// HashKV of every member at one revision; one entry when their data is the same.
+    fn hashes(&self) -> std::collections::BTreeSet<String> {
+        let mut endpoints = self.lab.blueprint().etcd_endpoints();
+        let all = endpoints.join(",");
+        let revision = self.etcd(&endpoints.remove(0), async |client| {
+            client.status().await.expect("status").header.revision
+        });
+        let said = self.etcdctl(&["--endpoints", &all, "endpoint", "hashkv", "--rev", &revision.to_string()]);
+        let lines = said.expect("hashkv");
+        lines.lines().filter_map(|line| Some(line.split(", ").nth(1)?.to_owned())).collect()
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        answer(self.lab.kubectl().arg("--request-timeout=10s").args(arguments))
+    }
+
+    /// The real etcdctl, with a client's certificate.
+    pub fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let etcd = lab::peers::etcd(lab::peers::EtcdVersion::V3_6).expect("etcd");
+        let (ca, cert, key) = self.lab.etcd_client_files();
+        let mut command = self.lab.ns_command(etcd.etcdctl);
+        command.arg("--cacert").arg(ca).arg("--cert").arg(cert).arg("--key").arg(key).args(arguments);
+        answer(&mut command)
+    }
+
+    /// Asks one member, inside the lab's network.
+    pub fn etcd<T: Send>(&self, endpoint: &str, ask: impl AsyncFnOnce(Client) -> T + Send) -> T {
+        let options = self.etcd_options();
+        let work = || {
+            runtime().block_on(async { ask(Client::connect(&options, endpoint).await.expect("connect")).await })
+        };
+        self.lab.inside(work).expect("enter the lab's network")
+    }
+
+    pub fn etcd_options(&self) -> ConnectOptions {
+        let (ca, cert, key) = self.lab.etcd_client_files();
+        ConnectOptions { ca_cert: Some(ca), cert: Some(cert), key: Some(key), ..ConnectOptions::default() }
+    }
+
+    pub fn machine(&self, name: &str) -> Machine {
+        self.lab.machine(name).expect("a machine of the lab")
+    }
+
+    /// The name of a machine's etcd member.
+    pub fn member(&self, machine: &str) -> String {
+        self.machine(machine).spec().member_name(self.lab.blueprint().layout)
+    }
+
+    /// The machines with etcd members.
+    pub fn etcd_machines(&self) -> Vec<String> {
+        self.lab.blueprint().with_role(Role::Etcd).map(|machine| machine.name.clone()).collect()
+    }
+
+    /// Saves a snapshot where the inventory looks for them, and no other stays there.
+    pub fn snapshot(&self) -> PathBuf {
+        let dir = self.dir.join("snapshots");
+        fs::remove_dir_all(&dir).expect("remove old snapshots");
+        fs::create_dir(&dir).expect("make the directory");
+        let path = dir.join("snapshot.db");
+        let (ca, cert, key) = self.lab.etcd_client_files();
+        let text = |path: &Path| path.display().to_string();
+        let endpoint = self.lab.blueprint().etcd_endpoints().remove(0);
+        let files = [text(&ca), text(&cert), text(&key)];
+        let [ca, cert, key] = &files;
+        let file = text(&path);
+        self.lifeboat(&["save", &endpoint, &file, "--cacert", ca, "--cert", cert, "--key", key]).expect(0);
+        path
+    }
+
+    /// Runs a shell command in a machine, without its network.
+    pub fn sh(&self, machine: &str, script: &str) -> String {
+        self.machine(machine).exec(&["sh", "-c", script]).expect("run a command in a machine")
+    }
+
+    /// Asks until the answer is yes.
+    pub fn eventually(&self, what: &str, mut question: impl FnMut() -> Result<(), String>) {
+        let deadline = Instant::now() + SETTLE;
+        while let Err(why) = question() {
+            assert!(Instant::now() < deadline, "waited too long: {what}: {why}");
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+}
+
+/// Takes the lab down, if one is up.
+pub fn end() {
+    if let Err(error) = Lab::down(false) {
+        eprintln!("{error:#}");
+    }
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start runtime")
+}
+
+/// `lab`, which `make lab-test` builds beside `lifeboat`.
+fn lab_program() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_lifeboat")).with_file_name("lab")
+}
+
+/// A variant's name as the command line has it: `StaticPods` is `static-pods`.
+fn serde_word(value: &dyn std::fmt::Debug) -> String {
+    let mut word = String::new();
+    for letter in format!("{value:?}").chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
+}
+
+fn answer(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
