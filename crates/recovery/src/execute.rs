@@ -9,6 +9,7 @@ mod cloud;
 mod context;
 mod error;
 mod learner;
+mod lease;
 mod lock;
 mod node;
 mod nospace;

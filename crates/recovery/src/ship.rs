@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::facts::{DataDir, DataDirState};
+use crate::facts::{DataDir, DataDirState, LogState};
 use crate::host::{Command, Host, HostError, digest};
 
 /// Where the program is kept on machines, in a directory named by its SHA-256.
@@ -22,12 +22,20 @@ uname -sm
 if [ -x "$1" ]; then sha256sum < "$1"; fi
 "#;
 
-/// Runs `$1 inspect $2`, unless there is nothing to inspect (90) or an etcd has the db open (91): bbolt locks it.
+/// Runs `$1 inspect $2`, unless there is nothing to inspect (90). Where an etcd has the db open, which bbolt locks, only
+/// the log can be read (91).
 const INSPECT_DATA_DIR: &str = r#"
 program=$1 dir=$2
 if ! [ -e "$dir/member" ]; then exit 90; fi
 db=$dir/member/snap/db
-if [ -e "$db" ]; then flock -n -s -E 91 "$db" true || exit; fi
+if [ -e "$db" ]; then
+    flock -n -s -E 91 "$db" true
+    case $? in
+    0) ;;
+    91) "$program" inspect "$dir" --raft --quiet -o json; exit 91 ;;
+    *) exit 1 ;;
+    esac
+fi
 exec "$program" inspect "$dir" --quiet -o json
 "#;
 
@@ -113,7 +121,7 @@ pub async fn inspect_data_dir(host: &dyn Host, shipped: &Shipped, dir: &Path) ->
     };
     match output.code {
         90 => Ok(DataDir::Absent),
-        91 => Ok(DataDir::InUse),
+        91 => Ok(DataDir::InUse(read_log(&output.stdout))),
         0 | 3 => {
             read(&output.stdout, &output.stderr).ok_or_else(|| failed("its answer is not understood".into()))
         }
@@ -139,6 +147,16 @@ struct Raft {
     member_id: String,
     last_term: u64,
     last_index: u64,
+}
+
+/// What `lifeboat inspect --raft -o json` tells. A log that is written to while it is read may look damaged.
+fn read_log(stdout: &[u8]) -> Option<LogState> {
+    #[derive(Deserialize)]
+    struct Inspection {
+        raft: Raft,
+    }
+    let Raft { cluster_id, member_id, last_index, .. } = serde_json::from_slice::<Inspection>(stdout).ok()?.raft;
+    Some(LogState { cluster_id, member_id, last_index })
 }
 
 fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {

@@ -1,15 +1,17 @@
 //! `lifeboat inspect`.
 
 mod body;
+mod log;
 
 use anyhow::Result;
-use lifeboat_etcd::inspect;
+use lifeboat_etcd::{inspect, log_position};
 
 use crate::commands::Context;
 use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
 use body::Body;
+use log::LogBody;
 
 /// Show what a source holds: revision, members, versions, leases, alarms, auth, keys by kind.
 ///
@@ -18,15 +20,29 @@ use body::Body;
 #[command(after_help = "\
 Examples:
   lifeboat inspect backup.db
-  lifeboat inspect /var/lib/etcd -o json")]
+  lifeboat inspect /var/lib/etcd -o json
+
+  Which member of which cluster an etcd believes to be that hangs in its start:
+    lifeboat inspect /var/lib/etcd --raft")]
 pub struct Args {
     #[command(flatten)]
     source: AnySource,
+
+    /// Show only which member of which cluster a data dir belongs to, and how far its log goes. Works while an etcd
+    /// runs there.
+    #[arg(long)]
+    raft: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if let Some(status) = args.source.elsewhere(context)? {
         return Ok(status);
+    }
+    if args.raft {
+        let dir = args.source.data_dir()?;
+        let body = LogBody::new(&dir, log_position(&dir)?);
+        output::print(context.format, &body, |out| body.table(out))?;
+        return Ok(Status::Ok);
     }
     let source = args.source.open()?;
     let inspection = inspect(source.as_ref(), &context.progress)?;

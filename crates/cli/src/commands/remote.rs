@@ -55,6 +55,15 @@ impl AnySource {
         }
     }
 
+    /// A data dir that is here.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        let dir = self.member_dir.clone().unwrap_or_else(|| self.source.name().into());
+        if dir.join("member").is_dir() {
+            return Ok(dir);
+        }
+        Err(Usage(format!("{} is no data dir of an etcd member", dir.display())).into())
+    }
+
     /// As it was named.
     pub fn name(&self) -> String {
         self.source.name()

@@ -42,8 +42,8 @@ fn a_healthy_cluster_is_left_alone(scene: &Scene) {
 /// One cause explains everything; the six machines are what it is about.
 fn diagnose_the_range(scene: &Scene) {
     delete_reserved_range(&scene.lab).expect("delete the range");
-    assert_eq!(scene.causes(), ["nic.missing"]);
     let run = scene.lifeboat(&["diagnose"]).expect(3);
+    assert_eq!(scene.causes(), ["nic.missing"], "{}", run.said());
     for name in ["e1", "m1", "m2", "m3", "n1", "nfs"] {
         assert!(run.stdout.contains(name), "{name} is not named: {}", run.said());
     }

@@ -1,7 +1,8 @@
 //! Recoveries of a real cluster on real machines: `make lab-test`. Needs root, and the lab's programs in the cache.
 //!
 //! Every scenario breaks the cluster in its own way and has `lifeboat` bring it back, so that the next one finds it
-//! well; one that fails gets a new lab behind it. Names on the command line choose scenarios, as in any test.
+//! well; one that fails gets a new lab behind it. Names on the command line choose scenarios, as in any test. With
+//! `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
 
 mod control_plane;
 mod etcd;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = SCENARIOS.iter().copied().flatten().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if !arguments.list {
+    if !arguments.list && std::env::var_os("LIFEBOAT_KEEP_LAB").is_none() {
         scene::end();
     }
     conclusion.exit_code()

@@ -57,9 +57,12 @@ pub fn during(scene: &Scene, endpoints: &[String], work: impl FnOnce()) -> Accou
             let write = || runtime().block_on(write_on(&options, endpoints, &stop));
             scene.lab.inside(write).expect("enter the lab's network")
         });
-        work();
+        // The client ends also when the work fails.
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         stop.store(true, Ordering::Relaxed);
-        writer.join().expect("the writing client")
+        let account = writer.join().expect("the writing client");
+        worked.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
+        account
     })
 }
 

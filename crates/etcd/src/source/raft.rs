@@ -1,6 +1,10 @@
 //! How far a member had come in raft's log: what members of a broken cluster are compared by.
 
+use std::path::Path;
+
+use crate::error::Result;
 use crate::member::{ClusterId, MemberId};
+use crate::wal::{Log, WalDir};
 
 /// The end of a member's log, and of its db.
 ///
@@ -31,4 +35,32 @@ impl RaftPosition {
     pub fn uncommitted_entries(&self) -> u64 {
         self.last_index.saturating_sub(self.replayed_to)
     }
+}
+
+/// The end of a member's log, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The cluster the member belongs to.
+    pub cluster_id: ClusterId,
+    /// Its id.
+    pub member_id: MemberId,
+    /// Raft term it was in.
+    pub term: u64,
+    /// Index up to which it knew entries to be committed.
+    pub commit: u64,
+    /// Index of the last entry in its log.
+    pub last_index: u64,
+    /// Raft term of that entry.
+    pub last_term: u64,
+}
+
+/// Reads who the member of a data dir is and how far its log goes; its db is not looked at. Also while an etcd runs
+/// there: a log is only ever added to, and an entry that is being written when it is read does not count yet.
+///
+/// # Errors
+/// There is no log, or it is damaged.
+pub fn log_position(data_dir: &Path) -> Result<LogPosition> {
+    let log = Log::scan(&WalDir::open(&data_dir.join("member").join("wal"))?, u64::MAX)?;
+    let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
+    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })
 }

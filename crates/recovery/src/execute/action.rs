@@ -5,7 +5,7 @@ use crate::plan::{Action, Step};
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, cloud, learner, node, nospace, service, state, wait};
+use super::{State, cloud, learner, lease, node, nospace, service, state, wait};
 
 /// Whether a step's result is there.
 pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, StepError> {
@@ -31,6 +31,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::PromoteLearner { member } => learner::is_promoted(context, member).await,
         Action::ClearNospace { members } => nospace::is_clear(context, members).await,
         Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
+        Action::ReleaseLeases { .. } => lease::are_released(context).await,
         Action::WaitForLeaders => wait::leaders(context, step.number).await,
         Action::RecoverNodes { hosts } => node::are_ready(context, hosts).await,
         Action::WaitForChecks { checks } => wait::checks(context, checks).await,
@@ -60,6 +61,7 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::AddLearner { member } => learner::add(context, member).await,
         Action::PromoteLearner { member } => learner::promote(context, member).await,
         Action::ClearNospace { members } => nospace::clear(context, members).await,
+        Action::ReleaseLeases { candidates } => lease::release(context, candidates).await,
         Action::RecoverNodes { hosts } => node::recover(context, number, hosts).await,
         Action::CleanUp { hosts } => state::clean(context, hosts).await,
         Action::WaitForHosts { .. }

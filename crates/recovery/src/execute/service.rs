@@ -32,7 +32,7 @@ mv "$dir/.$file" "$dir/$file"
 systemctl daemon-reload
 # An API server that has lost its etcd waits for it to the end of its time: nothing is lost by killing it, and what
 # etcd has acknowledged is on its disk.
-timeout 5 systemctl stop "$unit" || systemctl kill -s KILL "$unit" 2>/dev/null || :
+timeout 2 systemctl stop "$unit" || systemctl kill -s KILL "$unit" 2>/dev/null || :
 systemctl stop "$unit"
 systemctl reset-failed "$unit" 2>/dev/null || :
 "#;
@@ -126,11 +126,12 @@ pub(super) fn fenced(label: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-/// Whether a service runs: what stands in the way, if not.
+/// Whether a service runs: what stands in the way, if not. Whether it does its work, once it is up, is asked of itself: an
+/// etcd that waits for others, or is started over and over, is for the next look to judge.
 pub(super) fn running(label: &str, seen: &Seen) -> Option<String> {
     match (seen.fenced, seen.active.as_str()) {
         (true, _) => Some(format!("{label} is fenced")),
-        (false, "active") => None,
+        (false, "active" | "activating" | "reloading") => None,
         (false, active) => Some(format!("{label} is {active}")),
     }
 }

@@ -92,12 +92,24 @@ pub struct HashKv {
 pub enum DataDir {
     /// It is not there, or has no `member`.
     Absent,
-    /// A member runs on it.
-    InUse,
+    /// A process holds it: what its log says, if that can be read.
+    InUse(Option<LogState>),
     /// It can be read to its end.
     Sound(DataDirState),
     /// It is there and broken.
     Damaged(Vec<String>),
+}
+
+/// Who the member of a data dir is, and how far its log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogState {
+    /// Cluster id, in hexadecimal.
+    pub cluster_id: String,
+    /// Member id, in hexadecimal.
+    pub member_id: String,
+    /// Index of the last entry in the log.
+    pub last_index: u64,
 }
 
 /// How far a data dir has come.

@@ -120,6 +120,11 @@ pub enum Action {
         /// Their machines.
         hosts: Vec<String>,
     },
+    /// Give up the leader leases of controller-managers and schedulers, all of which are fenced.
+    ReleaseLeases {
+        /// Whoever could hold one: machine and service.
+        candidates: Vec<HostService>,
+    },
     /// Wait until a controller-manager and a scheduler lead.
     WaitForLeaders,
     /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted, then their machines

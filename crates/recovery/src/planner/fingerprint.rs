@@ -44,7 +44,7 @@ fn held(member: &MemberFacts) -> String {
         }
         Some(DataDir::Damaged(_)) => "damaged".into(),
         Some(DataDir::Absent) => "no data".into(),
-        Some(DataDir::InUse) => "running without an answer".into(),
+        Some(DataDir::InUse(_)) => "running without an answer".into(),
         None => "unknown".into(),
     }
 }

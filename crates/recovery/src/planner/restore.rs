@@ -92,7 +92,7 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<((u64, u64), Candidate)
         }
         (Some(DataDir::Damaged(why)), _) => candidate((0, 0), None, format!("damaged: {}", why.join("; "))),
         (Some(DataDir::Absent), _) => candidate((0, 0), None, "its data dir is gone".into()),
-        (Some(DataDir::InUse), _) => candidate((0, 0), None, "in use and not answering".into()),
+        (Some(DataDir::InUse(_)), _) => candidate((0, 0), None, "in use and not answering".into()),
         (None, why) => candidate((0, 0), None, format!("unknown: {}", why.unwrap_or("not asked"))),
     })
 }
@@ -209,8 +209,15 @@ fn start(draft: &mut Draft<'_>, fences: Fences) {
     draft.steps.add(title, 180, Action::WaitForApiservers { hosts });
 
     let controllers = controllers(facts);
+    let leases = draft.steps.add(
+        "Give up the leader leases that the restored state knows",
+        START_SECONDS,
+        Action::ReleaseLeases { candidates: controllers.clone() },
+    );
+    draft.steps.changing("a new controller-manager and scheduler can lead at once: all old ones are fenced");
     let title = format!("Start {}", services(&controllers));
     draft.steps.add(title, START_SECONDS, Action::Release { services: controllers });
+    draft.steps.ends(leases);
     let nodes: Vec<String> = facts.inventory.kubernetes.nodes.keys().cloned().collect();
     if !nodes.is_empty() {
         nodes::recover(draft, nodes);

@@ -4,6 +4,8 @@ mod certificate;
 mod health;
 mod objects;
 
+pub use objects::{CONTROLLER_MANAGER, SCHEDULER};
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -42,21 +44,19 @@ pub async fn master(inventory: &Inventory, access: &Access, name: &str) -> Maste
 
 /// What only the API can tell, asked of the first API server that is ready.
 pub async fn cluster(inventory: &Inventory, access: &Access) -> KubernetesFacts {
-    let names = inventory.kubernetes.masters.keys();
-    let asked = names.map(|name| async move {
-        let client = access.api(name).await.map_err(|error| reason::of(&error));
-        let readyz = match client {
-            Ok(client) => health::ask(&client, "/readyz").await,
-            Err(why) => Err(why),
-        };
-        (name, known(format!("API server {name}: /readyz"), readyz))
-    });
-    let readyz: Vec<(&String, Fact<Health>)> = join_all(asked).await;
-    let ready = readyz.iter().find(|(_, readyz)| is_ok(readyz));
-    match ready {
-        Some((name, _)) => through(access, name).await,
+    match ready(inventory, access).await {
+        Some(name) => through(access, name).await,
         None => KubernetesFacts::unasked("no API server is ready"),
     }
+}
+
+/// The first master whose API server is ready.
+pub async fn ready<'a>(inventory: &'a Inventory, access: &Access) -> Option<&'a String> {
+    let asked = inventory.kubernetes.masters.keys().map(|name| async move {
+        let client = access.api(name).await.ok()?;
+        health::ask(&client, "/readyz").await.is_ok_and(|health| health.ok).then_some(name)
+    });
+    join_all(asked).await.into_iter().flatten().next()
 }
 
 /// Asks every master, and one of them for the rest.
@@ -113,8 +113,8 @@ impl KubernetesFacts {
     fn unasked(why: &str) -> Self {
         let source = |what: &str| format!("Kubernetes API: {what}");
         Self {
-            controller_manager: Fact::unknown(source(objects::CONTROLLER_MANAGER), why),
-            scheduler: Fact::unknown(source(objects::SCHEDULER), why),
+            controller_manager: Fact::unknown(source(CONTROLLER_MANAGER), why),
+            scheduler: Fact::unknown(source(SCHEDULER), why),
             nodes: Fact::unknown(source("nodes"), why),
             leases_without_node: Fact::unknown(source("leases in kube-node-lease"), why),
         }

@@ -36,6 +36,8 @@ pub fn all() -> Cases {
         ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
         ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
         ("member-of-another-cluster-and-newer", member_of_another_cluster(REVISION + 1000)),
+        ("member-begun-anew", begun_anew(3)),
+        ("member-of-another-cluster-and-hanging", begun_anew(90_000)),
         ("member-removed", member_removed()),
         ("member-learner", member_learner()),
         ("member-diverged", diverged(&["m3"])),
@@ -240,6 +242,16 @@ fn member_of_another_cluster(revision: i64) -> Builder {
     *value(&mut member.member_list) = alone;
     value(&mut member.hash_kv).revision = revision;
     all
+}
+
+/// Its disk was wiped, and its unit started it as a member of a new cluster, which waits for the others for ever.
+fn begun_anew(last_index: u64) -> Builder {
+    let log = LogState {
+        cluster_id: "aaaa000011112222".into(),
+        member_id: "bbbb000011112222".into(),
+        last_index,
+    };
+    Builder::healthy().member_stopped("m3", DataDir::InUse(Some(log)))
 }
 
 /// The others took m3 out of their list; it does not know yet.

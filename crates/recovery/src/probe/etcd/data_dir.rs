@@ -81,7 +81,7 @@ async fn inspect(host: &dyn Host, spec: &MemberSpec, keep_program: bool) -> Resu
 async fn read(host: &dyn Host, shipped: &Shipped, spec: &MemberSpec) -> Result<DataDir, HostError> {
     for _ in 1..ATTEMPTS {
         match ship::inspect_data_dir(host, shipped, &spec.data_dir).await? {
-            DataDir::InUse => sleep(PAUSE).await,
+            DataDir::InUse(_) => sleep(PAUSE).await,
             other => return Ok(other),
         }
     }

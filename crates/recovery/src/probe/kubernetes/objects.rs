@@ -14,9 +14,9 @@ use crate::probe::access::ANSWER;
 use crate::probe::reason;
 
 /// The leader lease of the controller-manager.
-pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 /// The leader lease of the scheduler.
-pub(super) const SCHEDULER: &str = "kube-scheduler";
+pub const SCHEDULER: &str = "kube-scheduler";
 
 /// Asks one API server for everything.
 pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts {

@@ -220,7 +220,8 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         (Some(DataDir::Absent), _) => State::DataMissing,
         (Some(DataDir::Damaged(_)), _) => State::Corrupt,
         (Some(DataDir::Sound(state)), _) if foreign(&state.cluster_id, &state.member_id) => State::Stranger,
-        (Some(DataDir::InUse), _) | (_, Some(true)) => State::Silent,
+        (Some(DataDir::InUse(Some(log))), _) if foreign(&log.cluster_id, &log.member_id) => State::Stranger,
+        (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Silent,
         (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
         (None, None) => State::Unknown,
     }

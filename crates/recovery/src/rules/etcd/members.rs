@@ -81,7 +81,10 @@ fn evidence(member: &Member<'_>) -> Vec<Evidence> {
     }
     shown.extend(match dir.get() {
         Some(DataDir::Absent) => vec![seen_in(dir, format!("no member in {}'s data dir", member.name))],
-        Some(DataDir::InUse) => vec![seen_in(dir, format!("a process holds {}'s data dir", member.name))],
+        Some(DataDir::InUse(log)) => {
+            let log = log.as_ref().map(|log| format!(", whose log has {} entries", log.last_index));
+            vec![seen_in(dir, format!("a process holds {}'s data dir{}", member.name, log.unwrap_or_default()))]
+        }
         Some(DataDir::Sound(state)) => {
             let (revision, keys) = (state.revision, state.keys);
             let seen = format!("{}'s data dir is sound up to revision {revision}, {keys} keys", member.name);
@@ -123,7 +126,10 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
     let mut evidence = Vec::new();
     let own = cluster_id(member).unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
-    let source = seen_in(&member.facts.status, "");
+    let source = match member.facts.status.get() {
+        Some(_) => seen_in(&member.facts.status, ""),
+        None => seen_in(&member.facts.data_dir, ""),
+    };
     let with = |seen: String| Evidence { seen, ..source.clone() };
     if own == id {
         evidence
@@ -131,25 +137,47 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
     } else {
         evidence.push(with(format!("cluster id {own}; the others' is {id}")));
     }
-    let newest =
-        cluster.members.iter().filter(|other| other.state != State::Stranger).filter_map(revision).max();
     let sighting = sighting.shown_by(evidence);
-    match (revision(member), newest) {
+    match rival(cluster, member) {
         // Its data dir would be moved aside, not lost; but which history is the right one only people know.
-        (Some(own), Some(newest)) if own > newest => sighting
-            .shown_by([with(format!("its revision {own} is above the others' {newest}"))])
+        Some(Rival { what, own, newest }) => sighting
+            .shown_by([with(format!("its {what} {own} is above the others' {newest}"))])
             .manual(format!(
-                "{} holds revision {own}, above the others' {newest}: decide which data is right before it is replaced",
+                "{} holds {what} {own}, above the others' {newest}: decide which data is right before it is replaced",
                 member.name
             )),
-        _ => sighting.remedies(replace(cluster, member)),
+        None => sighting.remedies(replace(cluster, member)),
     }
+}
+
+/// What makes a stranger's data a rival of the cluster's.
+struct Rival {
+    what: &'static str,
+    own: u64,
+    newest: u64,
+}
+
+/// Whether a stranger holds more than the others do, by revision; by raft index where only its log can be read.
+fn rival(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Rival> {
+    let others = || cluster.members.iter().filter(|other| other.state != State::Stranger);
+    let (what, own, newest) = match member.facts.data_dir.get() {
+        Some(DataDir::InUse(Some(log))) => {
+            let index = |other: &Member<'_>| other.facts.status.get().map(|status| status.raft_index);
+            ("raft index", log.last_index, others().filter_map(index).max()?)
+        }
+        _ => {
+            let newest = others().filter_map(revision).max()?;
+            ("revision", revision(member)?.try_into().ok()?, newest.try_into().ok()?)
+        }
+    };
+    (own > newest).then_some(Rival { what, own, newest })
 }
 
 fn cluster_id<'a>(member: &Member<'a>) -> Option<&'a str> {
     match (member.facts.status.get(), member.facts.data_dir.get()) {
         (Some(status), _) => Some(&status.cluster_id),
         (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+        (None, Some(DataDir::InUse(Some(log)))) => Some(&log.cluster_id),
         _ => None,
     }
 }
@@ -158,6 +186,7 @@ fn member_id<'a>(member: &Member<'a>) -> Option<&'a str> {
     match (member.facts.status.get(), member.facts.data_dir.get()) {
         (Some(status), _) => Some(&status.member_id),
         (None, Some(DataDir::Sound(state))) => Some(&state.member_id),
+        (None, Some(DataDir::InUse(Some(log)))) => Some(&log.member_id),
         _ => None,
     }
 }

@@ -1,0 +1,44 @@
+//! What `inspect --raft` prints.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use lifeboat_etcd::LogPosition;
+use serde::Serialize;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogBody {
+    source: String,
+    raft: Raft,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Raft {
+    cluster_id: String,
+    member_id: String,
+    term: u64,
+    commit: u64,
+    last_index: u64,
+    last_term: u64,
+}
+
+impl LogBody {
+    pub(super) fn new(dir: &Path, position: LogPosition) -> Self {
+        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term } = position;
+        let (cluster_id, member_id) = (cluster_id.to_string(), member_id.to_string());
+        Self {
+            source: dir.display().to_string(),
+            raft: Raft { cluster_id, member_id, term, commit, last_index, last_term },
+        }
+    }
+
+    pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Raft { cluster_id, member_id, term, commit, last_index, last_term } = &self.raft;
+        writeln!(out, "source   {}", self.source)?;
+        writeln!(out, "cluster  {cluster_id}")?;
+        writeln!(out, "member   {member_id}")?;
+        writeln!(out, "log      up to entry {last_index} of term {last_term}; committed up to {commit}, in term {term}")
+    }
+}
