@@ -32,6 +32,15 @@ printf '[Service]\nExecStart=\nExecStart=%s --initial-cluster-state=existing --i
 systemctl daemon-reload
 "#;
 
+/// Units and static pods name the data dir as a place that is there. It belongs to whom the old one belonged to.
+const EMPTY_DATA_DIR: &str = r#"
+set -eu
+dir=$1 aside=$2 owner=$3
+if [ -e "$dir" ]; then exit 0; fi
+mkdir -m 0700 "$dir"
+if [ -n "$owner" ]; then chown "$owner" "$dir"; elif [ -e "$aside" ]; then chown --reference="$aside" "$dir"; fi
+"#;
+
 const JOINED_UNIT: &str = r#"
 set -eu
 dir=/run/systemd/system/$1.d
@@ -134,6 +143,9 @@ pub(super) async fn add(context: &Context<'_>, member: &str) -> Result<(), StepE
             (JOIN_POD, format!("{FENCED_MANIFESTS}/{name}"))
         }
     };
+    let aside = crate::planner::aside(&spec.data_dir, &context.plan.id).display().to_string();
+    let empty = [spec.data_dir.display().to_string(), aside, spec.owner.clone().unwrap_or_default()];
+    context.change(&spec.host, Command::script(EMPTY_DATA_DIR, empty)).await?;
     let arguments = [spec.service.key(), cluster, third];
     context.change(&spec.host, Command::script(script, arguments)).await?;
     service::one(context, &service_of(context, member)?, Change::Release).await
