@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Longest until a cluster that is up has settled.
 const SETTLE: Duration = Duration::from_secs(120);
 
+/// Longest until a cluster that a scenario has left behind is well; then a new one is made.
+const REUSE: Duration = Duration::from_secs(40);
+
 /// What `lifeboat` did.
 pub struct Run {
     pub code: Option<i32>,
@@ -46,7 +49,7 @@ impl Scene {
         if let Ok(lab) = Lab::open() {
             let same = (lab.blueprint().topology, lab.blueprint().layout) == (topology, layout);
             let scene = Self::begin(lab);
-            if same && scene.is_well_within(SETTLE) {
+            if same && scene.is_well_within(REUSE) {
                 return scene;
             }
             end();

@@ -7,19 +7,24 @@ use futures::future::join_all;
 
 use crate::host::{Command, Host, HostError};
 
+/// The lock lies on the disk, so that it outlives a reboot; on a machine whose disk is full, where it has room.
 const TAKE: &str = r#"
-set -eu
-lock=/var/lib/lifeboat/operator.lock
-mkdir -p -m 0700 /var/lib/lifeboat
-if [ -e "$lock" ] && [ "$(head -n 1 "$lock")" != "$1" ]; then cat "$lock"; exit 75; fi
-printf '%s\n%s\n' "$1" "$2" > "$lock.new"
-sync "$lock.new"
-mv "$lock.new" "$lock"
+operation=$1 holder=$2
+for dir in /var/lib/lifeboat /run/lifeboat; do
+    lock=$dir/operator.lock
+    if [ -s "$lock" ] && [ "$(head -n 1 "$lock")" != "$operation" ]; then cat "$lock"; exit 75; fi
+done
+take() {
+    lock=$1/operator.lock
+    mkdir -p -m 0700 "$1" && printf '%s\n%s\n' "$operation" "$holder" > "$lock.new" && sync "$lock.new" && mv "$lock.new" "$lock"
+}
+take /var/lib/lifeboat 2>/dev/null || { rm -f /var/lib/lifeboat/operator.lock.new; take /run/lifeboat; }
 "#;
 
 const GIVE_BACK: &str = r#"
-lock=/var/lib/lifeboat/operator.lock
-if [ -e "$lock" ] && [ "$(head -n 1 "$lock")" = "$1" ]; then rm -f "$lock"; fi
+for lock in /var/lib/lifeboat/operator.lock /run/lifeboat/operator.lock; do
+    if [ -e "$lock" ] && [ "$(head -n 1 "$lock")" = "$1" ]; then rm -f "$lock"; fi
+done
 "#;
 
 /// The exit code of a lock that is taken.
@@ -31,7 +36,7 @@ pub enum LockError {
     /// Another operation holds it.
     #[error(
         "another operator is at work on this cluster: {holder} (lock on {host}). If that run is dead, resume it where it \
-         ran, or remove /var/lib/lifeboat/operator.lock on every machine of the cluster"
+         ran, or remove operator.lock from /var/lib/lifeboat and /run/lifeboat on every machine of the cluster"
     )]
     Held {
         /// The machine the lock was found on.
@@ -74,8 +79,13 @@ impl OperatorLock {
         let command = Command::script(TAKE, [self.operation.as_str(), self.holder.as_str()]);
         let output = match host.run(&command.exclusive()).await {
             Ok(output) => output,
-            // What cannot be reached cannot be changed either; it is locked when it is back.
-            Err(HostError::Unreachable { .. } | HostError::Timeout { .. }) => return Ok(()),
+            // What cannot be reached, or is not let in to, cannot be changed either; it is locked when it is back.
+            Err(
+                HostError::Unreachable { .. }
+                | HostError::Timeout { .. }
+                | HostError::HostKeyChanged { .. }
+                | HostError::Denied { .. },
+            ) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace('\n', ", ");

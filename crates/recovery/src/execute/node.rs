@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::facts::Node;
@@ -38,15 +39,15 @@ pub(super) async fn are_ready(context: &Context<'_>, hosts: &[String]) -> Result
 
 /// Brings nodes back.
 pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<(), StepError> {
+    // One that hangs or is stopped does not come by itself.
+    for host in without_kubelet(context, hosts).await {
+        restart(context, &host).await?;
+    }
     if wait(context, hosts, BY_ITSELF).await?.is_empty() {
         return Ok(());
     }
     for host in not_ready(context, hosts).await? {
-        let unit = kubelet(context, &host)?;
-        // A frozen process cannot be asked to stop: it is killed, then started.
-        let restart =
-            r#"timeout 5 systemctl restart "$1" || { systemctl kill -s KILL "$1"; systemctl restart "$1"; }"#;
-        context.change(&host, Command::script(restart, [unit]).within(Duration::from_secs(60))).await?;
+        restart(context, &host).await?;
     }
     let mut failures = 0;
     for host in wait(context, hosts, AFTER_RESTART).await? {
@@ -60,6 +61,15 @@ pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) 
             )));
         }
     }
+    Ok(())
+}
+
+/// Restarts a machine's kubelet. A frozen process cannot be asked to stop: it is killed, then started.
+async fn restart(context: &Context<'_>, host: &str) -> Result<(), StepError> {
+    let unit = kubelet(context, host)?;
+    let script =
+        r#"timeout 5 systemctl restart "$1" || { systemctl kill -s KILL "$1"; systemctl restart "$1"; }"#;
+    context.change(host, Command::script(script, [unit]).within(Duration::from_secs(60))).await?;
     Ok(())
 }
 
@@ -98,8 +108,25 @@ async fn wait(context: &Context<'_>, hosts: &[String], limit: Duration) -> Resul
     }
 }
 
+/// The machines whose kubelet is seen not to answer itself; of one that cannot be asked nothing is said.
+async fn without_kubelet(context: &Context<'_>, hosts: &[String]) -> Vec<String> {
+    let asked = hosts.iter().map(|name| async move {
+        let host = context.access.hosts.get(name)?;
+        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let health = facts.kubelet.as_ref()?.get()?;
+        (!health.ok).then(|| name.clone())
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// The machines whose nodes are not Ready, or whose kubelet hangs: the node of one that has just begun to still counts
+/// as Ready.
 async fn not_ready(context: &Context<'_>, hosts: &[String]) -> Result<Vec<String>, StepError> {
-    let facts = probe::kubernetes::cluster(context.inventory, context.access).await.nodes;
+    let (facts, hung) = tokio::join!(
+        probe::kubernetes::cluster(context.inventory, context.access),
+        without_kubelet(context, hosts)
+    );
+    let facts = facts.nodes;
     let Some(nodes) = facts.get() else {
         return Err(StepError::Passing(facts.why_unknown().unwrap_or("no API server answers").to_owned()));
     };
@@ -108,7 +135,7 @@ async fn not_ready(context: &Context<'_>, hosts: &[String]) -> Result<Vec<String
         let name = spec.and_then(|spec| spec.name.as_ref()).unwrap_or(host);
         nodes.iter().any(|node: &Node| node.name == *name && node.ready == "True" && is_fresh(node))
     };
-    Ok(hosts.iter().filter(|host| !ready(host)).cloned().collect())
+    Ok(hosts.iter().filter(|host| hung.contains(host) || !ready(host)).cloned().collect())
 }
 
 /// A node that died while the API was away is still called Ready until the controller-manager notices; a lease that
