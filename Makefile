@@ -1,6 +1,8 @@
 # Two commands do all the set-up on a machine with rustup's Rust and Go: `make demo` and `make test`.
 
 CARGO ?= cargo
+# What lets the tests on the lab's machines be built.
+MACHINES = lab/machines,lifeboat/machines
 
 .PHONY: help demo test bench lint setup lab-setup lab-up lab-incident lab-down lab-test
 
@@ -9,7 +11,7 @@ help:
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
-	@echo "make lab-test  (root) the tests that need such machines (about 10 minutes once everything is built)"
+	@echo "make lab-test  (root) the tests that need such machines (about 20 minutes once everything is built)"
 	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
 
 # Installs what is missing (as root on Debian), or says the command.
@@ -41,12 +43,12 @@ lab-incident:
 lab-down:
 	target/release/lab down
 
-# One after the other: there is one lab on a host.
+# One after the other: there is one lab on a host. `make lab-test SCENARIO=nics` runs those with `nics` in their name.
 lab-test: lab-setup
-	$(CARGO) test -p lab --features machines --test machines -- --test-threads=1
+	$(CARGO) test --workspace --features $(MACHINES) --test machines --test init --test recovery -- --test-threads=1 $(SCENARIO)
 
 lint: setup
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(MACHINES) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 	sh scripts/deny.sh

@@ -300,7 +300,7 @@ fn refuse_drift(plan: &Plan, facts: &Facts, diagnosis: &Diagnosis) -> Result<(),
 }
 
 fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
-    report.end(Timestamp::now(), diagnosis);
+    report.end(Timestamp::now(), operation.rounds(), diagnosis);
     let how = if diagnosis.is_healthy() { "recovered" } else { "findings are left" };
     operation.journal.record(Event::Ended { how: how.into() })?;
     Ok(())

@@ -22,6 +22,8 @@ pub struct Report {
     pub seconds: f64,
     /// Whether nothing is found any more.
     pub recovered: bool,
+    /// How many plans the operation has accepted, this run's and earlier ones'.
+    pub rounds: usize,
     /// The steps of this run, in order.
     pub steps: Vec<StepReport>,
     /// What was lost by restoring an older state, if anything was restored.
@@ -57,6 +59,7 @@ impl Report {
             ended: started,
             seconds: 0.0,
             recovered: false,
+            rounds: 0,
             steps: Vec::new(),
             lost: Vec::new(),
             left: Vec::new(),
@@ -81,7 +84,8 @@ impl Report {
         }
     }
 
-    pub(super) fn end(&mut self, now: Timestamp, diagnosis: &Diagnosis) {
+    pub(super) fn end(&mut self, now: Timestamp, rounds: usize, diagnosis: &Diagnosis) {
+        self.rounds = rounds;
         self.ended = now;
         self.seconds = now.duration_since(self.started).as_secs_f64();
         self.recovered = diagnosis.is_healthy();

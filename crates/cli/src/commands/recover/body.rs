@@ -52,7 +52,7 @@ fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
 
 /// Writes what was done.
 pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
-    if report.recovered && report.steps.is_empty() {
+    if report.recovered && report.rounds == 0 {
         return writeln!(out, "Nothing found: there was nothing to do.");
     }
     let how = if report.recovered { "Recovered in" } else { "Not recovered after" };

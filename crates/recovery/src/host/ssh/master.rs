@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -147,8 +147,31 @@ impl Master {
 }
 
 /// Where the control socket lies, for us alone.
+/// How control directories are called.
+const CONTROL_DIR: &str = "lifeboat-ssh-";
+/// A directory without a master is left over when nothing has happened in it for so long.
+const LEFT_OVER: Duration = Duration::from_secs(600);
+
 fn control_dir() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("lifeboat-ssh-").permissions(Permissions::from_mode(0o700)).tempdir()
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(remove_left_overs);
+    tempfile::Builder::new().prefix(CONTROL_DIR).permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
+/// A Lifeboat that was killed leaves its control directories; their masters have ended by themselves, and taken their
+/// sockets with them.
+fn remove_left_overs() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(CONTROL_DIR);
+        let Ok(metadata) = entry.metadata() else { continue };
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+        let old = age.is_some_and(|age| age > LEFT_OVER);
+        if ours && old && metadata.is_dir() && !entry.path().join("master").exists() {
+            // Somebody else's cannot be removed, and need not be.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// `ssh` with everything but what it is for.
