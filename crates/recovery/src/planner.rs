@@ -44,6 +44,21 @@ pub enum PlanError {
     /// What was asked for with `--source` cannot be taken.
     #[error("--source {0}: {1}")]
     BadSource(StateSource, String),
+    /// A snapshot holds more than the best member does.
+    #[error(
+        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was begun anew or went back; say \
+         which state is right with --source"
+    )]
+    Undecided {
+        /// The member with most.
+        member: StateSource,
+        /// Its revision.
+        held: i64,
+        /// The snapshot with most.
+        snapshot: StateSource,
+        /// Its revision.
+        saved: i64,
+    },
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(
         "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \
@@ -65,9 +80,9 @@ pub enum PlanError {
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
     let mut wants = Wants::of(&diagnosis.causes);
-    // A person who names the state to restore has seen what stands in the way.
-    let restores = |finding: &&Finding| finding.remedies.contains(&Remedy::RestoreCluster);
-    wants.restore |= options.source.is_some() && diagnosis.all().iter().any(restores);
+    // A person who names the state to restore has seen what is wrong with the one that is there.
+    wants.restore |=
+        options.source.is_some() && diagnosis.all().iter().any(|finding| finding.id.is_of_etcd());
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
         if wants.restore {

@@ -155,7 +155,8 @@ fn read_log(stdout: &[u8]) -> Option<LogState> {
     struct Inspection {
         raft: Raft,
     }
-    let Raft { cluster_id, member_id, last_index, .. } = serde_json::from_slice::<Inspection>(stdout).ok()?.raft;
+    let Raft { cluster_id, member_id, last_index, .. } =
+        serde_json::from_slice::<Inspection>(stdout).ok()?.raft;
     Some(LogState { cluster_id, member_id, last_index })
 }
 

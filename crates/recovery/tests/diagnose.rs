@@ -157,7 +157,15 @@ fn a_restore_is_offered_only_where_no_quorum_can_be_started() {
         })
         .map(|(case, _)| *case)
         .collect();
-    assert_eq!(offered, ["all-data-gone", "fenced", "readded-member", "two-corrupt"]);
+    let expected = [
+        "all-begun-anew",
+        "all-data-gone",
+        "fenced",
+        "members-older-than-the-snapshot",
+        "readded-member",
+        "two-corrupt",
+    ];
+    assert_eq!(offered, expected);
 }
 
 /// Ids are API, and so is that each is found by some rule.

@@ -53,7 +53,11 @@ fn one_member_is_destroyed(scene: &Scene) {
     assert_eq!(account.failed, Vec::<String>::new(), "writes failed while the quorum held");
     assert_eq!(writer::lost(scene, &account.acknowledged), Vec::<String>::new());
     let list = scene.etcdctl(&["--endpoints", &others.join(","), "member", "list"]).expect("member list");
-    assert_eq!(list.lines().filter(|line| line.contains("started") && line.ends_with("false")).count(), 3, "{list}");
+    assert_eq!(
+        list.lines().filter(|line| line.contains("started") && line.ends_with("false")).count(),
+        3,
+        "{list}"
+    );
 }
 
 /// The incident's sixth step: wiped, removed and added under its old name, while another member is down; then the
@@ -76,7 +80,14 @@ fn added_again(scene: &Scene) {
 }
 
 fn remove(scene: &Scene, machine: &str, endpoint: &str) -> Result<String, String> {
-    let list = scene.etcdctl(&["--endpoints", endpoint, "--command-timeout=5s", "member", "list", "--consistency=s"])?;
+    let list = scene.etcdctl(&[
+        "--endpoints",
+        endpoint,
+        "--command-timeout=5s",
+        "member",
+        "list",
+        "--consistency=s",
+    ])?;
     let peer = format!("https://{}:2380", scene.machine(machine).spec().ip);
     let line = list.lines().find(|line| line.contains(&peer)).ok_or(format!("{machine} is not in {list}"))?;
     let id = line.split(',').next().unwrap_or_default();

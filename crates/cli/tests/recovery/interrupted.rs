@@ -68,7 +68,11 @@ impl Disaster {
 /// How many old data dirs each member's machine has.
 fn aside(scene: &Scene) -> Vec<usize> {
     let count = |machine: &String| {
-        scene.sh(machine, "ls -d /var/lib/etcd.lifeboat-* 2>/dev/null | wc -l").trim().parse().expect("a number")
+        scene
+            .sh(machine, "ls -d /var/lib/etcd.lifeboat-* 2>/dev/null | wc -l")
+            .trim()
+            .parse()
+            .expect("a number")
     };
     scene.etcd_machines().iter().map(count).collect()
 }
@@ -77,7 +81,8 @@ fn aside(scene: &Scene) -> Vec<usize> {
 fn journal(scene: &Scene) -> Vec<Entry> {
     let operations = scene.dir.join(".lifeboat");
     let Ok(entries) = fs::read_dir(&operations) else { return Vec::new() };
-    let newest: Option<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).max();
+    let newest: Option<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).max();
     newest.and_then(|dir| Journal::read(&dir.join("journal.jsonl")).ok()).unwrap_or_default()
 }
 

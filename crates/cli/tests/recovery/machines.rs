@@ -26,9 +26,11 @@ fn a_second_operator_is_refused(scene: &Scene) {
     other.lifeboat(&["recover", "plan", "--out", "plan.json"]).expect(3);
 
     let mut first = scene.start(&["recover", "--yes"]);
-    scene.eventually("the first operator is at work", || match scene.sh("m1", "cat /var/lib/lifeboat/operator.lock || :") {
-        lock if lock.is_empty() => Err("no lock".into()),
-        _ => Ok(()),
+    scene.eventually("the first operator is at work", || {
+        match scene.sh("m1", "cat /var/lib/lifeboat/operator.lock || :") {
+            lock if lock.is_empty() => Err("no lock".into()),
+            _ => Ok(()),
+        }
     });
     let refused = other.lifeboat(&["recover", "apply", "plan.json", "--yes"]).expect(4);
     assert!(refused.stderr.contains("another operator is at work"), "{}", refused.said());
@@ -55,9 +57,15 @@ fn is_left_alone(scene: &Scene, finding: &str) {
 fn a_changed_host_key_is_refused(scene: &Scene) {
     scene.machine("m1").stop_unit("kube-scheduler").expect("stop it");
     let keys = "/etc/ssh/ssh_host_ed25519_key";
-    scene.sh("m1", &format!("mv {keys} /root/key && ssh-keygen -q -t ed25519 -N '' -f {keys} && systemctl restart ssh"));
+    scene.sh(
+        "m1",
+        &format!("mv {keys} /root/key && ssh-keygen -q -t ed25519 -N '' -f {keys} && systemctl restart ssh"),
+    );
     is_left_alone(scene, "host.key-changed");
-    scene.sh("m1", &format!("mv /root/key {keys} && ssh-keygen -y -f {keys} > {keys}.pub && systemctl restart ssh"));
+    scene.sh(
+        "m1",
+        &format!("mv /root/key {keys} && ssh-keygen -y -f {keys} > {keys}.pub && systemctl restart ssh"),
+    );
     scene.recover("a stopped scheduler, once the host key was right again");
 }
 

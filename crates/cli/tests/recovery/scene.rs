@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,7 +99,8 @@ impl Scene {
 
     /// Starts `lifeboat`, what it says going to a file.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        let log = fs::File::options().create(true).append(true).open(self.dir.join("said")).expect("open log");
+        let log =
+            fs::File::options().create(true).append(true).open(self.dir.join("said")).expect("open log");
         let mut command = self.command(arguments);
         command.stdout(log.try_clone().expect("clone").into_file()).stderr(log.into_file());
         command.spawn().expect("start lifeboat")
@@ -132,11 +134,41 @@ impl Scene {
 
     /// Recovers unattended, shows the time of each step, and finds the cluster well.
     pub fn recover(&self, title: &str) -> Run {
-        let run = self.lifeboat(&["recover", "--yes"]);
-        eprintln!("--- {title}: {:.1} s from recover to its end\n{}", run.took.as_secs_f64(), run.stdout);
+        let ended = AtomicBool::new(false);
+        let (run, answers) = thread::scope(|scope| {
+            let workload = scope.spawn(|| self.workload_answers_for_good_after(&ended));
+            let run = self.lifeboat(&["recover", "--yes"]);
+            ended.store(true, Ordering::Relaxed);
+            (run, workload.join().expect("asking the workload"))
+        });
+        let (took, answers) = (run.took.as_secs_f64(), answers.as_secs_f64());
+        eprintln!(
+            "--- {title}: {took:.1} s from recover to its end; the workload answers after {answers:.1} s\n{}",
+            run.stdout
+        );
         let run = run.expect(0);
         self.assert_well();
         run
+    }
+
+    /// Asks the workload until told to end; how long it took until it answered and went on doing so.
+    fn workload_answers_for_good_after(&self, ended: &AtomicBool) -> Duration {
+        let (begin, mut answers) = (Instant::now(), None);
+        while !ended.load(Ordering::Relaxed) {
+            match self.ask_workload() {
+                Ok(()) => drop(answers.get_or_insert_with(|| begin.elapsed())),
+                Err(_) => answers = None,
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+        answers.unwrap_or_else(|| begin.elapsed())
+    }
+
+    /// Asks the workload through its Service, on the node that loses its NIC in the incident.
+    fn ask_workload(&self) -> Result<(), String> {
+        let Some(node) = self.lab.blueprint().with_role(Role::Node).next() else { return Ok(()) };
+        let url = format!("http://{}:{}/", node.ip, lab::machines::WEB_PORT);
+        answer(self.lab.ns_command("curl").args(["-sSf", "-m", "2", &url])).map(drop)
     }
 
     /// What a recovered cluster is: nothing found, every member with the same data, API servers ready, nodes Ready,
@@ -151,11 +183,7 @@ impl Scene {
         }
         let nodes = self.kubectl(&["get", "nodes", "--no-headers"]).expect("get nodes");
         assert!(nodes.lines().all(|line| line.split_whitespace().nth(1) == Some("Ready")), "{nodes}");
-        if let Some(node) = self.lab.blueprint().with_role(Role::Node).next() {
-            let url = format!("http://{}:{}/", node.ip, lab::machines::WEB_PORT);
-            let answer = self.lab.ns_command("curl").args(["-sSf", "-m", "5", &url]).output().expect("curl");
-            assert!(answer.status.success(), "the workload: {}", String::from_utf8_lossy(&answer.stderr));
-        }
+        self.ask_workload().expect("the workload answers");
     }
 
     /// HashKV of every member at one revision; one entry when their data is the same.
@@ -187,7 +215,8 @@ impl Scene {
     pub fn etcd<T: Send>(&self, endpoint: &str, ask: impl AsyncFnOnce(Client) -> T + Send) -> T {
         let options = self.etcd_options();
         let work = || {
-            runtime().block_on(async { ask(Client::connect(&options, endpoint).await.expect("connect")).await })
+            runtime()
+                .block_on(async { ask(Client::connect(&options, endpoint).await.expect("connect")).await })
         };
         self.lab.inside(work).expect("enter the lab's network")
     }

@@ -76,10 +76,11 @@ manifest=$1 process=$2 aside=$3
 mkdir -p -m 0700 "$aside"
 if [ -e "$manifest" ]; then mv "$manifest" "$aside/"; sync; fi
 turns=0
-while [ -n "$(pids "$process")" ] && [ $turns -lt 120 ]; do
-    # The kubelet stops it, as a rule at once; without a kubelet nobody does.
-    if [ $turns -ge 30 ]; then kill $(pids "$process") 2>/dev/null || :; fi
-    sleep 1
+# The kubelet asks it to stop and gives it half a minute; without a kubelet nobody does. As with a unit, nothing is lost by
+# killing one that takes long.
+while found=$(pids "$process") && [ -n "$found" ] && [ $turns -lt 120 ]; do
+    if [ $turns -ge 8 ]; then kill -KILL $found 2>/dev/null || :; elif [ $turns -ge 4 ]; then kill $found 2>/dev/null || :; fi
+    sleep 0.5
     turns=$((turns + 1))
 done
 "#;
@@ -90,6 +91,11 @@ manifest=$1 process=$2 aside=$3
 kept="$aside/${manifest##*/}"
 if [ -e "$kept" ]; then mv "$kept" "$manifest"; sync; fi
 rmdir "$aside" 2>/dev/null || :
+turns=0
+while [ -z "$(pids "$process")" ] && [ $turns -lt 8 ]; do
+    sleep 0.5
+    turns=$((turns + 1))
+done
 "#;
 
 /// The manifest is there and nothing runs: the kubelet has seen it fail so often that it waits for minutes before it
@@ -181,11 +187,12 @@ pub(super) async fn one(
     change: Change,
 ) -> Result<(), StepError> {
     let (for_unit, for_pod) = match change {
-        Change::Fence => (FENCE_UNIT, FENCE_POD),
-        Change::Release => (RELEASE_UNIT, RELEASE_POD),
-        Change::Start => (START_UNIT, START_POD),
+        Change::Fence => (FENCE_UNIT, FENCE_POD.to_owned()),
+        // The kubelet remembers how often it failed before the fence.
+        Change::Release => (RELEASE_UNIT, format!("{RELEASE_POD}{START_POD}")),
+        Change::Start => (START_UNIT, START_POD.to_owned()),
     };
-    run(context, service, for_unit, for_pod).await
+    run(context, service, for_unit, &for_pod).await
 }
 
 /// Whether every service has been restarted since a run of this step noted what ran before.

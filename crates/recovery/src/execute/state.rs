@@ -228,7 +228,9 @@ pub(super) async fn is_restored(
     let found = match ship::inspect_data_dir(host.as_ref(), &shipped, &spec.data_dir).await? {
         DataDir::Sound(state) => state.cluster_id,
         DataDir::InUse(Some(log)) => log.cluster_id,
-        DataDir::InUse(None) => format!("{:x}", context.etcd(member).await?.status().await?.header.cluster_id),
+        DataDir::InUse(None) => {
+            format!("{:x}", context.etcd(member).await?.status().await?.header.cluster_id)
+        }
         DataDir::Absent => return Ok(State::NotYet(format!("{member} has no data dir yet"))),
         DataDir::Damaged(why) => {
             return Ok(State::NotYet(format!("{member}'s data dir is damaged: {}", why.join("; "))));

@@ -26,6 +26,11 @@ macro_rules! finding_ids {
                 Self::ALL.iter().copied().find(|id| id.as_str() == text)
             }
 
+            /// Whether it is about etcd, whose state a restore replaces.
+            pub fn is_of_etcd(self) -> bool {
+                self.as_str().starts_with("etcd.")
+            }
+
             /// Its page's first sentence.
             pub fn title(self) -> &'static str {
                 self.page().lines().nth(2).unwrap_or_default()
@@ -68,6 +73,8 @@ finding_ids! {
     ServiceFenced = "service.fenced",
     /// etcd has no quorum: no writes, and no linearizable reads.
     EtcdQuorumLost = "etcd.quorum-lost",
+    /// etcd serves a state that none of the cluster's nodes are in.
+    EtcdStateLost = "etcd.state-lost",
     /// An etcd member is stopped, does not answer or is cut off from the others, and its data is sound or not known
     /// to be broken.
     EtcdMemberDown = "etcd.member.down",

@@ -87,6 +87,9 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<((u64, u64), Candidate)
         return Some(candidate((status.raft_term, status.raft_index), revision, learner.unwrap_or_default()));
     }
     Some(match (member.data_dir.get(), member.data_dir.why_unknown()) {
+        (Some(DataDir::Sound(state)), _) if state.keys == 0 => {
+            candidate((0, 0), None, "holds no keys: it was begun anew".into())
+        }
         (Some(DataDir::Sound(state)), _) => {
             candidate((state.last_term, state.last_index), Some(state.revision), String::new())
         }
@@ -121,6 +124,9 @@ fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError
         Some(source) => candidate.source == *source,
         None => candidate.revision.is_some(),
     };
+    if wanted.is_none() {
+        undecided(&draft.candidates)?;
+    }
     let chosen = draft.candidates.iter_mut().find(fits);
     match (chosen, wanted) {
         (Some(candidate), _) if candidate.revision.is_some() => {
@@ -134,6 +140,25 @@ fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError
             Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into()))
         }
         (_, None) => Err(PlanError::NoSource),
+    }
+}
+
+/// A member holds all that its snapshots do. One that holds less was begun anew, or restored from something older still:
+/// which state is right then, only people know.
+fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
+    let first = |of: fn(&Candidate) -> bool| {
+        candidates.iter().filter(|candidate| of(candidate)).find_map(|c| Some((c, c.revision?)))
+    };
+    let member = first(|candidate| matches!(candidate.source, StateSource::Member(_)));
+    let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));
+    match (member, snapshot) {
+        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::Undecided {
+            member: member.source.clone(),
+            held,
+            snapshot: snapshot.source.clone(),
+            saved,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ mod cluster;
 mod data;
 mod members;
 mod quorum;
+mod state;
 
 pub(super) use cluster::{Cluster, Quorum};
 
@@ -14,6 +15,7 @@ use super::sighting::Sighting;
 pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     let mut found = members::look(look, cluster);
     found.extend(quorum::look(look, cluster));
+    found.extend(state::look(look, cluster));
     found.extend(data::look(look, cluster));
     found.extend(alarms::look(look, cluster));
     found

@@ -37,6 +37,10 @@ pub fn all() -> Cases {
         ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
         ("member-of-another-cluster-and-newer", member_of_another_cluster(REVISION + 1000)),
         ("member-begun-anew", begun_anew(3)),
+        ("member-begun-anew-under-its-id", forgotten()),
+        ("all-begun-anew", all_begun_anew()),
+        ("members-older-than-the-snapshot", older_than_the_snapshot()),
+        ("state-lost", state_lost()),
         ("member-of-another-cluster-and-hanging", begun_anew(90_000)),
         ("member-removed", member_removed()),
         ("member-learner", member_learner()),
@@ -246,12 +250,39 @@ fn member_of_another_cluster(revision: i64) -> Builder {
 
 /// Its disk was wiped, and its unit started it as a member of a new cluster, which waits for the others for ever.
 fn begun_anew(last_index: u64) -> Builder {
-    let log = LogState {
-        cluster_id: "aaaa000011112222".into(),
-        member_id: "bbbb000011112222".into(),
-        last_index,
-    };
+    let log =
+        LogState { cluster_id: "aaaa000011112222".into(), member_id: "bbbb000011112222".into(), last_index };
     Builder::healthy().member_stopped("m3", DataDir::InUse(Some(log)))
+}
+
+/// The same with `--initial-cluster-state=existing`: it has its old id, and nothing that it knew.
+fn forgotten() -> Builder {
+    let DataDir::Sound(mut state) = sound("m3", 1) else { panic!() };
+    (state.last_index, state.last_term, state.keys) = (0, 0, 0);
+    Builder::healthy().member_stopped("m3", DataDir::Sound(state))
+}
+
+/// All members were wiped, and began anew before they were stopped.
+fn all_begun_anew() -> Builder {
+    let all = MEMBERS.iter().fold(Builder::healthy(), |all, name| {
+        let DataDir::Sound(mut state) = sound(name, 1) else { panic!() };
+        (state.last_index, state.last_term, state.keys) = (4, 2, 0);
+        all.member_stopped(name, DataDir::Sound(state))
+    });
+    all.etcd_lost()
+}
+
+/// What is left is older than the snapshot.
+fn older_than_the_snapshot() -> Builder {
+    let all = Builder::healthy().member_stopped("e1", sound("e1", 300));
+    all.member_stopped("m2", damaged()).member_stopped("m3", damaged()).etcd_lost()
+}
+
+/// etcd is well and empty.
+fn state_lost() -> Builder {
+    let mut all = Builder::healthy();
+    value(&mut all.0.kubernetes.nodes).clear();
+    all
 }
 
 /// The others took m3 out of their list; it does not know yet.

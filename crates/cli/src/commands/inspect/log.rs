@@ -39,6 +39,9 @@ impl LogBody {
         writeln!(out, "source   {}", self.source)?;
         writeln!(out, "cluster  {cluster_id}")?;
         writeln!(out, "member   {member_id}")?;
-        writeln!(out, "log      up to entry {last_index} of term {last_term}; committed up to {commit}, in term {term}")
+        writeln!(
+            out,
+            "log      up to entry {last_index} of term {last_term}; committed up to {commit}, in term {term}"
+        )
     }
 }

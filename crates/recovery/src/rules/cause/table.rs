@@ -67,6 +67,10 @@ const FENCED: &[FindingId] = &[
     NodeKubeletDown,
 ];
 
+/// What is missing from a state that is not the cluster's. Nothing of it comes back by restarting anything.
+const GONE_WITH_STATE: &[FindingId] =
+    &[NodeMissing, NodeNotReady, ControllerManagerNoLeader, SchedulerNoLeader, CheckFailing];
+
 /// What needs an etcd that takes writes.
 const NEEDS_WRITES: &[FindingId] = &[
     ApiserverDown,
@@ -121,6 +125,7 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(NodeKubeletDown, Scope::StaticPod, STOPS_WITH_KUBELET),
     row(ApiserverCertExpired, Scope::Host, API),
     row(EtcdQuorumLost, Scope::Everywhere, NEEDS_WRITES),
+    row(EtcdStateLost, Scope::Everywhere, GONE_WITH_STATE),
     row(EtcdNospace, Scope::Everywhere, NEEDS_WRITES),
     row(EtcdMemberDiverged, Scope::Host, &[EtcdCorruptAlarm]),
     row(EtcdMemberDown, Scope::Host, API),

@@ -19,7 +19,7 @@ pub enum State {
     Stopped,
     /// Its data dir is broken.
     Corrupt,
-    /// Its data dir is gone.
+    /// Its data dir is gone, or was begun anew.
     DataMissing,
     /// It belongs to another cluster, or was taken out of this one.
     Stranger,
@@ -205,6 +205,13 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         id.is_some_and(|id| id != cluster)
             || list.is_some_and(|list| !list.iter().any(|entry| entry.id == member))
     };
+    // Once a member has started, its log is never empty again: it would not know what it has voted for.
+    let forgot = |member: &str, last_index: u64| {
+        let started = |entry: &MemberEntry| entry.id == member && !entry.name.is_empty();
+        last_index == 0 && list.is_some_and(|list| list.iter().any(started))
+    };
+    // Kubernetes writes hundreds of keys before anything else.
+    let empty = |state: &DataDirState| state.keys == 0 && !look.inventory().kubernetes.masters.is_empty();
     if let Some(status) = seen.status() {
         return match foreign(&status.cluster_id, &status.member_id) {
             true => State::Stranger,
@@ -221,6 +228,10 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         (Some(DataDir::Damaged(_)), _) => State::Corrupt,
         (Some(DataDir::Sound(state)), _) if foreign(&state.cluster_id, &state.member_id) => State::Stranger,
         (Some(DataDir::InUse(Some(log))), _) if foreign(&log.cluster_id, &log.member_id) => State::Stranger,
+        (Some(DataDir::Sound(state)), _) if empty(state) || forgot(&state.member_id, state.last_index) => {
+            State::DataMissing
+        }
+        (Some(DataDir::InUse(Some(log))), _) if forgot(&log.member_id, log.last_index) => State::DataMissing,
         (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Silent,
         (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
         (None, None) => State::Unknown,

@@ -47,7 +47,11 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         State::Corrupt => sighting(FindingId::EtcdMemberCorrupt, format!("The data of {place} is broken"))
             .remedies(replace(cluster, member)),
         State::DataMissing => {
-            let summary = format!("The data dir of {place} is gone: {}", member.spec.data_dir.display());
+            let dir = member.spec.data_dir.display();
+            let summary = match member.facts.data_dir.get() {
+                Some(DataDir::Absent) => format!("The data dir of {place} is gone: {dir}"),
+                _ => format!("The data dir of {place} was begun anew, and what it had is gone: {dir}"),
+            };
             sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
         }
         State::Stranger => stranger(
@@ -83,7 +87,10 @@ fn evidence(member: &Member<'_>) -> Vec<Evidence> {
         Some(DataDir::Absent) => vec![seen_in(dir, format!("no member in {}'s data dir", member.name))],
         Some(DataDir::InUse(log)) => {
             let log = log.as_ref().map(|log| format!(", whose log has {} entries", log.last_index));
-            vec![seen_in(dir, format!("a process holds {}'s data dir{}", member.name, log.unwrap_or_default()))]
+            vec![seen_in(
+                dir,
+                format!("a process holds {}'s data dir{}", member.name, log.unwrap_or_default()),
+            )]
         }
         Some(DataDir::Sound(state)) => {
             let (revision, keys) = (state.revision, state.keys);
