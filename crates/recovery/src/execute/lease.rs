@@ -36,7 +36,7 @@ pub(super) async fn release(context: &Context<'_>, candidates: &[HostService]) -
         let name = lease.metadata.name.clone().unwrap_or_default();
         lease.spec = lease.spec.map(given_up);
         // Carries the resource version that was read: a lease that changes meanwhile is not overwritten.
-        api.replace(&name, &PostParams::default(), &lease).await.map_err(passing)?;
+        api.replace(&name, &PostParams::default(), &lease).await.map_err(|error| passing(&error))?;
     }
     Ok(())
 }
@@ -60,7 +60,7 @@ async fn held(context: &Context<'_>) -> Result<(Api<Lease>, Vec<Lease>), StepErr
     let api: Api<Lease> = Api::namespaced(client, "kube-system");
     let mut held = Vec::new();
     for name in [CONTROLLER_MANAGER, SCHEDULER] {
-        held.extend(api.get_opt(name).await.map_err(passing)?.filter(is_held));
+        held.extend(api.get_opt(name).await.map_err(|error| passing(&error))?.filter(is_held));
     }
     Ok((api, held))
 }
@@ -70,6 +70,6 @@ fn is_held(lease: &Lease) -> bool {
     holder.is_some_and(|holder| !holder.is_empty())
 }
 
-fn passing(error: kube::Error) -> StepError {
-    StepError::Passing(crate::probe::reason::of(&error))
+fn passing(error: &kube::Error) -> StepError {
+    StepError::Passing(crate::probe::reason::of(error))
 }
