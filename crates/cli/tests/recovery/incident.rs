@@ -3,8 +3,8 @@
 use lab::incident::delete_reserved_range;
 use lab::machines::{Layout, Topology};
 
-use crate::scene::Scene;
-use crate::{Scenario, writer};
+use crate::scene::{Run, Scene};
+use crate::{Scenario, transcript, writer};
 
 pub const SCENARIOS: &[Scenario] = &[
     ("a_healthy_cluster_is_left_alone", Topology::Full, Layout::Systemd, a_healthy_cluster_is_left_alone),
@@ -40,13 +40,14 @@ fn a_healthy_cluster_is_left_alone(scene: &Scene) {
 }
 
 /// One cause explains everything; the six machines are what it is about.
-fn diagnose_the_range(scene: &Scene) {
+fn diagnose_the_range(scene: &Scene) -> Run {
     delete_reserved_range(&scene.lab).expect("delete the range");
     let run = scene.lifeboat(&["diagnose"]).expect(3);
     assert_eq!(scene.causes(), ["nic.missing"], "{}", run.said());
     for name in ["e1", "m1", "m2", "m3", "n1", "nfs"] {
         assert!(run.stdout.contains(name), "{name} is not named: {}", run.said());
     }
+    run
 }
 
 /// The cloud has every NIC again as the inventory says, address and MAC.
@@ -59,8 +60,12 @@ fn assert_nics_are_as_before(scene: &Scene) {
 
 fn nics_come_back(scene: &Scene) {
     let keys = writer::acknowledged(scene, "nics", 50);
-    diagnose_the_range(scene);
+    let seen = diagnose_the_range(scene);
     let run = scene.recover("the incident, NICs only");
+    if scene.lab.blueprint().layout == Layout::Systemd {
+        transcript::compare(scene, "seen", &seen);
+        transcript::compare(scene, "nics", &run);
+    }
     assert_nics_are_as_before(scene);
     assert!(!run.stdout.contains("Restore "), "data was touched that was sound: {}", run.said());
     assert_eq!(writer::lost(scene, &keys), Vec::<String>::new());
@@ -75,6 +80,9 @@ fn no_data_is_left(scene: &Scene) {
         scene.lab.damage_etcd(&machine).expect("damage its data");
     }
     let run = scene.recover("the incident, with a restore from a snapshot");
+    if scene.lab.blueprint().layout == Layout::Systemd {
+        transcript::compare(scene, "restore", &run);
+    }
     assert_nics_are_as_before(scene);
     assert!(run.stdout.contains("loses every write after it was taken"), "{}", run.said());
     assert_eq!(writer::lost(scene, &kept), Vec::<String>::new());

@@ -10,6 +10,7 @@ mod incident;
 mod interrupted;
 mod machines;
 mod scene;
+mod transcript;
 mod writer;
 
 use std::process::ExitCode;
