@@ -20,13 +20,15 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Opens it.
-    pub fn open(&self) -> Result<Box<dyn Source>> {
-        if self.uncommitted && !self.source.is_dir() {
-            return Err(Usage("--uncommitted is for a data dir: other sources have no log".into()).into());
+    /// Opens it; its log is in `wal_dir`, if etcd ran with `--wal-dir`.
+    pub fn open(&self, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+        for (given, flag) in [(self.uncommitted, "--uncommitted"), (wal_dir.is_some(), "a WAL dir")] {
+            if given && self.source.is_file() {
+                return Err(Usage(format!("{flag} is for a data dir: other sources have no log")).into());
+            }
         }
         let replay = if self.uncommitted { Replay::WholeLog } else { Replay::Committed };
-        Ok(open_with(&self.source, replay)?)
+        Ok(open_with(&self.source, replay, wal_dir)?)
     }
 
     /// The same of another path.

@@ -6,8 +6,10 @@
 //! keyspace.
 
 mod alarm;
+mod auth;
 mod index;
 mod interest;
+mod key_range;
 mod lease;
 mod membership;
 mod messages;
@@ -21,11 +23,13 @@ use crate::proto::Entry;
 use crate::schema::{Bucket, meta};
 use crate::source::{Overlay, Source};
 use crate::state::State;
-use crate::wal::MOST_REPLAY_BYTES;
+use crate::wal::Entries;
 
 use alarm::Alarms;
+use auth::{Auth, AuthInfo};
 use index::Index;
-use interest::{Interest, KeyRange};
+use interest::Interest;
+use key_range::KeyRange;
 use lease::Leases;
 use membership::Membership;
 use request::Request;
@@ -34,57 +38,58 @@ use store::Store;
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
 
+/// Bytes held at most of what requests look at, and again of what they write: far above what a server has not yet
+/// committed to its db, far below what a machine that restores has.
+pub(crate) const MOST_REPLAY_BYTES: u64 = 512 << 20;
+
 /// Applies `entries`, which follow on the last one that `db` has.
 ///
 /// # Errors
 /// Damage in the db or an entry; [`FindingKind::UnsupportedRequest`] for one that is not applied here.
-pub(crate) fn replay(db: &dyn Source, state: &State, entries: Vec<Entry>) -> Result<Overlay> {
+pub(crate) fn replay(db: &dyn Source, state: &State, entries: &Entries<'_>) -> Result<Overlay> {
     if entries.is_empty() {
         return Ok(Overlay::default());
     }
     if let Some(kind) = state.undecodable.first() {
         return Err(kind.clone().into());
     }
-    let interest = interest(&entries, state)?;
+    let interest = interest(entries, state)?;
     let mut leases = Leases::new(&state.leases);
     let (index, newest) = Index::load(db, &interest, &mut leases)?;
+    let auth = if interest.auth { Auth::load(db, state)? } else { Auth::disabled() };
     drop(interest);
     let mut replay = Replay {
         store: Store::new(index, leases, newest, state),
         alarms: Alarms::new(state),
+        auth,
         membership: Membership::new(state),
         stores_term: state.term.is_some() || state.consistent_index.is_none(),
     };
-    // Taken one by one, so that an entry's bytes go as the revisions made of it come.
-    for entry in entries {
-        replay.entry(&entry)?;
-    }
+    entries.each(&mut |entry| replay.entry(&entry))?;
     Ok(replay.store.overlay)
 }
 
 /// What the entries look at. Fails on the first that is not applied here.
-fn interest(entries: &[Entry], state: &State) -> Result<Interest, FindingKind> {
+fn interest(entries: &Entries<'_>, state: &State) -> Result<Interest> {
     let mut interest = Interest::default();
-    for entry in entries {
-        let index = entry.index.unwrap_or(0);
+    interest.auth = state.auth.enabled;
+    entries.each(&mut |entry| {
         if entry.kind.unwrap_or(NORMAL) != NORMAL {
-            continue;
+            return Ok(());
         }
-        let Some(request) = Request::decode(index, entry.data.as_deref().unwrap_or_default())? else {
-            continue;
-        };
-        if state.auth.enabled && request.needs_permission() {
-            let request = "a request that needs a permission (authentication is on)".into();
-            return Err(FindingKind::UnsupportedRequest { index, request });
+        let data = entry.data.as_deref().unwrap_or_default();
+        if let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)? {
+            interest.add(&request);
         }
-        interest.add(&request);
-    }
-    Ok(interest)
+        if interest.bytes() > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
+    })?;
+    Ok(interest.finish())
 }
 
 struct Replay {
     store: Store,
     alarms: Alarms,
+    auth: Auth,
     membership: Membership,
     /// Not up to 3.4.
     stores_term: bool,
@@ -96,8 +101,8 @@ impl Replay {
         let data = entry.data.as_deref().unwrap_or_default();
         match entry.kind.unwrap_or(NORMAL) {
             NORMAL => {
-                if let Some(request) = Request::decode(index, data)? {
-                    self.request(index, request)?;
+                if let Some((info, request)) = Request::decode(index, data)? {
+                    self.request(index, &info, request)?;
                     self.store.end();
                     // A put that keeps a value is small in the log and may be large in the store.
                     if self.store.overlay.bytes() > MOST_REPLAY_BYTES {
@@ -120,8 +125,14 @@ impl Replay {
         Ok(())
     }
 
-    fn request(&mut self, index: u64, request: Request) -> Result<()> {
+    fn request(&mut self, index: u64, info: &AuthInfo, request: Request) -> Result<()> {
+        let unsupported = |request: &str| FindingKind::UnsupportedRequest { index, request: request.into() };
         if self.alarms.refuse(&request) {
+            return Ok(());
+        }
+        let permitted = self.alarms.permit_all()
+            || self.auth.permits(info, &request, &self.store.leases).map_err(unsupported)?;
+        if !permitted {
             return Ok(());
         }
         let store = &mut self.store;
@@ -156,6 +167,7 @@ impl Replay {
                 self.membership.set_attributes(index, set, &mut store.overlay)?;
             }
             Request::DowngradeInfoSet(set) => Membership::set_downgrade(&set, &mut store.overlay),
+            Request::Auth(request) => self.auth.apply(request, &mut store.overlay).map_err(unsupported)?,
         }
         Ok(())
     }

@@ -102,21 +102,24 @@ pub enum Integrity {
 /// [`Error::NotASource`] for anything else; [`Error::Damaged`] for what cannot be read at all;
 /// [`Error::Refused`] for a data dir that an etcd is running in.
 pub fn open(path: &Path) -> Result<Box<dyn Source>> {
-    open_with(path, Replay::default())
+    open_with(path, Replay::default(), None)
 }
 
-/// Like [`open`], and says how far the log of a data dir counts.
+/// Like [`open`], and says how far the log of a data dir counts, and where it is when etcd ran with `--wal-dir`.
 ///
 /// # Errors
-/// As [`open`].
-pub fn open_with(path: &Path, replay: Replay) -> Result<Box<dyn Source>> {
+/// As [`open`]; [`Error::Invalid`] for the log of what has none.
+pub fn open_with(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
     let metadata = fs_err::metadata(path)?;
     let not_a_source = |found| Error::NotASource { path: path.into(), found };
     if metadata.is_dir() {
         if !path.join("member").is_dir() {
             return Err(not_a_source("a directory without member/"));
         }
-        return Ok(Box::new(SourceDir::open(path, replay)?));
+        return Ok(Box::new(SourceDir::open(path, replay, wal_dir)?));
+    }
+    if wal_dir.is_some() || replay != Replay::Committed {
+        return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
     if !metadata.is_file() {
         return Err(not_a_source("not a regular file"));

@@ -14,10 +14,12 @@
 //! first record of a segment, of type crc, gives the value it goes on from.
 
 mod dir;
+mod entries;
 mod log;
 mod read;
 mod segment;
 
 pub(crate) use dir::WalDir;
-pub(crate) use log::{Log, MOST_REPLAY_BYTES};
+pub(crate) use entries::Entries;
+pub(crate) use log::Log;
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};

@@ -30,6 +30,10 @@ pub struct AnySource {
     #[command(flatten)]
     source: SourceArgs,
 
+    /// Where the log of a data dir is, when etcd ran with --wal-dir.
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Option<PathBuf>,
+
     #[command(flatten)]
     inventory: InventoryArgs,
 
@@ -50,8 +54,8 @@ impl AnySource {
     /// Opens a source that is here.
     pub fn open(&self) -> Result<Box<dyn Source>> {
         match &self.member_dir {
-            Some(dir) => self.source.at(dir).open(),
-            None => self.source.open(),
+            Some(dir) => self.source.at(dir).open(self.wal_dir.as_deref()),
+            None => self.source.open(self.wal_dir.as_deref()),
         }
     }
 

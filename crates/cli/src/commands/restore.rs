@@ -36,6 +36,10 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
 
+    /// Where the log of a SOURCE that is a data dir is, when its etcd ran with --wal-dir.
+    #[arg(long, value_name = "DIR")]
+    source_wal_dir: Option<PathBuf>,
+
     /// Write every member of the initial cluster, each to DIR/NAME.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "data_dir", "wal_dir", "initial_advertise_peer_urls"])]
     all_members: Option<PathBuf>,
@@ -157,7 +161,7 @@ fn fresh_token() -> String {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let options = args.options()?;
-    let source = args.source.open()?;
+    let source = args.source.open(args.source_wal_dir.as_deref())?;
     let report = restore(source.as_ref(), &options, &context.progress)?;
     context.progress.finish();
     let body = Body::new(args.source.name(), &report, &options);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use lifeboat_client::messages::{AlarmType, StatusResponse};
 use lifeboat_client::{Client, ConnectOptions};
-use lifeboat_etcd::{hash_kv, open};
+use lifeboat_etcd::{Replay, hash_kv, open, open_with};
 use serde::Serialize;
 
 use crate::commands::Context;
@@ -44,6 +44,10 @@ pub struct Args {
     /// of the members that ran, whose clients may count on it.
     #[arg(long)]
     uncommitted: bool,
+
+    /// Where the log of a data dir is, when etcd ran with --wal-dir.
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -68,8 +72,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Err(Refused(format!("{} exists; name another file", file.display())).into());
     }
     if fs_err::symlink_metadata(&endpoint).is_ok() {
-        offline::save(Path::new(&endpoint), args.uncommitted, &file, context)?;
+        let replay = if args.uncommitted { Replay::WholeLog } else { Replay::Committed };
+        let source = open_with(Path::new(&endpoint), replay, args.wal_dir.as_deref())?;
+        offline::save(source.as_ref(), &file, context)?;
         return Ok(Status::Ok);
+    }
+    if args.uncommitted || args.wal_dir.is_some() {
+        let why = format!("--uncommitted and --wal-dir are for a data dir, and there is none at {endpoint}");
+        return Err(Usage(why).into());
     }
     let options = args.connection.options()?;
     let runtime =

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use fastrand::Rng;
 use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_with};
@@ -10,7 +9,9 @@ use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_
 use crate::peer::{copy, serve};
 use crate::raft::{Entry, Proto, append, hard_state, request, snapshot};
 use crate::requests::{LEASES, Requests};
-use crate::support::{restore_all, save};
+use crate::rpc::{Rpc, make_users};
+use crate::support::{PASSWORD, lifeboat_json, restore_all, save_args};
+use crate::torture::rounds;
 
 const TERM: u64 = 1;
 
@@ -23,6 +24,11 @@ pub struct Base {
 
 impl Base {
     pub fn new(version: EtcdVersion) -> Self {
+        Self::with_users(version, false)
+    }
+
+    /// With authentication on, or without users.
+    pub fn with_users(version: EtcdVersion, users: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("base.db");
         let cluster = ClusterBuilder::new(version).unsafe_no_fsync().start().unwrap();
@@ -37,8 +43,13 @@ impl Base {
                 client.put(key, "base value", lease).await.unwrap();
             }
             client.delete_range(lifeboat_client::messages::DeleteRangeRequest::key("base")).await.unwrap();
+            if users {
+                make_users(&mut Rpc::connect(cluster.client_endpoint(0), Some("root")).await).await;
+            }
         });
-        save(&cluster, &source);
+        let root = format!("root:{PASSWORD}");
+        let more: &[&str] = if users { &["--user", &root] } else { &[] };
+        lifeboat_json(save_args(&cluster, 0, &source, more));
         let layout = ClusterLayout::new(1).unwrap();
         let more = ["--bump-revision", "0", "--etcd-version", &version.to_string()];
         let (dirs, report) = restore_all(&source, &layout, &dir.path().join("restored"), &more);
@@ -58,12 +69,14 @@ impl Base {
     }
 }
 
-fn random_logs(version: EtcdVersion, seeds: std::ops::Range<u64>) {
+fn random_logs(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
-    let base = Base::new(version);
-    for seed in seeds {
+    let bases = [Base::new(version), Base::with_users(version, true)];
+    for seed in rounds(4) {
+        let users = seed % 2 == 1;
+        let base = &bases[usize::from(users)];
         let dir = tempfile::tempdir().unwrap();
-        let mut requests = Requests { rng: Rng::with_seed(seed), version, member: base.member };
+        let mut requests = Requests { users, ..Requests::new(seed, version, base.member) };
         let entries: Vec<_> = (0..requests.rng.usize(1..300)).map(|_| requests.entry()).collect();
         let last = entries.len() as u64 + 1;
         let commit = requests.rng.u64(1..=last);
@@ -77,35 +90,29 @@ fn random_logs(version: EtcdVersion, seeds: std::ops::Range<u64>) {
         serve(version, &data_dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
         drop(committed);
         // A server that simply starts is alone, elects itself, and so commits all it has.
-        let whole = open_with(&data_dir, Replay::WholeLog).unwrap();
+        let whole = open_with(&data_dir, Replay::WholeLog, None).unwrap();
         serve(version, &data_dir, &[]).expect(whole.as_ref(), &format!("{what}, whole log"));
     }
 }
 
 #[test]
 fn random_logs_3_4() {
-    random_logs(EtcdVersion::V3_4, seeds());
+    random_logs(EtcdVersion::V3_4);
 }
 
 #[test]
 fn random_logs_3_5() {
-    random_logs(EtcdVersion::V3_5, seeds());
+    random_logs(EtcdVersion::V3_5);
 }
 
 #[test]
 fn random_logs_3_6() {
-    random_logs(EtcdVersion::V3_6, seeds());
+    random_logs(EtcdVersion::V3_6);
 }
 
 #[test]
 fn random_logs_3_7() {
-    random_logs(EtcdVersion::V3_7, seeds());
-}
-
-/// A few always; more with `LIFEBOAT_TORTURE_ROUNDS`.
-fn seeds() -> std::ops::Range<u64> {
-    let rounds = std::env::var("LIFEBOAT_TORTURE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-    0..rounds.unwrap_or(4)
+    random_logs(EtcdVersion::V3_7);
 }
 
 fn put(key: &str) -> Entry {

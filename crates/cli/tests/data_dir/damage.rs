@@ -66,7 +66,7 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
 }
 
 fn whole_log(data_dir: &std::path::Path) -> Result<HashKv, Error> {
-    hash_kv(open_with(data_dir, Replay::WholeLog)?.as_ref(), None, None, &NoProgress)
+    hash_kv(open_with(data_dir, Replay::WholeLog, None)?.as_ref(), None, None, &NoProgress)
 }
 
 /// No flipped bit makes another history of the log: it is found, or changes nothing that is read.

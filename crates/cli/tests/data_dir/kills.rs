@@ -124,7 +124,7 @@ fn a_killed_member_is_read_as_etcd_reads_it(version: EtcdVersion) {
         let committed = open(dir).unwrap();
         serve(version, dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
         drop(committed);
-        let whole = open_with(dir, Replay::WholeLog).unwrap();
+        let whole = open_with(dir, Replay::WholeLog, None).unwrap();
         expect_held(&told, &values(whole.as_ref()), &what);
         serve(version, dir, &[]).expect(whole.as_ref(), &format!("{what}, whole log"));
     }

@@ -6,6 +6,8 @@ mod kills;
 mod peer;
 mod raft;
 mod requests;
+mod rpc;
 #[path = "../support/mod.rs"]
 mod support;
+mod torture;
 mod verbs;

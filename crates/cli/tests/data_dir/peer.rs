@@ -6,9 +6,9 @@ use std::path::Path;
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use lab::peers::EtcdVersion;
 use lifeboat_client::messages::RangeRequest;
-use lifeboat_etcd::{Found, Member, NoProgress, Query, Source, State, get, hash_kv, open};
+use lifeboat_etcd::{Bucket, Found, Member, NoProgress, Query, Source, State, get, hash_kv, open};
 
-use crate::support::{lifeboat_ok, save_args, served};
+use crate::support::{PASSWORD, lifeboat_ok, login, save_args, served};
 
 /// Copies a directory with all that is in it.
 pub fn copy(from: &Path, to: &Path) {
@@ -22,6 +22,17 @@ pub fn copy(from: &Path, to: &Path) {
             fs_err::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut pairs = BTreeMap::new();
+    source
+        .small_bucket(bucket, &mut |key, value| {
+            pairs.insert(key.to_vec(), value.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    pairs
 }
 
 /// An etcd on a copy.
@@ -44,7 +55,7 @@ pub fn serve(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Served {
 impl Served {
     /// Expects it to serve what `ours` holds, in every respect that outlives a restart.
     pub fn expect(self, ours: &dyn Source, what: &str) {
-        let client = self.cluster.client(0).unwrap();
+        let client = login(&self.cluster, 0, "root").unwrap();
         let all = self.cluster.block_on(client.range(RangeRequest::all())).unwrap();
         let served: BTreeMap<_, _> = all
             .kvs
@@ -80,8 +91,12 @@ impl Served {
 
         // What no request asks for is in its db.
         let snapshot = self.dir.path().join("snapshot.db");
-        lifeboat_ok(save_args(&self.cluster, 0, &snapshot, &["--allow-unhealthy"]));
+        let root = format!("root:{PASSWORD}");
+        lifeboat_ok(save_args(&self.cluster, 0, &snapshot, &["--allow-unhealthy", "--user", &root]));
         let db = open(&snapshot).unwrap();
+        for bucket in [Bucket::Auth, Bucket::AuthUsers, Bucket::AuthRoles] {
+            assert_eq!(pairs(ours, bucket), pairs(db.as_ref(), bucket), "{what}: {}", bucket.name());
+        }
         let (ours, theirs) = (State::read(ours).unwrap(), State::read(db.as_ref()).unwrap());
         assert_eq!(ours.leases, theirs.leases, "{what}: leases");
         assert_eq!(ours.alarms, theirs.alarms, "{what}: alarms");

@@ -51,7 +51,12 @@ impl AsRef<[u8]> for Proto {
 
 /// A normal entry's data: an InternalRaftRequest with this field.
 pub fn request(tag: u32, message: impl AsRef<[u8]>) -> Vec<u8> {
-    let header = Proto::default().number(1, 77);
+    request_of("", 0, tag, message)
+}
+
+/// The same of a user, let in at an auth revision.
+pub fn request_of(user: &str, revision: i64, tag: u32, message: impl AsRef<[u8]>) -> Vec<u8> {
+    let header = Proto::default().number(1, 77).nonempty(2, user).nonzero(3, revision);
     if tag < 100 {
         return Proto::default().bytes(tag, message).bytes(100, header).0;
     }

@@ -1,13 +1,17 @@
 //! Random requests of every kind, also such as the API would not let through: they must be refused as a server
 //! refuses them.
 
+mod auth;
+
 use fastrand::Rng;
 use lab::peers::EtcdVersion;
 
-use crate::raft::{Entry, Proto, request};
+use crate::raft::{Entry, Proto, request_of};
 
 /// Leases that the base has, and two that it has not.
 pub const LEASES: [i64; 4] = [0x1001, 0x1002, 0x1003, 0x7fff_0000_0000_0001];
+/// No auth revision is newer.
+const FRESH: i64 = 1_000_000;
 const KEYS: [&str; 9] = ["a", "a/1", "a/2", "b", "b/1", "base", "c", "c\u{ff}", "z"];
 
 /// Makes requests from a seed.
@@ -16,38 +20,83 @@ pub struct Requests {
     pub version: EtcdVersion,
     /// Own id of the member.
     pub member: u64,
+    /// Whether there are users.
+    pub users: bool,
+    /// Whether they go to a server that runs, not into a log.
+    pub live: bool,
+    /// Whether the next request is of a user who may not do everything. It then is such that all patch releases of
+    /// an etcd permit or refuse it alike.
+    pub limited: bool,
 }
 
+/// A request, as the field of an InternalRaftRequest.
+pub type Request = (u32, Proto);
+
 impl Requests {
-    /// The next entry.
+    pub fn new(seed: u64, version: EtcdVersion, member: u64) -> Self {
+        Self { rng: Rng::with_seed(seed), version, member, users: false, live: false, limited: false }
+    }
+
+    /// The next entry of a log.
     pub fn entry(&mut self) -> Entry {
-        let data = match self.rng.u8(0..100) {
-            0..=34 => request(4, self.put(true)),
-            35..=44 => request(5, self.delete()),
-            45..=74 => request(6, self.txn(0)),
-            75..=79 => {
-                // Not at 0: a server keeps the hash of such a one, and answers it to whoever asks for the current.
-                let revision = if self.rng.u8(0..20) == 0 { -1 } else { self.rng.i64(1..120) };
-                request(7, Proto::default().nonzero(1, revision).nonzero(2, self.rng.i64(0..2)))
-            }
-            80..=84 => {
-                let ttl = *self.choose(&[0, 1, 3600, 7200, 9_000_000_000, 9_000_000_001]);
-                request(8, Proto::default().nonzero(1, ttl).nonzero(2, self.lease()))
-            }
-            85..=88 => request(9, Proto::default().nonzero(1, self.lease())),
+        let (user, revision) = self.sender();
+        self.limited = user != "root";
+        let (tag, message) = match self.rng.u8(0..100) {
             89..=90 => {
                 let checkpoint = Proto::default().nonzero(1, self.lease()).nonzero(2, self.rng.i64(0..3000));
-                request(11, Proto::default().bytes(1, checkpoint))
+                (11, Proto::default().bytes(1, checkpoint))
             }
-            91..=93 => self.alarm(),
-            94 => self.attributes(),
-            95 => self.cluster_version(),
+            94 => return Entry::normal(self.attributes()),
+            95 => return Entry::normal(self.cluster_version()),
             96 => return self.conf_change(),
-            97 => Vec::new(),
-            98 => request(3, Proto::default().bytes(1, "a")),
-            _ => self.downgrade(),
+            97 => return Entry::normal(Vec::new()),
+            98 => (3, Proto::default().bytes(1, "a")),
+            99 => return Entry::normal(self.downgrade()),
+            _ => self.request(),
         };
-        Entry::normal(data)
+        // Whether root may revoke a lease with an old auth revision is a question of the patch release.
+        let revision = if user == "root" && tag == 9 { FRESH } else { revision };
+        Entry::normal(request_of(user, revision, tag, message))
+    }
+
+    /// A request of `root`, or of somebody else, that a client may send.
+    pub fn request_of(&mut self, user: Option<&str>) -> Request {
+        self.limited = user != Some("root");
+        self.request()
+    }
+
+    fn request(&mut self) -> Request {
+        if self.users && self.rng.u8(0..5) == 0 {
+            return self.auth();
+        }
+        match self.rng.u8(0..100) {
+            0..=37 => (4, self.put(true)),
+            38..=48 => (5, self.delete()),
+            49..=80 => (6, self.txn(0)),
+            81..=86 => {
+                // Not at 0: a server keeps the hash of such a one, and answers it to whoever asks for the current.
+                let revision = if self.rng.u8(0..20) == 0 { -1 } else { self.rng.i64(1..120) };
+                (7, Proto::default().nonzero(1, revision).nonzero(2, self.rng.i64(0..2)))
+            }
+            87..=91 => {
+                // The least that is granted depends on the election timeout.
+                let least = if self.live { 60 } else { 0 };
+                let ttl = *self.choose(&[least, least + 1, 3600, 7200, 9_000_000_000, 9_000_000_001]);
+                (8, Proto::default().nonzero(1, ttl).nonzero(2, self.lease()))
+            }
+            92..=96 => (9, Proto::default().nonzero(1, self.lease())),
+            _ => self.alarm(),
+        }
+    }
+
+    /// Who sends the next entry, and the auth revision it was let in at: often the newest, or none.
+    fn sender(&mut self) -> (&'static str, i64) {
+        if !self.users {
+            return ("root", 0);
+        }
+        let user = *self.choose(&["root", "root", "root", "app", "app", "u1", ""]);
+        let revision = if self.rng.u8(0..6) == 0 { self.rng.i64(0..20) } else { FRESH };
+        (user, revision)
     }
 
     fn choose<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
@@ -71,7 +120,9 @@ impl Requests {
     /// the transaction has deleted it before.
     fn put(&mut self, keep: bool) -> Proto {
         let (key, value) = (self.key(), self.value());
-        let lease = if self.rng.u8(0..3) == 0 { self.lease() } else { 0 };
+        // Of one in a transaction, patch releases ask for more or less.
+        let more = keep || !self.limited;
+        let lease = if more && self.rng.u8(0..3) == 0 { self.lease() } else { 0 };
         let ignore = if keep { self.rng.u8(0..12) } else { 9 };
         let (value, ignore_value) = if ignore == 0 { (Vec::new(), 1) } else { (value, 0) };
         let (lease, ignore_lease) = if ignore == 1 { (0, 1) } else { (lease, 0) };
@@ -79,28 +130,30 @@ impl Requests {
             .bytes(1, key)
             .nonempty(2, value)
             .nonzero(3, lease)
-            .nonzero(4, self.rng.i64(0..2))
+            .nonzero(4, if more { self.rng.i64(0..2) } else { 0 })
             .nonzero(5, ignore_value)
             .nonzero(6, ignore_lease)
     }
 
-    /// Nothing, all from the key on, all, a range, or a range that ends before it begins.
-    fn range_end(&mut self) -> Vec<u8> {
+    /// Nothing, all from the key on, a range, or a range that ends before it begins.
+    fn range_end(&mut self, key: &str) -> Vec<u8> {
         match self.rng.u8(0..10) {
             0..=4 => Vec::new(),
             5 => b"\0".to_vec(),
-            _ => self.key().into(),
+            // Under permissions, what etcd says to a range without keys is not known.
+            _ => Some(self.key()).filter(|end| !self.limited || *end > key).unwrap_or_default().into(),
         }
     }
 
     fn delete(&mut self) -> Proto {
         let key = if self.rng.u8(0..12) == 0 { "\0" } else { self.key() };
-        Proto::default().bytes(1, key).nonempty(2, self.range_end()).nonzero(3, self.rng.i64(0..2))
+        Proto::default().bytes(1, key).nonempty(2, self.range_end(key)).nonzero(3, self.rng.i64(0..2))
     }
 
     fn compare(&mut self) -> Proto {
         let target = self.rng.i64(0..5);
-        let compare = Proto::default().nonzero(1, self.rng.i64(0..4)).nonzero(2, target).bytes(3, self.key());
+        let key = self.key();
+        let compare = Proto::default().nonzero(1, self.rng.i64(0..4)).nonzero(2, target).bytes(3, key);
         // Now and then of another target, or none.
         let union = match self.rng.u8(0..12) {
             0 => self.rng.i64(0..5),
@@ -116,7 +169,7 @@ impl Requests {
             4 => compare.number(8, self.lease()),
             _ => compare,
         };
-        compare.nonempty(64, if self.rng.bool() { Vec::new() } else { self.range_end() })
+        compare.nonempty(64, if self.rng.bool() { Vec::new() } else { self.range_end(key) })
     }
 
     fn txn(&mut self, depth: u8) -> Proto {
@@ -126,7 +179,7 @@ impl Requests {
         }
         for branch in [2, 3] {
             for place in 0..self.rng.u8(0..4) {
-                txn = txn.bytes(branch, self.op(depth, place == 0 && depth == 0));
+                txn = txn.bytes(branch, self.op(depth, place == 0 && depth == 0 && !self.limited));
             }
         }
         txn
@@ -136,23 +189,21 @@ impl Requests {
         match self.rng.u8(0..10) {
             0..=4 => Proto::default().bytes(2, self.put(first)),
             5..=6 => Proto::default().bytes(3, self.delete()),
-            7 => {
+            7 if !self.limited => {
                 let revision = *self.choose(&[0, 0, 0, 5, 60, 100_000]);
                 Proto::default().bytes(1, Proto::default().bytes(1, self.key()).nonzero(4, revision))
             }
-            _ if depth < 2 => Proto::default().bytes(4, self.txn(depth + 1)),
+            8..=9 if depth < 2 && !self.limited => Proto::default().bytes(4, self.txn(depth + 1)),
             _ => Proto::default().bytes(2, self.put(false)),
         }
     }
 
-    fn alarm(&mut self) -> Vec<u8> {
+    fn alarm(&mut self) -> Request {
         let action = *self.choose(&[0, 1, 2, 2, 2]);
         let member = *self.choose(&[self.member as i64, 5]);
         // CORRUPT is rare: it refuses nearly all that follows.
         let alarm = *self.choose(&[0, 1, 1, 1, 1, 2]);
-        // 3.4 raises one of no kind.
-        let action = if self.version == EtcdVersion::V3_4 && alarm == 0 { 0 } else { action };
-        request(10, Proto::default().nonzero(1, action).nonzero(2, member).nonzero(3, alarm))
+        (10, Proto::default().nonzero(1, action).nonzero(2, member).nonzero(3, alarm))
     }
 
     fn attributes(&mut self) -> Vec<u8> {
@@ -161,7 +212,7 @@ impl Requests {
             return v2(&path, r#"{"name":"m1","clientURLs":["http://127.0.0.1:1"]}"#);
         }
         let attributes = Proto::default().bytes(1, "m1").bytes(2, "http://127.0.0.1:1");
-        request(1301, Proto::default().number(1, self.member as i64).bytes(2, attributes))
+        request_of("", 0, 1301, Proto::default().number(1, self.member as i64).bytes(2, attributes))
     }
 
     fn cluster_version(&mut self) -> Vec<u8> {
@@ -169,12 +220,12 @@ impl Requests {
         if self.version == EtcdVersion::V3_4 {
             return v2("/0/version", &version);
         }
-        request(1300, Proto::default().bytes(1, version))
+        request_of("", 0, 1300, Proto::default().bytes(1, version))
     }
 
     fn downgrade(&mut self) -> Vec<u8> {
         // 3.4 knows of none. One that is under way keeps servers of this version from starting.
-        if self.version == EtcdVersion::V3_4 { Vec::new() } else { request(1302, Proto::default()) }
+        if self.version == EtcdVersion::V3_4 { Vec::new() } else { request_of("", 0, 1302, Proto::default()) }
     }
 
     /// Learners alone: a voter that is not there would keep the member from electing itself.

@@ -10,10 +10,9 @@ use lifeboat_client::messages::{AlarmMember, AlarmType};
 
 use crate::crafted::Base;
 use crate::peer::serve;
-use crate::raft::{Entry, Proto, request};
-use crate::support::{
-    enable_auth, etcdctl_as_root, fails, lifeboat, lifeboat_json, lifeboat_ok, restore_all,
-};
+use crate::raft::{Entry, Proto, request_of};
+use crate::requests::LEASES;
+use crate::support::{PASSWORD, fails, lifeboat, lifeboat_json, lifeboat_ok, restore_all};
 
 const VERSION: EtcdVersion = EtcdVersion::V3_6;
 
@@ -110,15 +109,20 @@ fn the_log_is_named_only_where_there_is_one() {
     fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted is for a data dir"]);
 }
 
-/// Requests of users and roles, and all others while they are enforced, are not replayed: better no answer than a
-/// wrong one.
+/// What a server makes up when it applies a request, and what patch releases answer differently, is not replayed:
+/// better no answer than a wrong one.
 #[test]
 fn what_is_not_replayed_is_refused_by_name() {
     lab::or_skip!(peers::etcd(VERSION));
-    let refused = |data_dir: &Path, words: &[&str]| {
+    let base = Base::with_users(VERSION, true);
+    let refused = |user: &str, tag: u32, message: Proto, words: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let entry = Entry::normal(request_of(user, 1_000_000, tag, message));
+        let data_dir = base.with(&[entry], 2, dir.path());
         let path = data_dir.display().to_string();
         for verb in ["inspect", "hash"] {
-            fails(&lifeboat([verb, &path]), 4, words);
+            let words = [&["log entry 2", "cannot be replayed here", "--force-new-cluster"], words].concat();
+            fails(&lifeboat([verb, &path]), 4, &words);
         }
         let output = lifeboat(["check", &path, "-o", "json"]);
         assert_eq!(output.status.code(), Some(3));
@@ -127,17 +131,55 @@ fn what_is_not_replayed_is_refused_by_name() {
         // The db alone is there for whoever asks for it by name.
         lifeboat_ok(["inspect".to_owned(), format!("{path}/member/snap/db")]);
     };
-    let dir = tempfile::tempdir().unwrap();
-    let user_add = Entry::normal(request(1100, Proto::default().bytes(1, "friend")));
-    let data_dir = Base::new(VERSION).with(&[user_add], 2, dir.path());
-    refused(&data_dir, &["log entry 2", "AuthUserAdd", "cannot be replayed here", "--force-new-cluster"]);
+    let proto = Proto::default;
+    // As 3.4 logs it, and servers after an upgrade find it.
+    let clear = proto().bytes(1, "friend").bytes(2, PASSWORD);
+    refused("root", 1100, clear, &["a password that etcd hashes with a salt of its own"]);
+    // `app` may write a/1 and not a, and reads a and not z.
+    let put = |key: &str| proto().bytes(1, key).bytes(2, "new");
+    let op = |place: u32, op: Proto| proto().bytes(2, proto().bytes(place, op));
+    let patch = ["patch releases of its etcd permit differently"];
+    refused("app", 6, op(4, op(2, put("a"))), &patch);
+    refused("app", 6, op(1, proto().bytes(1, "z")), &patch);
+    refused("app", 6, op(2, put("a/1").number(3, LEASES[0])), &patch);
+    let backwards = op(3, proto().bytes(1, "b").bytes(2, "a"));
+    refused("app", 6, backwards, &["a range that ends before it begins, under permissions"]);
+}
 
-    let mut cluster = lagging();
-    enable_auth(&cluster);
-    // The second writes down that the first is committed.
-    for _ in 0..2 {
-        etcdctl_as_root(&cluster, &["put", "a", "1"]);
+/// etcd's `--wal-dir`: the data dir has no log then, and every verb can be told where it is.
+#[test]
+fn a_log_may_be_elsewhere() {
+    lab::or_skip!(peers::etcd(VERSION));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let wal_dir = elsewhere.path().join("wal");
+    let mut cluster = ClusterBuilder::new(VERSION)
+        .flag(format!("--wal-dir={}", wal_dir.display()))
+        .flag("--backend-batch-interval=1h")
+        .flag("--backend-batch-limit=1000000")
+        .unsafe_no_fsync()
+        .start()
+        .unwrap();
+    let client = cluster.client(0).unwrap();
+    for i in 0..30 {
+        cluster.block_on(client.put("key", format!("{i}"), 0)).unwrap();
     }
     cluster.kill(0).unwrap();
-    refused(cluster.data_dir(0), &["authentication is on"]);
+    let data_dir = cluster.data_dir(0);
+    let path = data_dir.display().to_string();
+    fails(&lifeboat(["inspect", &path]), 3, &["no write-ahead log"]);
+    let log = ["--uncommitted", "--wal-dir", wal_dir.to_str().unwrap()];
+    let verb = |verb: &str| lifeboat_json([&[verb, &path], log.as_slice()].concat());
+    assert_eq!(verb("inspect")["revision"], 31);
+    assert_eq!(verb("check")["ok"], true);
+    let hash = &verb("hash")["hash"];
+    let read = lifeboat_ok([&["get", &path, "--key", "key"], log.as_slice()].concat());
+    assert_eq!(read, "key\n29\n");
+    let saved = elsewhere.path().join("saved.db").display().to_string();
+    assert_eq!(&lifeboat_json([&["save", &path, &saved], log.as_slice()].concat())["hash"], hash);
+    let log = ["--uncommitted", "--source-wal-dir", log[2], "--bump-revision", "0"];
+    let layout = ClusterLayout::new(1).unwrap();
+    let (_, report) = restore_all(data_dir, &layout, &elsewhere.path().join("restored"), &log);
+    assert_eq!(&report["hash"], hash);
+    fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir is for a data dir"]);
+    fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["are for a data dir"]);
 }

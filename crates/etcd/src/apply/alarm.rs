@@ -30,6 +30,8 @@ pub(super) struct Alarms {
     capped: bool,
     /// Whether all is refused.
     corrupt: bool,
+    /// Whether nobody asks for permissions.
+    unchecked: bool,
     version: Option<EtcdVersion>,
 }
 
@@ -41,13 +43,20 @@ impl Alarms {
             AlarmKind::Unknown(number) => number,
         };
         let raised = state.alarms.iter().map(|alarm| (number(alarm.kind), alarm.member.0)).collect();
-        let mut alarms = Self { raised, capped: false, corrupt: false, version: state.written_by() };
+        let (capped, corrupt, unchecked) = (false, false, false);
+        let mut alarms = Self { raised, capped, corrupt, unchecked, version: state.written_by() };
         (alarms.capped, alarms.corrupt) = (alarms.is_raised(NO_SPACE), alarms.is_raised(CORRUPT));
         alarms
     }
 
     fn is_raised(&self, kind: i32) -> bool {
         self.raised.iter().any(|(raised, _)| *raised == kind)
+    }
+
+    /// Whether a server applies everything without asking for permissions: up to 3.5 it does from the moment an alarm
+    /// is raised until one ends, or until it is started again.
+    pub(super) fn permit_all(&self) -> bool {
+        self.unchecked
     }
 
     /// Whether a server with these alarms refuses a request.
@@ -69,7 +78,7 @@ impl Alarms {
         let was_raised = self.is_raised(alarm);
         let key = AlarmMember { member_id, alarm }.encode_to_vec();
         match action {
-            ACTIVATE if alarm != NONE && self.raised.insert((alarm, member_id)) => {
+            ACTIVATE if self.can_be_raised(alarm) && self.raised.insert((alarm, member_id)) => {
                 overlay.set(Bucket::Alarm, key, []);
             }
             DEACTIVATE if self.raised.remove(&(alarm, member_id)) => overlay.remove(Bucket::Alarm, key),
@@ -78,11 +87,17 @@ impl Alarms {
         let is_raised = self.is_raised(alarm);
         if self.version.is_none_or(|version| version >= EtcdVersion::V3_6) {
             (self.capped, self.corrupt) = (self.is_raised(NO_SPACE), self.is_raised(CORRUPT));
-        } else if was_raised != is_raised {
-            // Up to 3.5 the kind raised last counts alone, and the end of either is the end of both
-            // (`etcdserver/apply.go`, `Alarm`).
+        } else if was_raised != is_raised && alarm != NONE {
+            // Up to 3.5 the kind raised last counts alone, and the end of either is the end of both; and what
+            // refuses requests then stands in place of what asks for permissions (`etcdserver/apply.go`, `Alarm`).
             self.capped = is_raised && alarm == NO_SPACE;
             self.corrupt = is_raised && alarm == CORRUPT;
+            self.unchecked = is_raised;
         }
+    }
+
+    /// 3.4 keeps one of no kind too.
+    fn can_be_raised(&self, alarm: i32) -> bool {
+        alarm != NONE || self.version == Some(EtcdVersion::V3_4)
     }
 }

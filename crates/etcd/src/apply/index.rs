@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::interest::{Interest, KeyRange};
+use super::MOST_REPLAY_BYTES;
+use super::interest::Interest;
+use super::key_range::KeyRange;
 use super::lease::Leases;
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::revision::Revision;
 use crate::source::Source;
-use crate::wal::MOST_REPLAY_BYTES;
 
 /// A live key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +94,7 @@ impl Index {
     ) -> Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Latest)> + 'a> {
         match range {
             KeyRange::One(key) => Box::new(self.keys.get_key_value(key).into_iter()),
-            // An end before the start is an empty range to etcd.
-            KeyRange::Between(start, Some(end)) if end <= start => Box::new(std::iter::empty()),
+            KeyRange::Between(..) if range.is_empty() => Box::new(std::iter::empty()),
             KeyRange::Between(start, end) => {
                 let end = end.map_or(Bound::Unbounded, Bound::Excluded);
                 Box::new(self.keys.range::<[u8], _>((Bound::Included(start), end)))

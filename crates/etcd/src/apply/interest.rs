@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
-use super::messages::{Compare, Op, RequestOp, TargetUnion, TxnRequest};
+use super::key_range::KeyRange;
+use super::messages::{Compare, Op, PutRequest, RequestOp, TargetUnion, TxnRequest};
 use super::request::Request;
 
 /// Keys and ranges of keys.
@@ -12,6 +13,8 @@ pub(super) struct KeySet {
     keys: HashSet<Vec<u8>>,
     /// Start to end, disjoint; an end of `None` is that of all keys.
     ranges: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Of keys and ranges.
+    bytes: u64,
 }
 
 /// What is looked at.
@@ -21,25 +24,12 @@ pub(super) struct Interest {
     pub(super) touched: KeySet,
     /// Whose value matters too.
     pub(super) values: KeySet,
-    /// Whose keys are deleted.
+    /// Whose keys are deleted, or must be permitted.
     pub(super) leases: HashSet<i64>,
-}
-
-/// A range as requests name it: no end for one key, `\0` for all from the key on (`txn/txn.go`, `mkGteRange`).
-#[derive(Debug, Clone, Copy)]
-pub(super) enum KeyRange<'a> {
-    One(&'a [u8]),
-    Between(&'a [u8], Option<&'a [u8]>),
-}
-
-impl<'a> KeyRange<'a> {
-    pub(super) fn new(key: &'a [u8], range_end: &'a [u8]) -> Self {
-        match range_end {
-            [] => Self::One(key),
-            [0] => Self::Between(key, None),
-            end => Self::Between(key, Some(end)),
-        }
-    }
+    /// Whether users and roles matter: they are enforced, or changed.
+    pub(super) auth: bool,
+    /// Of puts.
+    put_leases: HashSet<i64>,
 }
 
 impl KeySet {
@@ -55,17 +45,19 @@ impl KeySet {
         match range {
             KeyRange::One(key) => {
                 if !self.keys.contains(key) {
+                    self.bytes += (size_of::<Vec<u8>>() + key.len()) as u64;
                     self.keys.insert(key.to_vec());
                 }
             }
-            KeyRange::Between(start, end) if end.is_none_or(|end| start < end) => self.join(start, end),
-            KeyRange::Between(..) => {}
+            KeyRange::Between(..) if range.is_empty() => {}
+            KeyRange::Between(start, end) => self.join(start, end),
         }
     }
 
     /// Adds a range and joins it with those it meets.
     fn join(&mut self, start: &[u8], end: Option<&[u8]>) {
         let (mut start, mut end) = (start.to_vec(), end.map(<[u8]>::to_vec));
+        self.bytes += (start.len() + end.as_ref().map_or(0, Vec::len)) as u64;
         // They are disjoint: when the last one that begins before our end does not reach us, none does.
         while let Some((other_start, other_end)) = match &end {
             Some(end) => {
@@ -88,19 +80,35 @@ impl Interest {
     /// Takes in what a request looks at.
     pub(super) fn add(&mut self, request: &Request) {
         match request {
-            Request::Put(put) => self.add_put(&put.key, put.ignore_value),
+            Request::Put(put) => self.add_put(put),
             Request::DeleteRange(delete) => self.touched.add(KeyRange::new(&delete.key, &delete.range_end)),
             Request::Txn(txn) => self.add_txn(txn),
             Request::LeaseRevoke(id) => drop(self.leases.insert(*id)),
+            Request::Auth(_) => self.auth = true,
             _ => {}
         }
+    }
+
+    /// Bytes that it holds, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.touched.bytes + self.values.bytes
+    }
+
+    /// To be called when all requests are in: with users, whoever puts a key on a lease must be permitted to write
+    /// the keys that are on it.
+    pub(super) fn finish(mut self) -> Self {
+        let put_leases = std::mem::take(&mut self.put_leases);
+        if self.auth {
+            self.leases.extend(put_leases);
+        }
+        self
     }
 
     fn add_txn(&mut self, txn: &TxnRequest) {
         txn.compare.iter().for_each(|compare| self.add_compare(compare));
         for RequestOp { request } in txn.success.iter().chain(&txn.failure) {
             match request {
-                Some(Op::Put(put)) => self.add_put(&put.key, put.ignore_value),
+                Some(Op::Put(put)) => self.add_put(put),
                 Some(Op::DeleteRange(delete)) => {
                     self.touched.add(KeyRange::new(&delete.key, &delete.range_end));
                 }
@@ -120,10 +128,14 @@ impl Interest {
         }
     }
 
-    fn add_put(&mut self, key: &[u8], needs_value: bool) {
-        self.touched.add(KeyRange::One(key));
-        if needs_value {
-            self.values.add(KeyRange::One(key));
+    fn add_put(&mut self, put: &PutRequest) {
+        let key = KeyRange::One(&put.key);
+        self.touched.add(key);
+        if put.ignore_value {
+            self.values.add(key);
+        }
+        if put.lease != 0 {
+            self.put_leases.insert(put.lease);
         }
     }
 }

@@ -49,6 +49,11 @@ impl Leases {
         granted
     }
 
+    /// The keys attached to a lease.
+    pub(super) fn keys(&self, id: i64) -> impl Iterator<Item = &[u8]> {
+        self.0.get(&id).into_iter().flat_map(|lease| &lease.keys).map(Vec::as_slice)
+    }
+
     /// Takes a lease out and gives its keys; `None` when there is none.
     pub(super) fn revoke(&mut self, id: i64) -> Option<BTreeSet<Vec<u8>>> {
         Some(self.0.remove(&id)?.keys)

@@ -4,7 +4,11 @@
 //! Fields that change nothing when a request is applied are here too: what is not known must be told from what
 //! does not matter.
 
+mod auth;
+
 use prost::{Message, Oneof};
+
+pub(super) use auth::*;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InternalRaftRequest {
@@ -30,6 +34,28 @@ pub(super) struct InternalRaftRequest {
     pub(super) lease_checkpoint: Option<LeaseCheckpointRequest>,
     #[prost(message, optional, tag = "100")]
     pub(super) header: Option<RequestHeader>,
+    #[prost(message, optional, tag = "1000")]
+    pub(super) auth_enable: Option<Empty>,
+    #[prost(message, optional, tag = "1011")]
+    pub(super) auth_disable: Option<Empty>,
+    #[prost(message, optional, tag = "1100")]
+    pub(super) auth_user_add: Option<AuthUserAddRequest>,
+    #[prost(message, optional, tag = "1101")]
+    pub(super) auth_user_delete: Option<AuthUserDeleteRequest>,
+    #[prost(message, optional, tag = "1103")]
+    pub(super) auth_user_change_password: Option<AuthUserChangePasswordRequest>,
+    #[prost(message, optional, tag = "1104")]
+    pub(super) auth_user_grant_role: Option<AuthUserGrantRoleRequest>,
+    #[prost(message, optional, tag = "1105")]
+    pub(super) auth_user_revoke_role: Option<AuthUserRevokeRoleRequest>,
+    #[prost(message, optional, tag = "1200")]
+    pub(super) auth_role_add: Option<AuthRoleAddRequest>,
+    #[prost(message, optional, tag = "1201")]
+    pub(super) auth_role_delete: Option<AuthRoleDeleteRequest>,
+    #[prost(message, optional, tag = "1203")]
+    pub(super) auth_role_grant_permission: Option<AuthRoleGrantPermissionRequest>,
+    #[prost(message, optional, tag = "1204")]
+    pub(super) auth_role_revoke_permission: Option<AuthRoleRevokePermissionRequest>,
     #[prost(message, optional, tag = "1300")]
     pub(super) cluster_version_set: Option<ClusterVersionSetRequest>,
     #[prost(message, optional, tag = "1301")]

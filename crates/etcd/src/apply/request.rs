@@ -6,10 +6,13 @@ use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 use serde::Deserialize;
 
+use super::auth::AuthInfo;
 use super::messages::{
-    AlarmRequest, Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest, CompactionRequest,
-    DeleteRangeRequest, DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest,
-    PutRequest, RequestV2, TxnRequest,
+    AlarmRequest, Attributes, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest,
+    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest,
+    ClusterMemberAttrSetRequest, ClusterVersionSetRequest, CompactionRequest, DeleteRangeRequest,
+    DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest, PutRequest, RequestV2,
+    TxnRequest,
 };
 use crate::finding::FindingKind;
 
@@ -27,28 +30,38 @@ pub(super) enum Request {
     ClusterVersionSet(ClusterVersionSetRequest),
     ClusterMemberAttrSet(ClusterMemberAttrSetRequest),
     DowngradeInfoSet(DowngradeInfoSetRequest),
+    Auth(AuthRequest),
+}
+
+/// A request that changes users and roles, or whether they are enforced.
+#[derive(Debug)]
+pub(super) enum AuthRequest {
+    Enable,
+    Disable,
+    UserAdd(AuthUserAddRequest),
+    UserDelete(String),
+    UserChangePassword(AuthUserChangePasswordRequest),
+    UserGrantRole { user: String, role: String },
+    UserRevokeRole { user: String, role: String },
+    RoleAdd(String),
+    RoleDelete(String),
+    RoleGrantPermission(AuthRoleGrantPermissionRequest),
+    RoleRevokePermission(AuthRoleRevokePermissionRequest),
 }
 
 impl Request {
-    /// Whether it is refused for users without permission while authentication is on.
-    pub(super) fn needs_permission(&self) -> bool {
-        !matches!(
-            self,
-            Self::ClusterVersionSet(_) | Self::ClusterMemberAttrSet(_) | Self::DowngradeInfoSet(_)
-        )
-    }
-
     /// Reads the data of a normal entry; `None` when it changes nothing: a new leader's empty entry, a read.
-    pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<Self>, FindingKind> {
+    pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<(AuthInfo, Self)>, FindingKind> {
         if data.is_empty() {
             return Ok(None);
         }
         let unsupported = |request: String| FindingKind::UnsupportedRequest { index, request };
         // 3.4 sends its v2 requests bare; they never decode as the other message.
-        let Ok(request) = InternalRaftRequest::decode(data) else {
+        let Ok(mut request) = InternalRaftRequest::decode(data) else {
             let defect = "its request does not decode";
             let request = RequestV2::decode(data).map_err(|_| FindingKind::WalEntry { index, defect })?;
-            return from_v2(&request).map(Some).map_err(unsupported);
+            let request = from_v2(&request).map_err(unsupported)?;
+            return Ok(Some((AuthInfo::default(), request)));
         };
         match unknown_field(data) {
             Some(READ_ONLY) => return Ok(None),
@@ -59,7 +72,8 @@ impl Request {
         if request.v2.is_none() && request.encoded_len() != data.len() {
             return Err(unsupported("a request with a field of a newer etcd".into()));
         }
-        one_of(request).map(Some).map_err(unsupported)
+        let info = AuthInfo::from(request.header.take());
+        Ok(Some((info, one_of(request).map_err(unsupported)?)))
     }
 }
 
@@ -80,6 +94,27 @@ fn one_of(request: InternalRaftRequest) -> Result<Request, String> {
         request.lease_revoke.map(|revoke| Request::LeaseRevoke(revoke.id)),
         request.lease_checkpoint.map(|request| Request::LeaseCheckpoint(request.checkpoints)),
         request.alarm.map(Request::Alarm),
+        request.auth_enable.map(|_| Request::Auth(AuthRequest::Enable)),
+        request.auth_disable.map(|_| Request::Auth(AuthRequest::Disable)),
+        request.auth_user_add.map(|add| Request::Auth(AuthRequest::UserAdd(add))),
+        request.auth_user_delete.map(|delete| Request::Auth(AuthRequest::UserDelete(delete.name))),
+        request
+            .auth_user_change_password
+            .map(|change| Request::Auth(AuthRequest::UserChangePassword(change))),
+        request.auth_user_grant_role.map(|AuthUserGrantRoleRequest { user, role }| {
+            Request::Auth(AuthRequest::UserGrantRole { user, role })
+        }),
+        request.auth_user_revoke_role.map(|AuthUserRevokeRoleRequest { name: user, role }| {
+            Request::Auth(AuthRequest::UserRevokeRole { user, role })
+        }),
+        request.auth_role_add.map(|add| Request::Auth(AuthRequest::RoleAdd(add.name))),
+        request.auth_role_delete.map(|delete| Request::Auth(AuthRequest::RoleDelete(delete.role))),
+        request
+            .auth_role_grant_permission
+            .map(|grant| Request::Auth(AuthRequest::RoleGrantPermission(grant))),
+        request
+            .auth_role_revoke_permission
+            .map(|revoke| Request::Auth(AuthRequest::RoleRevokePermission(revoke))),
     ];
     first.into_iter().flatten().next().ok_or_else(|| "an empty request".into())
 }
@@ -92,20 +127,10 @@ fn unknown_field(data: &[u8]) -> Option<&'static str> {
     let mut rest = data;
     while let Ok((tag, wire_type)) = decode_key(&mut rest) {
         let name = match tag {
-            1 | 2 | 4..=11 | 100 | 1300..=1302 => None,
+            1 | 2 | 4..=11 | 100 | 1000 | 1011 | 1300..=1302 => None,
+            1100 | 1101 | 1103..=1105 | 1200 | 1201 | 1203 | 1204 => None,
             // Reads, logins, which leave a token in memory alone, and what tests of etcd itself send.
             3 | 1012 | 1013 | 1102 | 1106 | 1107 | 1202 | 9900 => Some(READ_ONLY),
-            1000 => Some("AuthEnable"),
-            1011 => Some("AuthDisable"),
-            1100 => Some("AuthUserAdd"),
-            1101 => Some("AuthUserDelete"),
-            1103 => Some("AuthUserChangePassword"),
-            1104 => Some("AuthUserGrantRole"),
-            1105 => Some("AuthUserRevokeRole"),
-            1200 => Some("AuthRoleAdd"),
-            1201 => Some("AuthRoleDelete"),
-            1203 => Some("AuthRoleGrantPermission"),
-            1204 => Some("AuthRoleRevokePermission"),
             _ => Some("a request of a newer etcd"),
         };
         if name.is_some() {
@@ -163,10 +188,9 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused_by_name() {
         let known = put().encode_to_vec();
-        assert!(matches!(Request::decode(9, &known), Ok(Some(Request::Put(_)))));
+        assert!(matches!(Request::decode(9, &known), Ok(Some((_, Request::Put(_))))));
         let with = |bytes: &[u8]| [&known, bytes].concat();
-        // Tag 1100, then 5000, each an empty message; a field 9 within the put.
-        assert_eq!(refused(&with(b"\xe2\x44\x00")), "AuthUserAdd");
+        // Tag 5000, an empty message; a field 9 within the put.
         assert_eq!(refused(&with(b"\xc2\xb8\x02\x00")), "a request of a newer etcd");
         assert!(refused(b"\x08\x07\x22\x07\x0a\x01k\x12\x00\x48\x01").contains("a field of a newer etcd"));
         assert_eq!(refused(b"\x08\x07"), "an empty request");
@@ -187,13 +211,13 @@ mod tests {
             request("PUT", "/0/members/1f/attributes", r#"{"name":"m1","clientURLs":["http://h:1"]}"#);
         let wrapped = InternalRaftRequest { v2: Some(attributes.clone()), ..Default::default() };
         for data in [attributes.encode_to_vec(), wrapped.encode_to_vec()] {
-            let Ok(Some(Request::ClusterMemberAttrSet(set))) = Request::decode(1, &data) else {
+            let Ok(Some((_, Request::ClusterMemberAttrSet(set)))) = Request::decode(1, &data) else {
                 panic!("{data:?}")
             };
             assert_eq!((set.member_id, set.member_attributes.unwrap().name.as_str()), (0x1f, "m1"));
         }
         let version = request("PUT", "/0/version", "3.4.0").encode_to_vec();
-        assert!(matches!(Request::decode(1, &version), Ok(Some(Request::ClusterVersionSet(_)))));
+        assert!(matches!(Request::decode(1, &version), Ok(Some((_, Request::ClusterVersionSet(_))))));
         assert!(refused(&request("PUT", "/1/key", "v").encode_to_vec()).contains("v2 API"));
     }
 }

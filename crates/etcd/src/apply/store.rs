@@ -4,7 +4,7 @@
 //! request that writes nothing takes no revision.
 
 use super::index::{Index, Latest, Value};
-use super::interest::KeyRange;
+use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::messages::{PutRequest, RangeRequest};
 use crate::key_value::KeyValue;

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::index::Latest;
-use super::interest::KeyRange;
+use super::key_range::KeyRange;
 use super::messages::{Compare, Op, RequestOp, TargetUnion, TxnRequest};
 use super::store::Store;
 

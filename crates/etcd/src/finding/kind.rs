@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use lifeboat_bbolt::Damage;
 
+use crate::apply::MOST_REPLAY_BYTES;
 use crate::key_value::KeyValueDefect;
 use crate::member::MemberId;
 use crate::revision::Revision;
 use crate::schema::Bucket;
 use crate::state::Alarm;
-use crate::wal::{MOST_REPLAY_BYTES, WalDefect};
+use crate::wal::WalDefect;
 
 /// What can be found in a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -172,8 +173,8 @@ pub enum FindingKind {
         /// The request, by etcd's name.
         request: String,
     },
-    /// The log holds more than is kept in memory.
-    #[error("the log holds more than {MOST_REPLAY_BYTES} bytes that the db lacks")]
+    /// The log adds more to the db than is kept in memory.
+    #[error("the log adds more to the db than the {MOST_REPLAY_BYTES} bytes that are kept in memory")]
     ReplayTooLarge,
 }
 

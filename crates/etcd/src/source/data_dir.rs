@@ -17,7 +17,7 @@ use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
 use crate::schema::Bucket;
 use crate::state::State;
-use crate::wal::{Log, WalDir};
+use crate::wal::{Entries, Log, WalDir};
 
 /// How far the log of a data dir counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,16 +51,16 @@ struct Replayed {
 }
 
 impl SourceDir {
-    /// Opens a data dir and replays its log in memory.
+    /// Opens a data dir and replays its log in memory. The log is in `member/wal`, or in `wal_dir`.
     ///
     /// # Errors
     /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no db or no log, or the db
     /// is no etcd db at all. With other damage it opens, so that it can be checked.
-    pub fn open(path: &Path, replay: Replay) -> Result<Self> {
+    pub fn open(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Self> {
         let member = path.join("member");
         let snap = member.join("snap");
         let _lock = lock(&snap.join("db"))?;
-        let wal = WalDir::open(&member.join("wal"))?;
+        let wal = WalDir::open(wal_dir.unwrap_or(&member.join("wal")))?;
         let mut db = open_db(&snap.join("db"))?;
         let log = match replayed(&snap, &mut db, &wal, replay) {
             Ok(replayed) => Ok(replayed),
@@ -159,9 +159,7 @@ fn replayed(
         Replay::Committed => log.commit,
         Replay::WholeLog => log.commit.max(log.last_index),
     };
-    let entries =
-        if up_to > consistent_index { Log::entries(wal, consistent_index, up_to)? } else { Vec::new() };
-    let overlay = apply::replay(db, state, entries)?;
+    let overlay = apply::replay(db, state, &Entries::find(wal, consistent_index, up_to)?)?;
     let position = RaftPosition {
         cluster_id: log.cluster_id,
         member_id: log.member_id,

@@ -12,7 +12,6 @@ use crate::source::{Source, VisitPair, VisitRevision};
 pub(crate) struct Overlay {
     /// All above those of the db, ascending; encoded KeyValues.
     revisions: Vec<(BucketKey, Vec<u8>)>,
-    /// Bytes of the revisions.
     bytes: u64,
     /// `None`: taken out.
     pairs: HashMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
@@ -31,13 +30,18 @@ impl Overlay {
         &self.revisions
     }
 
-    /// Bytes of its revisions.
+    /// Bytes that it holds, about.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     pub(crate) fn set(&mut self, bucket: Bucket, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        self.pairs.entry(bucket).or_default().insert(key.into(), Some(value.into()));
+        let (key, value) = (key.into(), value.into());
+        let more = (size_of::<Vec<u8>>() * 2 + key.len() + value.len()) as u64;
+        // What is set again, such as the consistent index, takes no more.
+        if self.pairs.entry(bucket).or_default().insert(key, Some(value)).is_none() {
+            self.bytes += more;
+        }
     }
 
     pub(crate) fn remove(&mut self, bucket: Bucket, key: impl Into<Vec<u8>>) {

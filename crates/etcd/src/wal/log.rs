@@ -1,4 +1,4 @@
-//! What a log says in the end: how far it is committed, and the entries that a db lacks.
+//! What a log says in the end, and how far it is committed.
 
 use prost::Message;
 
@@ -8,10 +8,6 @@ use crate::member::{ClusterId, MemberId};
 use crate::proto::{Entry, HardState, WalMetadata, WalSnapshot};
 use crate::wal::dir::{Torn, WalDir};
 use crate::wal::segment::{Record, RecordKind};
-
-/// Bytes of entries held at most, and of what their requests touch: far above what a server has not yet
-/// committed to its db, far below what a machine that restores has.
-pub(crate) const MOST_REPLAY_BYTES: u64 = 512 << 20;
 
 /// The end of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,48 +66,10 @@ impl Log {
             torn,
         })
     }
-
-    /// The entries above `after` up to `up_to`, without gaps. An entry of an index that was read before replaces
-    /// it and drops what followed: another leader overruled it.
-    pub(crate) fn entries(wal: &WalDir, after: u64, up_to: u64) -> Result<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut bytes = 0;
-        let mut next = after.saturating_add(1);
-        wal.walk(next, &mut |record| {
-            if record.kind != RecordKind::Entry {
-                return Ok(());
-            }
-            let entry: Entry = message(record, next)?;
-            let index = entry.index.unwrap_or(0);
-            if index <= after || index > up_to {
-                return Ok(());
-            }
-            if index > next {
-                return Err(FindingKind::WalEntriesMissing { first: next, last: index - 1 }.into());
-            }
-            while next > index {
-                next -= 1;
-                bytes -= entries.pop().map_or(0, |replaced| held(&replaced));
-            }
-            next = index.saturating_add(1);
-            bytes += held(&entry);
-            entries.push(entry);
-            if bytes > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
-        })?;
-        if next <= up_to {
-            return Err(FindingKind::WalEntriesMissing { first: next, last: up_to }.into());
-        }
-        Ok(entries)
-    }
-}
-
-fn held(entry: &Entry) -> u64 {
-    let data = entry.data.as_ref().map_or(0, Vec::len);
-    (size_of::<Entry>() + data) as u64
 }
 
 /// Its crc is right, so what does not decode was written so.
-fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
+pub(super) fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
     let defect = "a record of the log does not decode";
     Ok(M::decode(record.data.as_slice()).map_err(|_| FindingKind::WalEntry { index, defect })?)
 }
@@ -120,6 +78,7 @@ fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
 mod tests {
     use super::*;
     use crate::error::Error;
+    use crate::wal::Entries;
     use crate::wal::segment::{encode_after, segment_name};
 
     fn record(kind: RecordKind, message: &impl Message) -> Record {
@@ -159,8 +118,30 @@ mod tests {
         }
     }
 
-    fn terms(entries: &[Entry]) -> Vec<(u64, u64)> {
-        entries.iter().map(|entry| (entry.index.unwrap(), entry.term.unwrap())).collect()
+    fn terms(wal: &WalDir, after: u64, up_to: u64) -> Result<Vec<(u64, u64)>> {
+        let mut terms = Vec::new();
+        Entries::find(wal, after, up_to)?.each(&mut |entry| {
+            terms.push((entry.index.unwrap(), entry.term.unwrap()));
+            Ok(())
+        })?;
+        Ok(terms)
+    }
+
+    /// Overruled entries are told from those that took their place wherever they lie, and what only a part of a log
+    /// overrules does not count.
+    #[test]
+    fn the_last_entry_of_an_index_counts_and_drops_those_behind() {
+        let records = |entries: &[(u64, u64)]| {
+            entries.iter().map(|(term, index)| entry(*term, *index)).collect::<Vec<_>>()
+        };
+        let first = records(&[(1, 1), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (2, 5), (3, 4)]);
+        let second = records(&[(3, 5), (4, 5), (4, 6)]);
+        let (_dir, wal) =
+            log(&[(0, [vec![metadata(1)], first].concat()), (5, [vec![metadata(1)], second].concat())]);
+        assert_eq!(terms(&wal, 0, 6).unwrap(), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 4), (6, 4)]);
+        assert_eq!(terms(&wal, 2, 4).unwrap(), [(3, 2), (4, 3)]);
+        assert_eq!(terms(&wal, 5, 6).unwrap(), [(6, 4)]);
+        assert_eq!(terms(&wal, 6, 6).unwrap(), []);
     }
 
     #[test]
@@ -174,9 +155,9 @@ mod tests {
         let scanned = Log::scan(&wal, 0).unwrap();
         assert_eq!((scanned.commit, scanned.last_index, scanned.last_term), (5, 5, 2));
         assert_eq!(Log::scan(&wal, 6).unwrap().last_index, 5);
-        assert_eq!(terms(&Log::entries(&wal, 2, 5).unwrap()), [(3, 1), (4, 2), (5, 2)]);
-        assert_eq!(terms(&Log::entries(&wal, 0, 2).unwrap()), [(1, 1), (2, 1)]);
-        assert_eq!(damage(Log::entries(&wal, 2, 6)), "wal.entries-missing");
+        assert_eq!(terms(&wal, 2, 5).unwrap(), [(3, 1), (4, 2), (5, 2)]);
+        assert_eq!(terms(&wal, 0, 2).unwrap(), [(1, 1), (2, 1)]);
+        assert_eq!(damage(terms(&wal, 2, 6)), "wal.entries-missing");
 
         // What is behind the entries needed does not matter, what is among them does.
         let path = dir.path().join(segment_name(0, 0));
@@ -184,8 +165,8 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs_err::write(&path, &bytes).unwrap();
-        assert!(Log::entries(&wal, 2, 5).is_ok());
-        assert_eq!(damage(Log::entries(&wal, 0, 5)), "wal.damaged");
+        assert!(terms(&wal, 2, 5).is_ok());
+        assert_eq!(damage(terms(&wal, 0, 5)), "wal.damaged");
     }
 
     #[test]

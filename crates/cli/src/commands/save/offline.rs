@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{Replay, export, open_with};
+use lifeboat_etcd::{Source, export};
 use serde::Serialize;
 
 use super::staged::{self, Staged};
@@ -23,17 +23,15 @@ struct Body {
     hash: u32,
 }
 
-/// Writes a snapshot of what a path names.
-pub fn save(path: &Path, uncommitted: bool, file: &Path, context: &Context) -> Result<()> {
-    let replay = if uncommitted { Replay::WholeLog } else { Replay::Committed };
-    let source = open_with(path, replay)?;
+/// Writes a snapshot of a source.
+pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
     let staged = staged::create(file)?;
     let handle = fs_err::OpenOptions::new().read(true).write(true).open(staged.path())?;
-    let exported = export(source.as_ref(), handle, &context.progress)?;
+    let exported = export(source, handle, &context.progress)?;
     let staged = Staged { file: staged, size: exported.size, sha256: exported.sha256 };
     let body = Body {
         file: file.display().to_string(),
-        source: path.display().to_string(),
+        source: source.origin().path.display().to_string(),
         size: staged.size,
         sha256: staged.sha256.clone(),
         revision: exported.hash.hash_revision,

@@ -1,0 +1,219 @@
+//! Random requests of every kind a client can send, by several clients at once, to a server that is then killed: what
+//! is read of its data dir is what a server reads of it.
+//!
+//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
+//! its seed and keeps its data dir.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use lab::cluster::{Cluster, ClusterBuilder};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_etcd::{Replay, State, open, open_with};
+
+use crate::peer::serve;
+use crate::raft::Proto;
+use crate::requests::Requests;
+use crate::rpc::{Rpc, make_users, method};
+use crate::support::{lifeboat_json, login};
+
+/// One member elects itself at once with these.
+const FAST: [&str; 2] = ["--heartbeat-interval=20", "--election-timeout=200"];
+/// A lease that ends while a round runs; no less than the least that is granted.
+const SHORT_TTL: i64 = 2;
+const SHORT_LEASES: Range<i64> = 0x2000..0x2004;
+
+/// The seeds of rounds: a few always, more when told so.
+pub fn rounds(few: u64) -> Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = number("LIFEBOAT_TORTURE_SEED").unwrap_or(0);
+    first..first + number("LIFEBOAT_TORTURE_ROUNDS").unwrap_or(few)
+}
+
+/// Where a round happens; stays when the round fails.
+struct Place {
+    dir: Option<tempfile::TempDir>,
+    what: String,
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        self.dir.as_ref().unwrap().path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let dir = self.dir.take().unwrap().keep();
+            eprintln!("{} failed; its data dir is {}", self.what, dir.join("m1").display());
+        }
+    }
+}
+
+struct Round {
+    rng: Rng,
+    seed: u64,
+    version: EtcdVersion,
+    users: bool,
+    /// Leases end while it runs.
+    expiry: bool,
+}
+
+impl Round {
+    fn new(version: EtcdVersion, seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let users = rng.u8(0..3) > 0;
+        Self { users, expiry: seed % 6 == 5, rng, seed, version }
+    }
+
+    fn start(&mut self, dir: &Path) -> Cluster {
+        let interval = ["100ms", "1h", "20ms"][self.rng.usize(0..3)];
+        let limit = [1_000_000, 10, 10_000][self.rng.usize(0..3)];
+        let snapshots = [40, 100_000][self.rng.usize(0..2)];
+        let flags = [
+            format!("--backend-batch-interval={interval}"),
+            format!("--backend-batch-limit={limit}"),
+            format!("--snapshot-count={snapshots}"),
+            "--bcrypt-cost=4".into(),
+        ];
+        let builder = ClusterBuilder::new(self.version).dir(dir).unsafe_no_fsync();
+        let flags = FAST.map(str::to_owned).into_iter().chain(flags);
+        flags.fold(builder, ClusterBuilder::flag).start().unwrap()
+    }
+
+    /// Users, and leases that will end, each with a key.
+    fn prepare(&mut self, cluster: &mut Cluster) {
+        let endpoint = cluster.client_endpoint(0).to_owned();
+        cluster.block_on(async {
+            let mut rpc = Rpc::connect(&endpoint, Some("root")).await;
+            if self.users {
+                make_users(&mut rpc).await;
+            }
+            for lease in SHORT_LEASES.take_while(|_| self.expiry) {
+                let grant = Proto::default().number(1, SHORT_TTL).number(2, lease);
+                rpc.call(method(8), &grant.0).await.unwrap();
+                let put = Proto::default().bytes(1, format!("short/{lease}")).number(3, lease);
+                rpc.call(method(4), &put.0).await.unwrap();
+            }
+        });
+        // Passwords hashed as they are applied, as 3.4 does, must be in the db.
+        if self.version == EtcdVersion::V3_4 || self.rng.bool() {
+            cluster.restart(0).unwrap();
+            cluster.wait_healthy(Duration::from_secs(60)).unwrap();
+        }
+    }
+
+    /// Lets clients send until the member is killed; tells how many requests it took and how many it refused.
+    fn torture(&mut self, cluster: &mut Cluster) -> (usize, usize) {
+        let root = login(cluster, 0, "root").unwrap();
+        let member = cluster.block_on(root.status()).unwrap().header.member_id;
+        let endpoint = cluster.client_endpoint(0).to_owned();
+        let length = if self.expiry { 3_500 } else { self.rng.u64(50..800) };
+        let killed = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = [Some("root"), Some("app"), Some("root"), None]
+                .into_iter()
+                .zip(0..)
+                .map(|(user, place)| {
+                    let requests = Requests {
+                        users: self.users,
+                        live: true,
+                        ..Requests::new(self.seed * 10 + place, self.version, member)
+                    };
+                    let (endpoint, killed) = (&endpoint, &killed);
+                    scope.spawn(move || send(endpoint, user, requests, killed))
+                })
+                .collect();
+            std::thread::sleep(Duration::from_millis(length));
+            cluster.kill(0).unwrap();
+            killed.store(true, Ordering::Relaxed);
+            let sums = senders.into_iter().map(|sender| sender.join().unwrap());
+            sums.fold((0, 0), |(taken, refused), (more, less)| (taken + more, refused + less))
+        })
+    }
+}
+
+fn send(
+    endpoint: &str,
+    user: Option<&'static str>,
+    mut requests: Requests,
+    killed: &AtomicBool,
+) -> (usize, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut rpc = Rpc::connect(endpoint, user).await;
+        let (mut taken, mut refused) = (0, 0);
+        while !killed.load(Ordering::Relaxed) {
+            let (tag, message) = requests.request_of(user);
+            match rpc.call(method(tag), &message.0).await {
+                Ok(_) => taken += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        (taken, refused)
+    })
+}
+
+fn torture(version: EtcdVersion) {
+    lab::or_skip!(peers::etcd(version));
+    let (mut taken, mut refused) = (0, 0);
+    let rounds = rounds(2);
+    for seed in rounds.clone() {
+        let what = format!("etcd {version}, LIFEBOAT_TORTURE_SEED={seed}");
+        let place = Place { dir: Some(tempfile::tempdir().unwrap()), what: what.clone() };
+        let mut round = Round::new(version, seed);
+        let mut cluster = round.start(place.path());
+        round.prepare(&mut cluster);
+        let (more, less) = round.torture(&mut cluster);
+        (taken, refused) = (taken + more, refused + less);
+        let data_dir = cluster.data_dir(0).to_owned();
+        drop(cluster);
+        compare(version, &data_dir, &what);
+    }
+    eprintln!("etcd {version}: {} rounds, {taken} requests, {refused} refused", rounds.end - rounds.start);
+}
+
+fn compare(version: EtcdVersion, data_dir: &PathBuf, what: &str) {
+    let committed = open(data_dir).unwrap();
+    let alone = [&["--force-new-cluster"], FAST.as_slice()].concat();
+    serve(version, data_dir, &alone).expect(committed.as_ref(), what);
+    drop(committed);
+    let whole = open_with(data_dir, Replay::WholeLog, None).unwrap();
+    serve(version, data_dir, &FAST).expect(whole.as_ref(), &format!("{what}, whole log"));
+    let state = State::read(whole.as_ref()).unwrap();
+    drop(whole);
+
+    // The binary says the same.
+    let path = data_dir.display().to_string();
+    let inspected = lifeboat_json(["inspect", "--uncommitted", &path]);
+    assert_eq!(inspected["leases"], state.leases.len(), "{what}");
+    assert_eq!(inspected["auth"]["enabled"], state.auth.enabled, "{what}");
+    assert_eq!(inspected["auth"]["revision"], state.auth.revision, "{what}");
+    assert_eq!(inspected["members"].as_array().unwrap().len(), state.members.len(), "{what}");
+    let hash = lifeboat_json(["hash", "--uncommitted", &path]);
+    assert_eq!(hash["hashRevision"], inspected["revision"], "{what}");
+}
+
+#[test]
+fn torture_3_4() {
+    torture(EtcdVersion::V3_4);
+}
+
+#[test]
+fn torture_3_5() {
+    torture(EtcdVersion::V3_5);
+}
+
+#[test]
+fn torture_3_6() {
+    torture(EtcdVersion::V3_6);
+}
+
+#[test]
+fn torture_3_7() {
+    torture(EtcdVersion::V3_7);
+}

@@ -1,0 +1,111 @@
+//! Users and roles, and what they permit (`server/auth/store.go`).
+//!
+//! The servers of one minor version do not all permit the same: fixes of their checks came in patch releases, and a
+//! data dir does not say which release wrote it. What they would answer differently is refused by name.
+
+mod admin;
+mod check;
+mod ranges;
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::messages::{Permission, RequestHeader, Role, User};
+use crate::error::Result;
+use crate::finding::FindingKind;
+use crate::schema::Bucket;
+use crate::source::Source;
+use crate::state::State;
+use crate::version::EtcdVersion;
+
+const ROOT: &str = "root";
+
+const READ: i32 = 0;
+const WRITE: i32 = 1;
+const READ_WRITE: i32 = 2;
+
+/// An answer, or what cannot be answered: the name of the request, for
+/// [`FindingKind::UnsupportedRequest`](crate::FindingKind).
+type Decided<T> = std::result::Result<T, &'static str>;
+
+/// Who sent a request, and the auth revision it was let in at.
+#[derive(Debug, Default)]
+pub(super) struct AuthInfo {
+    username: String,
+    revision: u64,
+}
+
+impl From<Option<RequestHeader>> for AuthInfo {
+    fn from(header: Option<RequestHeader>) -> Self {
+        let RequestHeader { username, auth_revision: revision, .. } = header.unwrap_or_default();
+        Self { username, revision }
+    }
+}
+
+/// Users and roles while a log is replayed.
+#[derive(Debug)]
+pub(super) struct Auth {
+    enabled: bool,
+    revision: u64,
+    users: BTreeMap<String, User>,
+    roles: BTreeMap<String, Role>,
+    version: Option<EtcdVersion>,
+}
+
+impl Auth {
+    /// When nobody asks for permission, and nobody will.
+    pub(super) fn disabled() -> Self {
+        Self { enabled: false, revision: 0, users: BTreeMap::new(), roles: BTreeMap::new(), version: None }
+    }
+
+    /// Reads users and roles.
+    pub(super) fn load(db: &dyn Source, state: &State) -> Result<Self> {
+        Ok(Self {
+            enabled: state.auth.enabled,
+            // A server that starts without one begins with 1 (`NewAuthStore`).
+            revision: state.auth.revision.max(1),
+            users: rows(db, Bucket::AuthUsers)?,
+            roles: rows(db, Bucket::AuthRoles)?,
+            version: state.written_by(),
+        })
+    }
+
+    /// Whether a user may change users and roles (`IsAdminPermitted`); of any revision.
+    fn is_admin_permitted(&self, info: &AuthInfo) -> bool {
+        !self.enabled || self.users.get(&info.username).is_some_and(has_root_role)
+    }
+
+    /// The permissions of a user's roles that are of this kind.
+    fn permissions(&self, user: &User, kind: i32) -> impl Iterator<Item = &Permission> {
+        let roles = user.roles.iter().filter_map(|role| self.roles.get(role));
+        let permissions = roles.flat_map(|role| &role.key_permission);
+        permissions
+            .filter(move |permission| permission.perm_type == kind || permission.perm_type == READ_WRITE)
+    }
+
+    fn since(&self, version: EtcdVersion) -> bool {
+        self.version.is_none_or(|ours| ours >= version)
+    }
+}
+
+/// Roles are sorted, and searched so.
+fn has_root_role(user: &User) -> bool {
+    user.roles.binary_search_by(|role| role.as_str().cmp(ROOT)).is_ok()
+}
+
+fn rows<M: Message + Default>(db: &dyn Source, bucket: Bucket) -> Result<BTreeMap<String, M>> {
+    let mut rows = BTreeMap::new();
+    db.small_bucket(bucket, &mut |key, value| {
+        let row = || {
+            let name = String::from_utf8(key.to_vec()).ok()?;
+            // A field that is not known here would be lost when the row is written again.
+            let message = M::decode(value).ok().filter(|message| message.encode_to_vec() == value)?;
+            Some((name, message))
+        };
+        let (name, message) = row().ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() })?;
+        rows.insert(name, message);
+        Ok(())
+    })?;
+    Ok(rows)
+}
