@@ -5,7 +5,7 @@
 //! its seed and keeps its data dir.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -172,12 +172,29 @@ fn torture(version: EtcdVersion) {
         (taken, refused) = (taken + more, refused + less);
         let data_dir = cluster.data_dir(0).to_owned();
         drop(cluster);
+        if round.rng.bool() {
+            litter(&data_dir);
+        }
         compare(version, &data_dir, &what);
     }
     eprintln!("etcd {version}: {} rounds, {taken} requests, {refused} refused", rounds.end - rounds.start);
 }
 
-fn compare(version: EtcdVersion, data_dir: &PathBuf, what: &str) {
+/// What crashes leave: the newest raft snapshot cut short, and files that were not finished or set aside.
+fn litter(data_dir: &Path) {
+    let [snap, wal] = ["snap", "wal"].map(|name| data_dir.join("member").join(name));
+    let snapshots = fs_err::read_dir(&snap).unwrap().map(|entry| entry.unwrap().path());
+    if let Some(newest) = snapshots.filter(|path| path.extension().is_some_and(|end| end == "snap")).max() {
+        fs_err::write(newest, b"cut").unwrap();
+    }
+    for path in
+        [snap.join("db.tmp.1"), snap.join("1.snap.broken"), wal.join("0.tmp"), wal.join("1.wal.broken")]
+    {
+        fs_err::write(path, b"left").unwrap();
+    }
+}
+
+fn compare(version: EtcdVersion, data_dir: &Path, what: &str) {
     let committed = open(data_dir).unwrap();
     let alone = [&["--force-new-cluster"], FAST.as_slice()].concat();
     serve(version, data_dir, &alone).expect(committed.as_ref(), what);
