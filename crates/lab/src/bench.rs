@@ -1,13 +1,14 @@
-//! The benchmark: Lifeboat against etcd's own tools and against plain copying, on one large snapshot.
+//! The benchmark: Lifeboat against etcd's own tools and against plain copying, on one large snapshot; and against
+//! etcd itself, on the data dir of a killed member.
 //!
 //! Commands run in turn, round by round, so that a machine that slows down slows all of them. What counts is
 //! the ratio within a round; the table gives the smallest and the median.
 
 mod data;
 mod measure;
+mod replay;
 mod table;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -24,32 +25,51 @@ const VERSION: EtcdVersion = EtcdVersion::V3_6;
 const ONE: &str = "m1=http://127.0.0.1:2380";
 const THREE: &str = "m1=http://127.0.0.1:2380,m2=http://127.0.0.1:2382,m3=http://127.0.0.1:2384";
 
-/// Runs the benchmark with this `lifeboat` and returns its table, in Markdown.
-pub fn run(lifeboat: &Path) -> Result<String> {
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Case {
+    /// Restoring, checking and starting from a large snapshot.
+    Snapshot,
+    /// Reading the data dir of a killed member.
+    Replay,
+}
+
+/// Runs the benchmark with this `lifeboat`, or one case of it, and returns its tables, in Markdown.
+pub fn run(lifeboat: &Path, only: Option<Case>) -> Result<String> {
+    let mut text = machine()?;
+    if only != Some(Case::Replay) {
+        text.push_str(&snapshot(lifeboat)?);
+    }
+    if only != Some(Case::Snapshot) {
+        text.push_str(&replay::run(VERSION, lifeboat)?);
+    }
+    Ok(text)
+}
+
+fn snapshot(lifeboat: &Path) -> Result<String> {
     let peers = peers::etcd(VERSION)?;
     let etcdutl = peers.etcdutl.context("etcdutl 3.6")?;
     let snapshot = data::snapshot(VERSION, lifeboat)?;
     let work = tempfile::tempdir_in(snapshot.parent().context("folder of the snapshot")?)?;
     let contenders = Contenders { lifeboat, etcdutl: &etcdutl, snapshot: &snapshot, work: work.path() };
 
+    let table = rounds(|| contenders.round())?;
+    let size = fs::metadata(&snapshot)?.len();
+    let size = size as f64 / 1e9;
+    let data = data::describe();
+    Ok(format!("\nData: {data}; a snapshot of {size:.2} GB. {ROUNDS} rounds.\n\n{}", table.markdown()))
+}
+
+fn rounds(mut round: impl FnMut() -> Result<Vec<(&'static str, Measured)>>) -> Result<Table> {
     let mut table = Table::default();
-    for round in 0..=ROUNDS {
-        eprintln!("round {round} of {ROUNDS}{}", if round == 0 { " (not counted)" } else { "" });
-        let results = contenders.round()?;
-        if round > 0 {
+    for number in 0..=ROUNDS {
+        eprintln!("round {number} of {ROUNDS}{}", if number == 0 { " (not counted)" } else { "" });
+        let results = round()?;
+        if number > 0 {
             table.add(results);
         }
     }
-    let size = fs::metadata(&snapshot)?.len();
-    let mut text = machine()?;
-    writeln!(
-        text,
-        "Data: {}; a snapshot of {:.2} GB. {ROUNDS} rounds.\n",
-        data::describe(),
-        size as f64 / 1e9
-    )?;
-    write!(text, "{}", table.markdown())?;
-    Ok(text)
+    Ok(table)
 }
 
 struct Contenders<'a> {
@@ -74,8 +94,8 @@ impl Contenders<'_> {
             ("lifeboat restore, 3 members", self.restore(THREE, &three)?),
             ("lifeboat check", run(self.lifeboat, &["check", snapshot])?),
             ("etcdutl status", run(self.etcdutl, &["snapshot", "status", snapshot])?),
-            ("first read, lifeboat's dir", time_to_first_read(VERSION, &self.work.join("ours/m1"))?),
-            ("first read, etcdutl's dir", time_to_first_read(VERSION, &self.work.join("theirs"))?),
+            ("first read, lifeboat's dir", time_to_first_read(VERSION, &self.work.join("ours/m1"), &[])?),
+            ("first read, etcdutl's dir", time_to_first_read(VERSION, &self.work.join("theirs"), &[])?),
         ];
         for path in [&ours, &three, &theirs] {
             fs::remove_dir_all(path)?;

@@ -47,6 +47,9 @@ enum Command {
         /// The `lifeboat` to measure.
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
+        /// Measure this alone.
+        #[arg(long, value_enum)]
+        only: Option<bench::Case>,
     },
     #[command(flatten)]
     Machines(MachinesCommand),
@@ -63,9 +66,9 @@ fn main() -> ExitCode {
             bench::touch_memory();
             ExitCode::SUCCESS
         }
-        Command::Bench { lifeboat } => {
-            report(absolute(&lifeboat).and_then(|path| bench::run(&path)).map(|table| print!("{table}")))
-        }
+        Command::Bench { lifeboat, only } => report(
+            absolute(&lifeboat).and_then(|path| bench::run(&path, only)).map(|table| print!("{table}")),
+        ),
     }
 }
 

@@ -59,17 +59,17 @@ pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Measured> {
     Ok(Measured { wall: begin.elapsed(), peak_rss: ended.rusage.maxrss })
 }
 
-/// From starting etcd on a data dir to the first linearizable read it serves.
-pub(super) fn time_to_first_read(version: EtcdVersion, data_dir: &Path) -> Result<Measured> {
+/// From starting etcd on a data dir, with these flags, to the first linearizable read it serves.
+pub(super) fn time_to_first_read(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Result<Measured> {
     // The ids of its members were made with other peer URLs, which etcd does not hold against it.
     let layout = ClusterLayout::new(1)?;
     level()?;
     let begin = Instant::now();
-    let mut cluster = ClusterBuilder::new(version)
+    let builder = ClusterBuilder::new(version)
         .layout(layout)
         .restored([data_dir])
-        .flag("--quota-backend-bytes=8589934592")
-        .spawn()?;
+        .flag("--quota-backend-bytes=8589934592");
+    let mut cluster = flags.iter().fold(builder, |builder, flag| builder.flag(*flag)).spawn()?;
     cluster.wait_healthy(LIMIT)?;
     let client = cluster.client(0)?;
     cluster.block_on(client.range(RangeRequest::key("/registry/pods/namespace-000/workload-000000")))?;

@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use super::measure::Measured;
 
 /// What is compared with what, and the most it may be.
-const RATIOS: [(&str, &str, &str); 7] = [
+const RATIOS: [(&str, &str, &str); 8] = [
     ("lifeboat restore", "etcdutl restore", "0.5"),
     ("lifeboat restore, 3 members", "lifeboat restore", "1.5"),
     ("first read, lifeboat's dir", "first read, etcdutl's dir", "0.6"),
     ("lifeboat check", "etcdutl status", "1.0"),
+    (super::replay::OURS, super::replay::THEIRS, "1.0"),
     ("lifeboat restore", "cp", ""),
     ("lifeboat check", "sha256sum", ""),
     ("etcdutl restore", "cp", ""),
@@ -28,6 +29,12 @@ impl Table {
         self.rounds.push(results.into_iter().collect());
     }
 
+    /// Seconds that a command took in the middle.
+    pub(super) fn median(&self, name: &str) -> Option<f64> {
+        let seconds = self.rounds.iter().filter_map(|round| Some(round.get(name)?.wall.as_secs_f64()));
+        Some(min_and_median(seconds.collect()).1).filter(|median| median.is_finite())
+    }
+
     pub(super) fn markdown(&self) -> String {
         let mut text = String::from("| command | min s | median s | peak MiB |\n|---|---|---|---|\n");
         for name in &self.names {
@@ -39,7 +46,7 @@ impl Table {
             let _ = writeln!(text, "| {name} | {min:.2} | {median:.2} | {peak} |");
         }
         text.push_str("\n| ratio, within a round | min | median | at most |\n|---|---|---|---|\n");
-        for (ours, theirs, limit) in RATIOS {
+        for (ours, theirs, limit) in RATIOS.into_iter().filter(|(ours, ..)| self.names.contains(ours)) {
             let ratios = self.rounds.iter().filter_map(|round| {
                 Some(round.get(ours)?.wall.as_secs_f64() / round.get(theirs)?.wall.as_secs_f64())
             });
