@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = SCENARIOS.iter().copied().flatten().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if !arguments.list && std::env::var_os("LIFEBOAT_KEEP_LAB").is_none() {
+    if scene::any_played() && std::env::var_os("LIFEBOAT_KEEP_LAB").is_none() {
         scene::end();
     }
     conclusion.exit_code()

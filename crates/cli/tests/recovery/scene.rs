@@ -47,6 +47,7 @@ pub struct Scene {
 impl Scene {
     /// The lab of this kind: the one that is up, if it is well, else a new one.
     pub fn on(topology: Topology, layout: Layout) -> Self {
+        PLAYED.store(true, Ordering::Relaxed);
         if let Ok(lab) = Lab::open() {
             let same = (lab.blueprint().topology, lab.blueprint().layout) == (topology, layout);
             let scene = Self::begin(lab);
@@ -269,6 +270,13 @@ impl Scene {
             thread::sleep(Duration::from_millis(300));
         }
     }
+}
+
+static PLAYED: AtomicBool = AtomicBool::new(false);
+
+/// Whether there has been any scenario: the lab is ours then.
+pub fn any_played() -> bool {
+    PLAYED.load(Ordering::Relaxed)
 }
 
 /// Takes the lab down, if one is up.
