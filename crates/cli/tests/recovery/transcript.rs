@@ -14,7 +14,8 @@ pub fn compare(scene: &Scene, name: &str, run: &Run) {
     let page = fs::read_to_string(page()).expect("read the runbook");
     let (before, shown, after) = split(&page, name);
     if std::env::var_os("LIFEBOAT_RECORD").is_some() {
-        return fs::write(self::page(), format!("{before}{}\n{after}", said.trim_end())).expect("write the runbook");
+        return fs::write(self::page(), format!("{before}{}\n{after}", said.trim_end()))
+            .expect("write the runbook");
     }
     assert_eq!(lasting(shown), lasting(&said), "{name}: run this test with LIFEBOAT_RECORD=1");
 }
@@ -26,7 +27,8 @@ fn page() -> PathBuf {
 /// The page up to what the command printed, that, and the rest.
 fn split<'a>(page: &'a str, name: &str) -> (&'a str, &'a str, &'a str) {
     let mark = format!("<!-- {name} -->\n```console\n$ ");
-    let start = page.find(&mark).unwrap_or_else(|| panic!("the runbook has no transcript {name}")) + mark.len();
+    let start =
+        page.find(&mark).unwrap_or_else(|| panic!("the runbook has no transcript {name}")) + mark.len();
     let line = page[start..].find('\n').expect("a command line") + 1;
     let end = page[start + line..].find("```").expect("the end of the transcript");
     (&page[..start + line], &page[start + line..][..end], &page[start + line + end..])
@@ -57,7 +59,8 @@ fn lasting(text: &str) -> Vec<String> {
 fn id(word: &str) -> Option<String> {
     let is_id = |text: &&[u8]| {
         let parts: Vec<&[u8]> = text.split(|byte| *byte == b'-').collect();
-        parts.iter().map(|part| part.len()).eq([8, 6, 4]) && parts[..2].concat().iter().all(u8::is_ascii_digit)
+        parts.iter().map(|part| part.len()).eq([8, 6, 4])
+            && parts[..2].concat().iter().all(u8::is_ascii_digit)
     };
     let found = word.as_bytes().windows(20).find(is_id)?;
     Some(String::from_utf8_lossy(found).into_owned())
