@@ -262,7 +262,8 @@ fn the_incidents_topology_comes_up_in_both_layouts() {
             assert!(answers(&lab, &lab.machine(node).unwrap(), WEB_PORT), "no workload through {node}");
         }
         let lookup = ["exec", "deployment/web", "--", "nslookup", "web.default.svc.cluster.local"];
-        assert!(lab.kubectl().args(lookup).status().unwrap().success(), "no cluster DNS");
+        // A node whose kube-proxy has not heard of CoreDNS yet refuses.
+        eventually("cluster DNS", || lab.kubectl().args(lookup).output().unwrap().status.success());
         Lab::down(false).unwrap();
         assert_eq!(remains(), "");
     }
