@@ -32,20 +32,20 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 unexpected, 2 usage, 3 damage or findings, 4 refused by a safety check,
 5 partly done.";
 
-/// A verb.
+/// A verb; listed in the order in which somebody needs them whose cluster is down.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Diagnose(diagnose::Args),
+    Recover(recover::Args),
+    Status(status::Args),
+    Init(init::Args),
     Save(save::Args),
     Inspect(inspect::Args),
     Check(check::Args),
     Hash(hash::Args),
-    Init(init::Args),
     Get(get::Args),
-    Status(status::Args),
-    Diagnose(diagnose::Args),
-    Explain(explain::Args),
-    Recover(recover::Args),
     Restore(restore::Args),
+    Explain(explain::Args),
     Completions(completions::Args),
     Man(man::Args),
 }

@@ -39,11 +39,11 @@ pub struct Connection {
     #[arg(long, env = "ETCDCTL_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     password: Option<String>,
 
-    /// Seconds to wait for a connection.
+    /// Longest wait for a connection: 5s, 500ms, 1m; a bare number is seconds.
     #[arg(long, env = "ETCDCTL_DIAL_TIMEOUT", value_name = "DURATION", value_parser = duration, default_value = "5s")]
     dial_timeout: Duration,
 
-    /// Seconds to wait for an answer.
+    /// Longest wait for an answer, as --dial-timeout.
     #[arg(long, env = "ETCDCTL_COMMAND_TIMEOUT", value_name = "DURATION", value_parser = duration, default_value = "5s")]
     command_timeout: Duration,
 }

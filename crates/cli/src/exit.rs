@@ -53,6 +53,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
+    if let Some(Error::Damaged(kind)) = error.downcast_ref::<Error>() {
+        eprintln!("    {}", kind.remedy());
+    }
     ExitCode::from(code(error))
 }
 
@@ -69,7 +72,9 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Refused(_) | Error::Unreplayable(_) | Error::Changed) => REFUSED,
         Some(Error::PartlyRestored { .. }) => PARTLY,
-        Some(Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => USAGE,
+        Some(Error::NotFound { .. } | Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => {
+            USAGE
+        }
         Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
         _ => UNEXPECTED,
     }

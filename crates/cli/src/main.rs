@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod connection;
 mod exit;
+mod hints;
 mod inventory;
 mod observe;
 mod output;
@@ -21,7 +22,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     // Two TLS providers in one process make rustls panic at first use: name the one we link.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::mend(error).exit());
     match commands::run(cli) {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error),

@@ -1,5 +1,6 @@
 //! Facts on the command line: gathered now, or read from a file that was saved earlier.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -47,7 +48,13 @@ impl FactsArgs {
 }
 
 fn read(path: &Path) -> Result<Facts> {
-    let bytes = fs::read(path)?;
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let next = "`lifeboat diagnose --save-facts FILE` writes one";
+            Usage(format!("no such file of facts: {}; {next}", path.display())).into()
+        }
+        _ => anyhow::Error::from(error),
+    })?;
     let unfit = |why: String| Usage(format!("{}: {why}", path.display()));
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| unfit(format!("not a file of facts: {error}")))?;

@@ -1,15 +1,27 @@
-//! The README's transcript is what the program prints.
+//! The README's transcript, and that of a newcomer's mistakes, are what the program prints.
 
 use std::path::Path;
 
+/// Runs a page's commands where `backup.db` is a snapshot, `cut.db` the begin of it, and `folder` holds nothing.
+fn is_what_the_program_prints(page: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join(page.file_name().unwrap());
+    fs_err::copy(page, &copy).unwrap();
+    // trycmd runs a page's commands in the folder beside it.
+    let work = copy.with_extension("in");
+    fs_err::create_dir_all(work.join("folder")).unwrap();
+    let snapshot = fs_err::read(lab::fixture::kubernetes_snapshot()).unwrap();
+    fs_err::write(work.join("cut.db"), &snapshot[..100_000]).unwrap();
+    fs_err::write(work.join("backup.db"), snapshot).unwrap();
+    trycmd::TestCases::new().case(copy).run();
+}
+
 #[test]
 fn the_readme_shows_what_the_program_prints() {
-    let dir = tempfile::tempdir().unwrap();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    // trycmd runs a page's commands in the folder beside it.
-    let work = dir.path().join("README.in");
-    fs_err::create_dir(&work).unwrap();
-    fs_err::copy(readme, dir.path().join("README.md")).unwrap();
-    fs_err::copy(lab::fixture::kubernetes_snapshot(), work.join("backup.db")).unwrap();
-    trycmd::TestCases::new().case(dir.path().join("README.md")).run();
+    is_what_the_program_prints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"));
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_do() {
+    is_what_the_program_prints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes.trycmd"));
 }

@@ -45,6 +45,15 @@ pub enum Error {
     /// be a wrong answer.
     #[error("refused: {0}; {remedy}", remedy = .0.remedy())]
     Unreplayable(FindingKind),
+    /// Nothing is at the path.
+    #[error(
+        "no such file or directory: {}; name a snapshot file, an etcd db file or a member's data dir",
+        path.display()
+    )]
+    NotFound {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path is nothing that can be a source.
     #[error("{path} is {found}; a snapshot file, an etcd db file or a member's data dir is needed")]
     NotASource {

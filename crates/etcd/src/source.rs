@@ -7,6 +7,7 @@ mod file;
 mod overlay;
 mod raft;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -99,7 +100,7 @@ pub enum Integrity {
 /// data dir.
 ///
 /// # Errors
-/// [`Error::NotASource`] for anything else; [`Error::Damaged`] for what cannot be read at all;
+/// [`Error::NotFound`]; [`Error::NotASource`] for anything else; [`Error::Damaged`] for what cannot be read at all;
 /// [`Error::Refused`] for a data dir that an etcd is running in.
 pub fn open(path: &Path) -> Result<Box<dyn Source>> {
     open_with(path, Replay::default(), None)
@@ -110,22 +111,32 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
 /// # Errors
 /// As [`open`]; [`Error::Invalid`] for the log of what has none.
 pub fn open_with(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-    let metadata = fs_err::metadata(path)?;
-    let not_a_source = |found| Error::NotASource { path: path.into(), found };
-    if metadata.is_dir() {
-        if !path.join("member").is_dir() {
-            return Err(not_a_source("a directory without member/"));
-        }
+    if is_data_dir(path)? {
         return Ok(Box::new(SourceDir::open(path, replay, wal_dir)?));
     }
     if wal_dir.is_some() || replay != Replay::Committed {
         return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
-    if !metadata.is_file() {
-        return Err(not_a_source("not a regular file"));
-    }
-    if metadata.len() == 0 {
-        return Err(not_a_source("an empty file"));
-    }
     Ok(Box::new(SourceFile::open(path)?))
+}
+
+/// Whether a path names a data dir; else it names a file that may be a snapshot or a db.
+///
+/// # Errors
+/// [`Error::NotFound`], and [`Error::NotASource`] for what is neither.
+pub fn is_data_dir(path: &Path) -> Result<bool> {
+    let metadata = match fs_err::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NotFound { path: path.into() });
+        }
+        metadata => metadata?,
+    };
+    let not_a_source = |found| Err(Error::NotASource { path: path.into(), found });
+    match metadata {
+        dir if dir.is_dir() && path.join("member").is_dir() => Ok(true),
+        dir if dir.is_dir() => not_a_source("a directory without member/"),
+        file if !file.is_file() => not_a_source("not a regular file"),
+        file if file.len() == 0 => not_a_source("an empty file"),
+        _ => Ok(false),
+    }
 }

@@ -183,7 +183,12 @@ impl Operation {
 /// [`OperationError::BadPlan`].
 pub fn load_plan(path: &Path) -> Result<Plan, OperationError> {
     let bad = |why: String| OperationError::BadPlan { path: path.into(), why };
-    let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            bad("no such file; `lifeboat recover plan --out FILE` writes a plan".into())
+        }
+        _ => bad(error.to_string()),
+    })?;
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| bad(format!("not a plan: {error}")))?;
     match plan.schema_version {
         crate::plan::SCHEMA_VERSION => Ok(plan),

@@ -82,11 +82,20 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         if body.unlisted_findings > 0 {
             writeln!(out, "and {} findings more", body.unlisted_findings)?;
         }
-        let digest = if body.sha256.is_some() { ", sha256 matches" } else { "" };
-        let verdict = if ok { "ok" } else { "DAMAGED" };
-        let verdict =
-            if report.worst() == Some(Severity::Warning) { "usable, with warnings" } else { verdict };
-        writeln!(out, "{}: {verdict}: {} sound revisions{digest}", body.source, body.revisions)
+        writeln!(out, "{}: {}", body.source, verdict(&body, report.worst()))
     })?;
     Ok(if ok { Status::Ok } else { Status::Findings })
+}
+
+fn verdict(body: &Body, worst: Option<Severity>) -> String {
+    let revisions = body.revisions;
+    let digest = if body.sha256.is_some() { ", sha256 matches" } else { "" };
+    match (worst, revisions) {
+        (None | Some(Severity::Note), _) => format!("ok: {revisions} sound revisions{digest}"),
+        (Some(Severity::Warning), _) => {
+            format!("usable, with warnings: {revisions} sound revisions{digest}")
+        }
+        (Some(Severity::Error), 0) => "DAMAGED, see above; no revision can be read".into(),
+        (Some(Severity::Error), _) => format!("DAMAGED, see above; {revisions} revisions can still be read"),
+    }
 }

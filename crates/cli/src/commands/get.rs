@@ -104,6 +104,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     };
     let (revision, found) = get(source.as_ref(), &query, &context.progress)?;
     context.progress.finish();
+    if found.is_empty() {
+        let begins = if query.prefix { "no key begins with" } else { "there is no key" };
+        eprintln!(
+            "note: {begins} {} at revision {}",
+            output::printable(&query.key),
+            args.rev.unwrap_or(revision)
+        );
+    }
     let body = Body {
         header: Header { revision },
         kvs: Pairs { found: &found, keys_only: args.keys_only },

@@ -4,7 +4,7 @@ mod body;
 mod log;
 
 use anyhow::Result;
-use lifeboat_etcd::{inspect, log_position};
+use lifeboat_etcd::inspect;
 
 use crate::commands::Context;
 use crate::commands::remote::AnySource;
@@ -30,7 +30,7 @@ pub struct Args {
 
     /// Show only which member of which cluster a data dir belongs to, and how far its log goes. Works while an etcd
     /// runs there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "uncommitted")]
     raft: bool,
 }
 
@@ -39,8 +39,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Ok(status);
     }
     if args.raft {
-        let dir = args.source.data_dir()?;
-        let body = LogBody::new(&dir, log_position(&dir)?);
+        let body = LogBody::new(args.source.path(), args.source.log_position()?);
         output::print(context.format, &body, |out| body.table(out))?;
         return Ok(Status::Ok);
     }

@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lifeboat_etcd::Source;
+use lifeboat_etcd::{LogPosition, Source, is_data_dir, log_position};
 use lifeboat_recovery::host::{Command, Host, hosts};
 use lifeboat_recovery::inventory::HostSpec;
 use lifeboat_recovery::ship::Shipped;
@@ -19,7 +19,7 @@ use crate::commands::Context;
 use crate::exit::{Refused, Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output::{self, ReaderGone};
-use crate::source::SourceArgs;
+use crate::source::ReplayArgs;
 
 /// Longest a verb may take on a machine: a check reads every page of gigabytes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -27,8 +27,12 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// A source here, or a member of the inventory.
 #[derive(Debug, clap::Args)]
 pub struct AnySource {
+    /// Snapshot, db file, or the data dir of a stopped member; member:NAME is the data dir of a member in the
+    /// inventory, read on its machine.
+    source: PathBuf,
+
     #[command(flatten)]
-    source: SourceArgs,
+    replay: ReplayArgs,
 
     /// Where the log of a data dir is, when etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
@@ -45,37 +49,48 @@ pub struct AnySource {
 impl AnySource {
     /// Runs the verb where the source is, if that is not here.
     pub fn elsewhere(&self, context: &Context) -> Result<Option<Status>> {
-        match (self.member(), &self.member_dir) {
-            (Some(name), None) => run(&self.inventory, &name, context).map(Some),
+        match (member(&self.source), &self.member_dir) {
+            (Some(name), None) => run(&self.inventory, name, context).map(Some),
             _ => Ok(None),
         }
     }
 
     /// Opens a source that is here.
     pub fn open(&self) -> Result<Box<dyn Source>> {
-        match &self.member_dir {
-            Some(dir) => self.source.at(dir).open(self.wal_dir.as_deref()),
-            None => self.source.open(self.wal_dir.as_deref()),
-        }
+        self.replay.open(self.path(), self.wal_dir.as_deref())
     }
 
-    /// A data dir that is here.
-    pub fn data_dir(&self) -> Result<PathBuf> {
-        let dir = self.member_dir.clone().unwrap_or_else(|| self.source.name().into());
-        if dir.join("member").is_dir() {
-            return Ok(dir);
+    /// How far the log of a data dir goes that is here.
+    pub fn log_position(&self) -> Result<LogPosition> {
+        if is_data_dir(self.path())? {
+            return Ok(log_position(self.path(), self.wal_dir.as_deref())?);
         }
-        Err(Usage(format!("{} is no data dir of an etcd member", dir.display())).into())
+        Err(Usage("--raft is for a data dir: other sources have no log".into()).into())
+    }
+
+    /// Where it is here.
+    pub fn path(&self) -> &Path {
+        self.member_dir.as_deref().unwrap_or(&self.source)
     }
 
     /// As it was named.
     pub fn name(&self) -> String {
-        self.source.name()
+        self.source.display().to_string()
     }
+}
 
-    fn member(&self) -> Option<String> {
-        self.source.name().strip_prefix("member:").map(str::to_owned)
-    }
+/// The name of the member that a source is the data dir of, elsewhere.
+pub fn member(source: &Path) -> Option<&str> {
+    source.to_str()?.strip_prefix("member:")
+}
+
+/// Why a verb does not take a member's data dir elsewhere.
+pub fn only_here(verb: &str, member: &str) -> anyhow::Error {
+    let why = format!(
+        "{verb} reads what is on this machine: run it on {member}'s, or bring its data dir here; `lifeboat recover` \
+         restores a whole cluster from its members where they are"
+    );
+    Usage(why).into()
 }
 
 fn run(inventory: &InventoryArgs, name: &str, context: &Context) -> Result<Status> {

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Target, restore};
+use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Source, State, Target, restore};
 
 use crate::commands::Context;
+use crate::commands::remote::{member, only_here};
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
-use crate::source::SourceArgs;
+use crate::source::ReplayArgs;
 use body::Body;
 
 /// Turn a source into the data dirs of a new cluster.
@@ -31,10 +32,13 @@ Examples:
   One member, on its host; give every member the same token:
     lifeboat restore backup.db --name m1 --data-dir /var/lib/etcd \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
-      --initial-advertise-peer-urls https://10.0.0.1:2380 --initial-cluster-token restored-2026-11-23")]
+      --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
+    /// Snapshot, db file, or the data dir of a stopped member.
+    source: PathBuf,
+
     #[command(flatten)]
-    source: SourceArgs,
+    replay: ReplayArgs,
 
     /// Where the log of a SOURCE that is a data dir is, when its etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
@@ -45,7 +49,7 @@ pub struct Args {
     all_members: Option<PathBuf>,
 
     /// Name of the one member to write.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
 
     /// Its data dir; default: NAME.etcd.
@@ -56,13 +60,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     wal_dir: Option<PathBuf>,
 
-    /// The members of the new cluster.
-    #[arg(long, value_name = "NAME=URL,...", default_value = "default=http://localhost:2380")]
-    initial_cluster: String,
+    /// The members of the new cluster; default for one member of the default name: default=http://localhost:2380.
+    #[arg(long, value_name = "NAME=URL,...")]
+    initial_cluster: Option<String>,
 
-    /// Peer URLs of the one member to write.
-    #[arg(long, value_name = "URL,...", value_delimiter = ',', default_value = "http://localhost:2380")]
-    initial_advertise_peer_urls: Vec<String>,
+    /// Peer URLs of the one member to write, which must be those of the initial cluster; default: those.
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    initial_advertise_peer_urls: Option<Vec<String>>,
 
     /// Token that makes the new cluster's ids its own; with --all-members default: a fresh one.
     #[arg(long, value_name = "TOKEN")]
@@ -90,6 +94,10 @@ pub struct Args {
     #[arg(long)]
     skip_hash_check: bool,
 }
+
+/// etcdutl's defaults, for a cluster of one.
+const DEFAULT_NAME: &str = "default";
+const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 
 /// `--bump-revision`.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +132,7 @@ impl Args {
                 .into());
             }
         };
-        let cluster = InitialCluster::parse(&self.initial_cluster, &token)?;
+        let cluster = InitialCluster::parse(&self.initial_cluster()?, &token)?;
         Ok(RestoreOptions {
             targets: self.targets(&cluster)?,
             cluster,
@@ -136,9 +144,33 @@ impl Args {
         })
     }
 
+    /// A cluster of one is what a source of several members is hardly meant to become: it is not guessed.
+    fn initial_cluster(&self) -> Result<String> {
+        match &self.initial_cluster {
+            Some(given) => Ok(given.clone()),
+            None if self.all_members.is_none() && self.name == DEFAULT_NAME => Ok(DEFAULT_CLUSTER.into()),
+            None => {
+                let known = State::read(self.open()?.as_ref())?.members;
+                let value = InitialCluster::of(&known, "").map_or_else(
+                    || "write it as NAME=PEER_URL,NAME=PEER_URL; the source lists none".into(),
+                    |known| format!("the source lists these\n    --initial-cluster {known}"),
+                );
+                let why = format!("--initial-cluster must name the members of the new cluster: {value}");
+                Err(Usage(why).into())
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Source>> {
+        if let Some(name) = member(&self.source) {
+            return Err(only_here("restore", name));
+        }
+        self.replay.open(&self.source, self.source_wal_dir.as_deref())
+    }
+
     fn targets(&self, cluster: &InitialCluster) -> Result<Vec<Target>> {
         let Some(dir) = &self.all_members else {
-            cluster.verify_advertised(&self.name, &self.initial_advertise_peer_urls)?;
+            cluster.verify_advertised(&self.name, self.initial_advertise_peer_urls.as_deref())?;
             let data_dir = self.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", self.name).into());
             return Ok(vec![Target { name: self.name.clone(), data_dir, wal_dir: self.wal_dir.clone() }]);
         };
@@ -161,10 +193,10 @@ fn fresh_token() -> String {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let options = args.options()?;
-    let source = args.source.open(args.source_wal_dir.as_deref())?;
+    let source = args.open()?;
     let report = restore(source.as_ref(), &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(args.source.name(), &report, &options);
+    let body = Body::new(args.source.display().to_string(), &report, &options);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(Status::Ok)
 }

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use lifeboat_client::messages::{AlarmType, StatusResponse};
 use lifeboat_client::{Client, ConnectOptions};
-use lifeboat_etcd::{Replay, hash_kv, open, open_with};
+use lifeboat_etcd::{hash_kv, open};
 use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::remote::{member, only_here};
 use crate::connection::{Connection, unreached};
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
+use crate::source::ReplayArgs;
 
 /// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
@@ -40,10 +42,8 @@ pub struct Args {
     #[arg(long)]
     allow_unhealthy: bool,
 
-    /// Take in all of a data dir's log, also what the member did not know to be committed: right for the last
-    /// of the members that ran, whose clients may count on it.
-    #[arg(long)]
-    uncommitted: bool,
+    #[command(flatten)]
+    replay: ReplayArgs,
 
     /// Where the log of a data dir is, when etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
@@ -71,13 +71,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if fs_err::symlink_metadata(&file).is_ok() {
         return Err(Refused(format!("{} exists; name another file", file.display())).into());
     }
-    if fs_err::symlink_metadata(&endpoint).is_ok() {
-        let replay = if args.uncommitted { Replay::WholeLog } else { Replay::Committed };
-        let source = open_with(Path::new(&endpoint), replay, args.wal_dir.as_deref())?;
+    if let Some(name) = member(Path::new(&endpoint)) {
+        return Err(only_here("save", name));
+    }
+    // A member's endpoint has a port.
+    if fs_err::symlink_metadata(&endpoint).is_ok() || !endpoint.contains(':') {
+        let source = args.replay.open(Path::new(&endpoint), args.wal_dir.as_deref())?;
         offline::save(source.as_ref(), &file, context)?;
         return Ok(Status::Ok);
     }
-    if args.uncommitted || args.wal_dir.is_some() {
+    if args.replay.uncommitted || args.wal_dir.is_some() {
         let why = format!("--uncommitted and --wal-dir are for a data dir, and there is none at {endpoint}");
         return Err(Usage(why).into());
     }
@@ -108,7 +111,14 @@ fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
         [url, file] => Ok((url.clone(), file.into())),
         [file] => match args.connection.endpoints.as_slice() {
             [endpoint] => Ok((endpoint.clone(), file.into())),
-            [] => Err(Usage("no member to save from: give its URL, or --endpoints".into()).into()),
+            [] if fs_err::symlink_metadata(file).is_ok() => Err(Usage(format!(
+                "no file to write: to save {file}, name the new file behind it: lifeboat save {file} FILE"
+            ))
+            .into()),
+            [] => Err(Usage(format!(
+                "no member to save from: give its URL, or --endpoints, before the file: lifeboat save URL {file}"
+            ))
+            .into()),
             several => Err(Usage(format!(
                 "a snapshot is taken from one member, and {} endpoints are given: name one",
                 several.len()

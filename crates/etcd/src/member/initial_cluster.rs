@@ -3,6 +3,8 @@
 //! Follows etcd's own reading of the flag (`client/pkg/types/urlsmap.go`, `urls.go`) and its checks before
 //! a bootstrap (`server/config/config.go`, `VerifyBootstrap`).
 
+use std::fmt;
+
 use super::{ClusterId, Member, MemberId};
 use crate::error::{Error, Result};
 
@@ -50,6 +52,14 @@ impl InitialCluster {
         Ok(Self { members, token: token.into() })
     }
 
+    /// The voters among known members, under a new token; `None` when there is none that ever started.
+    pub fn of(members: &[Member], token: &str) -> Option<Self> {
+        let known = members.iter().filter(|member| !member.is_learner && !member.name.is_empty());
+        let urls =
+            known.flat_map(|member| member.peer_urls.iter().map(|url| format!("{}={url}", member.name)));
+        Self::parse(&urls.collect::<Vec<_>>().join(","), token).ok()
+    }
+
     /// The token.
     pub fn token(&self) -> &str {
         &self.token
@@ -82,16 +92,17 @@ impl InitialCluster {
         ClusterId::new(self.members().iter().map(|member| member.id))
     }
 
-    /// Fails unless `name` is a member whose peer URLs are those it will advertise.
+    /// Fails unless `name` is a member whose peer URLs are those it will advertise, if these are given.
     ///
     /// # Errors
     /// [`Error::Invalid`], as etcd would at its start.
-    pub fn verify_advertised(&self, name: &str, advertised: &[String]) -> Result<()> {
+    pub fn verify_advertised(&self, name: &str, advertised: Option<&[String]>) -> Result<()> {
         let member = self
             .members
             .iter()
             .find(|member| member.name == name)
             .ok_or_else(|| Error::Invalid(format!("initial cluster: no member is named {name:?}")))?;
+        let Some(advertised) = advertised else { return Ok(()) };
         let mut advertised = advertised.iter().map(|url| peer_url(url)).collect::<Result<Vec<_>>>()?;
         advertised.sort();
         if advertised != member.peer_urls {
@@ -102,6 +113,16 @@ impl InitialCluster {
             )));
         }
         Ok(())
+    }
+}
+
+/// As the flag is written.
+impl fmt::Display for InitialCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs =
+            self.members.iter().flat_map(|member| member.peer_urls.iter().map(|url| (&member.name, url)));
+        let pairs = pairs.map(|(name, url)| format!("{name}={url}"));
+        f.write_str(&pairs.collect::<Vec<_>>().join(","))
     }
 }
 
@@ -136,9 +157,11 @@ mod tests {
         let [a, b] = cluster.initial_members() else { panic!("two members") };
         assert_eq!((a.name.as_str(), b.name.as_str()), ("a", "b"));
         assert_eq!(a.peer_urls, ["http://h:1", "http://h:2"]);
-        cluster.verify_advertised("a", &["http://h:2".into(), "http://h:1".into()]).unwrap();
-        cluster.verify_advertised("a", &["http://h:1".into()]).unwrap_err();
-        cluster.verify_advertised("c", &[]).unwrap_err();
+        cluster.verify_advertised("a", Some(&["http://h:2".into(), "http://h:1".into()])).unwrap();
+        cluster.verify_advertised("a", None).unwrap();
+        cluster.verify_advertised("a", Some(&["http://h:1".into()])).unwrap_err();
+        cluster.verify_advertised("c", None).unwrap_err();
+        assert_eq!(cluster.to_string(), "a=http://h:1,a=http://h:2,b=https://[::1]:2380");
     }
 
     #[test]

@@ -54,13 +54,15 @@ pub struct LogPosition {
     pub last_term: u64,
 }
 
-/// Reads who the member of a data dir is and how far its log goes; its db is not looked at. Also while an etcd runs
-/// there: a log is only ever added to, and an entry that is being written when it is read does not count yet.
+/// Reads who the member of a data dir is and how far its log goes, which is in `wal_dir` when etcd ran with
+/// `--wal-dir`; its db is not looked at. Also while an etcd runs there: a log is only ever added to, and an entry that
+/// is being written when it is read does not count yet.
 ///
 /// # Errors
 /// There is no log, or it is damaged.
-pub fn log_position(data_dir: &Path) -> Result<LogPosition> {
-    let log = Log::scan(&WalDir::open(&data_dir.join("member").join("wal"))?, u64::MAX)?;
+pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
+    let inside = data_dir.join("member").join("wal");
+    let log = Log::scan(&WalDir::open(wal_dir.unwrap_or(&inside))?, u64::MAX)?;
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lifeboat_etcd::{Inspection, Integrity, RaftPosition};
+use lifeboat_etcd::{FindingKind, Inspection, Integrity, RaftPosition};
 use serde::Serialize;
 
 use crate::output;
@@ -19,6 +19,8 @@ pub(super) struct Body {
     integrity: &'static str,
     sha256: Option<String>,
     integrity_error: Option<String>,
+    #[serde(skip)]
+    remedy: Option<&'static str>,
     revision: i64,
     /// -1 when the store was never compacted.
     compact_revision: i64,
@@ -104,11 +106,12 @@ struct AuthBody {
 impl From<&Inspection> for Body {
     fn from(inspection: &Inspection) -> Self {
         let Inspection { origin, state, .. } = inspection;
-        let (integrity, sha256, integrity_error) = match &inspection.integrity {
-            Ok(Integrity::Sha256(digest)) => ("verified", Some(digest.clone()), None),
-            Ok(Integrity::None) => ("none", None, None),
-            Err(kind) => ("mismatch", None, Some(kind.to_string())),
+        let (integrity, sha256) = match &inspection.integrity {
+            Ok(Integrity::Sha256(digest)) => ("verified", Some(digest.clone())),
+            Ok(Integrity::None) => ("none", None),
+            Err(_) => ("mismatch", None),
         };
+        let damage = inspection.integrity.as_ref().err();
         let member = |member: &lifeboat_etcd::Member| MemberBody {
             id: member.id.to_string(),
             name: member.name.clone(),
@@ -127,7 +130,8 @@ impl From<&Inspection> for Body {
             size_in_use: origin.size_in_use,
             integrity,
             sha256,
-            integrity_error,
+            integrity_error: damage.map(ToString::to_string),
+            remedy: damage.map(FindingKind::remedy),
             revision: inspection.revision,
             compact_revision: state.compact_revision().unwrap_or(-1),
             revisions: inspection.revisions,
@@ -173,12 +177,15 @@ impl Body {
             ("source", format!("{} ({})", self.source, self.kind)),
             ("size", format!("{}, {} in use", output::bytes(self.size), output::bytes(self.size_in_use))),
             ("integrity", integrity),
+        ];
+        fields.extend(self.remedy.map(|remedy| ("", remedy.to_owned())));
+        fields.extend([
             ("etcd", format!("{} (cluster version {version})", self.written_by)),
             ("revision", self.revision.to_string()),
             ("compacted", compact),
             ("keys", format!("{} alive, {} revisions", self.live_keys, self.revisions)),
             ("leases", format!("{}, {} keys attached", self.leases, self.leased_keys)),
-        ];
+        ]);
         if self.keys_without_lease > 0 {
             fields.push(("", format!("{} keys name a lease that is not there", self.keys_without_lease)));
         }

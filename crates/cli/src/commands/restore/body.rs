@@ -42,13 +42,6 @@ struct MemberBody {
 
 impl Body {
     pub(super) fn new(source: String, report: &RestoreReport, options: &RestoreOptions) -> Self {
-        let initial_cluster = options
-            .cluster
-            .initial_members()
-            .iter()
-            .flat_map(|member| member.peer_urls.iter().map(|url| format!("{}={url}", member.name)))
-            .collect::<Vec<_>>()
-            .join(",");
         let member = |member: &lifeboat_etcd::RestoredMember| MemberBody {
             id: member.id.to_string(),
             name: member.name.clone(),
@@ -74,7 +67,7 @@ impl Body {
             db_bytes: report.db_bytes,
             etcd_version: report.version.to_string(),
             cluster_id: report.cluster_id.to_string(),
-            initial_cluster,
+            initial_cluster: options.cluster.to_string(),
             initial_cluster_token: report.token.clone(),
             members: report.members.iter().map(member).collect(),
         }

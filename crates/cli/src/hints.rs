@@ -1,0 +1,60 @@
+//! What to type instead of a command line that is none, where it takes more than likeness of letters to know.
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// Words for a verb from other tools and from everyday speech.
+const VERBS: &[(&str, &[&str])] = &[
+    ("diagnose", &["doctor", "health", "why", "analyze", "analyse", "triage"]),
+    ("recover", &["repair", "fix", "heal", "mend", "rescue", "rebuild", "plan", "apply", "resume"]),
+    ("status", &["state", "overview", "ps", "top"]),
+    ("init", &["discover", "setup", "new", "create", "inventory"]),
+    ("save", &["backup", "snapshot", "dump", "export"]),
+    ("inspect", &["show", "view", "describe", "info", "ls", "list", "compare"]),
+    ("check", &["verify", "validate", "test", "fsck", "lint"]),
+    ("hash", &["hashkv", "checksum", "digest"]),
+    ("get", &["read", "cat", "keys"]),
+];
+
+/// Puts what helps in the place of what clap would suggest.
+pub fn mend(mut error: clap::Error) -> clap::Error {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    match error.kind() {
+        // The verbs of `recover` are optional, and stand in brackets.
+        ErrorKind::InvalidSubcommand if usage.contains("<COMMAND>") => {
+            let word = text(&error, ContextKind::InvalidSubcommand).to_lowercase();
+            if let Some((verb, _)) = VERBS.iter().find(|(_, words)| words.contains(&word.as_str())) {
+                let verb = ContextValue::Strings(vec![(*verb).to_owned()]);
+                error.insert(ContextKind::SuggestedSubcommand, verb);
+            }
+        }
+        ErrorKind::UnknownArgument => {
+            if let Some(tip) = instead(&text(&error, ContextKind::InvalidArg), &usage) {
+                error.remove(ContextKind::SuggestedArg);
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+            }
+        }
+        _ => {}
+    }
+    error
+}
+
+fn instead(argument: &str, usage: &str) -> Option<String> {
+    match argument {
+        "--json" | "--yaml" => {
+            let format = argument.trim_start_matches('-');
+            Some(format!("for output as {}, use '-o {format}'", format.to_uppercase()))
+        }
+        key if usage.contains("lifeboat get") && !key.starts_with('-') => {
+            Some(format!("for the key itself, use '--key {key}'; for all that begin so, '--prefix {key}'"))
+        }
+        _ => None,
+    }
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
