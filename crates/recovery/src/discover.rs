@@ -45,12 +45,16 @@ pub struct Request<'a> {
 /// Looks at a cluster.
 ///
 /// # Errors
-/// [`DiscoverError::Incomplete`] when neither etcd nor API servers were found.
+/// [`DiscoverError::NoMachine`] when none could be looked at, [`DiscoverError::Incomplete`] when no etcd or no API server
+/// was found.
 pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError> {
     let mut found = Found::default();
     let mut next = request.from.clone();
     for _ in 0..ROUNDS {
         found.look_at(&request, next).await;
+        if found.machines.is_empty() {
+            return Err(DiscoverError::NoMachine(found.notes));
+        }
         if found.members.is_none() {
             (request.watch)("asking etcd for its members");
             match etcd::members(&found.machines, &found.etcd_urls().await).await {

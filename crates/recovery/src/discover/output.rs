@@ -24,6 +24,9 @@ pub enum DiscoverError {
     /// It would take the place of something.
     #[error("{} exists: move it aside, or name another place with --out", .0.display())]
     Exists(PathBuf),
+    /// No machine could be looked at.
+    #[error("no machine that --from names could be looked at\n{}", list("  - ", .0))]
+    NoMachine(Vec<String>),
     /// There is no cluster to write down.
     #[error("no whole control plane was found: name more of its machines with --from\n{}", list("  - ", .0))]
     Incomplete(Vec<String>),

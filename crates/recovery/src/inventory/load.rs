@@ -9,11 +9,26 @@ use serde_saphyr::Location;
 use super::tree::{Node, locate};
 use super::{Cloud, Inventory, SecretRef, schema, validate};
 
+/// The version of inventories that is read.
+const VERSION: u32 = 1;
+
+/// All that is known of an inventory of another version.
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}
+
 /// Why an inventory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// The file cannot be read.
-    #[error("{0}; `lifeboat init` writes an inventory")]
+    /// There is no such file.
+    #[error(
+        "no inventory at {}: name yours with --inventory or LIFEBOAT_INVENTORY; while a cluster runs, \
+         `lifeboat init --from MACHINE` writes one. Snapshots and data dirs are inspected and restored without", .0.display()
+    )]
+    Missing(PathBuf),
+    /// The file cannot be read; the error names it.
+    #[error("{0}")]
     Unreadable(std::io::Error),
     /// It is not as it must be; one problem a line, each with its place.
     #[error("{}", lines(file, problems))]
@@ -69,7 +84,10 @@ impl Inventory {
     /// # Errors
     /// It cannot be read, or has problems: all of them that can be told at once.
     pub fn load(file: &Path) -> Result<Self, InventoryError> {
-        let text = fs::read_to_string(file).map_err(InventoryError::Unreadable)?;
+        let text = fs::read_to_string(file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => InventoryError::Missing(file.to_owned()),
+            _ => InventoryError::Unreadable(error),
+        })?;
         let base = std::path::absolute(file).map_err(InventoryError::Unreadable)?;
         let base = base.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, base)
@@ -89,6 +107,13 @@ impl Inventory {
             vec![Problem::at(plain.location(), &[], message)]
         };
         let root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
+        // What another version says its fields mean is beyond this one.
+        if let Ok(Version { version }) = serde_saphyr::from_str(text)
+            && version != VERSION
+        {
+            let message = format!("this Lifeboat reads version {VERSION}, not {version}");
+            return Err(placed(&root, vec![Problem::at(None, &["version".to_owned()], message)]));
+        }
         let mismatches = schema::mismatches(&root);
         if !mismatches.is_empty() {
             return Err(placed(&root, mismatches));
@@ -195,7 +220,7 @@ kubernetes:
     #[test]
     fn every_problem_of_meaning_is_told_with_its_place() {
         let text = "\
-version: 2
+version: 1
 cluster: ../prod
 hosts:
   m1: {address: 10.0.0.1, machineId: abc}
@@ -239,7 +264,6 @@ cloud:
         assert_eq!(
             problems(text),
             [
-                "1:10: version: this Lifeboat reads version 1, not 2",
                 "2:10: cluster: must be letters, digits, - _ and ., and start with a letter or digit",
                 "4:38: hosts.m1.machineId: must be the 32 hexadecimal digits of /etc/machine-id",
                 "6:14: hosts.m2.address: address 10.0.0.1 is also hosts.m1.address",
@@ -263,6 +287,13 @@ cloud:
         );
     }
 
+    /// Its other fields would be told as a heap of problems that are none.
+    #[test]
+    fn another_version_is_told_alone() {
+        let text = GOOD.replace("version: 1", "version: 2").replace("hosts:", "machines:");
+        assert_eq!(problems(&text), ["2:10: version: this Lifeboat reads version 1, not 2"]);
+    }
+
     #[test]
     fn what_is_no_yaml_is_told_with_its_place() {
         let [problem] = problems("version: 1\nhosts:\n  m1: {\n").try_into().unwrap();
@@ -279,8 +310,12 @@ cloud:
         let file = dir.path().join("lifeboat.yaml");
         let missing = Inventory::load(&file).unwrap_err().to_string();
         assert!(missing.contains("lifeboat init"), "{missing}");
-        fs::write(&file, GOOD.replace("version: 1", "version: 7").replace("unit: etcd.service", "unit: x"))
-            .unwrap();
+        assert_eq!(missing.matches(&*file.to_string_lossy()).count(), 1, "{missing}");
+        fs::write(
+            &file,
+            GOOD.replace("10.123.0.232", "10.123.0.231").replace("unit: etcd.service", "unit: x"),
+        )
+        .unwrap();
         let wrong = Inventory::load(&file).unwrap_err().to_string();
         let line = format!("{}:", file.display());
         assert!(wrong.lines().count() > 1 && wrong.lines().all(|text| text.starts_with(&line)), "{wrong}");

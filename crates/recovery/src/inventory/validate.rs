@@ -10,10 +10,6 @@ use super::{Cloud, Etcd, HostSpec, Inventory, Kubernetes, Problem, SecretRef, Se
 /// Everything wrong with it.
 pub(super) fn problems(inventory: &Inventory) -> Vec<Problem> {
     let mut check = Check { hosts: &inventory.hosts, seen: BTreeMap::new(), found: Vec::new() };
-    if inventory.version != 1 {
-        let message = format!("this Lifeboat reads version 1, not {}", inventory.version);
-        check.report(&["version"], message);
-    }
     check.that(&["cluster"], text::is_name(&inventory.cluster), NAME);
     let user = inventory.ssh.user.as_deref().is_none_or(text::is_argument);
     check.that(&["ssh", "user"], user, ARGUMENT);
