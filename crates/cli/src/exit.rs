@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lifeboat_etcd::Error;
-use lifeboat_recovery::inventory::InventoryError;
+use lifeboat_recovery::inventory::{InventoryError, SecretError};
 use lifeboat_recovery::operation::OperationError;
 use lifeboat_recovery::planner::PlanError;
 use lifeboat_recovery::recover::RecoverError;
@@ -63,7 +63,7 @@ fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Refused>() {
         return REFUSED;
     }
-    if error.is::<Usage>() || error.is::<InventoryError>() {
+    if error.is::<Usage>() || error.is::<InventoryError>() || error.is::<SecretError>() {
         return USAGE;
     }
     if let Some(error) = error.downcast_ref::<RecoverError>() {

@@ -27,20 +27,21 @@ impl InventoryArgs {
     /// Reads it; the path is absolute.
     pub fn load(&self) -> Result<(PathBuf, Inventory)> {
         let path = std::path::absolute(&self.inventory)?;
-        let inventory = Inventory::load(&path).with_context(|| path.display().to_string())?;
+        let inventory = Inventory::load(&path)?;
         Ok((path, inventory))
     }
 
-    /// The ways to what an inventory names. Nothing is opened yet.
-    pub fn access(inventory: &Inventory) -> Result<Access> {
-        let cloud = inventory.cloud.as_ref().map(cloud).transpose()?;
-        Ok(Access::new(inventory, host::hosts(inventory), cloud))
+    /// The ways to what an inventory names. Nothing is opened yet. A cloud whose access key is not at hand is unknown:
+    /// that must keep nobody from the machines.
+    pub fn access(inventory: &Inventory) -> Access {
+        let access = Access::new(inventory, host::hosts(inventory));
+        let Some(Cloud::Zstack(spec)) = &inventory.cloud else { return access };
+        let cloud = zstack(spec).map_err(|error| format!("{error:#}"));
+        if let Err(why) = &cloud {
+            eprintln!("warning: the cloud cannot be asked, and is unknown: {why}");
+        }
+        access.with_cloud(cloud)
     }
-}
-
-fn cloud(cloud: &Cloud) -> Result<Arc<dyn CloudProvider>> {
-    let Cloud::Zstack(spec) = cloud;
-    zstack(spec)
 }
 
 /// The way to a ZStack.

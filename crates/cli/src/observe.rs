@@ -35,7 +35,7 @@ impl FactsArgs {
 
     fn observe(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
         let (_, inventory) = self.inventory.load()?;
-        let access = InventoryArgs::access(&inventory)?;
+        let access = InventoryArgs::access(&inventory);
         let watch = |progress: Progress<'_>| {
             context.progress.item(progress.what, progress.done, progress.total);
         };

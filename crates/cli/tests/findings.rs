@@ -105,8 +105,18 @@ fn facts_cannot_drive_the_terminal() {
     }
 }
 
-/// A cluster of which nothing answers: every port is a closed one of our own.
-fn inventory_of_nothing(dir: &Path) -> PathBuf {
+/// Whether there is no ssh, with which machines are looked at.
+fn no_ssh() -> bool {
+    let missing = std::process::Command::new("ssh").arg("-V").output().is_err();
+    if missing {
+        eprintln!("skipped: no ssh on this machine");
+        assert!(std::env::var_os("CI").is_none(), "CI has ssh");
+    }
+    missing
+}
+
+/// A cluster of which nothing answers, and more: every port is a closed one of our own.
+fn inventory_of_nothing(dir: &Path, more: &str) -> PathBuf {
     let host = |name: &str, last: u8| {
         format!("  {name}:\n    address: 127.0.0.{last}\n    ssh: ssh://root@127.0.0.{last}:1\n")
     };
@@ -120,7 +130,7 @@ fn inventory_of_nothing(dir: &Path) -> PathBuf {
         "version: 1\ncluster: nowhere\nhosts:\n{}{}{}etcd:\n  members:\n{}{}{}kubernetes:\n  kubeconfig: \
          kubeconfig\n  masters:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
          kube-apiserver.service}}\n      controllerManager: {{unit: kube-controller-manager.service}}\n      \
-         scheduler: {{unit: kube-scheduler.service}}\n",
+         scheduler: {{unit: kube-scheduler.service}}\n{more}",
         host("m1", 2),
         host("m2", 3),
         host("m3", 4),
@@ -145,13 +155,11 @@ current-context: x
 
 #[test]
 fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
-    if std::process::Command::new("ssh").arg("-V").output().is_err() {
-        eprintln!("skipped: no ssh on this machine");
-        assert!(std::env::var_os("CI").is_none(), "CI has ssh");
+    if no_ssh() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let inventory = inventory_of_nothing(dir.path());
+    let inventory = inventory_of_nothing(dir.path(), "");
     let saved = dir.path().join("facts.json");
     let path = |path: &Path| path.display().to_string();
     let seen =
@@ -166,6 +174,38 @@ fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
     let replayed = lifeboat(["diagnose", "-o", "json", "--facts", &path(&saved)]);
     assert_eq!(text(&replayed.stdout), text(&seen.stdout));
     assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
+}
+
+/// An access key that is not at hand keeps nobody from looking at the machines.
+#[test]
+fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
+    if no_ssh() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = "cloud:\n  zstack:\n    endpoint: http://127.0.0.1:1\n    accessKeyId: {env: LIFEBOAT_TEST_ID}\n    \
+                 accessKeySecret: {env: LIFEBOAT_TEST_SECRET}\n    ipRanges: []\n";
+    let inventory = inventory_of_nothing(dir.path(), cloud).display().to_string();
+    let id = [("LIFEBOAT_TEST_ID", "id-not-to-be-printed")];
+    let why = "the cloud's accessKeySecret: the environment variable LIFEBOAT_TEST_SECRET is to hold it, and is not set";
+    for verb in
+        [&["diagnose", "-o", "json"][..], &["recover", "plan", "-o", "json"], &["status", "-o", "json"]]
+    {
+        let args = verb.iter().copied().chain(["--inventory", &inventory]);
+        let seen = support::lifeboat_with(args, &id);
+        let (stdout, stderr) = (text(&seen.stdout), text(&seen.stderr));
+        assert_eq!(seen.status.code(), Some(3), "{verb:?}: {stderr}");
+        assert!(
+            stderr.contains(&format!("warning: the cloud cannot be asked, and is unknown: {why}")),
+            "{stderr}"
+        );
+        assert!(stdout.contains("host.unreachable") || verb[0] == "status", "{stdout}");
+        assert!(stdout.contains("cloud.unreachable") || verb[0] == "status", "{stdout}");
+        assert!(!(stdout + &stderr).contains("not-to-be-printed"));
+        if verb[0] == "diagnose" {
+            assert!(text(&seen.stdout).contains(&format!("NICs: {why}")), "{}", text(&seen.stdout));
+        }
+    }
 }
 
 /// Colour is for terminals; here stdout is a pipe.

@@ -118,7 +118,7 @@ async fn reach(inventory: &Inventory) {
         let uid = host.run_ok(&Command::new(["id", "-u"])).await.unwrap().text();
         assert_eq!(uid, "0\n", "{name}");
     }
-    let access = lifeboat_recovery::probe::Access::new(inventory, hosts, None);
+    let access = lifeboat_recovery::probe::Access::new(inventory, hosts);
     for name in inventory.etcd.members.keys() {
         access.etcd(name).await.unwrap().status().await.unwrap();
     }

@@ -36,7 +36,7 @@ fn inventory(cluster: &Cluster) -> Inventory {
 }
 
 fn ask(cluster: &Cluster, inventory: &Inventory) -> BTreeMap<String, MemberFacts> {
-    let access = Access::new(inventory, BTreeMap::new(), None);
+    let access = Access::new(inventory, BTreeMap::new());
     cluster.block_on(probe::etcd::members(inventory, &access))
 }
 

@@ -37,7 +37,7 @@ async fn look(inventory: &Inventory) -> HostFacts {
 }
 
 async fn observe(inventory: &Inventory, look: &Look<'_>) -> Facts {
-    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory), None), look).await
+    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), look).await
 }
 
 /// A process under the name of the member's program, ended with its owner.

@@ -118,8 +118,8 @@ async fn cloud_facts(
 ) -> Option<CloudFacts> {
     inventory.cloud.as_ref()?;
     let facts = match &access.cloud {
-        Some(cloud) => cloud::look(cloud.as_ref()).await,
-        None => cloud::unasked("there is no way to the cloud: its access could not be set up"),
+        Ok(cloud) => cloud::look(cloud.as_ref()).await,
+        Err(why) => cloud::unasked(why),
     };
     seen("the cloud");
     Some(facts)

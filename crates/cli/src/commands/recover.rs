@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
+use lifeboat_etcd::{is_data_dir, open};
+use lifeboat_recovery::inventory::Inventory;
 use lifeboat_recovery::operation::{load_plan, write_json};
 use lifeboat_recovery::plan::StateSource;
 use lifeboat_recovery::recover::{RecoverError, Recovery, Report};
 
 use crate::commands::Context;
-use crate::exit::Status;
+use crate::commands::remote::no_such_member;
+use crate::exit::{Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output;
 use desk::Terminal;
@@ -54,30 +57,67 @@ enum Command {
         /// Write the plan to a file, for `recover apply`.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+
+        #[command(flatten)]
+        source: SourceArg,
     },
     /// Do a plan that was written by `recover plan --out`, if the cluster is still as it was.
     Apply {
         /// The plan.
         plan: PathBuf,
+
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Go on with the operation that was cut short.
-    Resume,
+    Resume {
+        #[command(flatten)]
+        source: SourceArg,
+
+        #[command(flatten)]
+        yes: Yes,
+    },
     /// Give up the operation that was cut short. What it fenced stays fenced and is found by `diagnose`.
     Abandon,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct SourceArg {
     /// Take the state of a restore from here, not from the freshest source: a snapshot file or member:NAME.
-    #[arg(long, global = true, value_name = "FILE|member:NAME", value_parser = source)]
+    #[arg(long, value_name = "FILE|member:NAME", value_parser = source)]
     source: Option<StateSource>,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Yes {
     /// Ask nothing: the plan is shown and done.
-    #[arg(short, long, global = true)]
+    #[arg(short, long)]
     yes: bool,
+}
+
+impl Args {
+    /// What is given behind a verb, or before it; refused where it would do nothing.
+    fn flags(&self) -> Result<(Option<StateSource>, bool)> {
+        let (verb, source, yes) = match &self.command {
+            None => ("recover", Some(None), Some(false)),
+            Some(Command::Plan { source, .. }) => ("recover plan", Some(source.source.clone()), None),
+            Some(Command::Apply { yes, .. }) => ("recover apply", None, Some(yes.yes)),
+            Some(Command::Resume { source, yes }) => {
+                ("recover resume", Some(source.source.clone()), Some(yes.yes))
+            }
+            Some(Command::Abandon) => ("recover abandon", None, None),
+        };
+        for (flag, given, takes) in [
+            ("--source", self.source.source.is_some(), source.is_some()),
+            ("--yes", self.yes.yes, yes.is_some()),
+        ] {
+            if given && !takes {
+                return Err(Usage(format!("{flag} does nothing with `{verb}`")).into());
+            }
+        }
+        let source = source.flatten().or_else(|| self.source.source.clone());
+        Ok((source, yes.unwrap_or_default() || self.yes.yes))
+    }
 }
 
 fn source(text: &str) -> Result<StateSource, String> {
@@ -92,13 +132,17 @@ fn source(text: &str) -> Result<StateSource, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    let (source, yes) = args.flags()?;
     let (path, inventory) = args.inventory.load()?;
-    let access = InventoryArgs::access(&inventory)?;
+    if let Some(source) = &source {
+        ensure_there(source, &inventory)?;
+    }
+    let access = InventoryArgs::access(&inventory);
     let recovery = Recovery {
         inventory: &inventory,
         inventory_path: path,
         access: &access,
-        source: args.source.source.clone(),
+        source,
         operator: operator(),
         stop: &STOP,
     };
@@ -106,14 +150,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
     runtime.block_on(async {
         tokio::spawn(stop_on_ctrl_c());
-        let mut desk = Terminal::new(args.yes.yes, context);
+        let mut desk = Terminal::new(yes, context);
         let report = match &args.command {
             None => recovery.recover(&mut desk).await,
-            Some(Command::Plan { out }) => return plan(&recovery, out.as_deref(), context).await,
-            Some(Command::Apply { plan }) => {
+            Some(Command::Plan { out, .. }) => return plan(&recovery, out.as_deref(), context).await,
+            Some(Command::Apply { plan, .. }) => {
                 recovery.apply(&load_plan(plan).map_err(RecoverError::from)?, &mut desk).await
             }
-            Some(Command::Resume) => recovery.resume(&mut desk).await,
+            Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
             Some(Command::Abandon) => {
                 let id = recovery.abandon().await?;
                 output::write_all(format!("operation {id} is given up\n").as_bytes())?;
@@ -122,6 +166,26 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         };
         finish(&report?, context)
     })
+}
+
+/// A slip in the name of the state to restore is told before anybody is asked anything.
+fn ensure_there(source: &StateSource, inventory: &Inventory) -> Result<()> {
+    match source {
+        StateSource::Member(name) => {
+            if !inventory.etcd.members.contains_key(name) {
+                return Err(no_such_member(name, inventory));
+            }
+        }
+        StateSource::Snapshot(path) if is_data_dir(path)? => {
+            let path = path.display();
+            let why = format!(
+                "--source {path} is a data dir: make a snapshot of it first, with `lifeboat save {path} FILE`"
+            );
+            return Err(Usage(why).into());
+        }
+        StateSource::Snapshot(path) => drop(open(path)?),
+    }
+    Ok(())
 }
 
 /// Shows one round; 3 when there is something to do, as `diagnose`.

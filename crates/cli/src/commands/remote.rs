@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use lifeboat_etcd::{LogPosition, Source, is_data_dir, log_position};
 use lifeboat_recovery::host::{Command, Host, hosts};
-use lifeboat_recovery::inventory::HostSpec;
+use lifeboat_recovery::inventory::{HostSpec, Inventory};
 use lifeboat_recovery::ship::Shipped;
 use tokio::io::AsyncWrite;
 
@@ -84,6 +84,12 @@ pub fn member(source: &Path) -> Option<&str> {
     source.to_str()?.strip_prefix("member:")
 }
 
+/// A member that an inventory does not have.
+pub fn no_such_member(name: &str, inventory: &Inventory) -> anyhow::Error {
+    let known = inventory.etcd.members.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Usage(format!("the inventory has no etcd member {name}; it has {known}")).into()
+}
+
 /// Why a verb does not take a member's data dir elsewhere.
 pub fn only_here(verb: &str, member: &str) -> anyhow::Error {
     let why = format!(
@@ -96,8 +102,7 @@ pub fn only_here(verb: &str, member: &str) -> anyhow::Error {
 fn run(inventory: &InventoryArgs, name: &str, context: &Context) -> Result<Status> {
     let (_, inventory) = inventory.load()?;
     let Some(member) = inventory.etcd.members.get(name) else {
-        let known = inventory.etcd.members.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        return Err(Usage(format!("the inventory has no etcd member {name}; it has {known}")).into());
+        return Err(no_such_member(name, &inventory));
     };
     let hosts = hosts(&inventory);
     let (Some(host), Some(spec)) = (hosts.get(&member.host), inventory.hosts.get(&member.host)) else {

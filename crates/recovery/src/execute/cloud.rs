@@ -13,8 +13,7 @@ use super::error::StepError;
 const JOB: Duration = Duration::from_secs(60);
 
 fn provider<'a>(context: &'a Context<'_>) -> Result<&'a dyn CloudProvider, StepError> {
-    let none = || StepError::Fatal("the inventory names no cloud".into());
-    context.access.cloud.as_deref().ok_or_else(none)
+    context.access.cloud.as_deref().map_err(|why| StepError::Fatal(why.clone()))
 }
 
 /// The same step of the same plan is the same job, however often it is asked for.

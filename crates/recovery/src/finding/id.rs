@@ -45,7 +45,7 @@ macro_rules! finding_ids {
 }
 
 finding_ids! {
-    /// The cloud's API does not answer.
+    /// The cloud's API cannot be asked.
     CloudUnreachable = "cloud.unreachable",
     /// The cloud knows no NIC with an address a machine must have.
     NicMissing = "nic.missing",

@@ -25,8 +25,8 @@ pub(super) const ANSWER: Duration = Duration::from_secs(3);
 pub struct Access {
     /// The machines, by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
-    /// The cloud, if the inventory has one.
-    pub cloud: Option<Arc<dyn CloudProvider>>,
+    /// The cloud, or why there is no way to it.
+    pub cloud: Result<Arc<dyn CloudProvider>, String>,
     etcd: Etcd,
     kubernetes: Kubernetes,
 }
@@ -56,13 +56,20 @@ pub enum ApiError {
 }
 
 impl Access {
-    /// Ways to what an inventory names. Nothing is opened yet.
-    pub fn new(
-        inventory: &Inventory,
-        hosts: BTreeMap<String, Arc<dyn Host>>,
-        cloud: Option<Arc<dyn CloudProvider>>,
-    ) -> Self {
-        Self { hosts, cloud, etcd: inventory.etcd.clone(), kubernetes: inventory.kubernetes.clone() }
+    /// Ways to what an inventory names, but for its cloud. Nothing is opened yet.
+    pub fn new(inventory: &Inventory, hosts: BTreeMap<String, Arc<dyn Host>>) -> Self {
+        Self {
+            hosts,
+            cloud: Err("there is no way to the cloud".into()),
+            etcd: inventory.etcd.clone(),
+            kubernetes: inventory.kubernetes.clone(),
+        }
+    }
+
+    /// The same with a way to the cloud, or why there is none.
+    #[must_use]
+    pub fn with_cloud(self, cloud: Result<Arc<dyn CloudProvider>, String>) -> Self {
+        Self { cloud, ..self }
     }
 
     /// A client of one etcd member, connected.

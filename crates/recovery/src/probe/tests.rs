@@ -45,7 +45,7 @@ fn inventory(dir: &std::path::Path) -> Inventory {
 }
 
 fn access(inventory: &Inventory) -> Access {
-    Access::new(inventory, crate::host::hosts(inventory), None)
+    Access::new(inventory, crate::host::hosts(inventory))
 }
 
 fn refused(why: Option<&str>) -> bool {

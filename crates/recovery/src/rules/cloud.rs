@@ -38,7 +38,7 @@ fn unreachable(look: &Look<'_>, cloud: &CloudFacts) -> Option<Sighting> {
     (!silent.is_empty()).then(|| {
         Sighting::new(FindingId::CloudUnreachable, Severity::Warning)
             .about([zstack.endpoint.as_str()])
-            .summary(format!("The cloud's API at {} does not answer", zstack.endpoint))
+            .summary(format!("The cloud's API at {} cannot be asked", zstack.endpoint))
             .shown_by(silent)
             .manual(format!(
                 "check that {} can be reached from here and takes the access key",

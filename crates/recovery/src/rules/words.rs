@@ -12,7 +12,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
     let (is, s) = if many { ("are", "s") } else { ("is", "") };
     let (does, has) = if many { ("do", "have") } else { ("does", "has") };
     match id {
-        FindingId::CloudUnreachable => format!("The cloud's API does not answer: {who}"),
+        FindingId::CloudUnreachable => format!("The cloud's API cannot be asked: {who}"),
         FindingId::NicMissing => format!("The cloud has no NIC any more for {who}"),
         FindingId::NicChanged => format!("The NIC{s} of {who} {is} not as the inventory has {}", it(many)),
         FindingId::VmStopped => format!("The VM{s} of {who} {is} switched off"),

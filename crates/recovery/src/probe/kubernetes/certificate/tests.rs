@@ -109,7 +109,7 @@ async fn health_of(pair: CertifiedKey<KeyPair>) -> String {
         } } },
     });
     let inventory = serde_json::from_value(json).unwrap();
-    let client = Access::new(&inventory, BTreeMap::new(), None).api("m1").await.unwrap();
+    let client = Access::new(&inventory, BTreeMap::new()).api("m1").await.unwrap();
     let health = super::super::health::ask(&client, "/livez").await.unwrap();
     assert!(!health.ok);
     if got_through.await.unwrap() { "got through".into() } else { health.detail }
