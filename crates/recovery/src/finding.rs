@@ -25,9 +25,9 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether nothing is wrong, as far as could be asked.
+    /// Whether nothing is wrong and nothing is unknown: what could not be seen is never well.
     pub fn is_healthy(&self) -> bool {
-        self.causes.is_empty()
+        self.causes.is_empty() && self.unknown.is_empty()
     }
 
     /// Every finding, causes before their consequences.

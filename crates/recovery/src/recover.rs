@@ -23,6 +23,10 @@ pub use report::{Report, StepReport};
 
 /// So many rounds without an end mean that the plans do not help.
 const MAX_ROUNDS: usize = 8;
+/// How often to look where nothing is wrong and not all is known, and how long to wait in between: what was just
+/// started may not answer yet.
+const LOOKS: usize = 3;
+const PAUSE: Duration = Duration::from_secs(2);
 /// A plan that was looked at for longer than this is compared with what is now before it is done.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -99,7 +103,7 @@ impl Recovery<'_> {
         Ok((diagnosis, plan))
     }
 
-    /// Recovers, round after round, until nothing is found or nothing more can be done.
+    /// Recovers, round after round, until nothing is found and all is known, or nothing more can be done.
     ///
     /// # Errors
     /// [`RecoverError`]; [`RecoverError::Unfinished`] can be resumed.
@@ -204,9 +208,9 @@ impl Recovery<'_> {
         let mut before: Option<Plan> = None;
         loop {
             desk.looking();
-            let (facts, diagnosis) = self.look().await;
-            let begin = Instant::now();
             let rounds = operation.rounds();
+            let (facts, diagnosis) = if rounds > 0 { self.look_at_end().await } else { self.look().await };
+            let begin = Instant::now();
             if diagnosis.is_healthy() || rounds >= MAX_ROUNDS {
                 return end(operation, report, &diagnosis);
             }
@@ -266,7 +270,7 @@ impl Recovery<'_> {
         report: &mut Report,
     ) -> Result<(), RecoverError> {
         desk.looking();
-        let (_, diagnosis) = self.look().await;
+        let (_, diagnosis) = self.look_at_end().await;
         end(operation, report, &diagnosis)
     }
 
@@ -274,6 +278,18 @@ impl Recovery<'_> {
         let facts = observe(self.inventory, self.access, &Look::whole().keeping_program()).await;
         let diagnosis = diagnose(&facts);
         (facts, diagnosis)
+    }
+
+    /// Looks, after something was done that may have been the last there was to do.
+    async fn look_at_end(&self) -> (Facts, Diagnosis) {
+        for _ in 1..LOOKS {
+            let (facts, diagnosis) = self.look().await;
+            if diagnosis.is_healthy() || !diagnosis.causes.is_empty() {
+                return (facts, diagnosis);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.look().await
     }
 
     async fn decide(&self, facts: &Facts, diagnosis: &Diagnosis) -> Result<Plan, PlanError> {
@@ -301,7 +317,11 @@ fn refuse_drift(plan: &Plan, facts: &Facts, diagnosis: &Diagnosis) -> Result<(),
 
 fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
     report.end(Timestamp::now(), operation.rounds(), diagnosis);
-    let how = if diagnosis.is_healthy() { "recovered" } else { "findings are left" };
+    let how = match report {
+        Report { recovered: true, .. } => "recovered",
+        Report { left, .. } if left.is_empty() => "nothing found, and not all is known",
+        _ => "findings are left",
+    };
     operation.journal.record(Event::Ended { how: how.into() })?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use body::Body;
 ///
 /// Asks the cloud, the machines over SSH, every etcd member and every API server, all at the same time and from
 /// outside; whatever does not answer is unknown, never well. What follows from something else is shown under it.
-/// Nothing is changed. Exits with 0 when nothing is found, with 3 when something is.
+/// Nothing is changed. Exits with 0 when all could be asked and nothing is found, with 3 otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -16,7 +16,7 @@ use body::Body;
 
 /// Show the cluster on one screen: machines, etcd members, masters, nodes, and what rests on one thing alone.
 ///
-/// Exits with 0 when nothing is wrong, with 3 when something is: `lifeboat diagnose` says what and why.
+/// Exits with 0 when all could be asked and nothing is wrong, with 3 otherwise: `lifeboat diagnose` says what and why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -170,7 +170,11 @@ fn a_log_may_be_elsewhere() {
     let log = ["--uncommitted", "--wal-dir", wal_dir.to_str().unwrap()];
     let verb = |verb: &str| lifeboat_json([&[verb, &path], log.as_slice()].concat());
     assert_eq!(verb("inspect")["revision"], 31);
-    fails(&lifeboat(["inspect", "--raft", &path]), 3, &["no write-ahead log", "where etcd ran with --wal-dir"]);
+    fails(
+        &lifeboat(["inspect", "--raft", &path]),
+        3,
+        &["no write-ahead log", "where etcd ran with --wal-dir"],
+    );
     let raft = &lifeboat_json(["inspect", "--raft", &path, "--wal-dir", log[2]])["raft"];
     assert_eq!(raft["memberId"], verb("inspect")["raft"]["memberId"]);
     assert_eq!(verb("check")["ok"], true);

@@ -49,7 +49,8 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
         return Ok(State::Done);
     }
     let facts = probe::observe(context.inventory, context.access, &Look::quick()).await;
-    if rules::diagnose(&facts).is_healthy() {
+    let diagnosis = rules::diagnose(&facts);
+    if diagnosis.is_healthy() {
         return Ok(State::Done);
     }
     let quorum = facts.members.values().any(|member| member.linearizable.get() == Some(&true));
@@ -65,9 +66,9 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
     if hopeless && waited >= SETTLE_AT_LEAST {
         return Ok(State::Done);
     }
-    let causes = rules::diagnose(&facts).causes;
-    let still = causes.first().map(|cause| cause.summary.clone()).unwrap_or_default();
-    Ok(State::NotYet(still))
+    let wrong = diagnosis.causes.first().map(|cause| cause.summary.clone());
+    let unknown = || diagnosis.unknown.first().map(|unknown| format!("{} is not known", unknown.what));
+    Ok(State::NotYet(wrong.or_else(unknown).unwrap_or_default()))
 }
 
 /// When this step was first begun; noted, so that a resumed run does not wait anew.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::execute::Progress;
-use crate::finding::Diagnosis;
+use crate::finding::{Diagnosis, Unknown};
 use crate::operation::Operation;
 use crate::plan::Plan;
 
@@ -20,7 +20,7 @@ pub struct Report {
     pub ended: Timestamp,
     /// Seconds from one to the other: the time to recovery, when `recovered`.
     pub seconds: f64,
-    /// Whether nothing is found any more.
+    /// Whether nothing is found any more, and nothing is unknown.
     pub recovered: bool,
     /// How many plans the operation has accepted, this run's and earlier ones'.
     pub rounds: usize,
@@ -30,6 +30,8 @@ pub struct Report {
     pub lost: Vec<String>,
     /// What is still found.
     pub left: Vec<String>,
+    /// What could not be asked at the end, and is explained by nothing found.
+    pub unknown: Vec<Unknown>,
     /// What only people can do.
     pub manual: Vec<String>,
 }
@@ -63,6 +65,7 @@ impl Report {
             steps: Vec::new(),
             lost: Vec::new(),
             left: Vec::new(),
+            unknown: Vec::new(),
             manual: Vec::new(),
         }
     }
@@ -90,5 +93,6 @@ impl Report {
         self.seconds = now.duration_since(self.started).as_secs_f64();
         self.recovered = diagnosis.is_healthy();
         self.left = diagnosis.causes.iter().map(|cause| format!("{}: {}", cause.id, cause.summary)).collect();
+        self.unknown.clone_from(&diagnosis.unknown);
     }
 }

@@ -107,9 +107,13 @@ impl Page<'_> {
     fn verdict(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
         let cluster = shown(&diagnosis.cluster);
         let Some(first) = diagnosis.causes.first() else {
-            let unasked = if diagnosis.unknown.is_empty() { "" } else { ", as far as could be asked" };
-            let found = self.paint.good("nothing found");
-            return writeln!(self.out, "{cluster}: {found}{unasked}");
+            return match diagnosis.is_healthy() {
+                true => writeln!(self.out, "{cluster}: {}", self.paint.good("nothing found")),
+                false => writeln!(
+                    self.out,
+                    "{cluster}: nothing found in what could be asked; what is not known may be broken"
+                ),
+            };
         };
         let count = diagnosis.causes.len();
         let (causes, explain) = if count == 1 { ("cause", "explains") } else { ("causes", "explain") };

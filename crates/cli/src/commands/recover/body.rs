@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lifeboat_recovery::finding::Diagnosis;
+use lifeboat_recovery::finding::{Diagnosis, Unknown};
 use lifeboat_recovery::plan::{Candidate, Plan};
 use lifeboat_recovery::recover::Report;
 
@@ -10,6 +10,10 @@ use lifeboat_recovery::recover::Report;
 pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
     if diagnosis.is_healthy() {
         return writeln!(out, "Nothing found: there is nothing to do.");
+    }
+    if diagnosis.causes.is_empty() {
+        writeln!(out, "Nothing found in what could be asked: there is nothing to do before more is known.")?;
+        return unknown(out, &diagnosis.unknown);
     }
     writeln!(out, "Found:")?;
     for cause in &diagnosis.causes {
@@ -55,7 +59,12 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if report.recovered && report.rounds == 0 {
         return writeln!(out, "Nothing found: there was nothing to do.");
     }
-    let how = if report.recovered { "Recovered in" } else { "Not recovered after" };
+    let how = match report {
+        Report { recovered: true, .. } => "Recovered in",
+        Report { left, .. } if !left.is_empty() => "Not recovered after",
+        Report { rounds: 0, .. } => "Nothing found in what could be asked, and nothing done, in",
+        _ => "Nothing is found any more in what can be asked, after",
+    };
     writeln!(out, "{how} {:.1} s (operation {})", report.seconds, report.operation)?;
     for step in &report.steps {
         let already = if step.already { "  (was so already)" } else { "" };
@@ -69,5 +78,13 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         writeln!(out, "\nStill found (see lifeboat diagnose):")?;
         report.left.iter().try_for_each(|left| writeln!(out, "  - {left}"))?;
     }
+    unknown(out, &report.unknown)?;
     manual(out, &report.manual)
+}
+
+fn unknown(out: &mut dyn Write, unknown: &[Unknown]) -> io::Result<()> {
+    if !unknown.is_empty() {
+        writeln!(out, "\nNot known, neither well nor broken:")?;
+    }
+    unknown.iter().try_for_each(|Unknown { what, reason }| writeln!(out, "  - {what}: {reason}"))
 }

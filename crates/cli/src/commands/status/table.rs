@@ -27,7 +27,11 @@ pub(super) fn write(out: &mut dyn Write, body: &Body, paint: Paint) -> io::Resul
 fn heading(out: &mut dyn Write, body: &Body, paint: Paint) -> io::Result<()> {
     let cluster = paint.strong(shown(&body.cluster));
     match &body.worst {
-        None => writeln!(out, "{cluster}: {}", paint.good("nothing found"))?,
+        None if body.healthy => writeln!(out, "{cluster}: {}", paint.good("nothing found"))?,
+        None => writeln!(
+            out,
+            "{cluster}: nothing found in what could be asked; what is not known: lifeboat diagnose"
+        )?,
         Some(worst) => {
             let severity = paint.severity(worst.severity, worst.severity);
             let others = match body.causes {
