@@ -183,6 +183,24 @@ fn replacing_a_member_touches_no_other() {
     assert!(replaced >= 1, "the cases have lost their replacement");
 }
 
+/// An API server that has lost its only etcd would keep its clients waiting; one that answers is not to be stopped.
+#[test]
+fn an_api_server_is_stopped_with_its_only_etcd_and_not_while_it_answers() {
+    let mut facts = cases::all().remove("static-pods-member-destroyed").unwrap();
+    let apiserver = facts.inventory.kubernetes.masters["m2"].apiserver.clone();
+    let fenced = |facts: &Facts| {
+        let plan = planned(facts).unwrap();
+        plan.steps.iter().any(|step| {
+            let Action::Fence { services } = &step.action else { return false };
+            services.iter().any(|fenced| fenced.service == apiserver && step.holds_until.is_some())
+        })
+    };
+    assert!(fenced(&facts));
+    let well = facts.masters["m1"].readyz.clone();
+    facts.masters.get_mut("m2").unwrap().readyz = well;
+    assert!(!fenced(&facts));
+}
+
 #[test]
 fn a_plan_rests_on_what_it_was_made_from() {
     let all = cases::all();

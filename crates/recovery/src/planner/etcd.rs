@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::facts::MemberEntry;
 use crate::finding::Remedy;
-use crate::inventory::Service;
+use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, HostService};
 
 use super::steps::services;
@@ -73,6 +73,16 @@ fn replace_member(draft: &mut Draft<'_>, name: &str) {
     let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return };
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     let member = name.to_owned();
+    let beside = dependent_apiserver(draft, spec).map(|apiserver| {
+        let title = format!(
+            "Stop and fence {} on {}, which has no other etcd than {name}",
+            apiserver.service.label(),
+            apiserver.host
+        );
+        let fence = draft.steps.add(title, 120, Action::Fence { services: vec![apiserver.clone()] });
+        draft.steps.changing("its clients go to the other API servers");
+        (apiserver, fence)
+    });
     let fence = draft.steps.add(
         format!("Stop and fence etcd of {name}"),
         120,
@@ -99,6 +109,23 @@ fn replace_member(draft: &mut Draft<'_>, name: &str) {
     draft.steps.add(format!("Promote {name} once it has caught up"), CATCH_UP_SECONDS, promote);
     let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
     draft.steps.add("Wait for equal data on all members", WAIT_SECONDS, Action::WaitForEtcd { members });
+    if let Some((apiserver, fence)) = beside {
+        let hosts = vec![apiserver.host.clone()];
+        let title = format!("Start {} on {}", apiserver.service.label(), apiserver.host);
+        draft.steps.add(title, START_SECONDS, Action::Release { services: vec![apiserver] });
+        draft.steps.ends(fence);
+        let title = format!("Wait until the API server on {} is ready", hosts.join(", "));
+        draft.steps.add(title, WAIT_SECONDS, Action::WaitForApiservers { hosts });
+    }
+}
+
+/// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away
+/// it answers nobody and keeps its connections, so its clients hang, and so does the kubelet that is to start the member.
+fn dependent_apiserver(draft: &Draft<'_>, spec: &MemberSpec) -> Option<HostService> {
+    let apiserver = draft.facts.inventory.kubernetes.masters.get(&spec.host)?.apiserver.clone();
+    let pods = matches!((&spec.service, &apiserver), (Service::StaticPod(_), Service::StaticPod(_)));
+    let ready = draft.facts.masters.get(&spec.host)?.readyz.get().is_some_and(|health| health.ok);
+    (pods && !ready).then(|| HostService { host: spec.host.clone(), service: apiserver })
 }
 
 /// The entry with this peer URL in the list of a member that has a quorum.

@@ -62,6 +62,7 @@ pub fn all() -> Cases {
         ("kubelet-down", kubelet_down()),
         ("static-pods-without-kubelet", static_pods_without_kubelet()),
         ("manifest-gone", manifest_gone()),
+        ("static-pods-member-destroyed", static_pods_member_destroyed()),
         ("kubelet-hung", kubelet_hung()),
         ("node-missing", node_missing()),
         ("nodes-not-ready", Builder::healthy().node_not_ready("n1").node_not_ready("n2")),
@@ -435,6 +436,15 @@ fn manifest_gone() -> Builder {
         .with_static_pods("m2")
         .pod_stopped("m2", "kube-apiserver", false)
         .api_down("m2", "connect: Connection refused")
+}
+
+/// m2's API server has no etcd but the one that has lost its data.
+fn static_pods_member_destroyed() -> Builder {
+    Builder::healthy()
+        .with_static_pods("m2")
+        .member_stopped("m2", DataDir::Absent)
+        .pod_stopped("m2", "etcd", true)
+        .api_without_etcd("m2")
 }
 
 fn kubelet_hung() -> Builder {
