@@ -12,6 +12,7 @@ missing=""
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v bash >/dev/null || missing="$missing bash"
 command -v ssh >/dev/null || missing="$missing openssh-client"
+command -v strace >/dev/null || missing="$missing strace"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 
 if [ "${1:-}" = lab ]; then
