@@ -50,7 +50,7 @@ fn a_disk_is_full(scene: &Scene) {
 
 fn a_kubelet_hangs(scene: &Scene) {
     scene.machine("n2").freeze_unit("kubelet").expect("freeze it");
-    scene.wait_for_causes_with("node.kubelet-hung");
+    scene.wait_for_a_cause_of(&["node.kubelet-hung"]);
     let run = scene.recover("a kubelet hung");
     assert!(run.stdout.contains("n2"), "{}", run.said());
 }

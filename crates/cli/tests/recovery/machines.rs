@@ -19,7 +19,7 @@ pub const SCENARIOS: &[Scenario] = &[
 /// At the same desk and at another one, with a plan that was fine when it was made.
 fn a_second_operator_is_refused(scene: &Scene) {
     scene.machine("n2").freeze_unit("kubelet").expect("freeze it");
-    scene.wait_for_causes_with("node.kubelet-hung");
+    scene.wait_for_a_cause_of(&["node.kubelet-hung"]);
     let desk = scene.dir.with_file_name("second-desk");
     incident::write_inventory(&desk).expect("write the inventory");
     let other = Scene { lab: scene.lab.clone(), dir: desk.clone() };
@@ -47,7 +47,7 @@ fn a_second_operator_is_refused(scene: &Scene) {
 
 /// What would have been started there is not; what was found is shown instead.
 fn is_left_alone(scene: &Scene, finding: &str) {
-    scene.wait_for_causes_with(finding);
+    scene.wait_for_a_cause_of(&[finding]);
     let run = scene.lifeboat(&["recover", "--yes"]).expect(3);
     assert!(run.stdout.contains(finding), "{}", run.said());
     let state = scene.sh("m1", "systemctl is-active kube-scheduler || :");

@@ -125,20 +125,24 @@ impl Scene {
         });
     }
 
-    /// Waits until a cause of `diagnose` has an id that begins so.
-    pub fn wait_for_causes_with(&self, id: &str) {
-        self.eventually(&format!("diagnose finds {id}"), || match self.causes() {
-            causes if causes.iter().any(|cause| cause.starts_with(id)) => Ok(()),
+    /// Waits until a cause of `diagnose` has one of these ids.
+    pub fn wait_for_a_cause_of(&self, ids: &[&str]) {
+        self.eventually(&format!("diagnose finds one of {ids:?}"), || match self.causes() {
+            causes if causes.iter().any(|cause| ids.contains(&cause.as_str())) => Ok(()),
             causes => Err(format!("{causes:?}")),
         });
     }
 
     /// Recovers unattended, shows the time of each step, and finds the cluster well.
     pub fn recover(&self, title: &str) -> Run {
+        self.recover_with(title, &[])
+    }
+
+    pub fn recover_with(&self, title: &str, arguments: &[&str]) -> Run {
         let ended = AtomicBool::new(false);
         let (run, answers) = thread::scope(|scope| {
             let workload = scope.spawn(|| self.workload_answers_for_good_after(&ended));
-            let run = self.lifeboat(&["recover", "--yes"]);
+            let run = self.lifeboat(&[&["recover", "--yes"], arguments].concat());
             ended.store(true, Ordering::Relaxed);
             (run, workload.join().expect("asking the workload"))
         });

@@ -1,4 +1,4 @@
-//! The data dir of a member that is stopped, read where it lies.
+//! The data dir of a member that does not answer, read where it lies.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(330);
 const ATTEMPTS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// What a member's data dir holds, if the member is silent and does not run.
+/// What a member's data dir holds, if the member is silent; while it runs, only what its log says of its cluster.
 pub(super) async fn look(
     inventory: &Inventory,
     access: &Access,
@@ -34,12 +34,20 @@ pub(super) async fn look(
             return Err(format!("{name} runs on it"));
         }
         let depth = depth.ok_or("data dirs were not to be read")?;
-        stopped(inventory, name, spec, depth.hosts).await?;
+        let active = running(inventory, spec, depth.hosts).await?;
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
-        match timeout(LIMIT, inspect(host.as_ref(), spec, depth.keep_program)).await {
-            Ok(answer) => answer.map_err(|error| reason::of(&error)),
-            Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
+        let attempts = if active.is_some() { 1 } else { ATTEMPTS };
+        let answer = match timeout(LIMIT, inspect(host.as_ref(), spec, attempts, depth.keep_program)).await {
+            Ok(answer) => answer.map_err(|error| reason::of(&error))?,
+            Err(_) => return Err(format!("not read within {} s", LIMIT.as_secs())),
+        };
+        match (active, answer) {
+            // A process that does not hold the data dir that is named works on another, or on none yet.
+            (Some(active), DataDir::Absent | DataDir::Sound(_) | DataDir::Damaged(_)) => {
+                Err(format!("{name} does not answer, but {} is {active}", spec.service.label()))
+            }
+            (_, answer) => Ok(answer),
         }
     };
     match read.await {
@@ -48,29 +56,28 @@ pub(super) async fn look(
     }
 }
 
-/// Whether a member's service is known not to run; else why its data dir is left alone.
-async fn stopped(
+/// What a member's service is while it runs, and `None` while it is known not to run.
+async fn running(
     inventory: &Inventory,
-    name: &str,
     spec: &MemberSpec,
     hosts: &Hosts<'_>,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     let facts = hosts.trusted(inventory, &spec.host).await?;
-    let label = spec.service.label();
     let state = facts.services.get().and_then(|services| services.get(&spec.service.key()));
-    match state {
-        None => Err(format!("it is not known whether {label} runs on {}", spec.host)),
-        Some(state) if state.is_running() => {
-            Err(format!("{name} does not answer, but {label} is {}", state.active))
-        }
-        Some(_) => Ok(()),
-    }
+    let unknown = || format!("it is not known whether {} runs on {}", spec.service.label(), spec.host);
+    let state = state.ok_or_else(unknown)?;
+    Ok(state.is_running().then(|| state.active.clone()))
 }
 
 /// Reads it there. Lifeboat's program goes again if it came for this; else somebody may be working with it.
-async fn inspect(host: &dyn Host, spec: &MemberSpec, keep_program: bool) -> Result<DataDir, HostError> {
+async fn inspect(
+    host: &dyn Host,
+    spec: &MemberSpec,
+    attempts: usize,
+    keep_program: bool,
+) -> Result<DataDir, HostError> {
     let shipped = Shipped::send(host).await?;
-    let answer = read(host, &shipped, spec).await;
+    let answer = read(host, &shipped, spec, attempts).await;
     if !keep_program && !shipped.was_there() {
         // What was read counts, also when the machine goes away at the end.
         let _ = Shipped::forget(host).await;
@@ -78,8 +85,13 @@ async fn inspect(host: &dyn Host, spec: &MemberSpec, keep_program: bool) -> Resu
     answer
 }
 
-async fn read(host: &dyn Host, shipped: &Shipped, spec: &MemberSpec) -> Result<DataDir, HostError> {
-    for _ in 1..ATTEMPTS {
+async fn read(
+    host: &dyn Host,
+    shipped: &Shipped,
+    spec: &MemberSpec,
+    attempts: usize,
+) -> Result<DataDir, HostError> {
+    for _ in 1..attempts {
         match ship::inspect_data_dir(host, shipped, &spec.data_dir).await? {
             DataDir::InUse(_) => sleep(PAUSE).await,
             other => return Ok(other),

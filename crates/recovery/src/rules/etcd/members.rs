@@ -150,8 +150,9 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
         Some(Rival { what, own, newest }) => sighting
             .shown_by([with(format!("its {what} {own} is above the others' {newest}"))])
             .manual(format!(
-                "{} holds {what} {own}, above the others' {newest}: decide which data is right before it is replaced",
-                member.name
+                "{name} holds {what} {own}, above the others' {newest}: decide which data is right; \
+                 `lifeboat recover --source member:{name}` restores its data on every member",
+                name = member.name
             )),
         None => sighting.remedies(replace(cluster, member)),
     }
