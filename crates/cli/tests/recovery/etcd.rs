@@ -86,6 +86,11 @@ fn begun_anew(scene: &Scene) {
     scene.eventually("people are asked which data is right", || {
         let run = scene.lifeboat(&["recover", "--yes"]);
         let asked = run.code == Some(3) && run.stdout.contains(&format!("--source {survivor}"));
+        assert!(
+            !run.stdout.contains("kube-apiserver"),
+            "something was done before it was decided: {}",
+            run.said()
+        );
         if asked { Ok(()) } else { Err(run.said()) }
     });
     scene.recover_with("two of three begun anew as a cluster of their own", &["--source", &survivor]);

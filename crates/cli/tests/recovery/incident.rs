@@ -61,9 +61,11 @@ fn assert_nics_are_as_before(scene: &Scene) {
 fn nics_come_back(scene: &Scene) {
     let keys = writer::acknowledged(scene, "nics", 50);
     let seen = diagnose_the_range(scene);
+    let plan = scene.lifeboat(&["recover", "plan"]).expect(3);
     let run = scene.recover("the incident, NICs only");
     if scene.lab.blueprint().layout == Layout::Systemd {
         transcript::compare(scene, "seen", &seen);
+        transcript::compare(scene, "plan", &plan);
         transcript::compare(scene, "nics", &run);
     }
     assert_nics_are_as_before(scene);

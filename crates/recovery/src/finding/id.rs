@@ -75,6 +75,8 @@ finding_ids! {
     EtcdQuorumLost = "etcd.quorum-lost",
     /// etcd serves a state that none of the cluster's nodes are in.
     EtcdStateLost = "etcd.state-lost",
+    /// A member outside of the cluster holds more than the cluster does.
+    EtcdStateDisputed = "etcd.state-disputed",
     /// An etcd member is stopped, does not answer or is cut off from the others, and its data is sound or not known
     /// to be broken.
     EtcdMemberDown = "etcd.member.down",

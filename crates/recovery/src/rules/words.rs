@@ -29,6 +29,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         }
         FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
         FindingId::EtcdStateLost => "etcd serves a state that knows none of the cluster's nodes".into(),
+        FindingId::EtcdStateDisputed => format!("{who} hold{} more than the etcd cluster does", verb(many)),
         FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
         FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is broken"),
         FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),
@@ -79,6 +80,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         FindingId::CloudUnreachable => &["putting back NICs and VMs"],
         FindingId::EtcdQuorumLost => &["every write to etcd, so every change in Kubernetes"],
         FindingId::EtcdStateLost => &["everything: what the cluster was is not in what etcd serves"],
+        FindingId::EtcdStateDisputed => &["trust in what etcd serves: what the cluster was may be elsewhere"],
         FindingId::EtcdNospace => &["every write to etcd but deletes"],
         FindingId::EtcdCorruptAlarm => &["trust in what etcd answers"],
         FindingId::ControllerManagerNoLeader | FindingId::ControllerManagerDown => {

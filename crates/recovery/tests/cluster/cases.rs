@@ -36,6 +36,10 @@ pub fn all() -> Cases {
         ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
         ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
         ("member-of-another-cluster-and-newer", member_of_another_cluster(REVISION + 1000)),
+        (
+            "member-of-another-cluster-and-newer-and-api-not-ready",
+            member_of_another_cluster(REVISION + 1000).api_without_etcd("m1"),
+        ),
         ("member-begun-anew", begun_anew(3)),
         ("member-begun-anew-under-its-id", forgotten()),
         ("all-begun-anew", all_begun_anew()),

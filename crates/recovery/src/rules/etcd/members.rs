@@ -54,11 +54,15 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             };
             sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
         }
-        State::Stranger => stranger(
-            cluster,
-            member,
-            sighting(FindingId::EtcdMemberStranger, strange(cluster, &place, member)),
-        ),
+        State::Stranger => {
+            let strange = strange(cluster, &place, member);
+            match rival(cluster, member).filter(|_| cluster.quorum == Quorum::Held) {
+                Some(rival) => {
+                    disputed(cluster, member, sighting(FindingId::EtcdStateDisputed, strange), &rival)
+                }
+                None => stranger(cluster, member, sighting(FindingId::EtcdMemberStranger, strange)),
+            }
+        }
     })
 }
 
@@ -130,31 +134,35 @@ fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
 }
 
 fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
-    let mut evidence = Vec::new();
     let own = cluster_id(member).unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
-    let source = match member.facts.status.get() {
-        Some(_) => seen_in(&member.facts.status, ""),
-        None => seen_in(&member.facts.data_dir, ""),
-    };
-    let with = |seen: String| Evidence { seen, ..source.clone() };
-    if own == id {
-        evidence
-            .push(with(format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))));
+    let seen = if own == id {
+        format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))
     } else {
-        evidence.push(with(format!("cluster id {own}; the others' is {id}")));
-    }
-    let sighting = sighting.shown_by(evidence);
-    match rival(cluster, member) {
-        // Its data dir would be moved aside, not lost; but which history is the right one only people know.
-        Some(Rival { what, own, newest }) => sighting
-            .shown_by([with(format!("its {what} {own} is above the others' {newest}"))])
-            .manual(format!(
-                "{name} holds {what} {own}, above the others' {newest}: decide which data is right; \
-                 `lifeboat recover --source member:{name}` restores its data on every member",
-                name = member.name
-            )),
-        None => sighting.remedies(replace(cluster, member)),
+        format!("cluster id {own}; the others' is {id}")
+    };
+    sighting.shown_by([seen_of(member, seen)]).remedies(replace(cluster, member))
+}
+
+/// Its data dir would be moved aside, not lost; but which history is the right one only people know.
+fn disputed(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting, rival: &Rival) -> Sighting {
+    let Rival { what, own, newest } = rival;
+    let name = member.name;
+    let mut sighting = stranger(cluster, member, sighting)
+        .shown_by([seen_of(member, format!("its {what} {own} is above the others' {newest}"))]);
+    sighting.severity = Severity::Critical;
+    sighting.remedies = vec![Remedy::Manual(format!(
+        "{name} holds {what} {own}, above the others' {newest}: decide which data is right; \
+         `lifeboat recover --source member:{name}` restores its data on every member, and if the others' is right, stop \
+         {name} and move its data dir aside"
+    ))];
+    sighting
+}
+
+fn seen_of(member: &Member<'_>, seen: String) -> Evidence {
+    match member.facts.status.get() {
+        Some(_) => seen_in(&member.facts.status, seen),
+        None => seen_in(&member.facts.data_dir, seen),
     }
 }
 
