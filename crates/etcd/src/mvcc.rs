@@ -7,4 +7,5 @@ mod keep;
 pub use get::{Found, Query, get};
 pub use hash::{HashKv, hash_kv};
 pub(crate) use hash::{Hashed, Hasher};
+pub(crate) use keep::KeepRule;
 pub use keep::KeepSet;

@@ -58,6 +58,8 @@ pub struct RestoreReport {
     pub keys_without_lease: u64,
     /// What HashKV of the new cluster answers before its first change.
     pub hash: u32,
+    /// What it answers in older releases, where that is another number, as in [`HashKv`](crate::HashKv).
+    pub older_hash: Option<u32>,
     /// Bytes of each db.
     pub db_bytes: u64,
     /// The new cluster's id.
@@ -175,7 +177,8 @@ fn write(
         revisions: digest.revisions,
         source_revisions: keep.revisions,
         keys_without_lease: digest.keys_without_lease,
-        hash: digest.hash_kv,
+        hash: digest.hash_kv.hash,
+        older_hash: digest.hash_kv.older_hash,
         db_bytes: digest.bytes,
         cluster_id: options.cluster.id(),
         token: options.cluster.token().into(),

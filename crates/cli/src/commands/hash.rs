@@ -36,6 +36,8 @@ pub struct Args {
 #[serde(rename_all = "camelCase")]
 struct Body {
     hash: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_hash: Option<u32>,
     hash_revision: i64,
     compact_revision: i64,
 }
@@ -45,18 +47,22 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Ok(status);
     }
     let source = args.source.open()?;
-    let HashKv { hash, hash_revision, compact_revision } =
+    let HashKv { hash, older_hash, hash_revision, compact_revision } =
         hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
     context.progress.finish();
-    output::print(context.format, &Body { hash, hash_revision, compact_revision }, |out| {
-        output::fields(
-            out,
-            &[
-                ("hash", hash.to_string()),
-                ("hash revision", hash_revision.to_string()),
-                ("compact revision", compact_revision.to_string()),
-            ],
-        )
+    output::print(context.format, &Body { hash, older_hash, hash_revision, compact_revision }, |out| {
+        let mut fields = vec![("hash", hash.to_string())];
+        fields.extend(older_field(older_hash));
+        fields.extend([
+            ("hash revision", hash_revision.to_string()),
+            ("compact revision", compact_revision.to_string()),
+        ]);
+        output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
+}
+
+/// How an older release's number is shown, where there is one.
+pub fn older_field(older_hash: Option<u32>) -> Option<(&'static str, String)> {
+    older_hash.map(|hash| ("older hash", format!("{hash}, from etcd before 3.4.34 and 3.5.16")))
 }

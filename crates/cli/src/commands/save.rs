@@ -12,8 +12,8 @@ use lifeboat_client::{Client, ConnectOptions};
 use lifeboat_etcd::{hash_kv, open};
 use serde::Serialize;
 
-use crate::commands::Context;
 use crate::commands::remote::{member, only_here};
+use crate::commands::{Context, hash};
 use crate::connection::{Connection, unreached};
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
@@ -63,6 +63,8 @@ struct Body {
     revision: i64,
     compact_revision: i64,
     hash: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_hash: Option<u32>,
     warnings: Vec<String>,
 }
 
@@ -99,8 +101,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             ),
             ("revision", body.revision.to_string()),
             ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
-            ("sha256", body.sha256.clone()),
         ]);
+        fields.extend(hash::older_field(body.older_hash));
+        fields.push(("sha256", body.sha256.clone()));
         output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
@@ -151,7 +154,7 @@ async fn save(
     // Read from the file under its temporary name what the RPC does not tell, so that what gets its name
     // has been opened and read whole.
     let source = open(staged.path())?;
-    let hash = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
+    let kv = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
     let (size, sha256) = (staged.size, staged.sha256.clone());
     staged.persist(file)?;
     Ok(Body {
@@ -162,9 +165,10 @@ async fn save(
         version: status.version,
         size,
         sha256,
-        revision: hash.hash_revision,
-        compact_revision: hash.compact_revision,
-        hash: hash.hash,
+        revision: kv.hash_revision,
+        compact_revision: kv.compact_revision,
+        hash: kv.hash,
+        older_hash: kv.older_hash,
         warnings: problems.into_iter().chain(warnings).collect(),
     })
 }

@@ -5,6 +5,7 @@ mod damage;
 mod kills;
 mod peer;
 mod raft;
+mod recreated;
 mod requests;
 mod rpc;
 #[path = "../support/mod.rs"]

@@ -1,8 +1,9 @@
 //! HashKV (`server/storage/mvcc/hash.go`): crc32c over the revisions up to a revision, equal to what a
-//! server answers for the same revision and compact revision.
+//! server answers for the same revision and compact revision. Releases differ in two rules, which came together:
+//! [`KeepRule`], and whether a tombstone at the compact revision counts.
 
 use crate::error::{Error, Result};
-use crate::mvcc::KeepSet;
+use crate::mvcc::{KeepRule, KeepSet};
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
@@ -10,10 +11,13 @@ use crate::source::Source;
 use crate::state::State;
 
 /// A HashKV and what it stands for; named as etcdutl does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HashKv {
     /// crc32c.
     pub hash: u32,
+    /// What releases before 3.4.34 and 3.5.16 answer, where that is another number. Bytes do not tell which patch
+    /// release runs on them.
+    pub older_hash: Option<u32>,
     /// The revision up to which was hashed.
     pub hash_revision: i64,
     /// The compact revision it was hashed with; -1 when the store was never compacted.
@@ -56,78 +60,105 @@ pub fn hash_kv(
     }
 
     let pending = state.pending_compaction() == Some(compact_revision);
-    let hashed = Hashed::new(source, &keep, compact_revision, pending)?;
+    let hashed = Hashed::new(&keep, hash_revision, compact_revision);
+    let hashed = if pending { hashed.after_compaction(source)? } else { hashed };
     progress.start("hash", Some(keep.bytes));
-    let mut hasher = Hasher::new();
-    let mut ordinal = 0;
+    let mut hasher = Hasher::new(hashed);
     source.revisions(&mut |key, value| {
         progress.advance(value.len() as u64);
-        if key.revision.main <= hash_revision && hashed.contains(ordinal, key) {
-            hasher.add(key, value);
-        }
-        ordinal += 1;
+        hasher.add(key, value);
         Ok(())
     })?;
-    Ok(HashKv { hash: hasher.finish(), hash_revision, compact_revision })
+    Ok(hasher.finish())
 }
 
-/// Which revisions a server whose store is compacted at a revision hashes, of those not above the one asked for.
+/// Which revisions a server whose store is compacted at a revision hashes.
 pub(crate) struct Hashed<'a> {
+    /// What a compaction at `revision` would leave.
     keep: &'a KeepSet,
+    /// The revision up to which is hashed.
+    revision: i64,
+    /// -1 when the store was never compacted.
     compact_revision: i64,
-    /// What the compaction will leave once it is done, where that matters.
-    survivors: Option<KeepSet>,
+    /// What the compaction that is under way will leave, where that matters.
+    left: Option<KeepSet>,
 }
 
 impl<'a> Hashed<'a> {
-    /// `keep` is what a compaction at the revision asked for would leave; `pending`, whether a server would first
-    /// finish the one that the store is compacted by.
-    pub(crate) fn new(
-        source: &dyn Source,
-        keep: &'a KeepSet,
-        compact_revision: i64,
-        pending: bool,
-    ) -> Result<Self> {
-        // The server hashes all that is there when nothing is alive at all (`len(h.keep) > 0`).
-        let survivors = (pending && keep.kept == 0)
-            .then(|| KeepSet::at(source, compact_revision, &NoProgress))
-            .transpose()?;
-        Ok(Self { keep, compact_revision, survivors })
+    /// Of a store whose compaction is done.
+    pub(crate) fn new(keep: &'a KeepSet, revision: i64, compact_revision: i64) -> Self {
+        Self { keep, revision, compact_revision, left: None }
     }
 
-    pub(crate) fn contains(&self, ordinal: u64, key: BucketKey) -> bool {
+    /// Of a store whose compaction is still to be done, which a server does first.
+    fn after_compaction(self, source: &dyn Source) -> Result<Self> {
+        // Else it leaves all that is in `keep`.
+        let matters = self.keep.keeps_nothing(KeepRule::FirstLife, self.revision) || self.keep.recreates();
+        let left = matters.then(|| KeepSet::at(source, self.compact_revision, &NoProgress)).transpose()?;
+        Ok(Self { left, ..self })
+    }
+
+    fn contains(&self, rule: KeepRule, ordinal: u64, key: BucketKey) -> bool {
         let main = key.revision.main;
         if main > self.compact_revision {
-            return true;
+            return main <= self.revision;
         }
-        let survives = match &self.survivors {
-            Some(survivors) => survivors.contains(ordinal),
-            None => self.keep.contains(ordinal) || self.keep.kept == 0,
-        };
-        // Versions differ in whether a compaction at a tombstone keeps it, so it never counts.
-        survives && !(key.tombstone && main == self.compact_revision)
+        // A compaction at a tombstone's own revision keeps it since the rule is `FirstLife`, which for that does not
+        // count it.
+        if rule == KeepRule::FirstLife && key.tombstone && main == self.compact_revision {
+            return false;
+        }
+        let left = self.left.as_ref().is_none_or(|left| left.keeps(rule, self.compact_revision, ordinal));
+        // The server hashes all that is there when nothing is alive at all (`len(h.keep) > 0`).
+        left && (self.keep.keeps(rule, self.revision, ordinal)
+            || self.keep.keeps_nothing(rule, self.revision))
     }
 }
 
-/// The running crc32c.
-#[derive(Debug, Clone)]
-pub(crate) struct Hasher(u32);
+/// The running crc32c, under both rules.
+pub(crate) struct Hasher<'a> {
+    hashed: Hashed<'a>,
+    /// The place of the next revision.
+    ordinal: u64,
+    hash: u32,
+    /// From the first revision on that the older rule has otherwise.
+    older_hash: Option<u32>,
+}
 
-impl Hasher {
-    pub(crate) fn new() -> Self {
-        Self(crc32c::crc32c(Bucket::Key.name().as_bytes()))
+impl<'a> Hasher<'a> {
+    pub(crate) fn new(hashed: Hashed<'a>) -> Self {
+        let hash = crc32c::crc32c(Bucket::Key.name().as_bytes());
+        Self { hashed, ordinal: 0, hash, older_hash: None }
     }
 
+    /// Passes over the next revision of the source.
+    pub(crate) fn skip(&mut self) {
+        self.ordinal += 1;
+    }
+
+    /// Takes in the next revision of the source.
     pub(crate) fn add(&mut self, key: BucketKey, value: &[u8]) {
-        self.add_bytes(&key.to_bytes());
-        self.add_bytes(value);
+        let [newer, older] =
+            [KeepRule::FirstLife, KeepRule::Alive].map(|rule| self.hashed.contains(rule, self.ordinal, key));
+        self.skip();
+        if newer != older {
+            self.older_hash.get_or_insert(self.hash);
+        }
+        if newer {
+            self.hash = append(self.hash, key, value);
+        }
+        if older {
+            self.older_hash = self.older_hash.map(|hash| append(hash, key, value));
+        }
     }
 
-    pub(crate) fn finish(&self) -> u32 {
-        self.0
+    pub(crate) fn finish(self) -> HashKv {
+        let Self { hash, hashed: Hashed { revision, compact_revision, .. }, .. } = self;
+        let older_hash = self.older_hash.filter(|older| *older != hash);
+        HashKv { hash, older_hash, hash_revision: revision, compact_revision }
     }
+}
 
-    fn add_bytes(&mut self, bytes: &[u8]) {
-        self.0 = crc32c::crc32c_append(self.0, bytes);
-    }
+fn append(hash: u32, key: BucketKey, value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(hash, &key.to_bytes()), value)
 }

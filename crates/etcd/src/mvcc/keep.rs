@@ -1,7 +1,7 @@
 //! Which revisions survive a compaction (`server/storage/mvcc/key_index.go`, `keep`): of every key the
 //! newest at or below the compaction's revision, unless that one deleted the key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::error::Result;
@@ -15,11 +15,24 @@ use crate::source::Source;
 /// old and the new table of all keys together.
 const SHARDS: usize = 64;
 
+/// How etcd finds what a compaction at a revision leaves of a key. They differ for a key that this very revision
+/// deletes and puts anew (etcd issue 22376).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeepRule {
+    /// Of every key that is alive, the newest revision: releases before 3.4.34 and 3.5.16.
+    Alive,
+    /// The same of the key's first life that ends at or above the revision, and nothing when it ends there: later
+    /// releases, 3.6 and 3.7.
+    FirstLife,
+}
+
 /// The revisions of a source that survive a compaction at some revision, by their place in the source's
-/// order. One bit per revision; while it is built, at most 64 bytes per live key.
+/// order. One bit per revision; while it is built, at most 64 bytes per live key, and for every key that one
+/// revision deletes.
 #[derive(Debug, Clone)]
 pub struct KeepSet {
     bits: Vec<u64>,
+    recreated: Recreated,
     /// Revisions of the source.
     pub revisions: u64,
     /// Revisions that survive.
@@ -39,7 +52,15 @@ impl KeepSet {
     /// The first damage.
     pub fn at(source: &dyn Source, revision: i64, progress: &dyn Progress) -> Result<Self> {
         progress.start("read revisions", Some(source.origin().size_in_use));
-        let mut keep = Self { bits: Vec::new(), revisions: 0, kept: 0, live_keys: 0, bytes: 0, newest: None };
+        let mut keep = Self {
+            bits: Vec::new(),
+            recreated: Recreated::default(),
+            revisions: 0,
+            kept: 0,
+            live_keys: 0,
+            bytes: 0,
+            newest: None,
+        };
         let mut newest = NewestByKey::new();
         source.revisions(&mut |key, value| {
             let kv = if is_bump_mark(value) { KeyValue::default() } else { verified(key, value)? };
@@ -49,11 +70,13 @@ impl KeepSet {
             keep.newest = Some(key.revision);
             progress.advance(value.len() as u64);
             if key.revision.main <= revision {
+                let fingerprint = newest.fingerprint(kv.key);
+                keep.recreated.add(key, fingerprint, ordinal);
                 let superseded = if key.tombstone {
-                    newest.remove(kv.key)
+                    newest.remove(fingerprint)
                 } else {
                     keep.set(ordinal, true);
-                    newest.insert(kv.key, ordinal)
+                    newest.insert(fingerprint, ordinal)
                 };
                 if let Some(superseded) = superseded {
                     keep.set(superseded, false);
@@ -63,9 +86,32 @@ impl KeepSet {
         })?;
         keep.kept = newest.len();
         // Marks are stored under the empty key, which no client can put.
-        let marked = newest.remove(b"").is_some();
+        let marked = newest.remove(newest.fingerprint(b"")).is_some();
         keep.live_keys = keep.kept - u64::from(marked);
-        Ok(keep)
+        let mut recreated = std::mem::take(&mut keep.recreated);
+        recreated.deleted = HashSet::default();
+        recreated.ordinals.retain(|ordinal| keep.contains(*ordinal));
+        Ok(Self { recreated, ..keep })
+    }
+
+    /// Whether etcd keeps the revision at this place in a compaction at `revision`, the one asked for.
+    pub(crate) fn keeps(&self, rule: KeepRule, revision: i64, ordinal: u64) -> bool {
+        self.contains(ordinal)
+            && (rule == KeepRule::Alive || self.recreated.at(revision).binary_search(&ordinal).is_err())
+    }
+
+    /// Whether etcd keeps nothing at all in such a compaction.
+    pub(crate) fn keeps_nothing(&self, rule: KeepRule, revision: i64) -> bool {
+        let overlooked = match rule {
+            KeepRule::Alive => 0,
+            KeepRule::FirstLife => self.recreated.at(revision).len(),
+        };
+        self.kept == overlooked as u64
+    }
+
+    /// Whether any revision that was counted deletes a key and puts it anew.
+    pub(crate) fn recreates(&self) -> bool {
+        self.recreated.any
     }
 
     /// Whether the revision at this place (counted from 0) survives.
@@ -83,6 +129,38 @@ impl KeepSet {
             let bit = 1 << (ordinal % 64);
             *word = if kept { *word | bit } else { *word & !bit };
         }
+    }
+}
+
+/// Puts of keys that the same main revision has deleted before.
+#[derive(Debug, Clone, Default)]
+struct Recreated {
+    /// The newest main revision with changes, of those counted.
+    main: i64,
+    /// Keys deleted in it.
+    deleted: HashSet<Fingerprint, Identity>,
+    /// Places of the puts in it, ascending; in the end, of those that survive.
+    ordinals: Vec<u64>,
+    /// Whether there was one in any revision.
+    any: bool,
+}
+
+impl Recreated {
+    fn add(&mut self, key: BucketKey, fingerprint: Fingerprint, ordinal: u64) {
+        if key.revision.main != self.main {
+            *self = Self { main: key.revision.main, any: self.any, ..Self::default() };
+        }
+        if key.tombstone {
+            self.deleted.insert(fingerprint);
+        } else if self.deleted.contains(&fingerprint) {
+            self.ordinals.push(ordinal);
+            self.any = true;
+        }
+    }
+
+    /// The places, if this is the revision they are of.
+    fn at(&self, revision: i64) -> &[u64] {
+        if revision == self.main { &self.ordinals } else { &[] }
     }
 }
 
@@ -109,15 +187,13 @@ impl NewestByKey {
         }
     }
 
-    /// Sets the newest revision of `key` and returns the one before.
-    fn insert(&mut self, key: &[u8], ordinal: u64) -> Option<u64> {
-        let fingerprint = self.fingerprint(key);
+    /// Sets the newest revision of a key and returns the one before.
+    fn insert(&mut self, fingerprint: Fingerprint, ordinal: u64) -> Option<u64> {
         self.shard(fingerprint)?.insert(fingerprint, ordinal)
     }
 
     /// Takes a deleted key out and returns its newest revision.
-    fn remove(&mut self, key: &[u8]) -> Option<u64> {
-        let fingerprint = self.fingerprint(key);
+    fn remove(&mut self, fingerprint: Fingerprint) -> Option<u64> {
         self.shard(fingerprint)?.remove(&fingerprint)
     }
 

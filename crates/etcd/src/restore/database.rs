@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::member::Member;
-use crate::mvcc::{Hashed, Hasher, KeepSet};
+use crate::mvcc::{HashKv, Hashed, Hasher, KeepSet};
 use crate::progress::Progress;
 use crate::restore::RestoreOptions;
 use crate::restore::fan_out::FanOut;
@@ -35,8 +35,6 @@ pub(super) struct Contents<'a> {
     meta: BTreeMap<&'static str, Vec<u8>>,
     cluster: BTreeMap<&'static str, Vec<u8>>,
     members: BTreeMap<String, Vec<u8>>,
-    /// Whether the new cluster goes on with a compaction of the source's.
-    compaction_pending: bool,
     /// Whether the new cluster starts above the source's revisions.
     bumped: bool,
     /// The revision up to which the new cluster answers "compacted"; `None` when it was never compacted.
@@ -54,7 +52,7 @@ pub(super) struct Digest {
     pub(super) crc: DbCrc,
     /// HashKV of the new cluster before its first change; differs when superseded revisions are written,
     /// which it does not count.
-    pub(super) hash_kv: u32,
+    pub(super) hash_kv: HashKv,
     /// Bytes of the file.
     pub(super) bytes: u64,
     pub(super) keys_without_lease: u64,
@@ -91,7 +89,6 @@ impl<'a> Contents<'a> {
             meta: meta_bucket(state, marks, version, &members),
             cluster: cluster_bucket(state, version),
             members: members_bucket(&members)?,
-            compaction_pending: marks.is_none() && state.pending_compaction().is_some(),
             bumped: marks.is_some(),
             compact_revision: marks.or(state.compact_revision()),
             revision: marks.unwrap_or(current.min(up_to)),
@@ -163,17 +160,16 @@ impl<'a> Contents<'a> {
         progress: &dyn Progress,
     ) -> Result<Digest> {
         let mut digest = Digest::default();
-        let mut hash_kv = Hasher::new();
         let compact_revision = self.compact_revision.unwrap_or(-1);
-        let hashed = Hashed::new(source, self.keep, compact_revision, self.compaction_pending)?;
+        let mut hash_kv = Hasher::new(Hashed::new(self.keep, self.revision, compact_revision));
         let mut ordinal = 0;
         source.revisions(&mut |key, value| {
             let taken = self.takes(ordinal, key, value);
             let live = self.keep.contains(ordinal);
-            let hashed = hashed.contains(ordinal, key);
             ordinal += 1;
             progress.advance(value.len() as u64);
             if !taken {
+                hash_kv.skip();
                 return Ok(());
             }
             if live {
@@ -182,9 +178,7 @@ impl<'a> Contents<'a> {
                 digest.keys_without_lease += u64::from(kv.lease != 0 && !self.leases.contains(&kv.lease));
             }
             digest.revisions += 1;
-            if hashed {
-                hash_kv.add(key, value);
-            }
+            hash_kv.add(key, value);
             put(&key.to_bytes(), value)
         })?;
         digest.hash_kv = hash_kv.finish();
@@ -225,7 +219,9 @@ fn too_far(current: i64) -> Error {
 ///
 /// With `marks`, the store is compacted at that revision and the compaction is finished: a booting server
 /// takes it as its current revision too (`mvcc/kvstore.go`, `restore`), so no dummy revision is needed,
-/// and it has nothing to do.
+/// and it has nothing to do. Neither has it to go on with a compaction of the source's: what that would have
+/// deleted goes with the next one, which cannot lose the keys that this one's revision deleted and put anew
+/// ([`KeepRule`](crate::mvcc::KeepRule)).
 fn meta_bucket(
     state: &State,
     marks: Option<i64>,
@@ -240,8 +236,9 @@ fn meta_bucket(
     };
     let mark = |revision: i64| Revision::main(revision).to_bytes().to_vec();
     put(meta::CONSISTENT_INDEX, Some((members.len() as u64).to_be_bytes().to_vec()));
-    put(meta::SCHEDULED_COMPACT, marks.or(state.scheduled_compact).map(mark));
-    put(meta::FINISHED_COMPACT, marks.or(state.finished_compact).map(mark));
+    let compact_revision = marks.or(state.compact_revision()).map(mark);
+    put(meta::SCHEDULED_COMPACT, compact_revision.clone());
+    put(meta::FINISHED_COMPACT, compact_revision);
     if version >= EtcdVersion::V3_5 {
         let voters: Vec<_> = members.iter().map(|member| member.id.0).collect();
         let conf_state = serde_json::json!({ "voters": voters, "auto_leave": false });

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
+use crate::commands::hash;
 use crate::output;
 
 #[derive(Serialize)]
@@ -23,6 +24,8 @@ pub(super) struct Body {
     keys_without_lease: u64,
     uncommitted_entries: u64,
     hash: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_hash: Option<u32>,
     db_bytes: u64,
     etcd_version: String,
     cluster_id: String,
@@ -64,6 +67,7 @@ impl Body {
             keys_without_lease: report.keys_without_lease,
             uncommitted_entries: report.uncommitted_entries,
             hash: report.hash,
+            older_hash: report.older_hash,
             db_bytes: report.db_bytes,
             etcd_version: report.version.to_string(),
             cluster_id: report.cluster_id.to_string(),
@@ -95,9 +99,12 @@ impl Body {
             ),
             ("starts at", format!("revision {}{compacted}", self.revision)),
             ("hash", format!("{} on every member before its first change", self.hash)),
+        ];
+        fields.extend(hash::older_field(self.older_hash));
+        fields.extend([
             ("etcd", format!("{}, db of {}", self.etcd_version, output::bytes(self.db_bytes))),
             ("cluster", self.cluster_id.clone()),
-        ];
+        ]);
         if self.keys_without_lease > 0 {
             let text = format!(
                 "{} live keys name a lease that is not there and never expire",

@@ -8,7 +8,7 @@ use lifeboat_etcd::{Source, export};
 use serde::Serialize;
 
 use super::staged::{self, Staged};
-use crate::commands::Context;
+use crate::commands::{Context, hash};
 use crate::output;
 
 #[derive(Serialize)]
@@ -21,6 +21,8 @@ struct Body {
     revision: i64,
     compact_revision: i64,
     hash: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    older_hash: Option<u32>,
 }
 
 /// Writes a snapshot of a source.
@@ -37,17 +39,19 @@ pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
         revision: exported.hash.hash_revision,
         compact_revision: exported.hash.compact_revision,
         hash: exported.hash.hash,
+        older_hash: exported.hash.older_hash,
     };
     staged.persist(file)?;
     context.progress.finish();
     output::print(context.format, &body, |out: &mut dyn Write| {
-        let fields = [
+        let mut fields = vec![
             ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
             ("from", body.source.clone()),
             ("revision", body.revision.to_string()),
             ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
-            ("sha256", body.sha256.clone()),
         ];
+        fields.extend(hash::older_field(body.older_hash));
+        fields.push(("sha256", body.sha256.clone()));
         output::fields(out, &fields)
     })
 }
