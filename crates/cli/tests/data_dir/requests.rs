@@ -24,7 +24,7 @@ pub struct Requests {
     pub users: bool,
     /// Whether they go to a server that runs, not into a log.
     pub live: bool,
-    /// Whether the next request is of a user who may not do everything. It then is such that all patch releases of
+    /// Whether the next request is of a user who may not do everything, or of an old auth revision. It then is such that all patch releases of
     /// an etcd permit or refuse it alike.
     pub limited: bool,
 }
@@ -40,7 +40,7 @@ impl Requests {
     /// The next entry of a log.
     pub fn entry(&mut self) -> Entry {
         let (user, revision) = self.sender();
-        self.limited = user != "root";
+        self.limited = user != "root" || (self.users && revision != FRESH);
         let (tag, message) = match self.rng.u8(0..100) {
             89..=90 => {
                 let checkpoint = Proto::default().nonzero(1, self.lease()).nonzero(2, self.rng.i64(0..3000));
@@ -50,8 +50,7 @@ impl Requests {
             95 => return Entry::normal(self.cluster_version()),
             96 => return self.conf_change(),
             97 => return Entry::normal(Vec::new()),
-            98 => (3, Proto::default().bytes(1, "a")),
-            99 => return Entry::normal(self.downgrade()),
+            98 => return Entry::normal(self.downgrade()),
             _ => self.request(),
         };
         // Whether root may revoke a lease with an old auth revision is a question of the patch release.
@@ -84,7 +83,8 @@ impl Requests {
                 let ttl = *self.choose(&[least, least + 1, 3600, 7200, 9_000_000_000, 9_000_000_001]);
                 (8, Proto::default().nonzero(1, ttl).nonzero(2, self.lease()))
             }
-            92..=96 => (9, Proto::default().nonzero(1, self.lease())),
+            92..=95 => (9, Proto::default().nonzero(1, self.lease())),
+            96 => (3, self.range()),
             _ => self.alarm(),
         }
     }
@@ -143,6 +143,14 @@ impl Requests {
             // Under permissions, what etcd says to a range without keys is not known.
             _ => Some(self.key()).filter(|end| !self.limited || *end > key).unwrap_or_default().into(),
         }
+    }
+
+    /// A read, which no server logs; one that is found in a log changes nothing.
+    fn range(&mut self) -> Proto {
+        let key = self.key();
+        let range =
+            Proto::default().bytes(1, key).nonempty(2, self.range_end(key)).nonzero(3, self.rng.i64(0..3));
+        range.nonzero(4, *self.choose(&[0, 0, 5, 60, 100_000])).nonzero(7, self.rng.i64(0..2))
     }
 
     fn delete(&mut self) -> Proto {

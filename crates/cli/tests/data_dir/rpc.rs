@@ -99,6 +99,7 @@ impl Decoder for Bytes {
 /// The method that a request of an InternalRaftRequest's field comes from.
 pub fn method(tag: u32) -> &'static str {
     match tag {
+        3 => "/etcdserverpb.KV/Range",
         4 => "/etcdserverpb.KV/Put",
         5 => "/etcdserverpb.KV/DeleteRange",
         6 => "/etcdserverpb.KV/Txn",

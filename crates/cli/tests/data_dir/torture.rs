@@ -4,6 +4,7 @@
 //! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
 //! its seed and keeps its data dir.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,9 @@ impl Drop for Place {
         }
     }
 }
+
+/// How many requests of each method were taken, and how many refused.
+type Answers = BTreeMap<&'static str, [usize; 2]>;
 
 struct Round {
     rng: Rng,
@@ -107,8 +111,8 @@ impl Round {
         }
     }
 
-    /// Lets clients send until the member is killed; tells how many requests it took and how many it refused.
-    fn torture(&mut self, cluster: &mut Cluster) -> (usize, usize) {
+    /// Lets clients send until the member is killed; adds up what it answered.
+    fn torture(&mut self, cluster: &mut Cluster, sum: &mut Answers) {
         let root = login(cluster, 0, "root").unwrap();
         let member = cluster.block_on(root.status()).unwrap().header.member_id;
         let endpoint = cluster.client_endpoint(0).to_owned();
@@ -131,36 +135,32 @@ impl Round {
             std::thread::sleep(Duration::from_millis(length));
             cluster.kill(0).unwrap();
             killed.store(true, Ordering::Relaxed);
-            let sums = senders.into_iter().map(|sender| sender.join().unwrap());
-            sums.fold((0, 0), |(taken, refused), (more, less)| (taken + more, refused + less))
-        })
+            for (method, [taken, refused]) in senders.into_iter().flat_map(|sender| sender.join().unwrap()) {
+                let [all_taken, all_refused] = sum.entry(method).or_default();
+                *all_taken += taken;
+                *all_refused += refused;
+            }
+        });
     }
 }
 
-fn send(
-    endpoint: &str,
-    user: Option<&'static str>,
-    mut requests: Requests,
-    killed: &AtomicBool,
-) -> (usize, usize) {
+fn send(endpoint: &str, user: Option<&'static str>, mut requests: Requests, killed: &AtomicBool) -> Answers {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut rpc = Rpc::connect(endpoint, user).await;
-        let (mut taken, mut refused) = (0, 0);
+        let mut answers = Answers::new();
         while !killed.load(Ordering::Relaxed) {
             let (tag, message) = requests.request_of(user);
-            match rpc.call(method(tag), &message.0).await {
-                Ok(_) => taken += 1,
-                Err(_) => refused += 1,
-            }
+            let refused = rpc.call(method(tag), &message.0).await.is_err();
+            answers.entry(method(tag)).or_default()[usize::from(refused)] += 1;
         }
-        (taken, refused)
+        answers
     })
 }
 
 fn torture(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
-    let (mut taken, mut refused) = (0, 0);
+    let (mut answers, mut replayed, mut ended) = (Answers::new(), 0, 0);
     let rounds = rounds(2);
     for seed in rounds.clone() {
         let what = format!("etcd {version}, LIFEBOAT_TORTURE_SEED={seed}");
@@ -168,16 +168,23 @@ fn torture(version: EtcdVersion) {
         let mut round = Round::new(version, seed);
         let mut cluster = round.start(place.path());
         round.prepare(&mut cluster);
-        let (more, less) = round.torture(&mut cluster);
-        (taken, refused) = (taken + more, refused + less);
+        round.torture(&mut cluster, &mut answers);
         let data_dir = cluster.data_dir(0).to_owned();
         drop(cluster);
         if round.rng.bool() {
             litter(&data_dir);
         }
-        compare(version, &data_dir, &what);
+        let state = compare(version, &data_dir, &what, &mut replayed);
+        let there = |id| state.leases.iter().any(|lease| lease.id == id);
+        ended += SHORT_LEASES.take_while(|_| round.expiry).filter(|id| !there(*id)).count();
     }
-    eprintln!("etcd {version}: {} rounds, {taken} requests, {refused} refused", rounds.end - rounds.start);
+    let rounds = rounds.end - rounds.start;
+    eprintln!(
+        "etcd {version}: {rounds} rounds, {replayed} entries replayed, {ended} leases ended by themselves"
+    );
+    for (method, [taken, refused]) in answers {
+        eprintln!("  {method}: {taken} taken, {refused} refused");
+    }
 }
 
 /// What crashes leave: the newest raft snapshot cut short, and files that were not finished or set aside.
@@ -194,7 +201,9 @@ fn litter(data_dir: &Path) {
     }
 }
 
-fn compare(version: EtcdVersion, data_dir: &Path, what: &str) {
+/// Compares what is read of a data dir with what servers say on copies of it; tells the state of its whole log, and
+/// adds up how many entries were replayed for it.
+fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64) -> State {
     let committed = open(data_dir).unwrap();
     let alone = [&["--force-new-cluster"], FAST.as_slice()].concat();
     serve(version, data_dir, &alone).expect(committed.as_ref(), what);
@@ -202,6 +211,8 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str) {
     let whole = open_with(data_dir, Replay::WholeLog, None).unwrap();
     serve(version, data_dir, &FAST).expect(whole.as_ref(), &format!("{what}, whole log"));
     let state = State::read(whole.as_ref()).unwrap();
+    let raft = whole.raft().unwrap();
+    *replayed += raft.replayed_to - raft.consistent_index;
     drop(whole);
 
     // The binary says the same.
@@ -213,6 +224,7 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str) {
     assert_eq!(inspected["members"].as_array().unwrap().len(), state.members.len(), "{what}");
     let hash = lifeboat_json(["hash", "--uncommitted", &path]);
     assert_eq!(hash["hashRevision"], inspected["revision"], "{what}");
+    state
 }
 
 #[test]
