@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -13,9 +14,20 @@ use sha2::{Digest, Sha256};
 use crate::cache;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
-const KUBERNETES: &str = "kubernetes-1.34-etcd-3.6.db";
-/// As the MANIFEST says.
-const KUBERNETES_SHA256: &str = "defdef0c62ecc78ebddb30e0ace9ec4a9a5728e3708162eee619e66020cb56d7";
+/// A file that is unpacked, with the digest the MANIFEST gives of it.
+struct Fixture {
+    name: &'static str,
+    sha256: &'static str,
+}
+
+const KUBERNETES: Fixture = Fixture {
+    name: "kubernetes-1.34-etcd-3.6.db",
+    sha256: "defdef0c62ecc78ebddb30e0ace9ec4a9a5728e3708162eee619e66020cb56d7",
+};
+const LOST_QUORUM: Fixture = Fixture {
+    name: "lost-quorum-etcd-3.6.tar",
+    sha256: "f4f92044bb88c3c6378e94e56fc8033dbcf54acde677953113f7373ef689ba1a",
+};
 
 /// A snapshot of a small Kubernetes cluster (340 keys, 798752 bytes). Shared by all tests: copy it to change it.
 ///
@@ -24,11 +36,28 @@ const KUBERNETES_SHA256: &str = "defdef0c62ecc78ebddb30e0ace9ec4a9a5728e3708162e
 /// When it cannot be unpacked; it is part of the source tree, so nothing has to be had from elsewhere.
 #[must_use]
 pub fn kubernetes_snapshot() -> PathBuf {
-    let unpacked = cache::install("fixtures", &KUBERNETES_SHA256[..12], |dir| {
-        let packed = fs::File::open(Path::new(FIXTURES).join(format!("{KUBERNETES}.xz")))?;
-        unpack(packed, &dir.join(KUBERNETES), KUBERNETES_SHA256)
+    unpacked(&KUBERNETES).expect("unpack a fixture")
+}
+
+/// Unpacks the data dirs `m1`, `m2` and `m3` of a cluster into a directory: m1 was killed at revision 91, the others
+/// at 152.
+///
+/// # Panics
+///
+/// When they cannot be unpacked, as without `tar`.
+pub fn members_of_a_lost_quorum(to: &Path) {
+    let tar = unpacked(&LOST_QUORUM).expect("unpack a fixture");
+    let status = Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(to).status().expect("run tar");
+    assert!(status.success(), "tar: {status}");
+}
+
+fn unpacked(fixture: &Fixture) -> Result<PathBuf> {
+    let Fixture { name, sha256 } = fixture;
+    let dir = cache::install("fixtures", &sha256[..12], |dir| {
+        let packed = fs::File::open(Path::new(FIXTURES).join(format!("{name}.xz")))?;
+        unpack(packed, &dir.join(name), sha256)
     });
-    unpacked.expect("unpack a fixture").join(KUBERNETES)
+    Ok(dir?.join(name))
 }
 
 fn unpack(packed: impl Read, to: &Path, expected: &str) -> Result<()> {
@@ -47,10 +76,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fixture_is_the_one_the_manifest_names() {
-        let path = kubernetes_snapshot();
-        assert_eq!(fs::metadata(path).unwrap().len(), 798_752);
+    fn the_fixtures_are_those_the_manifest_names() {
         let manifest = fs::read_to_string(Path::new(FIXTURES).join("MANIFEST")).unwrap();
-        assert!(manifest.contains(&format!("{KUBERNETES_SHA256}  {KUBERNETES}")));
+        for fixture in [KUBERNETES, LOST_QUORUM] {
+            unpacked(&fixture).unwrap();
+            assert!(manifest.contains(&format!("{}  {}", fixture.sha256, fixture.name)), "{}", fixture.name);
+        }
     }
 }
