@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::CLUSTER;
 use crate::craft;
 use crate::support::{lifeboat, text};
 
@@ -67,7 +68,8 @@ fn bad_files(dir: &Path) -> Vec<(&'static str, PathBuf, Called)> {
     ]
 }
 
-/// Runs a verb; whatever it is given, it never panics, and an error is one line that says so.
+/// Runs a verb; whatever it is given, it never panics, and an error is one line that says so, with what to do below
+/// it where that is known.
 #[track_caller]
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let output = lifeboat(args);
@@ -78,7 +80,10 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
 
 #[track_caller]
 fn is_one_clear_error(case: &str, stderr: &str) {
-    assert!(stderr.starts_with("error: ") && stderr.trim_end().lines().count() == 1, "{case}: {stderr}");
+    let (error, remedy) = stderr.trim_end().split_once('\n').unwrap_or((stderr, ""));
+    assert!(error.starts_with("error: "), "{case}: {stderr}");
+    assert!(remedy.is_empty() || remedy.starts_with("    ") && !remedy.contains('\n'), "{case}: {stderr}");
+    assert_eq!(error.contains("damaged: "), !remedy.is_empty(), "{case}: {stderr}");
     // Names and numbers of ours, not of our types.
     assert!(!stderr.contains("Damaged(") && !stderr.contains("Os {"), "{case}: {stderr}");
 }
@@ -118,7 +123,7 @@ fn restore_refuses_every_bad_file_with_3_and_leaves_nothing() {
     for (case, path, _) in bad_files(dir.path()) {
         let target = dir.path().join("restored").join("deep");
         let target = target.to_str().unwrap();
-        let args = ["restore", path.to_str().unwrap(), "--all-members", target];
+        let args = ["restore", path.to_str().unwrap(), "--all-members", target, "--initial-cluster", CLUSTER];
         let (code, stdout, stderr) = run(&args);
         assert_eq!((code, stdout.as_str()), (Some(3), ""), "{case}: {stderr}");
         is_one_clear_error(case, &stderr);
@@ -151,6 +156,7 @@ fn a_sound_file_exits_with_0_and_misuse_with_2() {
     for args in [&["check", real][..], &["inspect", real], &["hash", real], &["get", real, "--prefix", "/"]] {
         assert_eq!(run(args).0, Some(0), "{args:?}");
     }
+    let to_nowhere = ["restore", real, "--all-members", "/nowhere", "--initial-cluster", CLUSTER];
     for args in [
         &["check"][..],
         &["get", real],
@@ -159,8 +165,9 @@ fn a_sound_file_exits_with_0_and_misuse_with_2() {
         &["get", real, "--key", "/a", "--rev", "497"],
         &["restore", real, "--all-members", "/nowhere", "--initial-cluster", "m1"],
         &["restore", real, "--all-members", "/nowhere", "--initial-cluster", "../m1=http://h:1"],
-        &["restore", real, "--all-members", "/nowhere", "--bump-revision", "18446744073709551615"],
-        &["restore", real, "--all-members", "/nowhere", "--rev", "9999"],
+        &["restore", real, "--all-members", "/nowhere"],
+        &[&to_nowhere[..], &["--bump-revision", "18446744073709551615"]].concat(),
+        &[&to_nowhere[..], &["--rev", "9999"]].concat(),
     ] {
         let (code, stdout, stderr) = run(args);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
