@@ -56,7 +56,7 @@ pub use raft_snapshot::RaftSnapshot;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
 pub use schema::Bucket;
+pub use source::{EntryId, LogPosition, RaftPosition, log_position};
 pub use source::{Integrity, Origin, Replay, Source, SourceDir, SourceFile, is_data_dir, open, open_with};
-pub use source::{LogPosition, RaftPosition, log_position};
 pub use state::{Alarm, AlarmKind, Auth, Lease, State};
 pub use version::EtcdVersion;

@@ -19,7 +19,7 @@ use crate::schema::Bucket;
 pub use data_dir::{Replay, SourceDir};
 pub use file::SourceFile;
 pub(crate) use overlay::Overlay;
-pub use raft::{LogPosition, RaftPosition, log_position};
+pub use raft::{EntryId, LogPosition, RaftPosition, log_position};
 
 /// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
 /// [`KeyValue`](crate::KeyValue).

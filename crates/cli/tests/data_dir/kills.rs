@@ -100,8 +100,8 @@ fn values(source: &dyn Source) -> BTreeMap<Vec<u8>, Vec<u8>> {
 
 /// The member that raft would elect.
 fn freshest(dirs: &[PathBuf]) -> PathBuf {
-    let position = |dir: &&PathBuf| open(dir).unwrap().raft().map(|raft| (raft.last_term, raft.last_index));
-    dirs.iter().max_by_key(position).unwrap().clone()
+    let last = |dir: &&PathBuf| open(dir).unwrap().raft().map(|raft| raft.last());
+    dirs.iter().max_by_key(last).unwrap().clone()
 }
 
 /// One member: with the db nearly up to the log, and with one that lacks nearly all of it.

@@ -6,10 +6,19 @@ use crate::error::Result;
 use crate::member::{ClusterId, MemberId};
 use crate::wal::{Log, WalDir};
 
+/// An entry of raft's log. The greater one is the newer (`raft/log.go`, `isUpToDate`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct EntryId {
+    /// Raft term in which it was proposed.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+}
+
 /// The end of a member's log, and of its db.
 ///
-/// Raft elects whose `(last_term, last_index)` is highest, since every entry that a client was told of is in the
-/// logs of a majority. `commit` is only what this member had heard of, and had written down: it lags.
+/// Raft elects whose last entry is the newest, since every entry that a client was told of is in the logs of a
+/// majority. `commit` is only what this member had heard of, and had written down: it lags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RaftPosition {
     /// The cluster it belongs to.
@@ -31,6 +40,11 @@ pub struct RaftPosition {
 }
 
 impl RaftPosition {
+    /// The last entry in its log.
+    pub fn last(&self) -> EntryId {
+        EntryId { term: self.last_term, index: self.last_index }
+    }
+
     /// Entries of the log that this source does not count, since the member did not know them to be committed.
     pub fn uncommitted_entries(&self) -> u64 {
         self.last_index.saturating_sub(self.replayed_to)

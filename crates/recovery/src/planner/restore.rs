@@ -1,6 +1,8 @@
 //! Building the etcd cluster anew from the freshest state there is, in the order etcd's and Kubernetes' people
 //! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
 
+use lifeboat_etcd::EntryId;
+
 use crate::facts::{DataDir, Facts, Login};
 use crate::plan::{Action, Candidate, HostService, StateSource};
 
@@ -55,12 +57,12 @@ fn unheld(facts: &Facts) -> Result<(), PlanError> {
 
 /// Every place the state could come from, the freshest first.
 ///
-/// Members of one cluster order by raft term and committed index, as etcd's own election does; a snapshot is
-/// always older than the member it was taken from, so members go first.
+/// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
+/// is not known here. A snapshot is always older than the member it was taken from, so members go first.
 fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
-    let mut members: Vec<((u64, u64), Candidate)> =
+    let mut members: Vec<(EntryId, Candidate)> =
         facts.members.keys().filter_map(|name| member_candidate(facts, name)).collect();
-    members.sort_by_key(|(rank, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *rank)));
+    members.sort_by_key(|(last, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *last)));
     let mut snapshots: Vec<Candidate> = snapshots.iter().map(snapshot_candidate).collect();
     snapshots.sort_by_key(|candidate| std::cmp::Reverse((candidate.revision, candidate.newest)));
     let mut all: Vec<Candidate> = members.into_iter().map(|(_, candidate)| candidate).collect();
@@ -74,29 +76,32 @@ fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
     all
 }
 
-fn member_candidate(facts: &Facts, name: &str) -> Option<((u64, u64), Candidate)> {
+fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
     let member = facts.members.get(name)?;
-    let candidate = |rank, revision, remark: String| {
+    let none = EntryId::default();
+    let candidate = |last, revision, remark: String| {
         let source = StateSource::Member(name.into());
-        (rank, Candidate { source, revision, newest: None, chosen: false, remark })
+        (last, Candidate { source, revision, newest: None, chosen: false, remark })
     };
     if let Some(status) = member.status.get() {
         // Its data dir is read once it is fenced; the revision it serves now is the least that must be found.
         let learner = status.learner.then(|| "a learner".to_owned());
         let revision = learner.is_none().then_some(status.revision);
-        return Some(candidate((status.raft_term, status.raft_index), revision, learner.unwrap_or_default()));
+        let last = EntryId { term: status.raft_term, index: status.raft_index };
+        return Some(candidate(last, revision, learner.unwrap_or_default()));
     }
     Some(match (member.data_dir.get(), member.data_dir.why_unknown()) {
         (Some(DataDir::Sound(state)), _) if state.keys == 0 => {
-            candidate((0, 0), None, "holds no keys: it was begun anew".into())
+            candidate(none, None, "holds no keys: it was begun anew".into())
         }
         (Some(DataDir::Sound(state)), _) => {
-            candidate((state.last_term, state.last_index), Some(state.revision), String::new())
+            let last = EntryId { term: state.last_term, index: state.last_index };
+            candidate(last, Some(state.revision), String::new())
         }
-        (Some(DataDir::Damaged(why)), _) => candidate((0, 0), None, format!("damaged: {}", why.join("; "))),
-        (Some(DataDir::Absent), _) => candidate((0, 0), None, "its data dir is gone".into()),
-        (Some(DataDir::InUse(_)), _) => candidate((0, 0), None, "in use and not answering".into()),
-        (None, why) => candidate((0, 0), None, format!("unknown: {}", why.unwrap_or("not asked"))),
+        (Some(DataDir::Damaged(why)), _) => candidate(none, None, format!("damaged: {}", why.join("; "))),
+        (Some(DataDir::Absent), _) => candidate(none, None, "its data dir is gone".into()),
+        (Some(DataDir::InUse(_)), _) => candidate(none, None, "in use and not answering".into()),
+        (None, why) => candidate(none, None, format!("unknown: {}", why.unwrap_or("not asked"))),
     })
 }
 
