@@ -24,6 +24,7 @@
 
 mod apply;
 mod check;
+mod compare;
 mod error;
 mod export;
 mod finding;
@@ -44,6 +45,10 @@ mod version;
 pub mod wal;
 
 pub use check::{CheckReport, check};
+pub use compare::{
+    Change, Changes, Comparison, Difference, Divergence, KeyChange, NoChoice, Pair, Relation, Standing,
+    Unfit, compare,
+};
 pub use error::{Error, Result};
 pub use export::{Exported, export};
 pub use finding::{Finding, FindingKind, Severity};

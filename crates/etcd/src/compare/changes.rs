@@ -1,0 +1,102 @@
+//! What one source has and another lacks, by key: a bounded list, with counts of all.
+
+use std::collections::BTreeMap;
+
+use super::merge::Stored;
+use super::pair::{Change, Judge, same};
+use crate::revision::Revision;
+
+/// Keys listed at most, and bytes of their names.
+const MOST_KEYS: usize = 1000;
+const MOST_BYTES: usize = 1 << 20;
+
+/// Changes that one source has and another lacks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many: puts and deletes, each of one key.
+    pub revisions: u64,
+    /// The keys they change, as far as listed.
+    pub keys: BTreeMap<Vec<u8>, KeyChange>,
+    /// Changes of further keys.
+    pub further_revisions: u64,
+    /// Whether that is all. Else a compaction has taken some away: keys that were changed again since, or deleted.
+    pub complete: bool,
+}
+
+/// What was done to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyChange {
+    /// How often it was changed.
+    pub changes: u64,
+    /// The main revision that changed it last.
+    pub revision: i64,
+    /// Whether that one deleted it.
+    pub deleted: bool,
+}
+
+/// What the first and the second of a pair do not share, in the making.
+#[derive(Default)]
+pub(super) struct Differing {
+    first: Listing,
+    second: Listing,
+}
+
+#[derive(Default)]
+struct Listing {
+    changes: Changes,
+    bytes: usize,
+}
+
+impl Differing {
+    /// Looks at the next revision, after the judge has.
+    pub(super) fn see(&mut self, revision: Revision, judge: &Judge<'_>, seen: &[Option<&Stored>]) {
+        let [one, other] = judge.of(seen);
+        if let (Some(one), Some(other)) = (one, other)
+            && same(one, other)
+        {
+            return;
+        }
+        let diverged = judge.divergence().is_some();
+        let [first, second] = judge.extents();
+        let sides = [(&mut self.first, one, other, second), (&mut self.second, other, one, first)];
+        for (listing, has, lacks, lacking) in sides {
+            // What the other may have had and has compacted away is not missing in it.
+            let is_compacted = lacks.is_none() && revision.main <= lacking.compact_revision;
+            if let Some(has) = has
+                && (diverged || revision.main > lacking.revision)
+                && !is_compacted
+            {
+                listing.add(revision.main, Change::of(has));
+            }
+        }
+    }
+
+    /// What the second lacks, and what it has alone.
+    pub(super) fn finish(self, judge: &Judge<'_>) -> (Changes, Changes) {
+        let [first, second] = judge.extents();
+        // Up to where they are the same.
+        let shared = match judge.divergence() {
+            None => Some(second.revision),
+            Some(divergence) => divergence.exact.then(|| divergence.revision - 1),
+        };
+        let complete = |compacted: i64| shared.is_some_and(|shared| compacted <= shared);
+        let lacks = Changes { complete: complete(first.compact_revision), ..self.first.changes };
+        let alone = Changes { complete: complete(second.compact_revision), ..self.second.changes };
+        (lacks, alone)
+    }
+}
+
+impl Listing {
+    fn add(&mut self, revision: i64, Change { key, deleted }: Change) {
+        let Changes { revisions, keys, further_revisions, .. } = &mut self.changes;
+        *revisions += 1;
+        if let Some(known) = keys.get_mut(&key) {
+            *known = KeyChange { changes: known.changes + 1, revision, deleted };
+        } else if keys.len() < MOST_KEYS && self.bytes + key.len() <= MOST_BYTES {
+            self.bytes += key.len();
+            keys.insert(key, KeyChange { changes: 1, revision, deleted });
+        } else {
+            *further_revisions += 1;
+        }
+    }
+}

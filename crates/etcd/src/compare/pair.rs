@@ -1,0 +1,225 @@
+//! Two histories, revision by revision.
+//!
+//! Above both compact revisions, both hold every revision up to the lower of the current ones, so any difference is one
+//! of history. Below, a source has left only what was alive at its compact revision. What the one compacted further has
+//! there must be in the other too, and alive in it just there: a key that the other changed meanwhile was changed
+//! without the first. Where the compaction lies above what the other holds, that much and no more can be told.
+
+use super::merge::Stored;
+use super::{Extent, Fit};
+use crate::error::Result;
+use crate::key_value::KeyValue;
+use crate::mvcc::KeepSet;
+use crate::progress::NoProgress;
+use crate::revision::Revision;
+
+/// How two histories stand to each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// One goes on from the other, or they are the same.
+    Agree {
+        /// All that the shorter one holds was compared. Else the longer one is compacted beyond that, and what it has
+        /// left fits.
+        whole: bool,
+    },
+    /// Neither goes on from the other.
+    Diverged(Divergence),
+    /// Nothing of the one is left in the other to be compared.
+    Unknown,
+}
+
+/// Where two histories diverge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divergence {
+    /// The first main revision that differs.
+    pub revision: i64,
+    /// Whether it is the first one that ever did. Else it is one that a compaction has left, and they may have diverged
+    /// anywhere up to where that was.
+    pub exact: bool,
+    /// Revisions found to be the same before: none is left in histories that never were one.
+    pub shared: u64,
+    /// What each of the two does there; `None`: nothing, or what has been done over since.
+    pub changes: [Option<Change>; 2],
+}
+
+/// What a revision does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key; empty where etcdutl has left the mark of a restore.
+    pub key: Vec<u8>,
+    /// Whether it deletes the key.
+    pub deleted: bool,
+}
+
+impl Change {
+    pub(super) fn of(stored: &Stored) -> Self {
+        let key = KeyValue::decode(&stored.value).map(|kv| kv.key.to_vec()).unwrap_or_default();
+        Self { key, deleted: stored.tombstone }
+    }
+}
+
+/// What counts of sources below compact revisions.
+pub(super) struct Compacted {
+    /// Of each source, its compact revision and what a compaction there leaves: not all of the rest may be gone yet.
+    own: Vec<Option<(i64, KeepSet)>>,
+    /// What is alive in a source at a revision where another one is compacted.
+    alive: Vec<((usize, i64), KeepSet)>,
+}
+
+impl Compacted {
+    /// Reads the sources for it.
+    pub(super) fn read(fit: &[Fit<'_>]) -> Result<Self> {
+        let own = |fit: &Fit<'_>| {
+            let at = fit.extent.compact_revision;
+            (at >= 0).then(|| Ok((at, KeepSet::at(fit.source, at, &NoProgress)?))).transpose()
+        };
+        let own = fit.iter().map(own).collect::<Result<_>>()?;
+        let mut alive: Vec<((usize, i64), KeepSet)> = Vec::new();
+        for (index, one) in fit.iter().enumerate() {
+            for other in fit {
+                let Some(at) = alive_at(one.extent, other.extent) else { continue };
+                if !alive.iter().any(|(known, _)| *known == (index, at)) {
+                    alive.push(((index, at), KeepSet::at(one.source, at, &NoProgress)?));
+                }
+            }
+        }
+        Ok(Self { own, alive })
+    }
+
+    /// What each source stores at a revision, but for what only waits to be compacted away.
+    pub(super) fn seen<'s>(
+        &self,
+        revision: Revision,
+        stored: &'s [Option<Stored>],
+    ) -> Vec<Option<&'s Stored>> {
+        let counts = |(stored, own): (&'s Option<Stored>, &Option<(i64, KeepSet)>)| {
+            let stored = stored.as_ref()?;
+            match own {
+                Some((at, keep)) if revision.main <= *at => keep.contains(stored.ordinal).then_some(stored),
+                _ => Some(stored),
+            }
+        };
+        stored.iter().zip(&self.own).map(counts).collect()
+    }
+
+    fn alive(&self, source: usize, at: i64) -> Option<&KeepSet> {
+        self.alive.iter().find_map(|(known, keep)| (*known == (source, at)).then_some(keep))
+    }
+}
+
+/// Where it counts what is alive in one, beside another that is compacted further: there, or at the end of the one.
+fn alive_at(one: Extent, other: Extent) -> Option<i64> {
+    let further = other.compact_revision > one.compact_revision;
+    further.then(|| other.compact_revision.min(one.revision))
+}
+
+/// Judges two histories while their revisions pass.
+pub(super) struct Judge<'a> {
+    pair: [usize; 2],
+    extents: [Extent; 2],
+    /// Which of the two is compacted less, and what is alive in it where that matters.
+    less: Option<(usize, &'a KeepSet)>,
+    same: u64,
+    divergence: Option<Divergence>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(pair: [usize; 2], extents: [Extent; 2], compacted: &'a Compacted) -> Self {
+        let [one, other] = extents;
+        let side = |side: usize, at: Option<i64>| {
+            let source = *pair.get(side)?;
+            Some((side, compacted.alive(source, at?)?))
+        };
+        let less = side(0, alive_at(one, other)).or_else(|| side(1, alive_at(other, one)));
+        Self { pair, extents, less, same: 0, divergence: None }
+    }
+
+    pub(super) fn pair(&self) -> [usize; 2] {
+        self.pair
+    }
+
+    pub(super) fn extents(&self) -> [Extent; 2] {
+        self.extents
+    }
+
+    pub(super) fn divergence(&self) -> Option<&Divergence> {
+        self.divergence.as_ref()
+    }
+
+    /// What the two store at a revision.
+    pub(super) fn of<'s>(&self, seen: &[Option<&'s Stored>]) -> [Option<&'s Stored>; 2] {
+        self.pair.map(|source| seen.get(source).copied().flatten())
+    }
+
+    /// Looks at the next revision.
+    pub(super) fn see(&mut self, revision: Revision, seen: &[Option<&Stored>]) {
+        if self.divergence.is_some() || revision.main > self.top() {
+            return;
+        }
+        let both = self.of(seen);
+        if self.differ(revision.main, both) {
+            self.divergence = Some(Divergence {
+                revision: revision.main,
+                exact: revision.main > self.compacted(),
+                shared: self.same,
+                changes: both.map(|stored| stored.map(Change::of)),
+            });
+        } else if let [Some(_), Some(_)] = both {
+            self.same += 1;
+        }
+    }
+
+    pub(super) fn finish(self) -> Relation {
+        let whole = self.compacted() <= self.top();
+        match self.divergence {
+            Some(divergence) => Relation::Diverged(divergence),
+            None if whole || self.same > 0 => Relation::Agree { whole },
+            None => Relation::Unknown,
+        }
+    }
+
+    /// The highest revision that both have.
+    fn top(&self) -> i64 {
+        let [one, other] = self.extents;
+        one.revision.min(other.revision)
+    }
+
+    /// The revision above which neither is compacted.
+    fn compacted(&self) -> i64 {
+        let [one, other] = self.extents;
+        one.compact_revision.max(other.compact_revision)
+    }
+
+    fn differ(&self, main: i64, both: [Option<&Stored>; 2]) -> bool {
+        let below = main <= self.compacted();
+        match both {
+            [None, None] => false,
+            [Some(one), Some(other)] => !same(one, other) || below && self.is_done_over(both),
+            [Some(only), None] => !below || self.must_be_in_the_other(0, main, only),
+            [None, Some(only)] => !below || self.must_be_in_the_other(1, main, only),
+        }
+    }
+
+    /// Whether the one that is compacted less has done something else with a key since, that the other one has as it was.
+    fn is_done_over(&self, both: [Option<&Stored>; 2]) -> bool {
+        let Some((side, alive)) = self.less else { return false };
+        let stored = both.get(side).copied().flatten();
+        stored.is_some_and(|stored| !stored.tombstone && !alive.contains(stored.ordinal))
+    }
+
+    fn must_be_in_the_other(&self, side: usize, main: i64, stored: &Stored) -> bool {
+        match self.less {
+            // A compaction takes away what is not alive there; of what that very revision puts, releases differ.
+            Some((less, alive)) if less == side => {
+                let kept = !stored.tombstone && alive.contains(stored.ordinal) && main != self.compacted();
+                kept && self.compacted() <= self.top()
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Whether two sources store the same.
+pub(super) fn same(one: &Stored, other: &Stored) -> bool {
+    (one.tombstone, &one.value) == (other.tombstone, &other.value)
+}

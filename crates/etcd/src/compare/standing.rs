@@ -1,0 +1,131 @@
+//! What one source holds, and whether it may be chosen.
+
+use super::Extent;
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::inspect::{Inspection, inspect};
+use crate::member::MemberId;
+use crate::progress::Progress;
+use crate::source::{EntryId, Source};
+use crate::state::{Alarm, AlarmKind};
+
+/// Why a source is not fit to be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is damaged, or what it holds cannot be computed here.
+    #[error("{0}")]
+    Damaged(FindingKind),
+    /// It is no source.
+    #[error("it is {0}")]
+    NotASource(&'static str),
+    /// etcd itself found its member to hold other data than the rest.
+    #[error("etcd found this member to hold other data than its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
+    Corrupt(Alarm),
+    /// Nothing is in it.
+    #[error("it holds no keys: its member was begun anew")]
+    Empty,
+}
+
+impl Unfit {
+    /// Why a source could not be opened, if that is no reason to end everything.
+    ///
+    /// # Errors
+    /// The error as it was.
+    pub fn of(error: Error) -> Result<Self> {
+        match error {
+            Error::Damaged(kind) | Error::Unreplayable(kind) => Ok(Self::Damaged(kind)),
+            Error::NotASource { found, .. } => Ok(Self::NotASource(found)),
+            error => Err(error),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Damaged(kind) => kind.remedy(),
+            Self::NotASource(_) => "name a snapshot file, an etcd db file or a member's data dir",
+            Self::Corrupt(_) | Self::Empty => "take another member or snapshot",
+        }
+    }
+}
+
+/// What one source holds.
+#[derive(Debug)]
+pub struct Standing {
+    /// What it holds, as far as it can be read.
+    pub inspection: Option<Inspection>,
+    /// Why it is not fit to be chosen; `None` when it is.
+    pub unfit: Option<Unfit>,
+}
+
+/// How much a source holds; the greatest is the freshest.
+///
+/// Where histories agree, the higher revision holds all that the lower one does. What holds the same is ordered as
+/// raft orders it: by the last entry that counts, and then by the last one in the log, which clients may have been told
+/// of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Freshness {
+    revision: i64,
+    applied: EntryId,
+    logged: EntryId,
+}
+
+impl Standing {
+    pub(super) fn of(
+        source: &std::result::Result<&dyn Source, Unfit>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let read = match source {
+            Ok(source) => inspect(*source, progress),
+            Err(unfit) => return Ok(Self { inspection: None, unfit: Some(unfit.clone()) }),
+        };
+        match read {
+            Ok(inspection) => Ok(Self { unfit: unfit(&inspection), inspection: Some(inspection) }),
+            Err(error) => Ok(Self { inspection: None, unfit: Some(Unfit::of(error)?) }),
+        }
+    }
+
+    /// What part of a history it has, if it is fit.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        let inspection = self.inspection.as_ref().filter(|_| self.unfit.is_none())?;
+        let compact_revision = inspection.state.compact_revision().unwrap_or(-1);
+        Some(Extent { revision: inspection.revision, compact_revision })
+    }
+
+    pub(super) fn freshness(&self) -> Option<Freshness> {
+        let Inspection { revision, state, raft, .. } = self.inspection.as_ref()?;
+        Some(Freshness {
+            revision: *revision,
+            applied: EntryId { term: state.term.unwrap_or(0), index: state.consistent_index.unwrap_or(0) },
+            logged: raft.map(|raft| raft.last()).unwrap_or_default(),
+        })
+    }
+
+    /// Whether it knows a member that another knows too.
+    pub(super) fn is_of_the_cluster_of(&self, other: &Self) -> bool {
+        let theirs = other.ids();
+        self.ids().iter().any(|id| theirs.contains(id))
+    }
+
+    /// The members that it knows of.
+    fn ids(&self) -> Vec<MemberId> {
+        let Some(Inspection { state, raft, .. }) = &self.inspection else { return Vec::new() };
+        let members = state.members.iter().map(|member| member.id);
+        members.chain(state.members_removed.iter().copied()).chain(raft.map(|raft| raft.member_id)).collect()
+    }
+}
+
+fn unfit(inspection: &Inspection) -> Option<Unfit> {
+    if let Err(kind) = &inspection.integrity {
+        return Some(Unfit::Damaged(kind.clone()));
+    }
+    if let Some(kind) = inspection.state.undecodable.first() {
+        return Some(Unfit::Damaged(kind.clone()));
+    }
+    let own = inspection.raft.map(|raft| raft.member_id);
+    let corrupt = |alarm: &&Alarm| alarm.kind == AlarmKind::Corrupt && Some(alarm.member) == own;
+    if let Some(alarm) = inspection.state.alarms.iter().find(corrupt) {
+        return Some(Unfit::Corrupt(*alarm));
+    }
+    (inspection.live_keys == 0).then_some(Unfit::Empty)
+}

@@ -1,0 +1,291 @@
+//! Comparisons of made histories with what is true of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::finding::Finding;
+use crate::key_value::KeyValue;
+use crate::revision::{BucketKey, Revision};
+use crate::schema::{Bucket, meta};
+use crate::source::{Integrity, Origin, VisitAll, VisitPair, VisitRevision};
+
+/// What one main revision does: keys with new values, or deleted.
+type Txn = Vec<(u8, Option<u8>)>;
+
+type Revisions = BTreeMap<Revision, (bool, Vec<u8>)>;
+
+/// The revisions of a history, as etcd stores them.
+fn stored(history: &[Txn]) -> Revisions {
+    let mut alive: BTreeMap<u8, (i64, i64)> = BTreeMap::new();
+    let mut stored = BTreeMap::new();
+    for (main, txn) in (2..).zip(history) {
+        for (sub, (key, value)) in (0..).zip(txn) {
+            let key_bytes = [b'k', *key];
+            let kv = match value {
+                Some(value) => {
+                    let (create_revision, version) = alive.get(key).map_or((main, 1), |(c, v)| (*c, v + 1));
+                    alive.insert(*key, (create_revision, version));
+                    let value = std::slice::from_ref(value);
+                    KeyValue {
+                        key: &key_bytes,
+                        create_revision,
+                        mod_revision: main,
+                        version,
+                        value,
+                        lease: 0,
+                    }
+                    .encode()
+                }
+                None => {
+                    alive.remove(key);
+                    KeyValue { key: &key_bytes, ..KeyValue::default() }.encode()
+                }
+            };
+            stored.insert(Revision { main, sub }, (value.is_none(), kv));
+        }
+    }
+    stored
+}
+
+/// What is alive at a revision.
+fn alive(stored: &Revisions, at: i64) -> Revisions {
+    let mut alive: BTreeMap<Vec<u8>, Revision> = BTreeMap::new();
+    for (revision, (tombstone, value)) in stored.iter().filter(|(revision, _)| revision.main <= at) {
+        let key = KeyValue::decode(value).unwrap().key.to_vec();
+        match tombstone {
+            true => alive.remove(&key),
+            false => alive.insert(key, *revision),
+        };
+    }
+    alive.values().map(|revision| (*revision, stored[revision].clone())).collect()
+}
+
+/// A member that has applied a history.
+struct Member {
+    revisions: Revisions,
+    compact: i64,
+}
+
+impl Member {
+    /// `pending`: the compaction was asked for and has not begun.
+    fn new(history: &[Txn], compact: i64, pending: bool) -> Self {
+        let all = stored(history);
+        let mut revisions = alive(&all, compact);
+        revisions
+            .extend(all.iter().filter(|(r, _)| pending || r.main > compact).map(|(r, v)| (*r, v.clone())));
+        Self { revisions, compact }
+    }
+}
+
+impl Source for Member {
+    fn origin(&self) -> Origin {
+        Origin { path: PathBuf::from("member"), kind: "db", size: 0, size_in_use: 0 }
+    }
+
+    fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
+        self.revisions.iter().try_for_each(|(revision, (tombstone, value))| {
+            visit(BucketKey { revision: *revision, tombstone: *tombstone }, value)
+        })
+    }
+
+    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        if bucket == Bucket::Meta && self.compact >= 0 {
+            visit(meta::SCHEDULED_COMPACT.as_bytes(), &Revision::main(self.compact).to_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn verify_integrity(&self, _: &dyn Progress) -> Result<Integrity> {
+        Ok(Integrity::None)
+    }
+
+    fn ensure_plausible(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_container(&self, _: &mut dyn FnMut(Finding), _: VisitAll<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn compared(members: &[&Member]) -> Comparison {
+    let sources: Vec<_> = members.iter().map(|member| Ok(*member as &dyn Source)).collect();
+    compare(&sources, &NoProgress).unwrap()
+}
+
+fn relation(one: &Member, other: &Member) -> Relation {
+    compared(&[one, other]).relation(0, 1).expect("both are fit").clone()
+}
+
+fn txn() -> impl Strategy<Value = Txn> {
+    let change = (0..4u8, prop::option::weighted(0.8, 0..3u8));
+    // etcd refuses to put a key twice in a transaction.
+    prop::collection::vec(change, 1..3).prop_map(|mut txn| {
+        txn.dedup_by_key(|(key, _)| *key);
+        txn
+    })
+}
+
+/// A history that one member has so far of it, and how far it is compacted.
+fn member(history: &[Txn], end: usize, compact: usize, pending: bool) -> (Member, i64, i64) {
+    let end = end % history.len() + 1;
+    let revision = end as i64 + 1;
+    let compact = (compact % (end + 2)) as i64;
+    let compact = if compact < 2 { -1 } else { compact };
+    (Member::new(&history[..end], compact, pending), revision, compact)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// However compacted, members of one log are never said to diverge, and what can be known of them is.
+    #[test]
+    fn members_of_one_log_agree(
+        history in prop::collection::vec(txn(), 1..20),
+        ends: [usize; 2], compacts: [usize; 2], pending: [bool; 2],
+    ) {
+        let [(one, r1, c1), (other, r2, c2)] =
+            [0, 1].map(|i| member(&history, ends[i], compacts[i], pending[i]));
+        let comparison = compared(&[&one, &other]);
+        let Some(relation) = comparison.relation(0, 1) else { return Ok(()) };
+        if c1.max(c2) <= r1.min(r2) {
+            prop_assert_eq!(relation, &Relation::Agree { whole: true });
+        } else {
+            let as_far_as_told = matches!(relation, Relation::Agree { whole: false } | Relation::Unknown);
+            prop_assert!(as_far_as_told, "{:?}", relation);
+        }
+        let difference = &comparison.differences[0];
+        prop_assert_eq!(difference.alone.revisions, 0);
+        let expected: usize = history[..r1.max(r2) as usize - 1].iter().skip(r1.min(r2) as usize - 1).map(Vec::len).sum();
+        match difference.lacks.complete {
+            true => prop_assert_eq!(difference.lacks.revisions, expected as u64),
+            false => prop_assert!(difference.lacks.revisions <= expected as u64),
+        }
+        prop_assert_eq!(comparison.hashes[0].map(|h| h.hash), comparison.hashes[1].map(|h| h.hash));
+    }
+
+    /// Where all that two have in common can be compared, they diverge just when it differs, and where it does first.
+    #[test]
+    fn members_of_two_logs_diverge_where_they_do(
+        shared in prop::collection::vec(txn(), 1..10),
+        own in [prop::collection::vec(txn(), 1..8), prop::collection::vec(txn(), 1..8)],
+        compacts: [usize; 2], pending: [bool; 2],
+    ) {
+        let histories = own.map(|own| [shared.clone(), own].concat());
+        let [(one, r1, c1), (other, r2, c2)] = [0, 1].map(|i| {
+            let history: &[Txn] = &histories[i];
+            member(history, history.len() - 1, compacts[i], pending[i])
+        });
+        let comparison = compared(&[&one, &other]);
+        let Some(relation) = comparison.relation(0, 1) else { return Ok(()) };
+        let (compacted, top) = (c1.max(c2), r1.min(r2));
+        prop_assume!(compacted <= top);
+        let all = histories.map(|history| stored(&history));
+        let beyond = |stored: &Revisions| -> Revisions {
+            let beyond = stored.iter().filter(|(r, _)| r.main > compacted && r.main <= top);
+            beyond.map(|(r, v)| (*r, v.clone())).collect()
+        };
+        let [alive_one, alive_other] = all.each_ref().map(|stored| alive(stored, compacted));
+        let [beyond_one, beyond_other] = all.each_ref().map(beyond);
+        // At the very compact revision releases of etcd differ in what they leave.
+        let tells = |a: &Revisions, b: &Revisions| {
+            a.iter().any(|(r, v)| r.main != compacted && b.get(r) != Some(v))
+        };
+        if alive_one == alive_other {
+            let first = beyond_one.keys().chain(beyond_other.keys())
+                .filter(|r| beyond_one.get(r) != beyond_other.get(r)).min();
+            match (relation, first) {
+                (Relation::Diverged(divergence), Some(first)) => {
+                    prop_assert_eq!((divergence.revision, divergence.exact), (first.main, true));
+                }
+                (Relation::Agree { whole: true }, None) => {}
+                _ => prop_assert!(false, "{:?} but first {:?}", relation, first),
+            }
+        } else if tells(&alive_one, &alive_other) || tells(&alive_other, &alive_one) {
+            let diverged = matches!(relation, Relation::Diverged(Divergence { exact: false, .. }));
+            prop_assert!(diverged, "{:?}", relation);
+        }
+    }
+}
+
+fn puts(keys: &[u8]) -> Vec<Txn> {
+    keys.iter().map(|key| vec![(*key, Some(1))]).collect()
+}
+
+/// A cluster restored from an old snapshot starts above all revisions and is compacted there: nothing in common can be
+/// compared revision by revision, and still it has not seen what the old cluster wrote since.
+#[test]
+fn a_restored_cluster_does_not_go_on_from_what_was_written_since_its_snapshot() {
+    let old = puts(&[1, 2, 3, 1]);
+    let mut restored = Member::new(&puts(&[1, 2]), -1, false);
+    restored.compact = 1000;
+    let survivor = Member::new(&old, -1, false);
+    let Relation::Diverged(divergence) = relation(&restored, &survivor) else {
+        panic!("key 1 was changed since")
+    };
+    assert_eq!((divergence.revision, divergence.exact), (2, false));
+    let snapshot = Member::new(&puts(&[1, 2]), -1, false);
+    assert_eq!(relation(&restored, &snapshot), Relation::Agree { whole: false });
+    // Nothing shows that they are of one cluster, so nobody takes the one for the other's successor unasked.
+    let comparison = compared(&[&restored, &snapshot]);
+    assert_eq!(comparison.choose(), Err(NoChoice::Unknown { freshest: 0, from: vec![1] }));
+}
+
+#[test]
+fn the_freshest_is_chosen_where_it_goes_on_from_all_others_or_most_stand_by_it() {
+    let history = puts(&[1, 2, 3, 4, 5]);
+    let [newest, older, oldest] = [5, 4, 2].map(|end| Member::new(&history[..end], -1, false));
+    let comparison = compared(&[&oldest, &newest, &older]);
+    assert_eq!(comparison.ranking, [1, 2, 0]);
+    assert_eq!(comparison.choose(), Ok(1));
+    let lacks = |place: usize| {
+        let found = comparison.differences.iter().find(|difference| difference.source == place).unwrap();
+        found.lacks.keys.keys().map(|key| key[1]).collect::<Vec<_>>()
+    };
+    assert_eq!((lacks(2), lacks(0)), (vec![5], vec![3, 4, 5]));
+
+    let stray = Member::new(&puts(&[1, 2, 9]), -1, false);
+    assert_eq!(compared(&[&newest, &stray, &older]).choose(), Ok(0), "two stand against one");
+    let diverged = Err(NoChoice::Diverged { freshest: 0, from: vec![1] });
+    assert_eq!(compared(&[&newest, &stray]).choose(), diverged);
+    let strays = [9, 8, 7].map(|key| Member::new(&puts(&[1, key]), -1, false));
+    assert!(compared(&[&strays[0], &strays[1], &strays[2]]).choose().is_err(), "everyone for himself");
+    let empty = Member::new(&[], -1, false);
+    let comparison = compared(&[&empty, &older]);
+    assert_eq!(comparison.standings[0].unfit, Some(Unfit::Empty));
+    assert_eq!((comparison.ranking.as_slice(), comparison.choose()), (&[1][..], Ok(1)));
+    assert_eq!(compared(&[&empty]).choose(), Err(NoChoice::NoneFit));
+}
+
+/// The list is bounded, and the counts are not.
+#[test]
+fn more_keys_than_are_listed_are_counted() {
+    let change = |key: usize| {
+        let key = key.to_string().into_bytes();
+        let kv =
+            KeyValue { key: &key, create_revision: 3, mod_revision: 3, version: 1, ..KeyValue::default() };
+        kv.encode()
+    };
+    let first = stored(&puts(&[1]));
+    let mut many = Member { revisions: first.clone(), compact: -1 };
+    let revisions = (0..3000).map(|sub| (Revision { main: 3, sub }, (false, change(sub as usize))));
+    many.revisions.extend(revisions);
+    let comparison = compared(&[&many, &Member { revisions: first, compact: -1 }]);
+    let Changes { revisions, keys, further_revisions, complete } = &comparison.differences[0].lacks;
+    assert_eq!((*revisions, keys.len(), *further_revisions, *complete), (3000, 1000, 2000, true));
+}
+
+/// Damage met on the way ends all threads.
+#[test]
+fn an_error_ends_the_merge() {
+    let member = Member::new(&vec![vec![(1, Some(1))]; 100_000], -1, false);
+    let mut seen = 0;
+    let error = merge::merge(&[&member, &member], &NoProgress, &mut |_, _| {
+        seen += 1;
+        if seen == 10 { Err(Error::Changed) } else { Ok(()) }
+    });
+    assert!(matches!(error, Err(Error::Changed)), "{error:?}");
+}
