@@ -42,6 +42,11 @@ const PARTLY: u8 = 5;
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
+/// Nothing that was named can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsound(pub String);
+
 /// What was asked for contradicts itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -62,6 +67,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Refused>() {
         return REFUSED;
+    }
+    if error.is::<Unsound>() {
+        return FINDINGS;
     }
     if error.is::<Usage>() || error.is::<InventoryError>() || error.is::<SecretError>() {
         return USAGE;

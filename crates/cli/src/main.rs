@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod comparison;
 mod connection;
 mod exit;
 mod hints;

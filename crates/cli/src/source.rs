@@ -25,7 +25,15 @@ impl ReplayArgs {
                 return Err(Usage(format!("{flag} is for a data dir: other sources have no log")).into());
             }
         }
-        let replay = if self.uncommitted { Replay::WholeLog } else { Replay::Committed };
-        Ok(open_with(source, replay, wal_dir)?)
+        Ok(open_with(source, self.replay(is_dir), wal_dir)?)
+    }
+
+    /// Opens one of several sources, which need not all be data dirs.
+    pub fn open_any(self, source: &Path) -> lifeboat_etcd::Result<Box<dyn Source>> {
+        open_with(source, self.replay(is_data_dir(source)?), None)
+    }
+
+    fn replay(self, is_dir: bool) -> Replay {
+        if self.uncommitted && is_dir { Replay::WholeLog } else { Replay::Committed }
     }
 }

@@ -34,7 +34,7 @@ pub struct Args {
 /// etcdutl's names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub struct HashBody {
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -42,20 +42,26 @@ struct Body {
     compact_revision: i64,
 }
 
+impl From<HashKv> for HashBody {
+    fn from(HashKv { hash, older_hash, hash_revision, compact_revision }: HashKv) -> Self {
+        Self { hash, older_hash, hash_revision, compact_revision }
+    }
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if let Some(status) = args.source.elsewhere(context)? {
         return Ok(status);
     }
     let source = args.source.open()?;
-    let HashKv { hash, older_hash, hash_revision, compact_revision } =
-        hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
+    let hash = hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
     context.progress.finish();
-    output::print(context.format, &Body { hash, older_hash, hash_revision, compact_revision }, |out| {
-        let mut fields = vec![("hash", hash.to_string())];
-        fields.extend(older_field(older_hash));
+    let body = HashBody::from(hash);
+    output::print(context.format, &body, |out| {
+        let mut fields = vec![("hash", body.hash.to_string())];
+        fields.extend(older_field(body.older_hash));
         fields.extend([
-            ("hash revision", hash_revision.to_string()),
-            ("compact revision", compact_revision.to_string()),
+            ("hash revision", body.hash_revision.to_string()),
+            ("compact revision", body.compact_revision.to_string()),
         ]);
         output::fields(out, &fields)
     })?;

@@ -3,24 +3,33 @@
 mod body;
 mod log;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use lifeboat_etcd::inspect;
 
 use crate::commands::Context;
 use crate::commands::remote::AnySource;
+use crate::comparison::ComparisonBody;
 use crate::exit::Status;
 use crate::output;
 use body::Body;
+pub use body::RaftBody;
 use log::LogBody;
 
-/// Show what a source holds: revision, members, versions, leases, alarms, auth, keys by kind.
+/// Show what a source holds, or compare several: which is freshest, whose histories agree, and where they diverge.
 ///
-/// Exits with 3 when the digest behind a snapshot does not match.
+/// Of one source: revision, members, versions, leases, alarms, auth, keys by kind. Of several: what each holds, and what
+/// the freshest has that another lacks, by key. Exits with 3 when the digest behind a snapshot does not match; of
+/// several, when one is damaged or histories diverge.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lifeboat inspect backup.db
   lifeboat inspect /var/lib/etcd -o json
+
+  Which of the members' data dirs, brought here, holds most, and whether an old snapshot is of the same history:
+    lifeboat inspect m1.etcd m2.etcd m3.etcd backup.db
 
   Which member of which cluster an etcd believes to be that hangs in its start:
     lifeboat inspect /var/lib/etcd --raft")]
@@ -28,13 +37,22 @@ pub struct Args {
     #[command(flatten)]
     source: AnySource,
 
+    /// Further sources, to be compared with the first.
+    #[arg(value_name = "SOURCE")]
+    others: Vec<PathBuf>,
+
     /// Show only which member of which cluster a data dir belongs to, and how far its log goes. Works while an etcd
     /// runs there.
-    #[arg(long, conflicts_with = "uncommitted")]
+    #[arg(long, conflicts_with_all = ["uncommitted", "others"])]
     raft: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    if !args.others.is_empty() {
+        let compared = args.source.beside(&args.others, context)?;
+        output::print(context.format, &ComparisonBody::from(&compared), |out| compared.table(out))?;
+        return Ok(if compared.is_clear() { Status::Ok } else { Status::Findings });
+    }
     if let Some(status) = args.source.elsewhere(context)? {
         return Ok(status);
     }

@@ -16,6 +16,7 @@ use lifeboat_recovery::ship::Shipped;
 use tokio::io::AsyncWrite;
 
 use crate::commands::Context;
+use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output::{self, ReaderGone};
@@ -58,6 +59,14 @@ impl AnySource {
     /// Opens a source that is here.
     pub fn open(&self) -> Result<Box<dyn Source>> {
         self.replay.open(self.path(), self.wal_dir.as_deref())
+    }
+
+    /// Compares it with others; all of them are here.
+    pub fn beside(&self, others: &[PathBuf], context: &Context) -> Result<Compared> {
+        if self.wal_dir.is_some() {
+            return Err(Usage("--wal-dir is for one data dir, and there are several sources".into()).into());
+        }
+        Compared::new(&self.source, others, self.replay, context)
     }
 
     /// How far the log of a data dir goes that is here.

@@ -11,6 +11,7 @@ use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Source, State, 
 
 use crate::commands::Context;
 use crate::commands::remote::{member, only_here};
+use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 use crate::source::ReplayArgs;
@@ -29,19 +30,32 @@ Examples:
     lifeboat restore backup.db --all-members ./restored \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
 
+  From the freshest of the members' data dirs, brought here:
+    lifeboat restore m1.etcd m2.etcd m3.etcd --all-members ./restored \\
+      --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
+
   One member, on its host; give every member the same token:
     lifeboat restore backup.db --name m1 --data-dir /var/lib/etcd \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
       --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
-    /// Snapshot, db file, or the data dir of a stopped member.
+    /// Snapshot, db file, or the data dir of a stopped member. Of several, the freshest is taken that the others agree
+    /// with; where histories diverge, none is, unless --take says which.
     source: PathBuf,
+
+    /// Further sources, to be compared with the first.
+    #[arg(value_name = "SOURCE")]
+    others: Vec<PathBuf>,
+
+    /// Take this one of several sources, whatever the others hold.
+    #[arg(long, value_name = "SOURCE", requires = "others")]
+    take: Option<PathBuf>,
 
     #[command(flatten)]
     replay: ReplayArgs,
 
     /// Where the log of a SOURCE that is a data dir is, when its etcd ran with --wal-dir.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "others")]
     source_wal_dir: Option<PathBuf>,
 
     /// Write every member of the initial cluster, each to DIR/NAME.
@@ -115,7 +129,7 @@ impl FromStr for Bump {
 }
 
 impl Args {
-    fn options(&self) -> Result<RestoreOptions> {
+    fn options(&self, initial_cluster: &str) -> Result<RestoreOptions> {
         let token = match (&self.initial_cluster_token, &self.all_members) {
             (Some(token), _) if token.is_empty() => {
                 return Err(Usage("--initial-cluster-token must not be empty".into()).into());
@@ -132,7 +146,7 @@ impl Args {
                 .into());
             }
         };
-        let cluster = InitialCluster::parse(&self.initial_cluster()?, &token)?;
+        let cluster = InitialCluster::parse(initial_cluster, &token)?;
         Ok(RestoreOptions {
             targets: self.targets(&cluster)?,
             cluster,
@@ -145,20 +159,17 @@ impl Args {
     }
 
     /// A cluster of one is what a source of several members is hardly meant to become: it is not guessed.
-    fn initial_cluster(&self) -> Result<String> {
-        match &self.initial_cluster {
-            Some(given) => Ok(given.clone()),
-            None if self.all_members.is_none() && self.name == DEFAULT_NAME => Ok(DEFAULT_CLUSTER.into()),
-            None => {
-                let known = State::read(self.open()?.as_ref())?.members;
-                let value = InitialCluster::of(&known, "").map_or_else(
-                    || "write it as NAME=PEER_URL,NAME=PEER_URL; the source lists none".into(),
-                    |known| format!("the source lists these\n    --initial-cluster {known}"),
-                );
-                let why = format!("--initial-cluster must name the members of the new cluster: {value}");
-                Err(Usage(why).into())
-            }
-        }
+    fn initial_cluster(&self) -> Option<&str> {
+        let is_default = self.all_members.is_none() && self.name == DEFAULT_NAME;
+        self.initial_cluster.as_deref().or(is_default.then_some(DEFAULT_CLUSTER))
+    }
+
+    fn needs_initial_cluster(source: &dyn Source) -> Result<Usage> {
+        let value = InitialCluster::of(&State::read(source)?.members, "").map_or_else(
+            || "write it as NAME=PEER_URL,NAME=PEER_URL; the source lists none".into(),
+            |known| format!("the source lists these\n    --initial-cluster {known}"),
+        );
+        Ok(Usage(format!("--initial-cluster must name the members of the new cluster: {value}")))
     }
 
     fn open(&self) -> Result<Box<dyn Source>> {
@@ -192,11 +203,28 @@ fn fresh_token() -> String {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let options = args.options()?;
-    let source = args.open()?;
-    let report = restore(source.as_ref(), &options, &context.progress)?;
+    // What is wrong with the command line is said before anything is read.
+    let options = args.initial_cluster().map(|cluster| args.options(cluster)).transpose()?;
+    if args.others.is_empty() {
+        let source = args.open()?;
+        return from(source.as_ref(), &args.source.display().to_string(), None, options, context);
+    }
+    let compared = Compared::new(&args.source, &args.others, args.replay, context)?;
+    let (name, source) = compared.taken(args.take.as_deref())?;
+    from(source, name, Some(&compared), options, context)
+}
+
+fn from(
+    source: &dyn Source,
+    name: &str,
+    compared: Option<&Compared>,
+    options: Option<RestoreOptions>,
+    context: &Context,
+) -> Result<Status> {
+    let Some(options) = options else { return Err(Args::needs_initial_cluster(source)?.into()) };
+    let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(args.source.display().to_string(), &report, &options);
+    let body = Body::new(name.to_owned(), &report, &options, compared);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(Status::Ok)
 }

@@ -48,7 +48,7 @@ pub(super) struct Body {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RaftBody {
+pub struct RaftBody {
     cluster_id: String,
     member_id: String,
     term: u64,

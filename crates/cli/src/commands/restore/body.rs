@@ -6,6 +6,7 @@ use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
 use crate::commands::hash;
+use crate::comparison::{Compared, ComparisonBody};
 use crate::output;
 
 #[derive(Serialize)]
@@ -32,6 +33,10 @@ pub(super) struct Body {
     initial_cluster: String,
     initial_cluster_token: String,
     members: Vec<MemberBody>,
+    /// Of several sources.
+    comparison: Option<ComparisonBody>,
+    #[serde(skip)]
+    because: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +49,12 @@ struct MemberBody {
 }
 
 impl Body {
-    pub(super) fn new(source: String, report: &RestoreReport, options: &RestoreOptions) -> Self {
+    pub(super) fn new(
+        source: String,
+        report: &RestoreReport,
+        options: &RestoreOptions,
+        compared: Option<&Compared>,
+    ) -> Self {
         let member = |member: &lifeboat_etcd::RestoredMember| MemberBody {
             id: member.id.to_string(),
             name: member.name.clone(),
@@ -52,6 +62,8 @@ impl Body {
             wal_dir: member.wal_dir.as_ref().map(|dir| dir.display().to_string()),
         };
         Self {
+            because: compared.map(|compared| compared.because(&source)).unwrap_or_default(),
+            comparison: compared.map(ComparisonBody::from),
             source,
             integrity: match report.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
@@ -88,8 +100,11 @@ impl Body {
         } else {
             ""
         };
-        let mut fields = vec![
-            ("source", format!("{} at revision {}, {integrity}", self.source, self.source_revision)),
+        let source = format!("{} at revision {}, {integrity}", self.source, self.source_revision);
+        let mut fields = vec![("source", source)];
+        let because = self.because.iter().enumerate();
+        fields.extend(because.map(|(i, why)| (if i == 0 { "because" } else { "" }, why.clone())));
+        fields.extend([
             (
                 "keys",
                 format!(
@@ -99,7 +114,7 @@ impl Body {
             ),
             ("starts at", format!("revision {}{compacted}", self.revision)),
             ("hash", format!("{} on every member before its first change", self.hash)),
-        ];
+        ]);
         fields.extend(hash::older_field(self.older_hash));
         fields.extend([
             ("etcd", format!("{}, db of {}", self.etcd_version, output::bytes(self.db_bytes))),

@@ -1,0 +1,97 @@
+//! Several sources on the command line, and what comparing them says.
+
+mod body;
+mod table;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use lifeboat_etcd::{Comparison, NoChoice, Relation, Source, Unfit, compare};
+
+use crate::commands::Context;
+use crate::commands::remote::{member, only_here};
+use crate::exit::{Refused, Unsound, Usage};
+use crate::source::ReplayArgs;
+pub use body::ComparisonBody;
+
+/// Sources that were compared.
+pub struct Compared {
+    /// As they were named.
+    names: Vec<String>,
+    sources: Vec<Result<Box<dyn Source>, Unfit>>,
+    comparison: Comparison,
+}
+
+impl Compared {
+    /// Opens and compares sources. One that is damaged is told as such; one that is not there, or that an etcd runs
+    /// in, ends it: with it, the answer would be another.
+    pub fn new(first: &Path, others: &[PathBuf], replay: ReplayArgs, context: &Context) -> Result<Self> {
+        let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
+        let mut sources = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            if let Some(name) = member(path) {
+                return Err(only_here("a comparison", name));
+            }
+            if paths.iter().take(index).any(|other| other == path) {
+                return Err(Usage(format!("{} is named twice", path.display())).into());
+            }
+            sources.push(opened(path, replay)?);
+        }
+        let is_dir = |source: &Result<Box<dyn Source>, Unfit>| {
+            source.as_ref().is_ok_and(|source| source.raft().is_some())
+        };
+        if replay.uncommitted && !sources.iter().any(is_dir) {
+            return Err(Usage("--uncommitted is for a data dir: other sources have no log".into()).into());
+        }
+        let given: Vec<_> = sources.iter().map(|source| source.as_deref().map_err(Unfit::clone)).collect();
+        let comparison = compare(&given, &context.progress)?;
+        drop(given);
+        context.progress.finish();
+        let names = paths.iter().map(|path| path.display().to_string()).collect();
+        Ok(Self { names, sources, comparison })
+    }
+
+    /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.
+    pub fn is_clear(&self) -> bool {
+        let Comparison { standings, pairs, .. } = &self.comparison;
+        standings.iter().all(|standing| standing.unfit.is_none())
+            && !pairs.iter().any(|pair| matches!(pair.relation, Relation::Diverged(_)))
+            && self.comparison.choose().is_ok()
+    }
+
+    /// The source that was asked for, or else the freshest one, where nothing speaks against it.
+    pub fn taken(&self, asked: Option<&Path>) -> Result<(&str, &dyn Source)> {
+        let place = match asked {
+            Some(path) => {
+                let name = path.display().to_string();
+                let known = self.names.iter().position(|known| *known == name);
+                known.ok_or_else(|| Usage(format!("--take {name}: it is none of the sources")))?
+            }
+            None => self.comparison.choose().map_err(|why| self.unchosen(&why))?,
+        };
+        match self.sources[place].as_deref() {
+            Ok(source) => Ok((&self.names[place], source)),
+            Err(unfit) => Err(Unsound(format!("{}: {unfit}; {}", self.names[place], unfit.remedy())).into()),
+        }
+    }
+
+    fn unchosen(&self, why: &NoChoice) -> anyhow::Error {
+        let words = self.undecided(why);
+        match why {
+            NoChoice::NoneFit => Unsound(words).into(),
+            _ => Refused(format!(
+                "{words}. Which one is right is for a person to say: `lifeboat inspect` of the same sources shows what \
+                 each has that another lacks, and --take SOURCE takes one"
+            ))
+            .into(),
+        }
+    }
+}
+
+fn opened(path: &Path, replay: ReplayArgs) -> Result<Result<Box<dyn Source>, Unfit>> {
+    match replay.open_any(path) {
+        Ok(source) => Ok(Ok(source)),
+        Err(error) => Ok(Err(Unfit::of(error)?)),
+    }
+}

@@ -1,0 +1,171 @@
+//! A comparison for programs.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lifeboat_etcd::{Change, Changes, Divergence, KeyChange, Relation};
+use serde::Serialize;
+
+use super::Compared;
+use super::words::named;
+use crate::commands::hash::HashBody;
+use crate::commands::inspect::RaftBody;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComparisonBody {
+    sources: Vec<SourceBody>,
+    freshest: Option<String>,
+    /// What a restore would take, or why none.
+    chosen: Option<String>,
+    undecided: Option<String>,
+    pairs: Vec<PairBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SourceBody {
+    source: String,
+    kind: Option<&'static str>,
+    rank: Option<usize>,
+    unfit: Option<String>,
+    remedy: Option<&'static str>,
+    revision: Option<i64>,
+    compact_revision: Option<i64>,
+    live_keys: Option<u64>,
+    raft_term: Option<u64>,
+    consistent_index: Option<u64>,
+    raft: Option<RaftBody>,
+    hash: Option<HashBody>,
+    /// Against that of the freshest.
+    history: Option<&'static str>,
+    lacks: Option<ChangesBody>,
+    alone: Option<ChangesBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PairBody {
+    sources: [String; 2],
+    history: &'static str,
+    diverged: Option<DivergenceBody>,
+}
+
+#[derive(Serialize)]
+struct DivergenceBody {
+    revision: i64,
+    exact: bool,
+    shared: u64,
+    changes: [Option<ChangeBody>; 2],
+}
+
+#[derive(Serialize)]
+struct ChangeBody {
+    /// Base64.
+    key: String,
+    deleted: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangesBody {
+    revisions: u64,
+    keys: Vec<KeyBody>,
+    further_revisions: u64,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct KeyBody {
+    /// Base64.
+    key: String,
+    changes: u64,
+    revision: i64,
+    deleted: bool,
+}
+
+impl From<&Changes> for ChangesBody {
+    fn from(changes: &Changes) -> Self {
+        let key = |(key, change): (&Vec<u8>, &KeyChange)| KeyBody {
+            key: STANDARD.encode(key),
+            changes: change.changes,
+            revision: change.revision,
+            deleted: change.deleted,
+        };
+        Self {
+            revisions: changes.revisions,
+            keys: changes.keys.iter().map(key).collect(),
+            further_revisions: changes.further_revisions,
+            complete: changes.complete,
+        }
+    }
+}
+
+impl From<&Divergence> for DivergenceBody {
+    fn from(divergence: &Divergence) -> Self {
+        let change =
+            |change: &Change| ChangeBody { key: STANDARD.encode(&change.key), deleted: change.deleted };
+        Self {
+            revision: divergence.revision,
+            exact: divergence.exact,
+            shared: divergence.shared,
+            changes: divergence.changes.each_ref().map(|found| found.as_ref().map(change)),
+        }
+    }
+}
+
+impl From<&Compared> for ComparisonBody {
+    fn from(compared: &Compared) -> Self {
+        let comparison = &compared.comparison;
+        let name = |place: usize| compared.names[place].clone();
+        let choice = comparison.choose();
+        let pair = |pair: &lifeboat_etcd::Pair| PairBody {
+            sources: pair.sources.map(name),
+            history: named(&pair.relation),
+            diverged: match &pair.relation {
+                Relation::Diverged(divergence) => Some(divergence.into()),
+                _ => None,
+            },
+        };
+        Self {
+            sources: compared.source_bodies(),
+            freshest: comparison.ranking.first().copied().map(name),
+            chosen: choice.as_ref().ok().copied().map(name),
+            undecided: choice.as_ref().err().map(|why| compared.undecided(why)),
+            pairs: comparison.pairs.iter().map(pair).collect(),
+        }
+    }
+}
+
+impl Compared {
+    fn source_bodies(&self) -> Vec<SourceBody> {
+        let comparison = &self.comparison;
+        let ranks: BTreeMap<usize, usize> =
+            comparison.ranking.iter().enumerate().map(|(rank, place)| (*place, rank + 1)).collect();
+        let body = |(place, name): (usize, &String)| {
+            let standing = &comparison.standings[place];
+            let inspection = standing.inspection.as_ref();
+            let state = inspection.map(|inspection| &inspection.state);
+            let difference = comparison.differences.iter().find(|difference| difference.source == place);
+            SourceBody {
+                source: name.clone(),
+                kind: inspection.map(|inspection| inspection.origin.kind),
+                rank: ranks.get(&place).copied(),
+                unfit: standing.unfit.as_ref().map(ToString::to_string),
+                remedy: standing.unfit.as_ref().map(lifeboat_etcd::Unfit::remedy),
+                revision: inspection.map(|inspection| inspection.revision),
+                compact_revision: state.map(|state| state.compact_revision().unwrap_or(-1)),
+                live_keys: inspection.map(|inspection| inspection.live_keys),
+                raft_term: state.and_then(|state| state.term),
+                consistent_index: state.and_then(|state| state.consistent_index),
+                raft: inspection.and_then(|inspection| inspection.raft).map(RaftBody::from),
+                hash: comparison.hashes[place].map(HashBody::from),
+                history: self.history(place),
+                lacks: difference.map(|difference| (&difference.lacks).into()),
+                alone: difference.map(|difference| (&difference.alone).into()),
+            }
+        };
+        self.names.iter().enumerate().map(body).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! A comparison for people.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use lifeboat_etcd::{Changes, Divergence, Relation};
+
+use super::Compared;
+use super::words::{counted, diverged, shown};
+use crate::output::printable;
+
+/// Keys listed of what one source has and another lacks; `-o json` lists more.
+const MOST_KEYS: usize = 10;
+const HEADINGS: [&str; 9] = ["", "source", "kind", "revision", "compacted", "keys", "raft", "log to", "hash"];
+
+impl Compared {
+    /// Writes a row for each source, what each is to the freshest, and which one a restore would take.
+    pub fn table(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.rows(out)?;
+        writeln!(out)?;
+        for place in self.comparison.ranking.iter().copied().chain(self.unranked()) {
+            writeln!(out, "{}.", printable(self.sentence(place).as_bytes()))?;
+            self.lists(out, place)?;
+        }
+        self.beside_each_other(out)?;
+        self.verdict(out)
+    }
+
+    /// Those that are not fit.
+    fn unranked(&self) -> impl Iterator<Item = usize> {
+        (0..self.names.len()).filter(|place| !self.comparison.ranking.contains(place))
+    }
+
+    fn rows(&self, out: &mut dyn Write) -> io::Result<()> {
+        let common = self.comparison.hashes.iter().flatten().next();
+        let mut headings = HEADINGS.map(str::to_owned);
+        if let (Some(hash), Some(heading)) = (common, headings.last_mut()) {
+            *heading = format!("hash at {}", hash.hash_revision);
+        }
+        let ranked = self.comparison.ranking.iter().enumerate();
+        let mut rows = vec![headings];
+        rows.extend(ranked.map(|(rank, place)| self.row((rank + 1).to_string(), *place)));
+        rows.extend(self.unranked().map(|place| self.row("-".into(), place)));
+        let widths: [usize; 9] =
+            std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+        for row in rows {
+            let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+                3..=5 => format!("{cell:>width$}"),
+                _ => format!("{cell:width$}"),
+            });
+            writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, rank: String, place: usize) -> [String; 9] {
+        let none = || "-".to_owned();
+        let name = printable(self.names[place].as_bytes());
+        let Some(inspection) = &self.comparison.standings[place].inspection else {
+            return [rank, name, none(), none(), none(), none(), none(), none(), none()];
+        };
+        let state = &inspection.state;
+        let position = |term: Option<u64>, index: Option<u64>| {
+            let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
+            format!("{}, {}", number(term), number(index))
+        };
+        let log = inspection.raft.map(|raft| position(Some(raft.last_term), Some(raft.last_index)));
+        let hash = self.comparison.hashes[place].map(|hash| hash.hash.to_string());
+        [
+            rank,
+            name,
+            inspection.origin.kind.into(),
+            inspection.revision.to_string(),
+            state.compact_revision().map_or_else(|| "never".into(), |revision| revision.to_string()),
+            inspection.live_keys.to_string(),
+            position(state.term, state.consistent_index),
+            log.unwrap_or_else(none),
+            hash.unwrap_or_else(none),
+        ]
+    }
+
+    /// What the freshest has and a source lacks, and the other way round; not where they have nothing in common.
+    fn lists(&self, out: &mut dyn Write, place: usize) -> io::Result<()> {
+        let differences = &self.comparison.differences;
+        let Some(difference) = differences.iter().find(|difference| difference.source == place) else {
+            return Ok(());
+        };
+        let Some(freshest) = self.comparison.ranking.first().copied() else { return Ok(()) };
+        match self.comparison.relation(freshest, place) {
+            Some(Relation::Diverged(Divergence { shared: 0, .. })) => Ok(()),
+            Some(Relation::Diverged(_)) => {
+                writeln!(out, "  It lacks {}:", counted(&difference.lacks))?;
+                list(out, &difference.lacks)?;
+                writeln!(out, "  It has alone {}:", counted(&difference.alone))?;
+                list(out, &difference.alone)
+            }
+            _ => list(out, &difference.lacks),
+        }
+    }
+
+    /// How those stand to each other that diverge from the freshest.
+    fn beside_each_other(&self, out: &mut dyn Write) -> io::Result<()> {
+        let freshest = self.comparison.ranking.first();
+        for pair in &self.comparison.pairs {
+            let [one, other] = pair.sources.map(|place| &self.names[place]);
+            let strays = pair.sources.iter().all(|place| self.history(*place) == Some("diverged"));
+            match &pair.relation {
+                _ if pair.sources.iter().any(|place| Some(place) == freshest) => {}
+                Relation::Diverged(divergence) => writeln!(out, "{}.", diverged([other, one], divergence))?,
+                Relation::Agree { .. } if strays => writeln!(out, "{other} agrees with {one}.")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out)?;
+        if let Some((name, entries)) = self.unheard() {
+            writeln!(
+                out,
+                "{name} has the furthest log, with {entries} entries that are not known to be committed and not counted; \
+                 clients may count on them where no other member had a longer log: --uncommitted takes them in"
+            )?;
+        }
+        match self.comparison.choose() {
+            Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
+            Err(why) => writeln!(out, "A restore takes none of these unasked: {}.", self.undecided(&why)),
+        }
+    }
+
+    /// The source with the furthest log, and how many entries of that no source counts.
+    fn unheard(&self) -> Option<(&str, u64)> {
+        let position = |place: &usize| {
+            let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
+            Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
+        };
+        let (_, Reverse(entries), place) = self.comparison.ranking.iter().filter_map(position).max()?;
+        (entries > 0).then(|| (self.names[place].as_str(), entries))
+    }
+}
+
+fn list(out: &mut dyn Write, changes: &Changes) -> io::Result<()> {
+    for (key, change) in changes.keys.iter().take(MOST_KEYS) {
+        let how = if change.deleted { "deleted" } else { "put" };
+        writeln!(out, "  {:>12}  {how:7}  {}", change.revision, shown(key))?;
+    }
+    if changes.keys.len() > MOST_KEYS {
+        writeln!(out, "  and {} keys more: -o json lists them", changes.keys.len() - MOST_KEYS)?;
+    }
+    if !changes.complete {
+        writeln!(
+            out,
+            "  and what a compaction has taken away: deletions, and changes of keys changed again since"
+        )?;
+    }
+    Ok(())
+}

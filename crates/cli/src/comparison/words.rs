@@ -1,0 +1,145 @@
+//! A comparison in words.
+
+use lifeboat_etcd::{Change, Changes, Divergence, NoChoice, Relation};
+
+use super::Compared;
+use crate::output::printable;
+
+/// Bytes of a key shown at most.
+const MOST_SHOWN: usize = 200;
+
+impl Compared {
+    /// What a source's history is to the freshest one's, for programs.
+    pub(super) fn history(&self, place: usize) -> Option<&'static str> {
+        let freshest = self.comparison.ranking.first()?;
+        if place == *freshest {
+            return Some("freshest");
+        }
+        self.comparison.relation(*freshest, place).map(named)
+    }
+
+    /// Why a source was taken, and what the others are.
+    pub fn because(&self, taken: &str) -> Vec<String> {
+        let mut lines: Vec<(bool, String)> = Vec::new();
+        for (place, name) in self.names.iter().enumerate() {
+            let is_taken = name == taken;
+            let asked = is_taken && self.history(place) != Some("freshest");
+            let asked = if asked { "; taken as asked" } else { "" };
+            lines.push((!is_taken, self.sentence(place) + asked));
+        }
+        lines.sort_by_key(|(is_other, _)| *is_other);
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Why no source is taken without asking.
+    pub(super) fn undecided(&self, why: &NoChoice) -> String {
+        let sentences = |places: &[usize]| {
+            places.iter().map(|place| self.sentence(*place)).collect::<Vec<_>>().join("; ")
+        };
+        match why {
+            NoChoice::NoneFit => {
+                let all: Vec<usize> = (0..self.names.len()).collect();
+                format!("no source is fit to be taken: {}", sentences(&all))
+            }
+            NoChoice::Diverged { freshest, from } => {
+                format!("{}, but {}", self.sentence(*freshest), sentences(from))
+            }
+            NoChoice::Unknown { freshest, from } => format!(
+                "{}, but whether it goes on from every other cannot be told: {}",
+                self.sentence(*freshest),
+                sentences(from)
+            ),
+        }
+    }
+
+    /// What a source is, beside the freshest.
+    pub(super) fn sentence(&self, place: usize) -> String {
+        let name = &self.names[place];
+        if let Some(unfit) = &self.comparison.standings[place].unfit {
+            return format!("{name} is not fit to be taken: {unfit}; {}", unfit.remedy());
+        }
+        let freshest = self.comparison.ranking.first().copied().unwrap_or(place);
+        let first = &self.names[freshest];
+        match self.comparison.relation(freshest, place) {
+            None => format!("{name} is the freshest"),
+            Some(Relation::Agree { whole }) => self.earlier(place, freshest, *whole),
+            Some(Relation::Unknown) => {
+                format!("{name} has nothing in common with {first} that is left to be compared")
+            }
+            Some(Relation::Diverged(Divergence { shared: 0, .. })) => {
+                format!("{name} has no revision in common with {first}: it is of another history")
+            }
+            Some(Relation::Diverged(divergence)) => diverged([name, first], divergence),
+        }
+    }
+
+    fn earlier(&self, place: usize, freshest: usize, whole: bool) -> String {
+        let (name, first) = (&self.names[place], &self.names[freshest]);
+        let lacks = self.lacks(place).map(counted);
+        let missing = lacks.map(|lacks| format!(", and lacks {lacks}")).unwrap_or_default();
+        let elsewhere = match self.comparison.is_one_cluster(freshest, place) {
+            true => "",
+            false => "; they have no member in common, as after a restore in between",
+        };
+        match (whole, missing.as_str()) {
+            (true, "") => format!("{name} holds the same as {first}"),
+            (true, _) => format!("{name} is an earlier state of {first}{missing}"),
+            (false, _) => format!(
+                "{name} is an earlier state of {first} as far as can be seen, which is compacted beyond it{missing}{elsewhere}"
+            ),
+        }
+    }
+
+    /// What the freshest has and a source lacks, if anything.
+    fn lacks(&self, place: usize) -> Option<&Changes> {
+        let difference = self.comparison.differences.iter().find(|difference| difference.source == place)?;
+        (difference.lacks.revisions > 0).then_some(&difference.lacks)
+    }
+}
+
+/// The second of the two is the first that was compared.
+pub(super) fn diverged([name, first]: [&String; 2], divergence: &Divergence) -> String {
+    let [theirs, own] = divergence.changes.each_ref().map(Option::as_ref);
+    let at = match divergence.exact {
+        true => format!("at revision {}", divergence.revision),
+        false => format!("at a revision that is compacted away (first seen at {})", divergence.revision),
+    };
+    format!("{name} DIVERGED from {first} {at}: there it {}, and {first} {}", does(own), does(theirs))
+}
+
+/// What a source does at a revision.
+fn does(change: Option<&Change>) -> String {
+    match change {
+        None => "has nothing left".into(),
+        Some(Change { key, deleted: true }) => format!("deletes {}", shown(key)),
+        Some(Change { key, deleted: false }) => format!("puts {}", shown(key)),
+    }
+}
+
+/// A relation, for programs.
+pub(super) fn named(relation: &Relation) -> &'static str {
+    match relation {
+        Relation::Agree { whole: true } => "agrees",
+        Relation::Agree { whole: false } => "agrees-in-part",
+        Relation::Diverged(_) => "diverged",
+        Relation::Unknown => "unknown",
+    }
+}
+
+/// `12 changes of 7 keys`.
+pub(super) fn counted(changes: &Changes) -> String {
+    let keys = changes.keys.len();
+    let (change, key) = (plural(changes.revisions, "change"), plural(keys as u64, "key"));
+    let further = if changes.further_revisions > 0 { " and further ones" } else { "" };
+    format!("{change} of {key}{further}")
+}
+
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A key that cannot drive a terminal or fill a screen.
+pub(super) fn shown(key: &[u8]) -> String {
+    let start = printable(key.get(..MOST_SHOWN).unwrap_or(key));
+    if key.len() > MOST_SHOWN { format!("{start}... ({} bytes)", key.len()) } else { start }
+}
