@@ -9,7 +9,7 @@ use super::merge::Stored;
 use super::{Extent, Fit};
 use crate::error::Result;
 use crate::key_value::KeyValue;
-use crate::mvcc::KeepSet;
+use crate::mvcc::{KeepRule, KeepSet};
 use crate::progress::NoProgress;
 use crate::revision::Revision;
 
@@ -195,8 +195,8 @@ impl<'a> Judge<'a> {
         match both {
             [None, None] => false,
             [Some(one), Some(other)] => !same(one, other) || below && self.is_done_over(both),
-            [Some(only), None] => !below || self.must_be_in_the_other(0, main, only),
-            [None, Some(only)] => !below || self.must_be_in_the_other(1, main, only),
+            [Some(only), None] => !below || self.must_be_in_the_other(0, only),
+            [None, Some(only)] => !below || self.must_be_in_the_other(1, only),
         }
     }
 
@@ -207,11 +207,11 @@ impl<'a> Judge<'a> {
         stored.is_some_and(|stored| !stored.tombstone && !alive.contains(stored.ordinal))
     }
 
-    fn must_be_in_the_other(&self, side: usize, main: i64, stored: &Stored) -> bool {
+    fn must_be_in_the_other(&self, side: usize, stored: &Stored) -> bool {
         match self.less {
-            // A compaction takes away what is not alive there; of what that very revision puts, releases differ.
+            // A compaction takes away what is not alive there, and in later releases a bit more.
             Some((less, alive)) if less == side => {
-                let kept = !stored.tombstone && alive.contains(stored.ordinal) && main != self.compacted();
+                let kept = alive.keeps(KeepRule::FirstLife, self.compacted(), stored.ordinal);
                 kept && self.compacted() <= self.top()
             }
             _ => true,
