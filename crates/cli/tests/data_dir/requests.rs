@@ -78,8 +78,8 @@ impl Requests {
                 (7, Proto::default().nonzero(1, revision).nonzero(2, self.rng.i64(0..2)))
             }
             87..=91 => {
-                // The least that is granted depends on the election timeout.
-                let least = if self.live { 60 } else { 0 };
+                // The least that is granted depends on the election timeout; none ends while a server is looked at.
+                let least = if self.live { 600 } else { 0 };
                 let ttl = *self.choose(&[least, least + 1, 3600, 7200, 9_000_000_000, 9_000_000_001]);
                 (8, Proto::default().nonzero(1, ttl).nonzero(2, self.lease()))
             }

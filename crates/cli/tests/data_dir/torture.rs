@@ -75,8 +75,8 @@ impl Round {
     }
 
     fn start(&mut self, dir: &Path) -> Cluster {
-        let interval = ["100ms", "1h", "20ms"][self.rng.usize(0..3)];
-        let limit = [1_000_000, 10, 10_000][self.rng.usize(0..3)];
+        let interval = ["100ms", "1h", "1h", "20ms"][self.rng.usize(0..4)];
+        let limit = [1_000_000, 1_000_000, 10, 10_000][self.rng.usize(0..4)];
         let snapshots = [40, 100_000][self.rng.usize(0..2)];
         let flags = [
             format!("--backend-batch-interval={interval}"),
