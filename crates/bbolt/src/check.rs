@@ -38,7 +38,7 @@ pub fn check<R: ReadAt>(db: &Db<R>, visitor: &mut dyn CheckVisitor) -> Result<()
     }
 
     let mut walk = Walk::new(db);
-    walk.tree(&Bucket::at(db.meta().root), &mut Checking { visitor, path: Vec::new() })?;
+    walk.tree(&db.root(), &mut Checking { visitor, path: Vec::new() })?;
     let mut used = walk.seen;
     used.insert(PageId(0));
     used.insert(PageId(1));

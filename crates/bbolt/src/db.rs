@@ -19,12 +19,12 @@ const MAX_PAGE_BYTES: u64 = 256 << 20;
 const MAX_BRANCH_BYTES: u64 = 2 << 20;
 
 /// A bbolt file opened for reading.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Db<R> {
-    file: R,
-    size: u64,
-    metas: [Result<Meta, MetaDefect>; 2],
-    meta: Meta,
+    pub(crate) file: R,
+    pub(crate) size: u64,
+    pub(crate) metas: [Result<Meta, MetaDefect>; 2],
+    pub(crate) meta: Meta,
 }
 
 /// Where the tree of a bucket starts.
@@ -170,7 +170,7 @@ impl<R: ReadAt> Db<R> {
     /// # Errors
     /// Damage on the way, or a failed read.
     pub fn for_each_bucket(&self, visit: impl FnMut(&[u8], &Bucket)) -> Result<()> {
-        Walk::new(self).tree(&Bucket::at(self.meta.root), &mut Buckets(visit))
+        Walk::new(self).tree(&self.root(), &mut Buckets(visit))
     }
 
     /// Calls `visit` with every key and value of a bucket, in key order. A nested bucket, which etcd never
@@ -201,6 +201,16 @@ impl<R: ReadAt> Db<R> {
             Ok(())
         })?;
         Ok(found)
+    }
+
+    /// The root bucket, which holds the named ones.
+    pub fn root(&self) -> Bucket {
+        Bucket::at(self.meta.root)
+    }
+
+    /// Bytes per page.
+    pub(crate) fn page_size(&self) -> u64 {
+        u64::from(self.meta.page_size)
     }
 
     /// Pages that can be read: counted by the meta page and present in the file.
@@ -257,7 +267,7 @@ impl<R: ReadAt> Db<R> {
 
     /// Reads bytes `from..to` of a page into the same range of `buf`, which only ever grows: zeroing a
     /// buffer that the read fills anyway would cost as much as the read.
-    fn read_part(&self, id: PageId, from: usize, to: usize, buf: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn read_part(&self, id: PageId, from: usize, to: usize, buf: &mut Vec<u8>) -> Result<()> {
         if buf.len() < to {
             buf.resize(to, 0);
         }

@@ -130,7 +130,7 @@ impl Meta {
     }
 
     /// Bounds every field that later arithmetic uses, so that no product of them can overflow.
-    fn validate(&self) -> Result<(), MetaDefect> {
+    pub(crate) fn validate(&self) -> Result<(), MetaDefect> {
         let field = |ok: bool, field| if ok { Ok(()) } else { Err(MetaDefect::Field { field }) };
         field(PAGE_SIZES.contains(&self.page_size) && self.page_size.is_power_of_two(), "page size")?;
         field((3..=MOST_PAGES).contains(&self.high_water_mark.0), "high-water mark")?;

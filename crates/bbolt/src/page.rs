@@ -90,6 +90,11 @@ impl PageHeader {
     pub(crate) fn span(self) -> u64 {
         u64::from(self.overflow) + 1
     }
+
+    /// Those pages.
+    pub(crate) fn pages(self) -> impl Iterator<Item = PageId> {
+        (self.id.0..=self.id.0.saturating_add(u64::from(self.overflow))).map(PageId)
+    }
 }
 
 /// A key and value in a leaf page.
@@ -122,8 +127,8 @@ pub(crate) struct Page<'page> {
 }
 
 impl<'page> Page<'page> {
-    /// A page kept within a bucket element.
-    pub(crate) fn inline(bytes: &'page [u8]) -> Option<Self> {
+    /// A page whose bytes are at hand, such as one kept within a bucket element.
+    pub(crate) fn parse(bytes: &'page [u8]) -> Option<Self> {
         Some(Self { header: PageHeader::parse(bytes)?, bytes })
     }
 

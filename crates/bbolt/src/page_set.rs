@@ -2,21 +2,22 @@
 
 use crate::page::PageId;
 
+/// A set of page ids.
 #[derive(Debug, Clone)]
-pub(crate) struct PageSet {
+pub struct PageSet {
     words: Vec<u64>,
     pages: u64,
 }
 
 impl PageSet {
     /// A set that can hold ids below `pages`. The caller bounds `pages` by the size of the file.
-    pub(crate) fn new(pages: u64) -> Self {
+    pub fn new(pages: u64) -> Self {
         let words = usize::try_from(pages.div_ceil(64)).unwrap_or(usize::MAX);
         Self { words: vec![0; words], pages }
     }
 
     /// Adds a page; `false` when it was there already or cannot be held.
-    pub(crate) fn insert(&mut self, page: PageId) -> bool {
+    pub fn insert(&mut self, page: PageId) -> bool {
         let Some(word) = usize::try_from(page.0 / 64).ok().and_then(|index| self.words.get_mut(index)) else {
             return false;
         };
@@ -26,7 +27,8 @@ impl PageSet {
         new
     }
 
-    pub(crate) fn contains(&self, page: PageId) -> bool {
+    /// Whether a page is in it.
+    pub fn contains(&self, page: PageId) -> bool {
         usize::try_from(page.0 / 64)
             .ok()
             .and_then(|index| self.words.get(index))
@@ -34,7 +36,7 @@ impl PageSet {
     }
 
     /// The ids this set can hold.
-    pub(crate) fn range(&self) -> impl Iterator<Item = PageId> + use<> {
+    pub fn range(&self) -> impl Iterator<Item = PageId> + use<> {
         (0..self.pages).map(PageId)
     }
 }

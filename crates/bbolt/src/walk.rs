@@ -7,7 +7,7 @@
 use crate::Result;
 use crate::db::{Bucket, BucketRoot, Db};
 use crate::error::{Damage, Error, PageDefect};
-use crate::page::{BranchElement, ELEMENT_BUCKET, FLAG_BRANCH, FLAG_LEAF, Page, PageId};
+use crate::page::{BranchElement, ELEMENT_BUCKET, FLAG_BRANCH, FLAG_LEAF, Page, PageHeader, PageId};
 use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 
@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 48;
 /// What a walk meets, in key order.
 pub(crate) trait TreeVisitor {
     type Error: From<Error>;
+
+    /// Whether a page in which anything is wrong is passed over as a whole, instead of only what is wrong in it.
+    const WHOLE_PAGES: bool = false;
 
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), Self::Error>;
 
@@ -31,6 +34,28 @@ pub(crate) trait TreeVisitor {
     fn damage(&mut self, damage: Damage) -> Result<(), Self::Error> {
         Err(Error::Damaged(damage).into())
     }
+
+    /// With [`WHOLE_PAGES`](TreeVisitor::WHOLE_PAGES): a sound page is entered, so many levels below its bucket's
+    /// root.
+    fn sound(&mut self, _header: PageHeader, _depth: usize) {}
+
+    /// A page that is passed over with all below it.
+    fn broken(&mut self, broken: BrokenPage) -> Result<(), Self::Error> {
+        self.damage(broken.damage)
+    }
+}
+
+/// A page that a tree refers to and that cannot be walked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenPage {
+    /// The page; 0 for one that lies within its bucket's element.
+    pub page: PageId,
+    /// Levels below its bucket's root.
+    pub depth: usize,
+    /// Whether the page itself is sound, but does not belong here: what refers to it may be what is broken.
+    pub misplaced: bool,
+    /// What is wrong.
+    pub damage: Damage,
 }
 
 /// Keys a subtree may hold: from `min`, below `max`, both as the branch pages above say.
@@ -38,6 +63,10 @@ pub(crate) trait TreeVisitor {
 struct Bounds<'key> {
     min: Option<&'key [u8]>,
     max: Option<&'key [u8]>,
+}
+
+impl Bounds<'_> {
+    const NONE: Self = Self { min: None, max: None };
 }
 
 pub(crate) struct Walk<'db, R> {
@@ -63,11 +92,10 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         depth: usize,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
-        let bounds = Bounds { min: None, max: None };
         match &bucket.root {
-            BucketRoot::Page(page) => self.subtree(*page, depth, bounds, visitor),
-            BucketRoot::Inline(bytes) => match Page::inline(bytes) {
-                Some(page) => self.leaf(page, depth, bounds, visitor),
+            BucketRoot::Page(page) => self.subtree(*page, depth, Bounds::NONE, visitor),
+            BucketRoot::Inline(bytes) => match Page::parse(bytes) {
+                Some(page) => self.page(page, depth, Bounds::NONE, visitor),
                 None => Ok(()),
             },
         }
@@ -80,33 +108,77 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         bounds: Bounds<'_>,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
-        let damage = |defect| Damage::Page { page: id, defect };
+        let broken = |misplaced, damage| BrokenPage { page: id, depth, misplaced, damage };
+        let defect = |defect| Damage::Page { page: id, defect };
         if depth >= MAX_DEPTH {
-            return visitor.damage(damage(PageDefect::TooDeep { limit: MAX_DEPTH }));
+            return visitor.broken(broken(true, defect(PageDefect::TooDeep { limit: MAX_DEPTH })));
         }
         let mut buf = self.spare.pop().unwrap_or_default();
         let header = match self.db.read_first(id, &mut buf) {
             Ok(header) => header,
-            Err(Error::Damaged(damage)) => return visitor.damage(damage),
+            Err(Error::Damaged(damage)) => return visitor.broken(broken(false, damage)),
             Err(error) => return Err(error.into()),
         };
         if header.flags == FLAG_BRANCH && header.span() > self.db.most_branch_pages() {
-            return visitor.damage(damage(PageDefect::TooLong { pages: header.span() }));
+            return visitor.broken(broken(false, defect(PageDefect::TooLong { pages: header.span() })));
         }
         // Before the overflow is read: thousands of references to one long page must cost one read of it.
         for overflow in 0..header.span() {
             if !self.seen.insert(PageId(id.0 + overflow)) {
-                return visitor.damage(damage(PageDefect::ReferencedTwice));
+                return visitor.broken(broken(true, defect(PageDefect::ReferencedTwice)));
             }
         }
         let page = self.db.read_overflow(header, &mut buf)?;
-        match page.header.flags {
-            FLAG_BRANCH => self.branch(page, depth, bounds, visitor)?,
-            FLAG_LEAF => self.leaf(page, depth, bounds, visitor)?,
-            found => visitor.damage(damage(PageDefect::WrongType { found, expected: "branch or leaf" }))?,
-        }
+        self.page(page, depth, bounds, visitor)?;
         self.spare.push(buf);
         Ok(())
+    }
+
+    fn page<V: TreeVisitor>(
+        &mut self,
+        page: Page<'_>,
+        depth: usize,
+        bounds: Bounds<'_>,
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let id = page.header.id;
+        if V::WHOLE_PAGES {
+            if let Err(damage) = self.soundness(page, bounds) {
+                let misplaced = self.is_sound(page);
+                return visitor.broken(BrokenPage { page: id, depth, misplaced, damage });
+            }
+            visitor.sound(page.header, depth);
+        }
+        match page.header.flags {
+            FLAG_BRANCH => self.branch(page, depth, bounds, visitor),
+            FLAG_LEAF => self.leaf(page, depth, bounds, visitor),
+            found => {
+                let defect = PageDefect::WrongType { found, expected: "branch or leaf" };
+                let damage = Damage::Page { page: id, defect };
+                visitor.broken(BrokenPage { page: id, depth, misplaced: false, damage })
+            }
+        }
+    }
+
+    /// Whether nothing at all is wrong with a branch or leaf page, what lies below it aside.
+    pub(crate) fn is_sound(&mut self, page: Page<'_>) -> bool {
+        self.soundness(page, Bounds::NONE).is_ok()
+    }
+
+    fn soundness(&mut self, page: Page<'_>, bounds: Bounds<'_>) -> Result<(), Damage> {
+        let defect = |defect| Damage::Page { page: page.header.id, defect };
+        let count = usize::from(page.header.count);
+        let end = match page.header.flags {
+            FLAG_LEAF => match self.leaf(page, 0, bounds, &mut FirstDamage) {
+                Err(Error::Damaged(damage)) => return Err(damage),
+                _ => count.checked_sub(1).and_then(|last| Some(page.leaf_element(last).ok()?.end)),
+            },
+            FLAG_BRANCH => Some(branch_end(page, bounds).map_err(defect)?),
+            found => return Err(defect(PageDefect::WrongType { found, expected: "branch or leaf" })),
+        };
+        // A page takes no more pages than it fills (`node.go`, `spill`): others may lie behind it.
+        let filled = (end.unwrap_or(0) as u64) >= u64::from(page.header.overflow) * self.db.page_size();
+        if filled { Ok(()) } else { Err(defect(PageDefect::TooLong { pages: page.header.span() })) }
     }
 
     fn branch<V: TreeVisitor>(
@@ -202,6 +274,39 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         }
         Ok(())
     }
+}
+
+/// Ends at the first damage.
+struct FirstDamage;
+
+impl TreeVisitor for FirstDamage {
+    type Error = Error;
+
+    fn value(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn bucket(&mut self, _name: &[u8], _bucket: &Bucket) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+/// Where the last element of a branch page ends, or the first defect of any.
+fn branch_end(page: Page<'_>, bounds: Bounds<'_>) -> Result<usize, PageDefect> {
+    let count = usize::from(page.header.count);
+    let mut previous = None;
+    let mut filled = page.table_end();
+    for index in 0..count {
+        let BranchElement { key, start, end, .. } = page.branch_element(index)?;
+        if start != std::mem::replace(&mut filled, end) {
+            return Err(PageDefect::Layout { index });
+        }
+        if !in_order(key, previous, bounds) {
+            return Err(PageDefect::KeyOrder { index });
+        }
+        previous = Some(key);
+    }
+    if count == 0 { Err(PageDefect::Empty) } else { Ok(filled) }
 }
 
 fn in_order(key: &[u8], previous: Option<&[u8]>, bounds: Bounds<'_>) -> bool {

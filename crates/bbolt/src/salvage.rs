@@ -1,0 +1,192 @@
+//! What is left of a damaged file: its trees as far as they go, and leaf pages by themselves.
+//!
+//! A state of the file is a root page: that of either meta page, or, when both are broken, that of a page which looks
+//! like one. [`Salvage`] walks it and believes only pages that are sound as a whole. bbolt never erases a page, and
+//! a page does not say which transaction wrote it, so a leaf that no tree leads to may be of the newest state (what
+//! led to it is broken) or of any earlier one (it is free). What to make of it is for the reader who knows what the
+//! keys mean.
+
+mod leaves;
+
+pub use leaves::{Element, Leaf};
+
+use crate::Result;
+use crate::db::{Bucket, Db};
+use crate::error::{Damage, Error};
+use crate::meta::{self, Meta, MetaDefect, PAGE_SIZES};
+use crate::page::{FLAG_BRANCH, FLAG_FREELIST, FLAG_LEAF, PageHeader, PageId, TxId};
+use crate::page_set::PageSet;
+use crate::read_at::ReadAt;
+use crate::walk::{BrokenPage, TreeVisitor, Walk};
+
+/// Pages looked at most to guess a page size.
+const SAMPLE: u64 = 1 << 16;
+
+/// What a walk over what is left of a bucket meets, in key order.
+#[derive(Debug)]
+pub enum Remnant<'a> {
+    /// A key and value on a sound page in its place.
+    Value {
+        /// The key.
+        key: &'a [u8],
+        /// The value.
+        value: &'a [u8],
+    },
+    /// A bucket within.
+    Bucket {
+        /// Its name.
+        name: &'a [u8],
+        /// Where it is.
+        bucket: &'a Bucket,
+    },
+    /// Here is missing what a page held, or all that was below it.
+    Broken(BrokenPage),
+}
+
+/// Walks over the buckets of one state, entering every page at most once.
+pub struct Salvage<'db, R> {
+    walk: Walk<'db, R>,
+    sound: PageSet,
+    leaf_depth: Option<usize>,
+}
+
+impl<'db, R: ReadAt> Salvage<'db, R> {
+    /// Begins with no page entered.
+    pub fn new(db: &'db Db<R>) -> Self {
+        Self { walk: Walk::new(db), sound: PageSet::new(db.pages_in_file()), leaf_depth: None }
+    }
+
+    /// Calls `visit` with what is left of a bucket.
+    ///
+    /// # Errors
+    /// A failed read, or what `visit` returned, which also ends the walk.
+    pub fn bucket<E: From<Error>>(
+        &mut self,
+        bucket: &Bucket,
+        visit: impl FnMut(Remnant<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.leaf_depth = None;
+        let mut visitor = Visiting { visit, sound: &mut self.sound, leaf_depth: &mut self.leaf_depth };
+        self.walk.tree(bucket, &mut visitor)
+    }
+
+    /// Levels between root and leaves of the bucket walked last, the same everywhere in a tree; `None` when not one
+    /// leaf was reached.
+    pub fn leaf_depth(&self) -> Option<usize> {
+        self.leaf_depth
+    }
+
+    /// The pages that were found sound and in their place, with their overflow.
+    pub fn into_sound(self) -> PageSet {
+        self.sound
+    }
+}
+
+struct Visiting<'a, F> {
+    visit: F,
+    sound: &'a mut PageSet,
+    leaf_depth: &'a mut Option<usize>,
+}
+
+impl<E: From<Error>, F: FnMut(Remnant<'_>) -> Result<(), E>> TreeVisitor for Visiting<'_, F> {
+    type Error = E;
+    const WHOLE_PAGES: bool = true;
+
+    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), E> {
+        (self.visit)(Remnant::Value { key, value })
+    }
+
+    fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool, E> {
+        (self.visit)(Remnant::Bucket { name, bucket })?;
+        Ok(false)
+    }
+
+    fn sound(&mut self, header: PageHeader, depth: usize) {
+        if header.flags == FLAG_LEAF {
+            *self.leaf_depth = Some(depth);
+        }
+        // A page within its bucket's element is none of the file's.
+        for page in header.pages().filter(|page| *page != PageId(0)) {
+            self.sound.insert(page);
+        }
+    }
+
+    fn broken(&mut self, broken: BrokenPage) -> Result<(), E> {
+        (self.visit)(Remnant::Broken(broken))
+    }
+
+    /// Not within a sound page; an element that is a bucket's and does not parse makes its page unsound.
+    fn damage(&mut self, damage: Damage) -> Result<(), E> {
+        Err(Error::Damaged(damage).into())
+    }
+}
+
+impl<R: ReadAt + Clone> Db<R> {
+    /// The state of the other meta page, where both are valid and the states are two: the one before the last commit.
+    pub fn older(&self) -> Option<Self> {
+        let other = self.metas.iter().flatten().find(|meta| meta.txid != self.meta.txid)?;
+        (other.root != self.meta.root).then(|| Self { meta: *other, ..self.clone() })
+    }
+
+    /// The state whose root bucket starts at `root`.
+    pub fn at_root(&self, root: PageId) -> Self {
+        let high_water_mark = PageId(self.pages_in_file());
+        Self { meta: Meta { root, high_water_mark, ..self.meta }, ..self.clone() }
+    }
+
+    /// The first `size` bytes of a file without a usable meta page. It has no root: [`Db::at_root`] gives it one.
+    ///
+    /// # Errors
+    /// [`Damage::NoValidMeta`] when `page_size` is none that bbolt has, or the file is shorter than three pages.
+    pub fn without_meta(file: R, size: u64, page_size: u32) -> Result<Self> {
+        let metas = meta::read_both(&file, size)?;
+        let pages = size.checked_div(u64::from(page_size)).unwrap_or(0);
+        let root = PageId(2);
+        let meta =
+            Meta { page_size, root, freelist: None, high_water_mark: PageId(pages), txid: TxId::default() };
+        meta.validate().map_err(|defect: MetaDefect| Damage::NoValidMeta { meta0: defect, meta1: defect })?;
+        Ok(Self { file, size, metas, meta })
+    }
+}
+
+impl<R: ReadAt> Db<R> {
+    /// Whole pages that the file has, whatever its meta pages count.
+    pub fn pages_in_file(&self) -> u64 {
+        self.size / self.page_size()
+    }
+}
+
+/// The page size with which most pages lie where their headers say; `None` when none does with any.
+///
+/// # Errors
+/// A failed read.
+pub fn guess_page_size<R: ReadAt>(file: &R, size: u64) -> Result<Option<u32>> {
+    let mut best = (0, None);
+    let sizes = std::iter::successors(Some(*PAGE_SIZES.start()), |size| size.checked_mul(2));
+    for page_size in sizes.take_while(|size| PAGE_SIZES.contains(size)) {
+        let pages = size / u64::from(page_size);
+        let step = usize::try_from(pages / SAMPLE).unwrap_or(usize::MAX).max(1);
+        let mut placed = 0_u64;
+        for id in (2..pages).step_by(step) {
+            placed += u64::from(header_at(file, PageId(id), page_size)?.is_some());
+        }
+        if placed > best.0 {
+            best = (placed, Some(page_size));
+        }
+    }
+    Ok(best.1)
+}
+
+/// The header of a page that lies where it says and is of a type that a file has anywhere.
+fn header_at<R: ReadAt>(file: &R, id: PageId, page_size: u32) -> Result<Option<PageHeader>> {
+    let mut bytes = [0; crate::page::PAGE_HEADER_SIZE];
+    let offset = id.0.saturating_mul(u64::from(page_size));
+    file.read_exact_at(&mut bytes, offset).map_err(|source| Error::Read {
+        offset,
+        length: bytes.len(),
+        source,
+    })?;
+    let header = PageHeader::parse(&bytes);
+    let is_known = |flags| matches!(flags, FLAG_BRANCH | FLAG_LEAF | FLAG_FREELIST);
+    Ok(header.filter(|header| header.id == id && is_known(header.flags)))
+}
