@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, save, status,
+    check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, salvage, save,
+    status,
 };
 use crate::output::Format;
 
@@ -45,6 +46,7 @@ pub enum Command {
     Hash(hash::Args),
     Get(get::Args),
     Restore(restore::Args),
+    Salvage(salvage::Args),
     Explain(explain::Args),
     Completions(completions::Args),
     Man(man::Args),

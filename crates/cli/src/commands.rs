@@ -12,6 +12,7 @@ pub mod man;
 pub mod recover;
 pub mod remote;
 pub mod restore;
+pub mod salvage;
 pub mod save;
 pub mod status;
 
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<Status> {
         Command::Explain(args) => explain::run(&args, &context),
         Command::Recover(args) => recover::run(&args, &context),
         Command::Restore(args) => restore::run(&args, &context),
+        Command::Salvage(args) => salvage::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

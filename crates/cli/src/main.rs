@@ -15,6 +15,7 @@ mod output;
 mod paint;
 mod progress;
 mod source;
+mod staged;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use fs_err as fs;
+use lifeboat_etcd::{Exported, Progress, Source, export};
 use tempfile::NamedTempFile;
 
 use crate::exit::Refused;
@@ -25,13 +26,28 @@ impl Staged {
     /// Gives the file its name, unless that is taken.
     pub fn persist(self, path: &Path) -> Result<()> {
         self.file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                anyhow::Error::new(Refused(format!("{} exists; name another file", path.display())))
-            }
+            std::io::ErrorKind::AlreadyExists => anyhow::Error::new(taken(path)),
             _ => anyhow::Error::new(error.error).context(format!("rename to {}", path.display())),
         })?;
         Ok(fs::File::open(parent(path))?.sync_all()?)
     }
+}
+
+/// Refuses a name that is taken, before any work is done for it.
+pub fn refuse_taken(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() { Err(taken(path).into()) } else { Ok(()) }
+}
+
+fn taken(path: &Path) -> Refused {
+    Refused(format!("{} exists; name another file", path.display()))
+}
+
+/// A snapshot of a source, beside `path`.
+pub fn of_source(source: &dyn Source, path: &Path, progress: &dyn Progress) -> Result<(Staged, Exported)> {
+    let file = create(path)?;
+    let handle = fs::OpenOptions::new().read(true).write(true).open(file.path())?;
+    let exported = export(source, handle, progress)?;
+    Ok((Staged { file, size: exported.size, sha256: exported.sha256.clone() }, exported))
 }
 
 /// An empty file, 0600, beside `path`.

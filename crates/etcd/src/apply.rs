@@ -16,10 +16,13 @@ mod messages;
 mod request;
 mod store;
 mod txn;
+mod written;
 
 use crate::error::Result;
 use crate::finding::FindingKind;
+use crate::key_value::KeyValue;
 use crate::proto::Entry;
+use crate::revision::BucketKey;
 use crate::schema::{Bucket, meta};
 use crate::source::{Overlay, Source};
 use crate::state::State;
@@ -34,6 +37,7 @@ use lease::Leases;
 use membership::Membership;
 use request::Request;
 use store::Store;
+use written::Written;
 
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
@@ -67,6 +71,27 @@ pub(crate) fn replay(db: &dyn Source, state: &State, entries: &Entries<'_>) -> R
     };
     entries.each(&mut |entry| replay.entry(&entry))?;
     Ok(replay.store.overlay)
+}
+
+/// Whether one of the entries may have written a revision, which the state they follow on should not have then.
+///
+/// # Errors
+/// Damage in an entry; [`FindingKind::UnsupportedRequest`].
+pub(crate) fn may_have_written(entries: &Entries<'_>, key: BucketKey, value: &[u8]) -> Result<bool> {
+    let kv =
+        KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+    let written = Written { kv, tombstone: key.tombstone };
+    let mut found = false;
+    entries.each(&mut |entry| {
+        let data = entry.data.as_deref().unwrap_or_default();
+        if entry.kind.unwrap_or(NORMAL) == NORMAL
+            && let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)?
+        {
+            found |= written.may_be_by(&request);
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// What the entries look at. Fails on the first that is not applied here.

@@ -84,7 +84,7 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
         &mut |bucket, key, value| {
             progress.advance((key.len() + value.len()) as u64);
             let checked = match bucket {
-                Bucket::Key => check_revision(key, value).map(|()| revisions += 1),
+                Bucket::Key => check_revision(key, value).map(|_| revisions += 1),
                 _ => state
                     .take(bucket, key, value)
                     .ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() }),
@@ -103,14 +103,16 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
     Ok(())
 }
 
-fn check_revision(key: &[u8], value: &[u8]) -> Result<(), FindingKind> {
+/// Decodes and verifies what the `key` bucket has under a key.
+pub(crate) fn check_revision(key: &[u8], value: &[u8]) -> Result<BucketKey, FindingKind> {
     let bucket_key =
         BucketKey::from_bytes(key).ok_or_else(|| FindingKind::RevisionKey { key: key.to_vec() })?;
     let BucketKey { revision, tombstone } = bucket_key;
     if is_bump_mark(value) {
-        return Ok(());
+        return Ok(bucket_key);
     }
     KeyValue::decode(value)
         .and_then(|kv| kv.verify(revision.main, tombstone))
-        .map_err(|defect| FindingKind::KeyValue { revision, defect })
+        .map_err(|defect| FindingKind::KeyValue { revision, defect })?;
+    Ok(bucket_key)
 }

@@ -38,6 +38,7 @@ mod proto;
 mod raft_snapshot;
 mod restore;
 mod revision;
+mod salvage;
 mod schema;
 mod source;
 mod state;
@@ -60,6 +61,9 @@ pub use progress::{NoProgress, Progress};
 pub use raft_snapshot::RaftSnapshot;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
+pub use salvage::{
+    Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Ranges, Salvaged, Taken, Which, salvage,
+};
 pub use schema::Bucket;
 pub use source::{EntryId, LogPosition, RaftPosition, log_position};
 pub use source::{Integrity, Origin, Replay, Source, SourceDir, SourceFile, is_data_dir, open, open_with};

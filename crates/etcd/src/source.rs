@@ -1,8 +1,8 @@
 //! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
 //! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
 
-mod data_dir;
-mod digest;
+pub(crate) mod data_dir;
+pub(crate) mod digest;
 mod file;
 mod overlay;
 mod raft;

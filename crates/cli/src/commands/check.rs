@@ -1,7 +1,9 @@
 //! `lifeboat check`.
 
+use std::io::{self, Write};
+
 use anyhow::Result;
-use lifeboat_etcd::{CheckReport, Error, Finding, Severity, check};
+use lifeboat_etcd::{CheckReport, Error, FindingKind, Severity, check};
 use serde::Serialize;
 
 use crate::commands::Context;
@@ -33,22 +35,31 @@ struct Body {
     unlisted_findings: u64,
 }
 
+/// A finding, as documents have it.
 #[derive(Serialize)]
-struct FindingBody {
+pub struct FindingBody {
     id: &'static str,
     severity: String,
     message: String,
     remedy: &'static str,
 }
 
-impl From<&Finding> for FindingBody {
-    fn from(finding: &Finding) -> Self {
+impl From<&FindingKind> for FindingBody {
+    fn from(kind: &FindingKind) -> Self {
         Self {
-            id: finding.id(),
-            severity: finding.severity().to_string(),
-            message: finding.kind.to_string(),
-            remedy: finding.kind.remedy(),
+            id: kind.id(),
+            severity: kind.severity().to_string(),
+            message: kind.to_string(),
+            remedy: kind.remedy(),
         }
+    }
+}
+
+impl FindingBody {
+    /// For people: what was found, and what to do.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}: {} [{}]", self.severity, self.message, self.id)?;
+        writeln!(out, "    {}", self.remedy)
     }
 }
 
@@ -71,13 +82,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         ok,
         sha256: report.sha256.clone(),
         revisions: report.revisions,
-        findings: report.findings.iter().map(FindingBody::from).collect(),
+        findings: report.findings.iter().map(|finding| FindingBody::from(&finding.kind)).collect(),
         unlisted_findings: report.unlisted,
     };
     output::print(context.format, &body, |out| {
         for finding in &body.findings {
-            writeln!(out, "{}: {} [{}]", finding.severity, finding.message, finding.id)?;
-            writeln!(out, "    {}", finding.remedy)?;
+            finding.write(out)?;
         }
         if body.unlisted_findings > 0 {
             writeln!(out, "and {} findings more", body.unlisted_findings)?;

@@ -2,7 +2,6 @@
 
 mod download;
 mod offline;
-mod staged;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +15,8 @@ use crate::commands::remote::{member, only_here};
 use crate::commands::{Context, hash};
 use crate::connection::{Connection, unreached};
 use crate::exit::{Refused, Status, Usage};
-use crate::output;
 use crate::source::ReplayArgs;
+use crate::{output, staged};
 
 /// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
@@ -70,9 +69,7 @@ struct Body {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let (endpoint, file) = endpoint_and_file(args)?;
-    if fs_err::symlink_metadata(&file).is_ok() {
-        return Err(Refused(format!("{} exists; name another file", file.display())).into());
-    }
+    staged::refuse_taken(&file)?;
     if let Some(name) = member(Path::new(&endpoint)) {
         return Err(only_here("save", name));
     }

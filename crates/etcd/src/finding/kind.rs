@@ -42,6 +42,9 @@ pub enum FindingKind {
         /// The bucket that etcd would have.
         bucket: &'static str,
     },
+    /// Nothing of an etcd is left in a file.
+    #[error("nothing of an etcd is left in it: no root and no revision of a key was found on any page")]
+    NothingToSalvage,
     /// A bucket that etcd does not have; what it holds is neither read nor restored.
     #[error("bucket {} is none of etcd's: what it holds is not read", printable(name))]
     UnknownBucket {

@@ -22,6 +22,7 @@ impl FindingKind {
             Self::NoDigest => "snapshot.no-digest",
             Self::TrailingBytes { .. } => "snapshot.trailing-bytes",
             Self::NotEtcd { .. } => "etcd.not-etcd",
+            Self::NothingToSalvage => "etcd.nothing-to-salvage",
             Self::UnknownBucket { .. } => "etcd.unknown-bucket",
             Self::RevisionKey { .. } => "etcd.revision-key",
             Self::KeyValue { .. } => "etcd.key-value",
@@ -72,7 +73,7 @@ impl FindingKind {
             Self::UnknownBucket { .. } => {
                 "a damaged name hides a bucket: compare with another copy or member"
             }
-            Self::NotEtcd { .. } => "check that this is the file you meant",
+            Self::NotEtcd { .. } | Self::NothingToSalvage => "check that this is the file you meant",
             Self::DbMissing { .. } => {
                 "check that this is the data dir you meant; a log alone holds no keyspace"
             }

@@ -91,7 +91,7 @@ impl SourceDir {
 
 /// Refuses a db that an etcd has open (bbolt's `flock`), and keeps one from opening it. A file system that knows
 /// no locks cannot tell.
-fn lock(db: &Path) -> Result<Option<fs_err::File>> {
+pub(crate) fn lock(db: &Path) -> Result<Option<fs_err::File>> {
     let file = match fs_err::File::open(db) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -160,16 +160,7 @@ fn replayed(
         Replay::WholeLog => log.commit.max(log.last_index),
     };
     let overlay = apply::replay(db, state, &Entries::find(wal, consistent_index, up_to)?)?;
-    let position = RaftPosition {
-        cluster_id: log.cluster_id,
-        member_id: log.member_id,
-        term: log.term,
-        commit: log.commit,
-        last_index: log.last_index,
-        last_term: log.last_term,
-        consistent_index,
-        replayed_to: up_to.max(consistent_index),
-    };
+    let position = RaftPosition::of(&log, consistent_index, up_to.max(consistent_index));
     let mut notes = notes(&log, &position);
     let member = log.member_id;
     let mut removed = overlay.pairs(Bucket::MembersRemoved).map(|(key, _)| key);
@@ -181,7 +172,7 @@ fn replayed(
 }
 
 /// What is worth knowing of a log that can be used.
-fn notes(log: &Log, position: &RaftPosition) -> Vec<FindingKind> {
+pub(crate) fn notes(log: &Log, position: &RaftPosition) -> Vec<FindingKind> {
     let RaftPosition { last_index: last, consistent_index, replayed_to, .. } = *position;
     let torn = log.torn.clone();
     let torn = torn.map(|torn| FindingKind::WalTorn { segment: torn.segment, offset: torn.offset });
@@ -201,11 +192,13 @@ impl Source for SourceDir {
     }
 
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        self.replayed()?.overlay.all_revisions(&self.db, visit)
+        let overlay = &self.replayed()?.overlay;
+        self.db.revisions(visit)?;
+        overlay.each_revision(visit)
     }
 
     fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        self.replayed()?.overlay.small_bucket(&self.db, bucket, visit)
+        self.replayed()?.overlay.small_bucket(|below| self.db.small_bucket(bucket, below), bucket, visit)
     }
 
     fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {

@@ -9,7 +9,7 @@ use crate::finding::FindingKind;
 use crate::progress::Progress;
 
 /// Bytes of the digest.
-pub(super) const SIZE: u64 = TAIL as u64;
+pub(crate) const SIZE: u64 = TAIL as u64;
 const TAIL: usize = 32;
 /// A db is whole pages, so its size is a multiple of this; a snapshot's is 32 above one
 /// (`etcdutl/snapshot/v3_snapshot.go`, `hasChecksum`).
@@ -17,12 +17,12 @@ const UNIT: u64 = 512;
 const CHUNK: usize = 1 << 20;
 
 /// Whether a file of `size` bytes carries a digest.
-pub(super) fn is_present(size: u64) -> bool {
+pub(crate) fn is_present(size: u64) -> bool {
     size % UNIT == SIZE
 }
 
 /// Compares the digest behind the first `size` bytes with theirs, and returns it in hexadecimal.
-pub(super) fn verify<R: ReadAt>(file: &R, size: u64, progress: &dyn Progress) -> Result<String> {
+pub(crate) fn verify<R: ReadAt>(file: &R, size: u64, progress: &dyn Progress) -> Result<String> {
     progress.start("verify sha256", Some(size));
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::Result;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
-use crate::source::{Source, VisitPair, VisitRevision};
+use crate::source::{VisitPair, VisitRevision};
 
 /// New revisions, and new values of the small buckets.
 #[derive(Debug, Default)]
@@ -59,16 +59,20 @@ impl Overlay {
         pairs.filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?)))
     }
 
-    /// The revisions of a db and of this.
-    pub(super) fn all_revisions(&self, db: &dyn Source, visit: VisitRevision<'_>) -> Result<()> {
-        db.revisions(visit)?;
+    /// Calls `visit` with its revisions.
+    pub(crate) fn each_revision(&self, visit: VisitRevision<'_>) -> Result<()> {
         self.revisions.iter().try_for_each(|(key, value)| visit(*key, value))
     }
 
-    /// A small bucket of a db with what this says of it, in key order.
-    pub(super) fn small_bucket(&self, db: &dyn Source, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    /// A small bucket that `db` reads, with what this says of it, in key order.
+    pub(crate) fn small_bucket(
+        &self,
+        db: impl FnOnce(VisitPair<'_>) -> Result<()>,
+        bucket: Bucket,
+        visit: VisitPair<'_>,
+    ) -> Result<()> {
         let mut ours = self.pairs(bucket).peekable();
-        db.small_bucket(bucket, &mut |key, value| {
+        db(&mut |key, value| {
             while let Some((key, value)) = ours.next_if(|(ours, _)| *ours < key) {
                 visit(key, value)?;
             }

@@ -45,6 +45,19 @@ impl RaftPosition {
         EntryId { term: self.last_term, index: self.last_index }
     }
 
+    pub(crate) fn of(log: &Log, consistent_index: u64, replayed_to: u64) -> Self {
+        Self {
+            cluster_id: log.cluster_id,
+            member_id: log.member_id,
+            term: log.term,
+            commit: log.commit,
+            last_index: log.last_index,
+            last_term: log.last_term,
+            consistent_index,
+            replayed_to,
+        }
+    }
+
     /// Entries of the log that this source does not count, since the member did not know them to be committed.
     pub fn uncommitted_entries(&self) -> u64 {
         self.last_index.saturating_sub(self.replayed_to)

@@ -24,6 +24,17 @@ struct Segment {
     first_index: u64,
 }
 
+/// How a log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With its last record.
+    Whole,
+    /// Where a crash cut it short.
+    Torn(Torn),
+    /// With damage; what comes behind it cannot be read.
+    Damaged(FindingKind),
+}
+
 /// Where a crash cut a log short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Torn {
@@ -71,13 +82,29 @@ impl WalDir {
         index: u64,
         visit: &mut dyn FnMut(&Record) -> Result<()>,
     ) -> Result<Option<Torn>> {
+        match self.walk_to_damage(index, visit)? {
+            End::Whole => Ok(None),
+            End::Torn(torn) => Ok(Some(torn)),
+            End::Damaged(kind) => Err(kind.into()),
+        }
+    }
+
+    /// Like [`WalDir::walk`], and takes damage for the end of the log.
+    ///
+    /// # Errors
+    /// A failed read; what `visit` returned.
+    pub(crate) fn walk_to_damage(
+        &self,
+        index: u64,
+        visit: &mut dyn FnMut(&Record) -> Result<()>,
+    ) -> Result<End> {
         let segments = self.segments_from(index);
         let mut metadata = None;
         let mut crc = 0;
         let mut expected = None;
         for (place, segment) in segments.iter().enumerate() {
             if let Some(sequence) = expected.filter(|sequence| *sequence != segment.sequence) {
-                return Err(FindingKind::WalSegmentMissing { sequence }.into());
+                return Ok(End::Damaged(FindingKind::WalSegmentMissing { sequence }));
             }
             expected = segment.sequence.checked_add(1);
             let file = fs_err::File::open(self.dir.join(&segment.name))?;
@@ -86,30 +113,34 @@ impl WalDir {
             let mut reader = SegmentReader::new(BufReader::with_capacity(BUFFER, file), size, crc, is_last);
             loop {
                 let offset = reader.offset();
-                match reader.step().map_err(|failure| segment.error(failure))? {
+                let step = match reader.step() {
+                    Ok(step) => step,
+                    Err(Failure::Defect(defect)) => return Ok(segment.damage(defect)),
+                    Err(Failure::Io(error)) => return Err(error.into()),
+                };
+                match step {
                     Step::Record(record) => {
                         if record.kind == RecordKind::Metadata
                             && *metadata.get_or_insert_with(|| record.data.clone()) != record.data
                         {
-                            return Err(segment.error(WalDefect::Metadata { offset }.into()));
+                            return Ok(segment.damage(WalDefect::Metadata { offset }));
                         }
                         visit(&record)?;
                     }
                     Step::End => break,
-                    Step::Torn(offset) => return Ok(Some(Torn { segment: segment.name.clone(), offset })),
+                    Step::Torn(offset) => {
+                        return Ok(End::Torn(Torn { segment: segment.name.clone(), offset }));
+                    }
                 }
             }
             crc = reader.crc();
         }
-        Ok(None)
+        Ok(End::Whole)
     }
 }
 
 impl Segment {
-    fn error(&self, failure: Failure) -> Error {
-        match failure {
-            Failure::Defect(defect) => FindingKind::Wal { segment: self.name.clone(), defect }.into(),
-            Failure::Io(error) => Error::Io(error),
-        }
+    fn damage(&self, defect: WalDefect) -> End {
+        End::Damaged(FindingKind::Wal { segment: self.name.clone(), defect })
     }
 }

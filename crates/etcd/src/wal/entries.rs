@@ -5,7 +5,7 @@ use crate::finding::FindingKind;
 use crate::proto::Entry;
 use crate::wal::dir::WalDir;
 use crate::wal::log::message;
-use crate::wal::segment::RecordKind;
+use crate::wal::segment::{Record, RecordKind};
 
 /// A part of a log, without gaps.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Entries<'a> {
     wal: &'a WalDir,
     after: u64,
     up_to: u64,
+    /// Whether damage is taken for the end of the log.
+    to_damage: bool,
     overrulings: Vec<Overruling>,
 }
 
@@ -32,10 +34,22 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// Damage in the log; [`FindingKind::WalEntriesMissing`] when it lacks one of them.
     pub(crate) fn find(wal: &'a WalDir, after: u64, up_to: u64) -> Result<Self> {
+        Self { wal, after, up_to, to_damage: false, overrulings: Vec::new() }.look_through()
+    }
+
+    /// Like [`Entries::find`], of a log that is damaged behind `up_to`.
+    ///
+    /// # Errors
+    /// [`FindingKind::WalEntriesMissing`] when it lacks one of them.
+    pub(crate) fn find_before_damage(wal: &'a WalDir, after: u64, up_to: u64) -> Result<Self> {
+        Self { wal, after, up_to, to_damage: true, overrulings: Vec::new() }.look_through()
+    }
+
+    fn look_through(mut self) -> Result<Self> {
+        let up_to = self.up_to;
         let mut overrulings = Vec::new();
-        let mut next = after.saturating_add(1);
-        let mut entries = Self { wal, after, up_to, overrulings: Vec::new() };
-        entries.walk(&mut |place, entry| {
+        let mut next = self.after.saturating_add(1);
+        self.walk(&mut |place, entry| {
             let index = entry.index.unwrap_or(0);
             if index > next {
                 return Err(FindingKind::WalEntriesMissing { first: next, last: index - 1 }.into());
@@ -54,8 +68,8 @@ impl<'a> Entries<'a> {
             lowest = lowest.min(overruling.lowest_index);
             overruling.lowest_index = lowest;
         }
-        entries.overrulings = overrulings;
-        Ok(entries)
+        self.overrulings = overrulings;
+        Ok(self)
     }
 
     /// Calls `visit` with each, in order. Every call yields the same.
@@ -78,7 +92,7 @@ impl<'a> Entries<'a> {
         }
         let first = self.after.saturating_add(1);
         let mut place = 0;
-        self.wal.walk(first, &mut |record| {
+        let mut visit_record = |record: &Record| {
             if record.kind != RecordKind::Entry {
                 return Ok(());
             }
@@ -86,8 +100,17 @@ impl<'a> Entries<'a> {
             let index = entry.index.unwrap_or(0);
             place += 1;
             if index <= self.after || index > self.up_to { Ok(()) } else { visit(place, entry) }
-        })?;
-        Ok(())
+        };
+        if self.to_damage {
+            self.wal.walk_to_damage(first, &mut visit_record).map(drop)
+        } else {
+            self.wal.walk(first, &mut visit_record).map(drop)
+        }
+    }
+
+    /// Index of the last, when there are any.
+    pub(crate) fn up_to(&self) -> u64 {
+        self.up_to
     }
 
     /// Whether there are none.

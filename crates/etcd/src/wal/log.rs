@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::member::{ClusterId, MemberId};
 use crate::proto::{Entry, HardState, WalMetadata, WalSnapshot};
-use crate::wal::dir::{Torn, WalDir};
+use crate::wal::dir::{End, Torn, WalDir};
 use crate::wal::segment::{Record, RecordKind};
 
 /// The end of a log.
@@ -24,16 +24,33 @@ pub(crate) struct Log {
     /// Index of the newest raft snapshot that is committed.
     pub(crate) snapshot: u64,
     pub(crate) torn: Option<Torn>,
+    /// What ends it before its end.
+    pub(crate) damage: Option<FindingKind>,
 }
 
 impl Log {
     /// Reads a log from the segment on that holds the entry `index`.
+    ///
+    /// # Errors
+    /// Damage; a failed read.
     pub(crate) fn scan(wal: &WalDir, index: u64) -> Result<Self> {
+        let mut log = Self::scan_to_damage(wal, index)?;
+        match log.damage.take() {
+            Some(kind) => Err(kind.into()),
+            None => Ok(log),
+        }
+    }
+
+    /// Like [`Log::scan`], and takes damage for the end of the log.
+    ///
+    /// # Errors
+    /// A failed read; a record that does not decode.
+    pub(crate) fn scan_to_damage(wal: &WalDir, index: u64) -> Result<Self> {
         let mut metadata = WalMetadata::default();
         let mut state = HardState::default();
         let mut snapshots = Vec::new();
         let (mut last_index, mut last_term) = (wal.index_before(index), 0);
-        let torn = wal.walk(index, &mut |record| {
+        let end = wal.walk_to_damage(index, &mut |record| {
             match record.kind {
                 RecordKind::Metadata => metadata = message(record, last_index)?,
                 RecordKind::State => state = message(record, last_index)?,
@@ -54,6 +71,11 @@ impl Log {
             Ok(())
         })?;
         let commit = state.commit.unwrap_or(0);
+        let (torn, damage) = match end {
+            End::Whole => (None, None),
+            End::Torn(torn) => (Some(torn), None),
+            End::Damaged(kind) => (None, Some(kind)),
+        };
         Ok(Self {
             member_id: MemberId(metadata.node_id.unwrap_or(0)),
             cluster_id: ClusterId(metadata.cluster_id.unwrap_or(0)),
@@ -64,6 +86,7 @@ impl Log {
             // One above the commit index was being saved when the member crashed, and does not count.
             snapshot: snapshots.into_iter().filter(|index| *index <= commit).max().unwrap_or(0),
             torn,
+            damage,
         })
     }
 }

@@ -8,7 +8,7 @@ use lifeboat_client::Client;
 use lifeboat_etcd::Progress;
 use sha2::{Digest, Sha256};
 
-use super::staged::{self, Staged};
+use crate::staged::{self, Staged};
 
 const DIGEST_SIZE: usize = 32;
 /// Databases are whole pages, so a snapshot's size is 32 above a multiple of this.

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{Source, export};
+use lifeboat_etcd::Source;
 use serde::Serialize;
 
-use super::staged::{self, Staged};
 use crate::commands::{Context, hash};
-use crate::output;
+use crate::{output, staged};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,10 +26,7 @@ struct Body {
 
 /// Writes a snapshot of a source.
 pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
-    let staged = staged::create(file)?;
-    let handle = fs_err::OpenOptions::new().read(true).write(true).open(staged.path())?;
-    let exported = export(source, handle, &context.progress)?;
-    let staged = Staged { file: staged, size: exported.size, sha256: exported.sha256 };
+    let (staged, exported) = staged::of_source(source, file, &context.progress)?;
     let body = Body {
         file: file.display().to_string(),
         source: source.origin().path.display().to_string(),

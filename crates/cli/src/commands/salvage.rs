@@ -1,0 +1,59 @@
+//! `lifeboat salvage`.
+
+mod body;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use lifeboat_etcd::{Replay, salvage};
+
+use crate::commands::Context;
+use crate::exit::Status;
+use crate::{output, staged};
+use body::Body;
+
+/// Save what a damaged db or data dir still holds, as a snapshot, with an account of what it lacks.
+///
+/// Takes the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and
+/// replays a data dir's log where it fits. PATH is only read. OUT is a snapshot as any other: check it, inspect it,
+/// restore it. While another member or snapshot survives, that is better.
+///
+/// Exits with 0 only when it is proved that nothing is missing, and with 3 when anything is or may be; OUT is written
+/// all the same.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lifeboat salvage /var/lib/etcd salvaged.db
+  lifeboat salvage broken.db salvaged.db -o json > account.json
+
+  Then bring it back:
+    lifeboat restore salvaged.db --all-members ./restored \\
+      --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380")]
+pub struct Args {
+    /// Db file, snapshot, or the data dir of a stopped member.
+    path: PathBuf,
+
+    /// The file to write; one that exists is never replaced.
+    out: PathBuf,
+
+    /// Take in all of a data dir's log, also what the member did not know to be committed: right for the last of
+    /// the members that ran, whose clients may count on it.
+    #[arg(long)]
+    uncommitted: bool,
+
+    /// Where the log of a data dir is, when etcd ran with --wal-dir.
+    #[arg(long, value_name = "DIR")]
+    wal_dir: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<Status> {
+    staged::refuse_taken(&args.out)?;
+    let how_far = if args.uncommitted { Replay::WholeLog } else { Replay::Committed };
+    let (salvaged, account) = salvage(&args.path, how_far, args.wal_dir.as_deref(), &context.progress)?;
+    let (staged, exported) = staged::of_source(&salvaged, &args.out, &context.progress)?;
+    staged.persist(&args.out)?;
+    context.progress.finish();
+    let body = Body::new(&args.path, &args.out, &account, &exported);
+    output::print(context.format, &body, |out| body.table(out))?;
+    Ok(if account.is_complete { Status::Ok } else { Status::Findings })
+}

@@ -1,0 +1,266 @@
+//! What `salvage` prints.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use lifeboat_etcd::{Account, BucketAccount, Exported, Integrity, LogAccount, Ranges, Taken, Which};
+use serde::Serialize;
+
+use crate::commands::check::FindingBody;
+use crate::output;
+
+/// Ranges and keys shown to people at most.
+const MOST_SHOWN: usize = 8;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body {
+    file: String,
+    source: String,
+    complete: bool,
+    /// `newest`, `older` or `found`; null when no root was found.
+    state: Option<&'static str>,
+    /// `verified`, `none` or `mismatch`.
+    integrity: &'static str,
+    size: u64,
+    sha256: String,
+    revision: i64,
+    /// -1 when the store was never compacted.
+    compact_revision: i64,
+    hash: u32,
+    live_keys: u64,
+    revisions: u64,
+    revisions_from_pages: u64,
+    revisions_left_out: u64,
+    lost: Vec<RangeBody>,
+    lost_ranges: u64,
+    possibly_lost: Vec<RangeBody>,
+    possibly_lost_ranges: u64,
+    conflicts: Vec<String>,
+    unlisted_conflicts: u64,
+    doubtful_keys: Vec<String>,
+    unlisted_doubtful_keys: u64,
+    page_size: u32,
+    pages: u64,
+    broken_pages: u64,
+    broken_bytes: u64,
+    buckets: Vec<BucketBody>,
+    /// Of a data dir.
+    log: Option<LogBody>,
+    findings: Vec<FindingBody>,
+    unlisted_findings: u64,
+}
+
+#[derive(Serialize)]
+struct RangeBody {
+    first: i64,
+    last: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct BucketBody {
+    name: &'static str,
+    from: Option<&'static str>,
+    whole: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogBody {
+    replayed: u64,
+    not_replayed: Option<EntriesBody>,
+    uncommitted: u64,
+}
+
+#[derive(Serialize)]
+struct EntriesBody {
+    first: u64,
+    last: u64,
+}
+
+fn which(which: Which) -> &'static str {
+    match which {
+        Which::Newest => "newest",
+        Which::Older => "older",
+        Which::Found => "found",
+    }
+}
+
+fn ranges(ranges: &Ranges) -> Vec<RangeBody> {
+    ranges.listed.iter().map(|(first, last)| RangeBody { first: *first, last: *last }).collect()
+}
+
+impl From<&BucketAccount> for BucketBody {
+    fn from(account: &BucketAccount) -> Self {
+        let from = match account.taken {
+            Taken::From(state) => Some(which(state)),
+            Taken::Pages => Some("pages"),
+            Taken::Nowhere => None,
+        };
+        Self { name: account.bucket.name(), from, whole: account.is_whole }
+    }
+}
+
+impl From<&LogAccount> for LogBody {
+    fn from(account: &LogAccount) -> Self {
+        let LogAccount { replayed, not_replayed, uncommitted } = *account;
+        let not_replayed = not_replayed.map(|(first, last)| EntriesBody { first, last });
+        Self { replayed, not_replayed, uncommitted }
+    }
+}
+
+impl Body {
+    pub(super) fn new(path: &Path, out: &Path, account: &Account, exported: &Exported) -> Self {
+        let keys = &account.doubtful_keys;
+        let unlisted = |count: u64, listed: usize| count.saturating_sub(listed as u64);
+        Self {
+            file: out.display().to_string(),
+            source: path.display().to_string(),
+            complete: account.is_complete,
+            state: account.state.map(which),
+            integrity: match account.integrity {
+                Some(Integrity::Sha256(_)) => "verified",
+                Some(Integrity::None) => "none",
+                None => "mismatch",
+            },
+            size: exported.size,
+            sha256: exported.sha256.clone(),
+            revision: exported.hash.hash_revision,
+            compact_revision: exported.hash.compact_revision,
+            hash: exported.hash.hash,
+            live_keys: account.live_keys,
+            revisions: account.revisions,
+            revisions_from_pages: account.from_pages,
+            revisions_left_out: account.left_out,
+            lost: ranges(&account.lost),
+            lost_ranges: account.lost.count,
+            possibly_lost: ranges(&account.possibly_lost),
+            possibly_lost_ranges: account.possibly_lost.count,
+            conflicts: account.conflicts.listed.iter().map(ToString::to_string).collect(),
+            unlisted_conflicts: unlisted(account.conflicts.count, account.conflicts.listed.len()),
+            doubtful_keys: keys.listed.iter().map(|key| output::printable(key)).collect(),
+            unlisted_doubtful_keys: unlisted(keys.count, keys.listed.len()),
+            page_size: account.page_size,
+            pages: account.pages,
+            broken_pages: account.broken_pages,
+            broken_bytes: account.broken_pages * u64::from(account.page_size),
+            buckets: account.buckets.iter().map(BucketBody::from).collect(),
+            log: account.log.as_ref().map(LogBody::from),
+            findings: account.problems.listed.iter().map(FindingBody::from).collect(),
+            unlisted_findings: unlisted(account.problems.count, account.problems.listed.len()),
+        }
+    }
+
+    pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
+        for finding in &self.findings {
+            finding.write(out)?;
+        }
+        if self.unlisted_findings > 0 {
+            writeln!(out, "and {} findings more", self.unlisted_findings)?;
+        }
+        let state = match self.state {
+            Some("newest") => "its newest state",
+            Some("older") => "the state before its newest, which is broken",
+            Some(_) => "a root that was found, as no meta page is valid",
+            None => "no root at all",
+        };
+        let compacted = match self.compact_revision {
+            ..0 => String::new(),
+            revision => format!(", compacted at {revision}"),
+        };
+        let from_pages = match self.revisions_from_pages {
+            0 => String::new(),
+            count => format!(", {count} of them from pages that no tree leads to"),
+        };
+        let mut fields = vec![
+            ("salvaged", format!("{} ({}), from {}", self.file, output::bytes(self.size), self.source)),
+            ("by", state.into()),
+            ("complete", self.verdict().into()),
+            ("revision", format!("{}{compacted}", self.revision)),
+            ("kept", format!("{} revisions{from_pages}; {} keys alive", self.revisions, self.live_keys)),
+        ];
+        fields.extend(self.losses());
+        fields.extend(self.lost_buckets());
+        fields.extend(self.log.as_ref().map(|log| ("log", log.text())));
+        fields.push(("sha256", self.sha256.clone()));
+        output::fields(out, &fields)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.complete, self.integrity) {
+            (true, "verified") => "yes, sha256 verified",
+            (true, _) => "yes: no revision is missing; bit rot in values cannot be seen without a digest",
+            (false, "mismatch") => "NO, and the bytes are not those that were saved",
+            (false, _) => "NO",
+        }
+    }
+
+    fn losses(&self) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        if self.lost_ranges > 0 {
+            fields.push(("lost", format!("revisions {}", range_text(&self.lost, self.lost_ranges))));
+        }
+        if self.possibly_lost_ranges > 0 {
+            let text = range_text(&self.possibly_lost, self.possibly_lost_ranges);
+            fields.push(("may be lost", format!("revisions {text}")));
+        }
+        if self.revisions_left_out > 0 {
+            let text = format!(
+                "{} revisions found on pages no longer in use, which may have been compacted away since",
+                self.revisions_left_out
+            );
+            fields.push(("left out", text));
+        }
+        let conflicts = self.conflicts.len() as u64 + self.unlisted_conflicts;
+        if conflicts > 0 {
+            fields.push(("conflicts", format!("{conflicts} revisions of which copies differ")));
+        }
+        let keys = self.doubtful_keys.len() as u64 + self.unlisted_doubtful_keys;
+        if keys > 0 {
+            let shown: Vec<_> = self.doubtful_keys.iter().take(MOST_SHOWN).map(String::as_str).collect();
+            let more = if keys > shown.len() as u64 { ", ..." } else { "" };
+            let text =
+                format!("{keys} keys may have a newer value, or be deleted: {}{more}", shown.join(", "));
+            fields.push(("doubtful", text));
+        }
+        if self.broken_pages > 0 {
+            let bytes = output::bytes(self.broken_bytes);
+            fields.push(("unreadable", format!("{} pages ({bytes}) of {}", self.broken_pages, self.pages)));
+        }
+        fields
+    }
+
+    fn lost_buckets(&self) -> Option<(&'static str, String)> {
+        let text = |bucket: &BucketBody| match bucket.from {
+            None => format!("{} is lost", bucket.name),
+            Some(_) => format!("{} is there in part", bucket.name),
+        };
+        let damaged: Vec<_> = self.buckets.iter().filter(|bucket| !bucket.whole).map(text).collect();
+        (!damaged.is_empty()).then(|| ("buckets", damaged.join(", ")))
+    }
+}
+
+impl LogBody {
+    fn text(&self) -> String {
+        let mut text = format!("{} entries replayed", self.replayed);
+        if let Some(EntriesBody { first, last }) = self.not_replayed {
+            text += &format!("; entries {first} to {last} are not: the state they go on from is not whole");
+        }
+        if self.uncommitted > 0 {
+            text += &format!("; {} entries more are not known to be committed", self.uncommitted);
+        }
+        text
+    }
+}
+
+fn range_text(ranges: &[RangeBody], count: u64) -> String {
+    let text = |range: &RangeBody| match range.last {
+        Some(last) if last == range.first => last.to_string(),
+        Some(last) => format!("{} to {last}", range.first),
+        None => format!("from {} on", range.first),
+    };
+    let shown: Vec<_> = ranges.iter().take(MOST_SHOWN).map(text).collect();
+    let more = count.saturating_sub(shown.len() as u64);
+    let more = if more > 0 { format!(", and {more} ranges more") } else { String::new() };
+    shown.join(", ") + &more
+}

@@ -1,0 +1,209 @@
+//! A data dir: the log on top of its db, where it fits, and only there.
+
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use lab::peers::{self, EtcdVersion};
+use lifeboat_bbolt::{Db, PageId};
+use lifeboat_etcd::{Which, open};
+
+use crate::sample::{copy, killed};
+use crate::truth::{Outcome, PAGE, Revisions, SmallBuckets, Truth, revisions, salvage_of, small_buckets};
+
+/// A copy of the killed member with something changed.
+struct Damaged {
+    dir: tempfile::TempDir,
+    /// With the log on top.
+    whole: Truth,
+}
+
+impl Damaged {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("m1");
+        copy(&killed().data_dir(), &data_dir);
+        let source = open(&data_dir).unwrap();
+        let mut whole = Truth::of(&data_dir.join("member/snap/db"));
+        let of_db = whole.revisions.len();
+        whole.revisions = revisions(source.as_ref());
+        whole.small = small_buckets(source.as_ref());
+        assert!(whole.revisions.len() > of_db, "the log adds nothing");
+        Self { dir, whole }
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("m1")
+    }
+
+    fn change_db(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change_file(&self.data_dir().join("member/snap/db"), change);
+    }
+
+    fn change_log(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = self.data_dir().join("member/wal/0000000000000000-0000000000000000.wal");
+        change_file(&path, change);
+    }
+
+    fn salvage(&self) -> Outcome {
+        salvage_of(&self.data_dir())
+    }
+
+    fn is_whole(&self, outcome: &Outcome) {
+        assert!(outcome.account.is_complete, "{:?}", outcome.account);
+        assert!(outcome.revisions == self.whole.revisions);
+        // That a compaction is finished is not in the log: the state before may not know.
+        let without_mark = |mut small: SmallBuckets| {
+            small.get_mut("meta").unwrap().remove(b"finishedCompactRev".as_slice());
+            small
+        };
+        assert_eq!(without_mark(small_buckets(&outcome.salvaged)), without_mark(self.whole.small.clone()));
+    }
+}
+
+fn change_file(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs_err::read(path).unwrap();
+    change(&mut bytes);
+    fs_err::write(path, bytes).unwrap();
+}
+
+fn noise(bytes: &mut [u8], page: u64) {
+    let at = usize::try_from(page).unwrap() * PAGE;
+    Rng::with_seed(page).fill(&mut bytes[at..at + PAGE]);
+}
+
+/// Root pages of the newest state and of the one before.
+fn roots(bytes: &[u8]) -> (PageId, PageId) {
+    let bytes = bytes.to_vec();
+    let db = Db::open(&bytes).unwrap();
+    (db.meta().root, db.older().unwrap().meta().root)
+}
+
+#[test]
+fn a_sound_data_dir_is_complete() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::new();
+    let outcome = damaged.salvage();
+    damaged.is_whole(&outcome);
+    assert!(outcome.account.log.unwrap().replayed > 0);
+}
+
+/// What the newest commit of the db had, the log has too.
+#[test]
+fn the_log_makes_up_for_a_broken_newest_state() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::new();
+    damaged.change_db(|bytes| {
+        let (newest, _) = roots(bytes);
+        noise(bytes, newest.0);
+    });
+    let outcome = damaged.salvage();
+    assert_eq!(outcome.account.state, Some(Which::Older));
+    damaged.is_whole(&outcome);
+}
+
+#[test]
+fn the_log_makes_up_for_a_broken_meta_page() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    for page in [0, 1] {
+        let damaged = Damaged::new();
+        damaged.change_db(|bytes| noise(bytes, page));
+        let outcome = damaged.salvage();
+        assert_eq!(outcome.account.state, Some(Which::Newest));
+        damaged.is_whole(&outcome);
+    }
+}
+
+/// A commit that was cut short may have written over the older state, and nothing in the tree would show it.
+#[test]
+fn a_log_is_not_replayed_over_a_state_that_has_some_of_it() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::new();
+    let last_leaf = |bytes: &Vec<u8>, db: &Db<&Vec<u8>>| {
+        let path = damaged.dir.path().join("state");
+        // As if this state's meta page were the only one.
+        let mut alone = bytes.clone();
+        let other = usize::from(db.meta().txid.0.is_multiple_of(2));
+        alone[other * PAGE..(other + 1) * PAGE].fill(0);
+        fs_err::write(&path, alone).unwrap();
+        let leaf = Truth::of(&path).leaves.into_iter().max_by_key(|leaf| leaf.revisions.last().copied());
+        leaf.unwrap().pages
+    };
+    let mut overwritten = false;
+    damaged.change_db(|bytes| {
+        let copy = bytes.clone();
+        let db = Db::open(&copy).unwrap();
+        let (newest, older) = (last_leaf(&copy, &db), last_leaf(&copy, &db.older().unwrap()));
+        overwritten = newest.len() == 1 && older.len() == 1 && newest != older;
+        bytes.copy_within(newest.start * PAGE..newest.end * PAGE, older.start * PAGE);
+        bytes[older.start * PAGE..][..8].copy_from_slice(&(older.start as u64).to_le_bytes());
+        noise(bytes, db.meta().root.0);
+    });
+    assert!(overwritten, "the sample does not show it");
+    let outcome = damaged.salvage();
+    assert_eq!(outcome.account.log.unwrap().replayed, 0);
+    assert!(!outcome.account.is_complete);
+    outcome.accounts_honestly(&damaged.whole, "overwritten");
+}
+
+#[test]
+fn over_a_broken_leaf_no_log_is_replayed_and_the_account_says_so() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let mut in_both_states = 0;
+    for place in 0..12 {
+        let damaged = Damaged::new();
+        let leaf = damaged.whole.leaves[place * 3].pages.start;
+        damaged.change_db(|bytes| noise(bytes, leaf as u64));
+        let outcome = damaged.salvage();
+        let log = outcome.account.log.unwrap();
+        if log.replayed > 0 {
+            damaged.is_whole(&outcome);
+            continue;
+        }
+        in_both_states += 1;
+        assert!(log.not_replayed.is_some() && !outcome.account.is_complete);
+        outcome.has_all_on_intact_leaves(&damaged.whole, &[leaf], "leaf");
+        outcome.accounts_honestly(&damaged.whole, "leaf");
+    }
+    assert!(in_both_states > 0);
+}
+
+/// The log up to where it is damaged: never anything else than what was.
+#[test]
+fn a_damaged_log_is_replayed_as_far_as_it_goes() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let mut rng = Rng::with_seed(5);
+    let mut replayed = 0;
+    for round in 0..30 {
+        let damaged = Damaged::new();
+        damaged.change_log(|bytes| {
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            // Mostly where the db does not reach.
+            let at = if round % 3 == 0 { rng.usize(0..used) } else { used - rng.usize(1..6000) };
+            bytes[at] ^= 1 << rng.u8(0..8);
+        });
+        let outcome = damaged.salvage();
+        let what = format!("round {round}");
+        replayed += outcome.account.log.unwrap().replayed;
+        assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions), "{what}");
+        outcome.accounts_honestly(&damaged.whole, &what);
+        if outcome.revisions != damaged.whole.revisions {
+            assert!(!outcome.account.is_complete, "{what}");
+        }
+    }
+    assert!(replayed > 0);
+}
+
+#[test]
+fn without_a_log_the_db_is_what_is_left() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::new();
+    fs_err::remove_dir_all(damaged.data_dir().join("member/wal")).unwrap();
+    let outcome = damaged.salvage();
+    assert!(!outcome.account.is_complete);
+    assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions));
+    outcome.accounts_honestly(&damaged.whole, "no log");
+}
+
+fn is_start_of(start: &Revisions, whole: &Revisions) -> bool {
+    start.iter().zip(whole).all(|(a, b)| a == b) && start.len() <= whole.len()
+}

@@ -1,0 +1,210 @@
+//! The store before it was damaged, and what may be made of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use lifeboat_bbolt::{Db, Error as BboltError, Remnant, Salvage};
+use lifeboat_etcd::{
+    Account, Bucket, BucketKey, KeyValue, NoProgress, Ranges, Salvaged, Source, State, open, salvage,
+};
+
+pub const PAGE: usize = 4096;
+
+pub type SmallBuckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
+pub type Revisions = BTreeMap<BucketKey, Vec<u8>>;
+
+/// A leaf page of the tree: the pages it takes, and the revisions on it.
+pub struct LeafPages {
+    pub pages: Range<usize>,
+    pub revisions: Vec<BucketKey>,
+}
+
+/// A store as it was.
+pub struct Truth {
+    pub revisions: Revisions,
+    /// 0 when never compacted.
+    pub compact: i64,
+    pub leaves: Vec<LeafPages>,
+    /// Pages of all trees but the leaves of `key`.
+    pub other_pages: Vec<usize>,
+    pub small: SmallBuckets,
+}
+
+impl Truth {
+    pub fn of(path: &Path) -> Self {
+        let source = open(path).unwrap();
+        let state = State::read(source.as_ref()).unwrap();
+        let bytes = fs_err::read(path).unwrap();
+        let (leaves, other_pages) = pages(&bytes);
+        Self {
+            revisions: revisions(source.as_ref()),
+            compact: state.compact_revision().unwrap_or(0),
+            leaves,
+            other_pages,
+            small: small_buckets(source.as_ref()),
+        }
+    }
+
+    /// Live keys with the revision that made them what they are.
+    pub fn live(&self) -> BTreeMap<Vec<u8>, BucketKey> {
+        live(&self.revisions)
+    }
+}
+
+pub fn revisions(source: &dyn Source) -> Revisions {
+    let mut revisions = Revisions::new();
+    source
+        .revisions(&mut |key, value| {
+            revisions.insert(key, value.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    revisions
+}
+
+pub fn live(revisions: &Revisions) -> BTreeMap<Vec<u8>, BucketKey> {
+    let mut live = BTreeMap::new();
+    for (key, value) in revisions {
+        let kv = KeyValue::decode(value).unwrap();
+        if key.tombstone {
+            live.remove(kv.key);
+        } else {
+            live.insert(kv.key.to_vec(), *key);
+        }
+    }
+    live
+}
+
+pub fn small_buckets(source: &dyn Source) -> SmallBuckets {
+    let small = Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key);
+    let pairs = |bucket| {
+        let mut pairs = BTreeMap::new();
+        source
+            .small_bucket(bucket, &mut |key, value| {
+                pairs.insert(key.to_vec(), value.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        pairs
+    };
+    small.map(|bucket| (bucket.name(), pairs(bucket))).collect()
+}
+
+/// The leaf pages of the bucket `key`, and all other pages that the newest state uses.
+fn pages(bytes: &[u8]) -> (Vec<LeafPages>, Vec<usize>) {
+    let bytes = bytes.to_vec();
+    let db = Db::open(&bytes).unwrap();
+    let mut walk = Salvage::new(&db);
+    let mut buckets = Vec::new();
+    walk.bucket::<BboltError>(&db.root(), |remnant| {
+        let Remnant::Bucket { bucket, .. } = remnant else { panic!("{remnant:?}") };
+        buckets.push(bucket.clone());
+        Ok(())
+    })
+    .unwrap();
+    for bucket in buckets {
+        walk.bucket::<BboltError>(&bucket, |remnant| match remnant {
+            Remnant::Value { .. } => Ok(()),
+            remnant => panic!("{remnant:?}"),
+        })
+        .unwrap();
+    }
+    let used = walk.into_sound();
+    let (mut leaves, mut others, mut buf) = (Vec::new(), Vec::new(), Vec::new());
+    let mut until = 0;
+    for page in used.range().filter(|page| used.contains(*page)) {
+        let at = page.0 as usize;
+        if at < until {
+            continue;
+        }
+        let overflow = u32::from_le_bytes(bytes[at * PAGE + 12..at * PAGE + 16].try_into().unwrap());
+        until = at + 1 + overflow as usize;
+        let is_leaf = bytes[at * PAGE + 8] == 2;
+        let leaf = db.leaf(page, &mut buf).unwrap();
+        let revisions = leaf.elements().map(|element| BucketKey::from_bytes(element.key)).collect();
+        match revisions {
+            Some(revisions) if is_leaf => leaves.push(LeafPages { pages: at..until, revisions }),
+            _ => others.extend(at..until),
+        }
+    }
+    (leaves, others)
+}
+
+/// What a salvage made of a damaged store.
+pub struct Outcome {
+    pub salvaged: Salvaged,
+    pub account: Account,
+    pub revisions: Revisions,
+}
+
+pub fn salvage_of(path: &Path) -> Outcome {
+    let (salvaged, account) = salvage(path, lifeboat_etcd::Replay::Committed, None, &NoProgress).unwrap();
+    let revisions = revisions(&salvaged);
+    Outcome { salvaged, account, revisions }
+}
+
+pub fn contains(ranges: &Ranges, main: i64) -> bool {
+    ranges.listed.iter().any(|(first, last)| *first <= main && last.is_none_or(|last| main <= last))
+}
+
+impl Outcome {
+    /// Expects every revision that lies wholly on a leaf page outside the damage, as it was.
+    pub fn has_all_on_intact_leaves(&self, truth: &Truth, damaged: &[usize], what: &str) {
+        for leaf in &truth.leaves {
+            if damaged.iter().any(|page| leaf.pages.contains(page)) {
+                continue;
+            }
+            for key in &leaf.revisions {
+                assert_eq!(
+                    self.revisions.get(key),
+                    truth.revisions.get(key),
+                    "{what}: {key:?} on intact {:?}",
+                    leaf.pages
+                );
+            }
+        }
+    }
+
+    /// Expects the account to be true. Values that rotted on an overflow page are not told from others.
+    pub fn accounts_honestly(&self, truth: &Truth, what: &str) {
+        let Account { lost, possibly_lost, doubtful_keys, .. } = &self.account;
+        assert_eq!(doubtful_keys.count, doubtful_keys.listed.len() as u64, "{what}: for this test, list all");
+        // Whatever is missing is said to be, or that it may be.
+        let missing = truth.revisions.keys().filter(|key| !self.revisions.contains_key(key));
+        let mut none_missing = true;
+        for key in missing {
+            none_missing = false;
+            let main = key.revision.main;
+            let told = contains(lost, main) || contains(possibly_lost, main);
+            assert!(told, "{what}: {key:?} is missing, not told: {lost:?} {possibly_lost:?}");
+        }
+        // What is said to be lost is.
+        for (first, last) in &lost.listed {
+            for main in *first..=last.expect("the end of what is lost") {
+                let all = |revisions: &Revisions| {
+                    revisions.keys().filter(|key| key.revision.main == main).copied().collect::<Vec<_>>()
+                };
+                assert_ne!(all(&self.revisions), all(&truth.revisions), "{what}: {main} is not lost");
+            }
+        }
+        // A key that is live again, or has an older value, is told of.
+        let (is, was) = (live(&self.revisions), truth.live());
+        for (key, revision) in is {
+            let same = was.get(&key) == Some(&revision);
+            assert!(
+                same || doubtful_keys.listed.contains(&key),
+                "{what}: {} at {revision:?}, was {:?}",
+                key.escape_ascii(),
+                was.get(&key)
+            );
+        }
+        if self.account.is_complete {
+            assert!(none_missing && self.revisions.len() == truth.revisions.len(), "{what}: not complete");
+            let small = small_buckets(&self.salvaged);
+            for (bucket, pairs) in &truth.small {
+                assert!(small[bucket].keys().eq(pairs.keys()), "{what}: {bucket}");
+            }
+        }
+    }
+}

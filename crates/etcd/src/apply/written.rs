@@ -1,0 +1,43 @@
+//! Whether a state may already have what a log would do to it.
+
+use super::key_range::KeyRange;
+use super::messages::{DeleteRangeRequest, Op, PutRequest, TxnRequest};
+use super::request::Request;
+use crate::key_value::KeyValue;
+
+/// A revision of a key.
+pub(super) struct Written<'a> {
+    pub(super) kv: KeyValue<'a>,
+    pub(super) tombstone: bool,
+}
+
+impl Written<'_> {
+    /// Whether a request may have written it.
+    pub(super) fn may_be_by(&self, request: &Request) -> bool {
+        match request {
+            Request::Put(put) => self.may_be_by_put(put),
+            Request::DeleteRange(delete) => self.may_be_by_delete(delete),
+            Request::LeaseRevoke(_) => self.tombstone,
+            Request::Txn(txn) => self.may_be_by_txn(txn),
+            _ => false,
+        }
+    }
+
+    fn may_be_by_put(&self, put: &PutRequest) -> bool {
+        let same_value = put.ignore_value || put.value == self.kv.value;
+        !self.tombstone && put.key == self.kv.key && same_value
+    }
+
+    fn may_be_by_delete(&self, delete: &DeleteRangeRequest) -> bool {
+        self.tombstone && KeyRange::new(&delete.key, &delete.range_end).contains(self.kv.key)
+    }
+
+    fn may_be_by_txn(&self, txn: &TxnRequest) -> bool {
+        txn.success.iter().chain(&txn.failure).any(|operation| match &operation.request {
+            Some(Op::Put(put)) => self.may_be_by_put(put),
+            Some(Op::DeleteRange(delete)) => self.may_be_by_delete(delete),
+            Some(Op::Txn(txn)) => self.may_be_by_txn(txn),
+            Some(Op::Range(_)) | None => false,
+        })
+    }
+}

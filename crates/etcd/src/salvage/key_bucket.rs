@@ -1,0 +1,110 @@
+//! The `key` bucket of a state, as far as its tree goes.
+
+use std::collections::HashSet;
+
+use lifeboat_bbolt::{BrokenPage, Damage, PageId, ReadAt, Remnant, Salvage};
+
+use super::hole::{Holes, OpenHole};
+use super::problems::Problems;
+use crate::check::check_revision;
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::revision::{BucketKey, Revision};
+
+/// What the walk meets, in key order.
+pub(super) enum Item<'a> {
+    /// A sound revision.
+    Revision(BucketKey, &'a [u8]),
+    /// An element that is none, and the revision that its key says, if it says one.
+    Element(Option<Revision>, FindingKind),
+    /// A page with all below it.
+    Page(BrokenPage),
+}
+
+/// Walks over the bucket at `place`.
+pub(super) fn each_item<R: ReadAt>(
+    walk: &mut Salvage<'_, R>,
+    place: &lifeboat_bbolt::Bucket,
+    visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut last: Option<Revision> = None;
+    walk.bucket::<Error>(place, |remnant| match remnant {
+        Remnant::Value { key, value } => match check_revision(key, value) {
+            Ok(key) if Some(key.revision) > last => {
+                last = Some(key.revision);
+                visit(Item::Revision(key, value))
+            }
+            // A put and a tombstone of one revision.
+            Ok(_) => visit(Item::Element(None, FindingKind::RevisionKey { key: key.to_vec() })),
+            Err(kind) => {
+                let revision = BucketKey::from_bytes(key).map(|key| key.revision);
+                visit(Item::Element(revision, kind))
+            }
+        },
+        Remnant::Bucket { name, .. } => {
+            visit(Item::Element(None, FindingKind::Bbolt(Damage::NestedBucket { name: name.to_vec() })))
+        }
+        Remnant::Broken(page) => visit(Item::Page(page)),
+    })
+}
+
+/// What a walk over it found.
+#[derive(Debug, Default)]
+pub(super) struct KeyBucket {
+    pub(super) holes: Holes,
+    /// Leaf pages that lie where they belong, with something wrong in them.
+    pub(super) broken_leaves: HashSet<PageId>,
+    /// Revisions that are there, with a value that does not decode.
+    pub(super) wanted: HashSet<Revision>,
+    /// Pages that are broken, those below them not counted.
+    pub(super) broken_pages: u64,
+    pub(super) newest: Option<Revision>,
+    /// Sound revisions.
+    pub(super) revisions: u64,
+}
+
+impl KeyBucket {
+    /// A bucket that is not to be found.
+    pub(super) fn missing() -> Self {
+        Self { holes: Holes::everywhere(), ..Self::default() }
+    }
+
+    /// Walks over the bucket at `place`.
+    pub(super) fn examine<R: ReadAt>(
+        walk: &mut Salvage<'_, R>,
+        place: &lifeboat_bbolt::Bucket,
+        problems: &mut Problems,
+    ) -> Result<Self> {
+        let mut found = Self::default();
+        let mut open: Option<OpenHole> = None;
+        let (mut holes, mut pages) = (Vec::new(), Vec::new());
+        each_item(walk, place, &mut |item| {
+            match item {
+                Item::Revision(key, _) => {
+                    holes.extend(open.take().map(|hole| (hole, Some(key.revision))));
+                    found.newest = Some(key.revision);
+                    found.revisions += 1;
+                }
+                Item::Element(revision, kind) => {
+                    open.get_or_insert(OpenHole::after(found.newest));
+                    found.wanted.extend(revision);
+                    problems.add(kind);
+                }
+                Item::Page(page) => {
+                    open.get_or_insert(OpenHole::after(found.newest)).add(&page);
+                    problems.add(FindingKind::Bbolt(page.damage.clone()));
+                    found.broken_pages += 1;
+                    pages.push((page.page, page.depth, page.misplaced));
+                }
+            }
+            Ok(())
+        })?;
+        holes.extend(open.take().map(|hole| (hole, None)));
+        let leaf_depth = walk.leaf_depth();
+        found.holes = holes.into_iter().map(|(hole, before)| hole.close(before, leaf_depth)).collect();
+        let leaves =
+            pages.into_iter().filter(|(_, depth, misplaced)| Some(*depth) == leaf_depth && !misplaced);
+        found.broken_leaves = leaves.map(|(page, ..)| page).collect();
+        Ok(found)
+    }
+}

@@ -1,0 +1,119 @@
+//! A data dir's log on top of what was saved of its db.
+//!
+//! A log goes on from the exact state that it says it goes on from: on one that lacks a key, a transaction that
+//! compares it takes the other branch, and every revision after it gets another number. So it is replayed only over
+//! a state of which nothing is missing.
+
+use super::as_data;
+use super::source::Salvaged;
+use super::view::{View, Which};
+use crate::apply;
+use crate::error::{Error, Result};
+use crate::finding::{FindingKind, Severity};
+use crate::key_value::is_bump_mark;
+use crate::source::data_dir::notes;
+use crate::source::{Overlay, RaftPosition, Replay};
+use crate::state::State;
+use crate::wal::{Entries, Log, WalDir};
+
+/// What became of a data dir's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogAccount {
+    /// Entries that were replayed.
+    pub replayed: u64,
+    /// Entries that were not, though they are known to be committed: first and last raft index.
+    pub not_replayed: Option<(u64, u64)>,
+    /// Entries at its end that are not known to be committed, and are not counted.
+    pub uncommitted: u64,
+}
+
+/// What a log says and adds.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// `None` when there is no log.
+    pub(super) account: Option<LogAccount>,
+    pub(super) position: Option<RaftPosition>,
+    pub(super) overlay: Overlay,
+    /// What is wrong with it.
+    pub(super) problems: Vec<FindingKind>,
+    /// Whether it was replayed on the state, with all that it has.
+    pub(super) is_whole: bool,
+}
+
+impl Replayed {
+    /// A log that cannot be read.
+    pub(super) fn unusable(kind: FindingKind) -> Self {
+        Self { account: Some(LogAccount::default()), problems: vec![kind], ..Self::default() }
+    }
+}
+
+/// Replays a log over what was saved of the db, if it goes on from there.
+pub(super) fn replay(salvaged: &Salvaged, wal: &WalDir, log: &Log, how_far: Replay) -> Result<Replayed> {
+    let consistent_index = salvaged.consistent_index();
+    let up_to = match how_far {
+        Replay::Committed => log.commit,
+        Replay::WholeLog => log.commit.max(log.last_index),
+    };
+    let mut problems: Vec<_> = log.damage.iter().cloned().collect();
+    let readable = if problems.is_empty() { up_to } else { up_to.min(log.last_index) };
+    let replayed = if salvaged.store.base().is_clean() {
+        as_data(over(salvaged, wal, log, readable, &mut problems))?.unwrap_or_else(|kind| {
+            problems.push(kind);
+            None
+        })
+    } else {
+        None
+    };
+    let replayed_to = replayed.as_ref().map_or(consistent_index, |(to, _)| *to);
+    let position = RaftPosition::of(log, consistent_index, replayed_to);
+    let notes = notes(log, &position).into_iter();
+    problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
+    let account = LogAccount {
+        replayed: replayed_to - consistent_index,
+        not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
+        uncommitted: log.last_index.saturating_sub(up_to.max(consistent_index)),
+    };
+    let is_whole = replayed.is_some() && problems.is_empty() && account.not_replayed.is_none();
+    let overlay = replayed.map(|(_, overlay)| overlay).unwrap_or_default();
+    Ok(Replayed { account: Some(account), position: Some(position), overlay, problems, is_whole })
+}
+
+/// The index replayed to, and what that adds; `None` when the state may not be the one the log goes on from.
+fn over(
+    salvaged: &Salvaged,
+    wal: &WalDir,
+    log: &Log,
+    up_to: u64,
+    problems: &mut Vec<FindingKind>,
+) -> Result<Option<(u64, Overlay)>> {
+    let (base, consistent_index) = (salvaged.store.base(), salvaged.consistent_index());
+    if consistent_index < log.snapshot {
+        let snapshot = log.snapshot;
+        return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
+    }
+    let entries = match Entries::find_before_damage(wal, consistent_index, up_to) {
+        Err(Error::Damaged(FindingKind::WalEntriesMissing { first, last })) => {
+            problems.push(FindingKind::WalEntriesMissing { first, last });
+            Entries::find_before_damage(wal, consistent_index, first.saturating_sub(1))?
+        }
+        entries => entries?,
+    };
+    if base.which != Which::Newest && already_has(base, &entries)? {
+        return Ok(None);
+    }
+    let replayed_to = entries.up_to().max(consistent_index);
+    Ok(Some((replayed_to, apply::replay(salvaged, &State::read(salvaged)?, &entries)?)))
+}
+
+/// Whether the newest revision of a state may be by an entry that comes after it. A commit that was cut short may
+/// have written over pages of an older state, with what is newer than it: nothing else in its tree would show that.
+fn already_has(base: &View, entries: &Entries<'_>) -> Result<bool> {
+    let mut newest = None;
+    base.revisions(&mut |key, value| {
+        if Some(key.revision) == base.key.newest && !is_bump_mark(value) {
+            newest = Some((key, value.to_vec()));
+        }
+        Ok(())
+    })?;
+    newest.map_or(Ok(false), |(key, value)| apply::may_have_written(entries, key, &value))
+}

@@ -1,0 +1,79 @@
+//! Ranges of main revisions, as a list that damage cannot make as long as it likes.
+
+/// Ranges listed at most.
+const MOST_LISTED: usize = 1000;
+
+/// Main revisions, first to last; a last of `None` is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// The first of them, ascending.
+    pub listed: Vec<(i64, Option<i64>)>,
+    /// How many there are.
+    pub count: u64,
+    /// The highest main in any; `i64::MAX` when the last one is open.
+    pub(super) highest: Option<i64>,
+}
+
+impl Ranges {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// One, from a main on.
+    pub(super) fn from(first: i64) -> Self {
+        let mut ranges = Self::default();
+        ranges.add(first, None);
+        ranges
+    }
+
+    /// Adds those of another.
+    pub(super) fn join(&mut self, other: &Self) {
+        let (highest, count) = (self.highest.max(other.highest), self.count.max(other.count));
+        let mut all: Vec<_> = self.listed.iter().chain(&other.listed).copied().collect();
+        all.sort_unstable();
+        *self = Self::default();
+        all.into_iter().for_each(|(first, last)| self.add(first, last));
+        self.highest = highest;
+        // Of lists that were full, it can only be told that there are no fewer.
+        if self.listed.len() == MOST_LISTED {
+            self.count = self.count.max(count);
+        }
+    }
+
+    /// Adds a range that begins no earlier than the one before, and joins it with that one where they meet.
+    pub(super) fn add(&mut self, first: i64, last: Option<i64>) {
+        if last.is_some_and(|last| last < first) {
+            return;
+        }
+        let meets = self.highest.is_some_and(|highest| first <= highest.saturating_add(1));
+        self.highest = self.highest.max(Some(last.unwrap_or(i64::MAX)));
+        if !meets {
+            self.count += 1;
+            if self.listed.len() < MOST_LISTED {
+                self.listed.push((first, last));
+            }
+        } else if self.count <= MOST_LISTED as u64
+            && let Some((_, end)) = self.listed.last_mut()
+        {
+            *end = end.zip(last).map(|(ours, other)| ours.max(other));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_meet_are_one() {
+        let mut ranges = Ranges::default();
+        for (first, last) in
+            [(3, Some(2)), (3, Some(4)), (5, Some(5)), (5, Some(9)), (11, Some(11)), (12, None)]
+        {
+            ranges.add(first, last);
+        }
+        assert_eq!(ranges.listed, [(3, Some(9)), (11, None)]);
+        assert_eq!((ranges.count, ranges.highest), (2, Some(i64::MAX)));
+    }
+}

@@ -1,0 +1,195 @@
+//! What was saved, as a source.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::account::Account;
+use super::as_data;
+use super::index::Index;
+use super::judge::{Verdict, judge};
+use super::log::Replayed;
+use super::problems::Problems;
+use super::ranges::Ranges;
+use super::states::States;
+use super::store::Store;
+use super::view::Which;
+use crate::error::Result;
+use crate::finding::{Finding, FindingKind};
+use crate::progress::Progress;
+use crate::schema::Bucket;
+use crate::source::{Integrity, Origin, Overlay, RaftPosition, Source, digest};
+use crate::source::{VisitAll, VisitPair, VisitRevision};
+
+/// What was saved of a db and its log.
+#[derive(Debug)]
+pub struct Salvaged {
+    origin: Origin,
+    pub(super) store: Store,
+    overlay: Overlay,
+    raft: Option<RaftPosition>,
+    /// What the digest says; `None` when the bytes differ from those that were saved.
+    pub(super) integrity: Option<Integrity>,
+    pub(super) problems: Problems,
+    /// Whether no newer state can have been than the newest.
+    end_is_known: bool,
+    /// Of a data dir: keeps an etcd from starting meanwhile.
+    _lock: Option<fs_err::File>,
+}
+
+impl Salvaged {
+    /// Opens a db and takes what its trees give.
+    pub(super) fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
+        let file = Arc::new(fs_err::File::open(path)?.into_parts().0);
+        let size = file.metadata()?.len();
+        let mut problems = Problems::default();
+        let has_digest = digest::is_present(size);
+        let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
+        let integrity = if has_digest {
+            let verified = as_data(digest::verify(&file, db_size, progress))?;
+            verified.map_err(|kind| problems.add(kind)).ok().map(Integrity::Sha256)
+        } else {
+            Some(Integrity::None)
+        };
+        progress.start("walk the trees", None);
+        let store = Store::new(States::of(file, db_size)?);
+        store.add_problems(&mut problems);
+        let is_verified = matches!(integrity, Some(Integrity::Sha256(_)));
+        let is_newest = store.base().which == Which::Newest;
+        let end_is_known = is_newest && (store.states.metas_are_valid || is_verified);
+        let kind = if has_digest { "snapshot" } else { "db" };
+        Ok(Self {
+            origin: Origin { path: path.into(), kind, size, size_in_use: db_size },
+            store,
+            overlay: Overlay::default(),
+            raft: None,
+            integrity,
+            problems,
+            end_is_known,
+            _lock: None,
+        })
+    }
+
+    /// Raft index of the last entry that the db has.
+    pub(super) fn consistent_index(&self) -> u64 {
+        self.store.base().state.consistent_index.unwrap_or(0)
+    }
+
+    /// Makes it the data dir that its db is of.
+    pub(super) fn of_data_dir(self, path: &Path, lock: Option<fs_err::File>) -> Self {
+        let origin = Origin { path: path.into(), kind: "data-dir", ..self.origin };
+        Self { origin, _lock: lock, ..self }
+    }
+
+    /// Adds what the log adds, or else what pages of the file do that no tree leads to.
+    pub(super) fn finish(
+        mut self,
+        log: Option<Replayed>,
+        progress: &dyn Progress,
+    ) -> Result<(Self, Account)> {
+        let is_whole = match &log {
+            Some(log) => log.is_whole,
+            None => self.end_is_known && self.problems.count == 0,
+        };
+        let Replayed { account, position, overlay, problems, .. } = log.unwrap_or_default();
+        let mut verdict = if is_whole || account.is_some_and(|account| account.replayed > 0) {
+            self.store.states.keep_base_alone();
+            self.overlay = overlay;
+            Verdict::default()
+        } else {
+            self.search(progress)?
+        };
+        self.ensure_something(&verdict)?;
+        if !problems.is_empty() || account.is_some_and(|account| account.not_replayed.is_some()) {
+            verdict.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
+        }
+        problems.into_iter().for_each(|kind| self.problems.add(kind));
+        self.raft = position;
+        let account = Account::of(&self, verdict, account, is_whole, progress)?;
+        Ok((self, account))
+    }
+
+    fn newest_main(&self) -> Result<i64> {
+        let mut newest = 0;
+        self.revisions(&mut |key, _| {
+            newest = key.revision.main;
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
+    /// Searches the file for what the tree lacks.
+    fn search(&mut self, progress: &dyn Progress) -> Result<Verdict> {
+        let mut holes = self.store.base().key.holes.clone();
+        if !self.end_is_known {
+            holes.open_end(self.store.base().key.newest);
+        }
+        let leases = !self.store.has_whole(Bucket::Lease);
+        if holes.is_empty() && !leases {
+            return Ok(Verdict::default());
+        }
+        let base = self.store.base();
+        let index = Index::collect(&self.store.states.pages, base, &holes, leases, progress)?;
+        let (compact, is_known) = self.store.compact_revision();
+        let mut verdict = judge(base, &holes, index.entries, compact, is_known)?;
+        self.store.add(std::mem::take(&mut verdict.kept), index.leases);
+        Ok(verdict)
+    }
+
+    fn ensure_something(&self, verdict: &Verdict) -> Result<()> {
+        let base = self.store.base();
+        if base.is_clean()
+            || base.key.revisions > 0
+            || self.store.revisions_of_pages() > 0
+            || verdict.left_out > 0
+        {
+            return Ok(());
+        }
+        let not_etcd = base.problems.listed.iter().find(|kind| matches!(kind, FindingKind::NotEtcd { .. }));
+        Err(not_etcd.cloned().unwrap_or(FindingKind::NothingToSalvage).into())
+    }
+}
+
+impl Source for Salvaged {
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    fn raft(&self) -> Option<RaftPosition> {
+        self.raft
+    }
+
+    fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
+        self.store.revisions(visit)?;
+        self.overlay.each_revision(visit)
+    }
+
+    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        self.overlay.small_bucket(|below| self.store.small_bucket(bucket, below), bucket, visit)
+    }
+
+    /// Nothing vouches for what was put together.
+    fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {
+        Ok(Integrity::None)
+    }
+
+    fn ensure_plausible(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_container(&self, found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()> {
+        self.problems.listed.iter().for_each(|kind| found(kind.clone().into()));
+        for bucket in Bucket::ALL {
+            match bucket {
+                Bucket::Key => self.revisions(&mut |key, value| {
+                    visit(bucket, &key.to_bytes(), value);
+                    Ok(())
+                })?,
+                small => self.small_bucket(small, &mut |key, value| {
+                    visit(small, key, value);
+                    Ok(())
+                })?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The states that a file has roots of, and which of them the revisions are to rest on.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use lifeboat_bbolt::{Db, Leaf, PageId, PageSet, guess_page_size};
+
+use super::view::{SharedDb, View, Which};
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::schema::Bucket;
+
+/// Pages that look like roots looked at most: every commit leaves one, and they are soon written over.
+const MOST_ROOTS: usize = 8;
+
+/// The states that were gone through.
+#[derive(Debug)]
+pub(super) struct States {
+    /// The state that the revisions rest on.
+    pub(super) base: View,
+    /// Newer ones, the newest first.
+    newer: Vec<View>,
+    /// Older ones, the newest first.
+    older: Vec<View>,
+    /// Whether both meta pages are valid, so that there was none newer than theirs.
+    pub(super) metas_are_valid: bool,
+    /// The file, with all its pages.
+    pub(super) pages: SharedDb,
+}
+
+impl States {
+    /// Goes through the states of the first `size` bytes of `file`, until one is met of which nothing is missing.
+    pub(super) fn of(file: Arc<File>, size: u64) -> Result<Self> {
+        match Db::open_prefix(file.clone(), size) {
+            Ok(newest) => Self::of_metas(&newest),
+            Err(lifeboat_bbolt::Error::Damaged(damage)) => {
+                let page_size = guess_page_size(&file, size)?;
+                let page_size = page_size.ok_or(Error::Damaged(FindingKind::Bbolt(damage)))?;
+                Self::of_roots(&Db::without_meta(file, size, page_size)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn of_metas(newest: &SharedDb) -> Result<Self> {
+        let mut views = vec![View::examine(newest, Which::Newest)?];
+        let clean = views.iter().any(View::is_clean);
+        if let Some(older) = newest.older().filter(|_| !clean) {
+            views.push(View::examine(&older, Which::Older)?);
+        }
+        let metas_are_valid = newest.metas().iter().all(Result::is_ok);
+        Ok(Self::new(views, metas_are_valid, newest))
+    }
+
+    fn of_roots(db: &SharedDb) -> Result<Self> {
+        let mut views = Vec::new();
+        for root in roots(db)? {
+            views.push(View::examine(&db.at_root(root), Which::Found)?);
+            if views.last().is_some_and(View::is_clean) {
+                break;
+            }
+        }
+        Ok(Self::new(views, false, db))
+    }
+
+    /// The revisions rest on the first of which nothing is missing, else on the one that reaches most of them.
+    fn new(mut views: Vec<View>, metas_are_valid: bool, db: &SharedDb) -> Self {
+        let most = views.iter().map(|view| view.key.revisions).max();
+        let clean = views.iter().position(View::is_clean);
+        let base = clean.or_else(|| views.iter().position(|view| Some(view.key.revisions) == most));
+        let older = base.map(|base| views.split_off(base.saturating_add(1))).unwrap_or_default();
+        let base = views.pop().unwrap_or_else(|| View::of_nothing(db.clone()));
+        let pages = db.at_root(db.meta().root);
+        Self { base, newer: views, older, metas_are_valid, pages }
+    }
+
+    /// All of them, the newest first.
+    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
+        self.newer.iter().chain([&self.base]).chain(&self.older)
+    }
+
+    /// The newest.
+    pub(super) fn newest(&self) -> &View {
+        self.newer.first().unwrap_or(&self.base)
+    }
+
+    /// Forgets all but the base.
+    pub(super) fn keep_base_alone(&mut self) {
+        self.newer.clear();
+        self.older.clear();
+    }
+}
+
+/// Pages that hold nothing but buckets of etcd's, those of the newest state first: the index of the last raft entry
+/// that a state has only grows.
+fn roots(db: &SharedDb) -> Result<Vec<PageId>> {
+    let mut roots = Vec::new();
+    db.for_each_leaf::<Error>(&PageSet::new(0), |leaf| {
+        if is_root(leaf) {
+            let index = consistent_index(&db.at_root(leaf.id()))?;
+            roots.push((index, leaf.id()));
+            roots.sort_unstable_by(|a, b| b.cmp(a));
+            roots.truncate(MOST_ROOTS);
+        }
+        Ok(())
+    })?;
+    Ok(roots.into_iter().map(|(_, root)| root).collect())
+}
+
+fn is_root(leaf: &Leaf<'_>) -> bool {
+    let has = |bucket: Bucket| leaf.elements().any(|element| element.key == bucket.name().as_bytes());
+    leaf.is_sound
+        && leaf.elements().all(|element| element.is_bucket && Bucket::named(element.key).is_some())
+        && has(Bucket::Key)
+        && has(Bucket::Meta)
+}
+
+fn consistent_index(db: &SharedDb) -> Result<Option<u64>> {
+    let Ok(Some(meta)) = db.bucket(Bucket::Meta.name().as_bytes()) else { return Ok(None) };
+    let value = match db.get(&meta, crate::schema::meta::CONSISTENT_INDEX.as_bytes()) {
+        Ok(value) => value,
+        Err(lifeboat_bbolt::Error::Damaged(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(value.and_then(|value| Some(u64::from_be_bytes(value.try_into().ok()?))))
+}

@@ -1,0 +1,183 @@
+//! One state of the file: what its root leads to, as far as it goes.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+
+use lifeboat_bbolt::{Damage, Db, PageSet, Remnant, Salvage};
+
+use super::key_bucket::{Item, KeyBucket, each_item};
+use super::problems::Problems;
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::schema::Bucket;
+use crate::source::{VisitPair, VisitRevision};
+use crate::state::State;
+
+/// The file, shared by the views of it.
+pub(super) type SharedDb = Db<Arc<File>>;
+
+/// Which state of the file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of the newest valid meta page.
+    Newest,
+    /// That of the other meta page: one commit before.
+    Older,
+    /// That of a page that looks like a root, where no meta page is valid.
+    Found,
+}
+
+/// A state of the file that was gone through once.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) db: SharedDb,
+    pub(super) which: Which,
+    buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
+    /// Whether every bucket there is could be seen.
+    root_is_whole: bool,
+    /// Small buckets of which something is missing.
+    partial: HashSet<Bucket>,
+    pub(super) key: KeyBucket,
+    /// The small buckets, as far as they decode.
+    pub(super) state: State,
+    /// Pages that were found sound and in their place.
+    pub(super) sound: PageSet,
+    /// Pages that are broken; those below them are not counted.
+    pub(super) broken_pages: u64,
+    pub(super) problems: Problems,
+}
+
+impl View {
+    /// Of a file without any root: nothing is reached.
+    pub(super) fn of_nothing(db: SharedDb) -> Self {
+        Self { root_is_whole: false, ..Self::begin(db, Which::Found) }
+    }
+
+    fn begin(db: SharedDb, which: Which) -> Self {
+        Self {
+            which,
+            buckets: Vec::new(),
+            root_is_whole: true,
+            partial: HashSet::new(),
+            key: KeyBucket::missing(),
+            state: State::default(),
+            sound: PageSet::new(0),
+            broken_pages: 0,
+            problems: Problems::default(),
+            db,
+        }
+    }
+
+    /// Goes through all that the root leads to.
+    pub(super) fn examine(db: &SharedDb, which: Which) -> Result<Self> {
+        let mut view = Self::begin(db.clone(), which);
+        let mut walk = Salvage::new(db);
+        view.examine_root(&mut walk)?;
+        if let Some(place) = view.place(Bucket::Key).cloned() {
+            view.key = KeyBucket::examine(&mut walk, &place, &mut view.problems)?;
+            view.broken_pages += view.key.broken_pages;
+        }
+        for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key) {
+            view.examine_small(bucket, &mut walk)?;
+        }
+        view.sound = walk.into_sound();
+        Ok(view)
+    }
+
+    /// Whether nothing is missing of this state.
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.count == 0 && self.has(Bucket::Key)
+    }
+
+    /// Whether there is a root that leads anywhere.
+    pub(super) fn has_root(&self) -> bool {
+        !self.buckets.is_empty()
+    }
+
+    /// Whether all of a bucket is there, which it is too when there is no such bucket.
+    pub(super) fn has_whole(&self, bucket: Bucket) -> bool {
+        !self.partial.contains(&bucket) && (self.root_is_whole || self.has(bucket))
+    }
+
+    /// Whether the bucket was seen.
+    pub(super) fn has(&self, bucket: Bucket) -> bool {
+        self.place(bucket).is_some()
+    }
+
+    /// Calls `visit` with the sound revisions, ascending.
+    pub(super) fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
+        let Some(place) = self.place(Bucket::Key) else { return Ok(()) };
+        each_item(&mut Salvage::new(&self.db), place, &mut |item| match item {
+            Item::Revision(key, value) => visit(key, value),
+            Item::Element(..) | Item::Page(_) => Ok(()),
+        })
+    }
+
+    /// Calls `visit` with the sound pairs of a small bucket, in key order.
+    pub(super) fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        let Some(place) = self.place(bucket) else { return Ok(()) };
+        Salvage::new(&self.db).bucket::<Error>(place, |remnant| match remnant {
+            Remnant::Value { key, value } if decodes(bucket, key, value) => visit(key, value),
+            _ => Ok(()),
+        })
+    }
+
+    fn place(&self, bucket: Bucket) -> Option<&lifeboat_bbolt::Bucket> {
+        self.buckets.iter().find_map(|(known, place)| (*known == bucket).then_some(place))
+    }
+
+    fn examine_root(&mut self, walk: &mut Salvage<'_, Arc<File>>) -> Result<()> {
+        walk.bucket::<Error>(&self.db.root(), |remnant| {
+            let kind = match remnant {
+                Remnant::Bucket { name, bucket } => match Bucket::named(name) {
+                    Some(known) => {
+                        self.buckets.push((known, bucket.clone()));
+                        return Ok(());
+                    }
+                    None => FindingKind::UnknownBucket { name: name.to_vec() },
+                },
+                Remnant::Value { key, .. } => FindingKind::Bbolt(Damage::ValueInRoot { key: key.to_vec() }),
+                Remnant::Broken(page) => {
+                    self.broken_pages += 1;
+                    FindingKind::Bbolt(page.damage)
+                }
+            };
+            // What is missing, or has a damaged name, may be any of etcd's buckets.
+            self.root_is_whole = false;
+            self.problems.add(kind);
+            Ok(())
+        })?;
+        let missing = [Bucket::Key, Bucket::Meta].into_iter().find(|bucket| !self.has(*bucket));
+        if let Some(bucket) = missing.filter(|_| self.root_is_whole) {
+            self.problems.add(FindingKind::NotEtcd { bucket: bucket.name() });
+        }
+        Ok(())
+    }
+
+    fn examine_small(&mut self, bucket: Bucket, walk: &mut Salvage<'_, Arc<File>>) -> Result<()> {
+        let Some(place) = self.place(bucket).cloned() else { return Ok(()) };
+        walk.bucket::<Error>(&place, |remnant| {
+            let kind = match remnant {
+                Remnant::Value { key, value } => match self.state.take(bucket, key, value) {
+                    Some(()) => return Ok(()),
+                    None => FindingKind::SmallBucket { bucket, key: key.to_vec() },
+                },
+                Remnant::Bucket { name, .. } => {
+                    FindingKind::Bbolt(Damage::NestedBucket { name: name.to_vec() })
+                }
+                Remnant::Broken(page) => {
+                    self.broken_pages += 1;
+                    FindingKind::Bbolt(page.damage)
+                }
+            };
+            self.partial.insert(bucket);
+            self.problems.add(kind);
+            Ok(())
+        })
+    }
+}
+
+fn decodes(bucket: Bucket, key: &[u8], value: &[u8]) -> bool {
+    State::default().take(bucket, key, value).is_some()
+}
