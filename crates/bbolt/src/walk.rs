@@ -176,6 +176,16 @@ impl<'db, R: ReadAt> Walk<'db, R> {
             FLAG_BRANCH => Some(branch_end(page, bounds).map_err(defect)?),
             found => return Err(defect(PageDefect::WrongType { found, expected: "branch or leaf" })),
         };
+        // What refers to a page names it by its first key (`node.go`, `spill`): an earlier page may be in its place.
+        let first = match page.header.flags {
+            FLAG_LEAF => page.leaf_element(0).map(|element| element.key),
+            _ => page.branch_element(0).map(|element| element.key),
+        };
+        if let (Some(min), Ok(first)) = (bounds.min, first)
+            && min != first
+        {
+            return Err(defect(PageDefect::KeyOrder { index: 0 }));
+        }
         // A page takes no more pages than it fills (`node.go`, `spill`): others may lie behind it.
         let filled = (end.unwrap_or(0) as u64) >= u64::from(page.header.overflow) * self.db.page_size();
         if filled { Ok(()) } else { Err(defect(PageDefect::TooLong { pages: page.header.span() })) }

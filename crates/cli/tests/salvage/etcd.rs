@@ -7,7 +7,6 @@ use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::KeyValue;
 
-use crate::noise::overwrite;
 use crate::sample::sample;
 use crate::support::{bbolt_check, fails, lifeboat, lifeboat_json, restore_all, served, text};
 use crate::truth::{PAGE, live, salvage_of};
@@ -20,7 +19,9 @@ fn etcd_serves_what_was_salvaged() {
     let mut rng = Rng::with_seed(11);
     let count = sample().db.len() / PAGE;
     let pages: Vec<_> = (0..count / 50).map(|_| rng.usize(2..count)).collect();
-    overwrite(&sample().db, &pages, &mut rng, &broken);
+    let mut bytes = sample().db.clone();
+    pages.into_iter().for_each(|page| rng.fill(&mut bytes[page * PAGE..(page + 1) * PAGE]));
+    fs_err::write(&broken, bytes).unwrap();
 
     let output = lifeboat(["salvage", broken.to_str().unwrap(), saved.to_str().unwrap(), "-o", "json"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));

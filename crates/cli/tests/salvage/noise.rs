@@ -1,40 +1,82 @@
-//! Pages overwritten with noise, seeded.
+//! Damage of any kind anywhere, seeded, and what is made of it compared with what was.
+//!
+//! `LIFEBOAT_DAMAGE_ROUNDS` says how many rounds, `LIFEBOAT_DAMAGE_SEED` where to begin.
 
-use std::path::Path;
+use std::ops::Range;
 
 use fastrand::Rng;
 
 use crate::sample::sample;
-use crate::truth::{PAGE, Truth, salvage_of};
+use crate::truth::{Outcome, PAGE, Truth, salvage_of};
 
-/// Writes noise over pages of a copy.
-pub fn overwrite(db: &[u8], pages: &[usize], rng: &mut Rng, path: &Path) {
-    let mut bytes = db.to_vec();
-    for page in pages {
-        rng.fill(&mut bytes[page * PAGE..(page + 1) * PAGE]);
-    }
-    fs_err::write(path, bytes).unwrap();
+fn rounds(few: u64) -> Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = number("LIFEBOAT_DAMAGE_SEED").unwrap_or(0);
+    first..first + number("LIFEBOAT_DAMAGE_ROUNDS").unwrap_or(few)
 }
 
-fn check(pages: &[usize], seed: u64) {
+/// Damages a copy of the sample, and expects the account to be true. `change` tells the pages it damaged.
+fn damage(what: &str, change: impl FnOnce(&mut Vec<u8>) -> Vec<usize>) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
-    let (sound, path) = (dir.path().join("sound"), dir.path().join("db"));
-    fs_err::write(&sound, &sample().db).unwrap();
-    let truth = Truth::of(&sound);
-    overwrite(&sample().db, pages, &mut Rng::with_seed(seed), &path);
+    let path = dir.path().join("db");
+    fs_err::write(&path, &sample().db).unwrap();
+    let truth = Truth::of(&path);
+    let mut bytes = sample().db.clone();
+    let pages = change(&mut bytes);
+    fs_err::write(&path, bytes).unwrap();
     let outcome = salvage_of(&path);
-    let what = format!("seed {seed}, pages {pages:?}");
-    outcome.has_all_on_intact_leaves(&truth, pages, &what);
+    let what = format!("{what}, pages {pages:?}");
+    outcome.has_all_on_intact_leaves(&truth, &pages, &what);
     outcome.accounts_honestly(&truth, &what);
+    outcome
+}
+
+/// A page as a number of it, of all that the file has.
+fn page_of(bytes: &mut [u8], page: usize) -> &mut [u8] {
+    &mut bytes[page * PAGE..(page + 1) * PAGE]
 }
 
 #[test]
 fn one_page_of_a_hundred_is_noise() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
-    let count = sample().db.len() / PAGE;
-    for seed in 0..40 {
+    for seed in rounds(30) {
         let mut rng = Rng::with_seed(seed);
-        let pages: Vec<_> = (0..count.div_ceil(100)).map(|_| rng.usize(0..count)).collect();
-        check(&pages, seed);
+        damage(&format!("seed {seed}"), |bytes| {
+            let count = bytes.len() / PAGE;
+            let pages: Vec<_> = (0..count.div_ceil(100)).map(|_| rng.usize(0..count)).collect();
+            pages.iter().for_each(|page| rng.fill(page_of(bytes, *page)));
+            pages
+        });
     }
+}
+
+/// Noise, zeros, flipped bits, and pages written where others belong, as they are or with the right number.
+#[test]
+fn the_account_of_any_damage_is_true() {
+    lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
+    let (mut complete, mut all) = (0, 0);
+    for seed in rounds(60) {
+        let mut rng = Rng::with_seed(seed);
+        let outcome = damage(&format!("seed {seed}"), |bytes| {
+            let count = bytes.len() / PAGE;
+            let pages: Vec<_> = (0..rng.usize(1..=count / 20)).map(|_| rng.usize(0..count)).collect();
+            for page in &pages {
+                let other = rng.usize(0..count);
+                match rng.u8(0..5) {
+                    0 => rng.fill(page_of(bytes, *page)),
+                    1 => page_of(bytes, *page).fill(0),
+                    2 => bytes[page * PAGE + rng.usize(0..PAGE)] ^= 1 << rng.u8(0..8),
+                    3 => bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE),
+                    _ => {
+                        bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE);
+                        page_of(bytes, *page)[..8].copy_from_slice(&(*page as u64).to_le_bytes());
+                    }
+                }
+            }
+            pages
+        });
+        all += 1;
+        complete += u32::from(outcome.account.is_complete);
+    }
+    println!("{complete} of {all} complete");
 }

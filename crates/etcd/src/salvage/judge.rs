@@ -11,6 +11,8 @@
 //!   compacted away since could be live again.
 //! - Between two revisions that follow each other on a whole page there was no other, and is none.
 
+use std::cmp::Reverse;
+
 use lifeboat_bbolt::PageSet;
 
 use super::hole::Holes;
@@ -100,8 +102,13 @@ pub(super) fn judge(
             let may_be_in_use = !leaves_are_known && !stale.contains(entry.page());
             is_there || may_be_in_use || entry.marks.has(Marks::IN_PLACE)
         };
-        let in_place = |entry: &&Entry| entry.marks.has(Marks::IN_PLACE);
-        let chosen = group.iter().find(in_place).or_else(|| group.iter().find(counts));
+        // Of copies that differ: the one in its place, one on a page that may be in use, the one there are most of.
+        let worth = |entry: &&Entry| {
+            let in_place = entry.marks.has(Marks::IN_PLACE);
+            let same = group.iter().filter(|other| other.crc == entry.crc).count();
+            (in_place, !stale.contains(entry.page()), same, Reverse(entry.page()))
+        };
+        let chosen = group.iter().filter(counts).max_by_key(worth);
         let Some(mut chosen) = chosen.copied() else {
             verdict.left_out += 1;
             lost.push((revision.main, Some(revision.main)));
