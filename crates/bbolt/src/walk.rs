@@ -152,9 +152,8 @@ impl<'db, R: ReadAt> Walk<'db, R> {
         match page.header.flags {
             FLAG_BRANCH => self.branch(page, depth, bounds, visitor),
             FLAG_LEAF => self.leaf(page, depth, bounds, visitor),
-            found => {
-                let defect = PageDefect::WrongType { found, expected: "branch or leaf" };
-                let damage = Damage::Page { page: id, defect };
+            _ => {
+                let damage = Damage::Page { page: id, defect: wrong_type(page) };
                 visitor.broken(BrokenPage { page: id, depth, misplaced: false, damage })
             }
         }
@@ -174,7 +173,7 @@ impl<'db, R: ReadAt> Walk<'db, R> {
                 _ => count.checked_sub(1).and_then(|last| Some(page.leaf_element(last).ok()?.end)),
             },
             FLAG_BRANCH => Some(branch_end(page, bounds).map_err(defect)?),
-            found => return Err(defect(PageDefect::WrongType { found, expected: "branch or leaf" })),
+            _ => return Err(defect(wrong_type(page))),
         };
         // What refers to a page names it by its first key (`node.go`, `spill`): an earlier page may be in its place.
         let first = match page.header.flags {
@@ -317,6 +316,11 @@ fn branch_end(page: Page<'_>, bounds: Bounds<'_>) -> Result<usize, PageDefect> {
         previous = Some(key);
     }
     if count == 0 { Err(PageDefect::Empty) } else { Ok(filled) }
+}
+
+/// Of a page that is neither a branch nor a leaf.
+fn wrong_type(page: Page<'_>) -> PageDefect {
+    PageDefect::WrongType { found: page.header.flags, expected: "branch or leaf" }
 }
 
 fn in_order(key: &[u8], previous: Option<&[u8]>, bounds: Bounds<'_>) -> bool {

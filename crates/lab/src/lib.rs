@@ -23,6 +23,7 @@ pub mod bench;
 mod cache;
 pub mod cloud;
 pub mod cluster;
+mod copy;
 pub mod demo;
 pub mod fill;
 pub mod fixture;
@@ -33,3 +34,5 @@ pub mod machines;
 pub mod peers;
 mod process;
 pub mod sshd;
+
+pub use copy::copy_dir;

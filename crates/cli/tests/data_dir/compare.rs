@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
+use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_client::messages::{DeleteRangeRequest, RangeRequest};
 use serde_json::Value;
 
-use crate::peer::copy;
 use crate::support::{eventually, fails, lifeboat, restore_all, save, served, text};
 
 const VERSION: EtcdVersion = EtcdVersion::V3_6;
@@ -156,7 +156,7 @@ fn stopped(version: EtcdVersion) -> Cluster {
 /// Starts an etcd on a copy with `--force-new-cluster`, writes, and keeps what it leaves.
 fn forked(from: &Path, to: &Path, write: impl Fn(&Cluster)) {
     let layout = ClusterLayout::new(1).unwrap();
-    copy(from, to);
+    copy_dir(from, to).unwrap();
     let builder = ClusterBuilder::new(VERSION).layout(layout).restored([to]);
     let mut cluster = builder.flag("--force-new-cluster").start().unwrap();
     write(&cluster);
@@ -292,7 +292,7 @@ fn damaged_sources_are_left_out_and_said_to_be() {
     let cluster = stopped(VERSION);
     let dir = tempfile::tempdir().unwrap();
     let [cut, empty, wiped, sound] = ["cut", "empty", "wiped", "sound"].map(|name| dir.path().join(name));
-    copy(cluster.data_dir(0), &cut);
+    copy_dir(cluster.data_dir(0), &cut).unwrap();
     let db = fs_err::OpenOptions::new().write(true).open(cut.join("member/snap/db")).unwrap();
     db.set_len(5000).unwrap();
     fs_err::write(&empty, b"").unwrap();

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use lab::cluster::{ClusterBuilder, ClusterLayout};
+use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_with};
 
-use crate::peer::{copy, serve};
+use crate::peer::serve;
 use crate::raft::{Entry, Proto, append, hard_state, request, snapshot};
 use crate::requests::{LEASES, Requests};
 use crate::rpc::{Rpc, make_users};
@@ -60,7 +61,7 @@ impl Base {
     /// A copy whose log goes on with these entries from index 2 on, committed up to `commit`.
     pub fn with(&self, entries: &[Entry], commit: u64, dir: &Path) -> PathBuf {
         let data_dir = dir.join("m1");
-        copy(&self.data_dir, &data_dir);
+        copy_dir(&self.data_dir, &data_dir).unwrap();
         let mut records: Vec<_> =
             (2..).zip(entries).map(|(index, entry)| entry.record(TERM, index)).collect();
         records.push(hard_state(TERM, self.member, commit));
@@ -162,7 +163,7 @@ fn a_received_db_is_taken_and_its_lack_is_found() {
     let index = index.unwrap();
 
     let data_dir = dir.path().join("behind");
-    copy(&base.data_dir, &data_dir);
+    copy_dir(&base.data_dir, &data_dir).unwrap();
     let voters = vec![base.member];
     let v2_store = RaftSnapshot::of_members(TERM, &[]).v2_store;
     let received = RaftSnapshot { term: 2, index, voters, v2_store };
@@ -199,7 +200,7 @@ fn what_is_missing_in_a_log_is_found() {
     let case = |records| {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("m1");
-        copy(&base.data_dir, &data_dir);
+        copy_dir(&base.data_dir, &data_dir).unwrap();
         append(&data_dir, records);
         match log_error(&data_dir) {
             Error::Damaged(kind) => kind,

@@ -2,13 +2,14 @@
 
 use fastrand::Rng;
 use lab::cluster::{Cluster, ClusterBuilder};
+use lab::copy_dir;
 use lab::fill::{Kubernetes, kubernetes_like};
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{
     Error, FindingKind, HashKv, NoProgress, Replay, Severity, State, check, hash_kv, open, open_with,
 };
 
-use crate::peer::{copy, serve};
+use crate::peer::serve;
 use crate::raft::segment;
 
 /// A killed member whose db lacks nearly all that its log has.
@@ -39,7 +40,7 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
     let mut rng = Rng::with_seed(7);
     for round in 0..4 {
         let data_dir = dir.path().join(format!("{round}"));
-        copy(cluster.data_dir(0), &data_dir);
+        copy_dir(cluster.data_dir(0), &data_dir).unwrap();
         let path = segment(&data_dir);
         let mut bytes = fs_err::read(&path).unwrap();
         let end = used(&bytes);
@@ -76,7 +77,7 @@ fn a_flipped_bit_is_found_or_changes_nothing() {
     let cluster = killed(EtcdVersion::V3_6);
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("m1");
-    copy(cluster.data_dir(0), &data_dir);
+    copy_dir(cluster.data_dir(0), &data_dir).unwrap();
     let sound = whole_log(&data_dir).unwrap();
     let path = segment(&data_dir);
     let bytes = fs_err::read(&path).unwrap();
@@ -109,7 +110,7 @@ fn what_a_directory_lacks_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let without = |what: &str| {
         let data_dir = dir.path().join(what.replace('/', "-"));
-        copy(cluster.data_dir(0), &data_dir);
+        copy_dir(cluster.data_dir(0), &data_dir).unwrap();
         let path = data_dir.join("member").join(what);
         if path.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) }.unwrap();
         match open(&data_dir) {
@@ -122,7 +123,7 @@ fn what_a_directory_lacks_is_named() {
     assert_eq!(without("wal/0000000000000000-0000000000000000.wal"), "wal.missing");
     // What a repair leaves is in nobody's way.
     let repaired = dir.path().join("repaired");
-    copy(cluster.data_dir(0), &repaired);
+    copy_dir(cluster.data_dir(0), &repaired).unwrap();
     fs_err::write(segment(&repaired).with_extension("wal.broken"), b"torn").unwrap();
     fs_err::write(repaired.join("member/wal/0.tmp"), b"").unwrap();
     assert!(whole_log(&repaired).is_ok());

@@ -4,36 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
+use lab::copy_dir;
 use lab::peers::EtcdVersion;
 use lifeboat_client::messages::RangeRequest;
 use lifeboat_etcd::{Bucket, Found, HashKv, Member, NoProgress, Query, Source, State, get, hash_kv, open};
 
-use crate::support::{PASSWORD, lifeboat_ok, login, save_args, served};
-
-/// Copies a directory with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).unwrap();
-    for entry in fs_err::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs_err::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut pairs = BTreeMap::new();
-    source
-        .small_bucket(bucket, &mut |key, value| {
-            pairs.insert(key.to_vec(), value.to_vec());
-            Ok(())
-        })
-        .unwrap();
-    pairs
-}
+use crate::support::{PASSWORD, lifeboat_ok, login, pairs, save_args, served};
 
 /// Which of the two hashes a server of this version answers: Debian's 3.4 is one of the older releases.
 pub fn answer(version: EtcdVersion, hash: u32, older_hash: Option<u32>) -> u32 {
@@ -50,7 +26,7 @@ pub struct Served {
 pub fn serve(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let member = dir.path().join("m1");
-    copy(data_dir, &member);
+    copy_dir(data_dir, &member).unwrap();
     let layout = ClusterLayout::new(1).unwrap();
     let builder = ClusterBuilder::new(version).layout(layout).restored([&member]).unsafe_no_fsync();
     let builder = flags.iter().fold(builder, |builder, flag| builder.flag(*flag));

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
+use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_bbolt::{Db, PageId};
 use lifeboat_etcd::{Which, open};
 
-use crate::sample::{copy, killed};
+use crate::sample::killed;
 use crate::truth::{Outcome, PAGE, Revisions, SmallBuckets, Truth, revisions, salvage_of, small_buckets};
 
 /// A copy of the killed member with something changed.
@@ -21,7 +22,7 @@ impl Damaged {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("m1");
-        copy(&killed().data_dir(), &data_dir);
+        copy_dir(&killed().data_dir(), &data_dir).unwrap();
         let source = open(&data_dir).unwrap();
         let mut whole = Truth::of(&data_dir.join("member/snap/db"));
         let of_db = whole.revisions.len();

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lab::cluster::{Cluster, ClusterBuilder};
+use lab::copy_dir;
 use lab::fill::{self, Kubernetes, Model, Plain};
 use lab::peers::EtcdVersion;
 
@@ -61,7 +62,7 @@ fn start(flag: &str) -> Cluster {
 impl Sample {
     fn of(cluster: &Cluster) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        copy(cluster.data_dir(0), &dir.path().join("m1"));
+        copy_dir(cluster.data_dir(0), &dir.path().join("m1")).unwrap();
         drop_zeros(&dir.path().join("m1/member/wal/0000000000000000-0000000000000000.wal"));
         let db = fs_err::read(dir.path().join("m1/member/snap/db")).unwrap();
         Self { dir, db }
@@ -100,18 +101,4 @@ fn drop_zeros(log: &Path) {
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     bytes.truncate((used + 1).next_multiple_of(4096));
     fs_err::write(log, bytes).unwrap();
-}
-
-/// Copies a directory with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).unwrap();
-    for entry in fs_err::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs_err::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -9,6 +9,8 @@ use lifeboat_etcd::{
     Account, Bucket, BucketKey, KeyValue, NoProgress, Ranges, Salvaged, Source, State, open, salvage,
 };
 
+use crate::support::pairs;
+
 pub const PAGE: usize = 4096;
 
 pub type SmallBuckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -78,17 +80,7 @@ pub fn live(revisions: &Revisions) -> BTreeMap<Vec<u8>, BucketKey> {
 
 pub fn small_buckets(source: &dyn Source) -> SmallBuckets {
     let small = Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key);
-    let pairs = |bucket| {
-        let mut pairs = BTreeMap::new();
-        source
-            .small_bucket(bucket, &mut |key, value| {
-                pairs.insert(key.to_vec(), value.to_vec());
-                Ok(())
-            })
-            .unwrap();
-        pairs
-    };
-    small.map(|bucket| (bucket.name(), pairs(bucket))).collect()
+    small.map(|bucket| (bucket.name(), pairs(source, bucket))).collect()
 }
 
 /// The leaf pages of the bucket `key`, and all other pages that the newest state uses.

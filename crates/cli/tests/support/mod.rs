@@ -9,6 +9,7 @@ use lab::cluster::{Cluster, ClusterLayout};
 use lab::peers;
 use lifeboat_client::messages::{HashKvResponse, RangeRequest};
 use lifeboat_client::{Client, Code, ConnectOptions};
+use lifeboat_etcd::{Bucket, Source};
 
 /// Runs `lifeboat`.
 pub fn lifeboat<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
@@ -73,6 +74,18 @@ pub fn save_args(cluster: &Cluster, member: usize, path: &Path, more: &[&str]) -
 pub fn entries(dir: &Path) -> Vec<String> {
     let names = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
     names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Keys and values of a bucket other than `key`.
+pub fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut pairs = BTreeMap::new();
+    source
+        .small_bucket(bucket, &mut |key, value| {
+            pairs.insert(key.to_vec(), value.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    pairs
 }
 
 /// Stops a member and copies the db file it leaves.

@@ -120,9 +120,14 @@ impl Store {
 
     /// Adds what is wrong with the file and with the states that matter.
     pub(super) fn add_problems(&self, problems: &mut Problems) {
-        for (index, meta) in (0..).zip(self.states.pages.metas()) {
-            if let Err(defect) = *meta {
-                problems.add(FindingKind::Bbolt(Damage::Meta { index, defect }));
+        let metas = self.states.pages.metas();
+        if let [Err(meta0), Err(meta1)] = *metas {
+            problems.add(FindingKind::Bbolt(Damage::NoValidMeta { meta0, meta1 }));
+        } else {
+            for (index, meta) in (0..).zip(metas) {
+                if let Err(defect) = *meta {
+                    problems.add(FindingKind::Bbolt(Damage::Meta { index, defect }));
+                }
             }
         }
         let newest = self.states.newest();

@@ -10,6 +10,7 @@ use fs_err as fs;
 use super::measure::{Measured, measure, time_to_first_read};
 use crate::cache;
 use crate::cluster::ClusterBuilder;
+use crate::copy_dir;
 use crate::peers::EtcdVersion;
 
 const SEED: u64 = 20_201_125;
@@ -89,18 +90,4 @@ fn time_etcd(version: EtcdVersion, data_dir: &Path, copy: &Path) -> Result<Measu
     let measured = time_to_first_read(version, copy, &["--force-new-cluster"])?;
     fs::remove_dir_all(copy)?;
     Ok(measured)
-}
-
-fn copy_dir(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_dir(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

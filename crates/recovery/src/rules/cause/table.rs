@@ -71,20 +71,6 @@ const FENCED: &[FindingId] = &[
 const GONE_WITH_STATE: &[FindingId] =
     &[NodeMissing, NodeNotReady, ControllerManagerNoLeader, SchedulerNoLeader, CheckFailing];
 
-/// What may be so because etcd serves the wrong state. Restarting it would only write more into that.
-const IN_DISPUTE: &[FindingId] = &[
-    EtcdStateLost,
-    ApiserverDown,
-    ApiserverNotReady,
-    ControllerManagerNoLeader,
-    ControllerManagerDown,
-    SchedulerNoLeader,
-    SchedulerDown,
-    NodeNotReady,
-    NodeMissing,
-    CheckFailing,
-];
-
 /// What needs an etcd that takes writes.
 const NEEDS_WRITES: &[FindingId] = &[
     ApiserverDown,
@@ -139,7 +125,9 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(NodeKubeletDown, Scope::StaticPod, STOPS_WITH_KUBELET),
     row(ApiserverCertExpired, Scope::Host, API),
     row(EtcdQuorumLost, Scope::Everywhere, NEEDS_WRITES),
-    row(EtcdStateDisputed, Scope::Everywhere, IN_DISPUTE),
+    // Restarting what reads the wrong state would only write more into it.
+    row(EtcdStateDisputed, Scope::Everywhere, NEEDS_WRITES),
+    row(EtcdStateDisputed, Scope::Everywhere, &[EtcdStateLost, NodeMissing]),
     row(EtcdStateLost, Scope::Everywhere, GONE_WITH_STATE),
     row(EtcdNospace, Scope::Everywhere, NEEDS_WRITES),
     row(EtcdMemberDiverged, Scope::Host, &[EtcdCorruptAlarm]),
