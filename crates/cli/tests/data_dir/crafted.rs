@@ -8,7 +8,7 @@ use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_with};
 
 use crate::peer::serve;
-use crate::raft::{Entry, Proto, append, hard_state, request, snapshot};
+use crate::raft::{Entry, Proto, append, hard_state, request, request_of, snapshot};
 use crate::requests::{LEASES, Requests};
 use crate::rpc::{Rpc, make_users};
 use crate::support::{PASSWORD, lifeboat_json, restore_all, save_args};
@@ -118,6 +118,38 @@ fn random_logs_3_7() {
 
 fn put(key: &str) -> Entry {
     Entry::normal(request(4, Proto::default().bytes(1, key).bytes(2, "new")))
+}
+
+/// What etcd 3.5 buffers for reading outlives its users: a server still lets in whom it has just deleted, or does
+/// not. Whoever reads the log alone cannot know, and says so.
+#[test]
+fn a_root_user_who_is_deleted_is_known_to_be_gone_but_for_3_5() {
+    for version in EtcdVersion::ALL {
+        lab::or_skip!(peers::etcd(version));
+        let base = Base::with_users(version, true);
+        let dir = tempfile::tempdir().unwrap();
+        let [by_root, by_app] = ["root", "app"]
+            .map(|user| move |tag, message: Proto| Entry::normal(request_of(user, 1_000_000, tag, message)));
+        let text = |text: &str| Proto::default().bytes(1, text);
+        let entries = [
+            by_root(1104, text("app").bytes(2, "root")),
+            by_app(4, text("before").bytes(2, "new")),
+            by_root(1101, text("app")),
+            by_app(4, text("after").bytes(2, "new")),
+        ];
+        let data_dir = base.with(&entries, 5, dir.path());
+        let source = open(&data_dir).unwrap();
+        let served = serve(version, &data_dir, &["--force-new-cluster"]);
+        if version == EtcdVersion::V3_5 {
+            let error = State::read(source.as_ref()).unwrap_err();
+            let Error::Unreplayable(FindingKind::UnsupportedRequest { index: 5, request }) = error else {
+                panic!("{error:?}")
+            };
+            assert!(request.contains("role root"), "{request}");
+        } else {
+            served.expect(source.as_ref(), &version.to_string());
+        }
+    }
 }
 
 /// What another leader has overruled does not count, and neither does what it put in its place until it is

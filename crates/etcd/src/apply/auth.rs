@@ -7,7 +7,7 @@ mod admin;
 mod check;
 mod ranges;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
 
@@ -24,6 +24,9 @@ const ROOT: &str = "root";
 const READ: i32 = 0;
 const WRITE: i32 = 1;
 const READ_WRITE: i32 = 2;
+
+const STALE: &str = "a request of a user who was given or lost the role root shortly before, which etcd 3.5 may not \
+                     have seen yet";
 
 /// An answer, or what cannot be answered: the name of the request, for
 /// [`FindingKind::UnsupportedRequest`](crate::FindingKind).
@@ -44,19 +47,23 @@ impl From<Option<RequestHeader>> for AuthInfo {
 }
 
 /// Users and roles while a log is replayed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Auth {
     enabled: bool,
     revision: u64,
     users: BTreeMap<String, User>,
     roles: BTreeMap<String, Role>,
     version: Option<EtcdVersion>,
+    /// Users who were root and were not, while the log was replayed. From 3.5.3 on, 3.5 asks what it has buffered for
+    /// reading, where what was buffered before the last commit may still be found (`mvcc/backend/tx_buffer.go`, `Range`
+    /// without a bound at `used`; bounded since 3.6).
+    turned: BTreeSet<String>,
 }
 
 impl Auth {
     /// When nobody asks for permission, and nobody will.
     pub(super) fn disabled() -> Self {
-        Self { enabled: false, revision: 0, users: BTreeMap::new(), roles: BTreeMap::new(), version: None }
+        Self::default()
     }
 
     /// Reads users and roles.
@@ -68,12 +75,20 @@ impl Auth {
             users: rows(db, Bucket::AuthUsers)?,
             roles: rows(db, Bucket::AuthRoles)?,
             version: state.written_by(),
+            turned: BTreeSet::new(),
         })
     }
 
     /// Whether a user may change users and roles (`IsAdminPermitted`); of any revision.
-    fn is_admin_permitted(&self, info: &AuthInfo) -> bool {
-        !self.enabled || self.users.get(&info.username).is_some_and(has_root_role)
+    fn is_admin_permitted(&self, info: &AuthInfo) -> Decided<bool> {
+        if self.enabled { self.is_root(&info.username).ok_or(STALE) } else { Ok(true) }
+    }
+
+    /// Whether there is such a user, with the role `root`; `None` where that depends on the release.
+    fn is_root(&self, name: &str) -> Option<bool> {
+        let is_stale =
+            self.since(EtcdVersion::V3_5) && !self.since(EtcdVersion::V3_6) && self.turned.contains(name);
+        (!is_stale).then(|| self.users.get(name).is_some_and(has_root_role))
     }
 
     /// The permissions of a user's roles that are of this kind.

@@ -78,11 +78,14 @@ impl Auth {
 
     fn delete_user(&mut self, name: &str, overlay: &mut Overlay) -> bool {
         let kept = self.enabled && name == ROOT;
-        let deleted = !kept && self.users.remove(name).is_some();
-        if deleted {
+        let deleted = if kept { None } else { self.users.remove(name) };
+        if let Some(user) = &deleted {
             overlay.remove(Bucket::AuthUsers, name);
+            if has_root_role(user) {
+                self.turned.insert(name.into());
+            }
         }
-        deleted
+        deleted.is_some()
     }
 
     fn change_password(
@@ -187,6 +190,10 @@ impl Auth {
 
     fn put_user(&mut self, name: String, user: User, overlay: &mut Overlay) {
         overlay.set(Bucket::AuthUsers, name.as_str(), user.encode_to_vec());
+        let is_root = has_root_role(&user);
+        if self.users.get(&name).is_some_and(has_root_role) != is_root {
+            self.turned.insert(name.clone());
+        }
         self.users.insert(name, user);
     }
 

@@ -4,7 +4,7 @@ use super::super::key_range::KeyRange;
 use super::super::lease::Leases;
 use super::super::messages::{Op, PutRequest, RequestOp, TxnRequest};
 use super::super::request::Request;
-use super::{Auth, AuthInfo, Decided, READ, WRITE, has_root_role, ranges};
+use super::{Auth, AuthInfo, Decided, READ, STALE, WRITE, ranges};
 use crate::version::EtcdVersion;
 
 /// Which permissions of a transaction a server asks for. All do since 3.7; 3.4 to 3.6 learned it in patch releases
@@ -47,19 +47,23 @@ impl Auth {
             Request::Txn(txn) if self.since(EtcdVersion::V3_7) => check.txn(txn, ALL),
             Request::Txn(txn) => agreed(check.txn(txn, ALL)?, check.txn(txn, FEWEST)?),
             Request::LeaseRevoke(id) => check.revoke(*id),
-            Request::Auth(_) => Ok(self.is_admin_permitted(info)),
+            Request::Auth(_) => self.is_admin_permitted(info),
             _ => Ok(true),
         }
     }
 
     /// `isOpPermitted`.
     fn permits_op(&self, info: &AuthInfo, range: KeyRange<'_>, kind: i32) -> Decided<bool> {
-        let user = self.users.get(&info.username).filter(|_| info.revision >= self.revision);
-        match user {
-            None => Ok(false),
-            Some(user) if has_root_role(user) => Ok(true),
-            Some(user) => ranges::cover(self.permissions(user, kind), range),
+        if info.revision < self.revision {
+            return Ok(false);
         }
+        let is_root = self.is_root(&info.username);
+        if is_root == Some(true) {
+            return Ok(true);
+        }
+        let user = self.users.get(&info.username);
+        let by_roles = user.map_or(Ok(false), |user| ranges::cover(self.permissions(user, kind), range))?;
+        if by_roles || is_root.is_some() { Ok(by_roles) } else { Err(STALE) }
     }
 }
 
@@ -100,7 +104,7 @@ impl Check<'_> {
     /// Since 3.4.27, 3.5.10 and 3.6.0 whoever is root need not be of the newest auth revision.
     fn revoke(&self, id: i64) -> Decided<bool> {
         let keys = self.lease_keys(id)?;
-        let admin = keys || self.auth.is_admin_permitted(self.info);
+        let admin = keys || self.auth.is_admin_permitted(self.info)?;
         if self.auth.since(EtcdVersion::V3_6) { Ok(admin) } else { agreed(keys, admin) }
     }
 
