@@ -12,6 +12,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use fs_err as fs;
 
 use crate::peers::{self, EtcdVersion};
@@ -26,22 +27,25 @@ const ONE: &str = "m1=http://127.0.0.1:2380";
 const THREE: &str = "m1=http://127.0.0.1:2380,m2=http://127.0.0.1:2382,m3=http://127.0.0.1:2384";
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Case {
     /// Restoring, checking and starting from a large snapshot.
     Snapshot,
-    /// Reading the data dir of a killed member.
+    /// Replaying the log of a killed member.
     Replay,
+    /// Inspecting a killed member with a large db.
+    DataDir,
 }
 
 /// Runs the benchmark with this `lifeboat`, or one case of it, and returns its tables, in Markdown.
 pub fn run(lifeboat: &Path, only: Option<Case>) -> Result<String> {
     let mut text = machine()?;
-    if only != Some(Case::Replay) {
-        text.push_str(&snapshot(lifeboat)?);
-    }
-    if only != Some(Case::Snapshot) {
-        text.push_str(&replay::run(VERSION, lifeboat)?);
+    for case in Case::value_variants().iter().filter(|case| only.is_none_or(|only| only == **case)) {
+        text.push_str(&match case {
+            Case::Snapshot => snapshot(lifeboat)?,
+            Case::Replay => replay::LOG.run(VERSION, lifeboat)?,
+            Case::DataDir => replay::DATA_DIR.run(VERSION, lifeboat)?,
+        });
     }
     Ok(text)
 }
@@ -89,9 +93,9 @@ impl Contenders<'_> {
         let results = vec![
             ("cp", run(Path::new("cp"), &[snapshot, &copy])?),
             ("sha256sum", run(Path::new("sha256sum"), &[snapshot])?),
-            ("lifeboat restore", self.restore(ONE, &ours)?),
+            ("lifeboat restore", restore(self.lifeboat, self.snapshot, ONE, Path::new(&ours))?),
             ("etcdutl restore", self.etcdutl_restore(&theirs)?),
-            ("lifeboat restore, 3 members", self.restore(THREE, &three)?),
+            ("lifeboat restore, 3 members", restore(self.lifeboat, self.snapshot, THREE, Path::new(&three))?),
             ("lifeboat check", run(self.lifeboat, &["check", snapshot])?),
             ("etcdutl status", run(self.etcdutl, &["snapshot", "status", snapshot])?),
             ("first read, lifeboat's dir", time_to_first_read(VERSION, &self.work.join("ours/m1"), &[])?),
@@ -102,14 +106,6 @@ impl Contenders<'_> {
         }
         fs::remove_file(&copy)?;
         Ok(results)
-    }
-
-    fn restore(&self, initial_cluster: &str, dir: &str) -> Result<Measured> {
-        let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
-        measure(
-            self.lifeboat,
-            &["restore", snapshot, "--all-members", dir, "--initial-cluster", initial_cluster],
-        )
     }
 
     /// With the flags that make it do what ours does by default.
@@ -126,6 +122,13 @@ impl Contenders<'_> {
         ]);
         measure(self.etcdutl, &args)
     }
+}
+
+/// Restores the snapshot for every member.
+fn restore(lifeboat: &Path, snapshot: &Path, initial_cluster: &str, dir: &Path) -> Result<Measured> {
+    let [snapshot, dir] = [snapshot, dir].map(|path| path.to_str().context("path"));
+    let args = ["restore", snapshot?, "--all-members", dir?, "--initial-cluster", initial_cluster];
+    measure(lifeboat, &args)
 }
 
 /// One line on the machine.

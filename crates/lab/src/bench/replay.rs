@@ -1,4 +1,4 @@
-//! The data dir of a killed member whose log holds nearly all of what it was told: made once, kept in the cache.
+//! The data dirs of killed members, whose logs hold what their dbs lack: made once, kept in the cache.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,68 +7,116 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use fs_err as fs;
 
+use super::data;
 use super::measure::{Measured, measure, time_to_first_read};
 use crate::cache;
-use crate::cluster::ClusterBuilder;
+use crate::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use crate::copy_dir;
 use crate::peers::EtcdVersion;
 
 const SEED: u64 = 20_201_125;
-const ENTRIES: usize = 300_000;
 const KEYS: usize = 50_000;
-const VALUE_BYTES: usize = 64;
 const CLIENTS: usize = 64;
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) const OURS: &str = "lifeboat hash";
 pub(super) const THEIRS: &str = "etcd --force-new-cluster, first read";
 
-/// Lifeboat hashes the data dir, and etcd starts on a copy: both have applied the whole log then.
-pub(super) fn run(version: EtcdVersion, lifeboat: &Path) -> Result<String> {
-    let killed = data_dir(version)?;
-    let work = tempfile::tempdir_in(killed.parent().context("folder of the killed member")?)?;
-    let path = killed.to_str().context("path of the killed member")?;
-    let table = super::rounds(|| {
-        Ok(vec![
-            (OURS, measure(lifeboat, &["hash", "--uncommitted", path])?),
-            (THEIRS, time_etcd(version, &killed, &work.path().join("copy"))?),
-        ])
-    })?;
-    let rate = ENTRIES as f64 / table.median(OURS).context("no rounds")?;
-    let (data, table) = (describe(), table.markdown());
-    Ok(format!(
-        "\nData: {data}. {} rounds.\n\n{table}\nLifeboat replays {rate:.0} entries a second.\n",
-        super::ROUNDS
-    ))
+/// A member that was killed before its db had what its log has, and what is timed on it.
+pub(super) struct Killed {
+    /// The name of our row.
+    pub(super) ours: &'static str,
+    /// The verb, with its flags.
+    verb: &'static [&'static str],
+    /// Whether its db holds the benchmark's snapshot, or nothing.
+    on_snapshot: bool,
+    entries: usize,
+    value_bytes: usize,
 }
 
-fn describe() -> String {
-    format!(
-        "a killed member whose db lacks {ENTRIES} puts of {VALUE_BYTES} bytes to {KEYS} keys, seed {SEED}"
-    )
-}
+/// Next to nothing but a log: how fast it is replayed.
+pub(super) const LOG: Killed = Killed {
+    ours: "lifeboat hash",
+    verb: &["hash", "--uncommitted"],
+    on_snapshot: false,
+    entries: 300_000,
+    value_bytes: 64,
+};
 
-/// The data dir's path; made if it is not there yet.
-fn data_dir(version: EtcdVersion) -> Result<PathBuf> {
-    let name = cache::digest(&[&describe(), &version.to_string()]);
-    let dir = cache::install("bench", &name, |dir| {
-        eprintln!("making the killed member's data dir (once)");
-        let mut cluster = ClusterBuilder::new(version)
-            .dir(dir)
-            .unsafe_no_fsync()
-            // Nothing but the first entries is committed to the db.
-            .flag("--backend-batch-interval=1h")
-            .flag("--backend-batch-limit=100000000")
-            .flag("--snapshot-count=100000000")
-            .start()?;
+/// A large db, and as long a log as etcd 3.5 keeps before it takes a snapshot: what it takes to know such a member.
+pub(super) const DATA_DIR: Killed = Killed {
+    ours: "lifeboat inspect",
+    verb: &["inspect"],
+    on_snapshot: true,
+    entries: 100_000,
+    value_bytes: 1024,
+};
+
+impl Killed {
+    /// Lifeboat reads the data dir, and etcd starts on a copy: both have applied the log then.
+    pub(super) fn run(&self, version: EtcdVersion, lifeboat: &Path) -> Result<String> {
+        let killed = self.data_dir(version, lifeboat)?;
+        let work = tempfile::tempdir_in(killed.parent().context("folder of the killed member")?)?;
+        let args = [self.verb, &[killed.to_str().context("path of the killed member")?]].concat();
+        let table = super::rounds(|| {
+            Ok(vec![
+                (self.ours, measure(lifeboat, &args)?),
+                (THEIRS, time_etcd(version, &killed, &work.path().join("copy"))?),
+            ])
+        })?;
+        let rate = self.entries as f64 / table.median(self.ours).context("no rounds")?;
+        let (data, rounds, table) = (self.describe(), super::ROUNDS, table.markdown());
+        let rate = if self.on_snapshot {
+            String::new()
+        } else {
+            format!("\nLifeboat replays {rate:.0} entries a second.\n")
+        };
+        Ok(format!("\nData: {data}. {rounds} rounds.\n\n{table}{rate}"))
+    }
+
+    fn describe(&self) -> String {
+        let Self { entries, value_bytes, .. } = self;
+        let db = if self.on_snapshot { format!(" of {}", data::describe()) } else { String::new() };
+        format!(
+            "a killed member whose db{db} lacks {entries} puts of {value_bytes} bytes to {KEYS} keys, seed {SEED}"
+        )
+    }
+
+    /// The data dir's path; made if it is not there yet.
+    fn data_dir(&self, version: EtcdVersion, lifeboat: &Path) -> Result<PathBuf> {
+        let name = cache::digest(&[&self.describe(), &version.to_string()]);
+        let dir = cache::install("bench", &name, |dir| {
+            eprintln!("making the killed member's data dir (once)");
+            let builder = ClusterBuilder::new(version);
+            let builder = if self.on_snapshot {
+                super::restore(lifeboat, &data::snapshot(version, lifeboat)?, super::ONE, dir)?;
+                builder.layout(ClusterLayout::new(1)?).restored([dir.join("m1")])
+            } else {
+                builder.dir(dir)
+            };
+            let mut cluster = builder
+                .unsafe_no_fsync()
+                // Nothing but the first entries is committed to the db.
+                .flag("--backend-batch-interval=1h")
+                .flag("--backend-batch-limit=100000000")
+                .flag("--snapshot-count=100000000")
+                .flag("--quota-backend-bytes=8589934592")
+                .start()?;
+            self.fill(&cluster)?;
+            cluster.kill(0)
+        })?;
+        Ok(dir.join("m1"))
+    }
+
+    fn fill(&self, cluster: &Cluster) -> Result<()> {
         let client = cluster.client(0)?.with_command_timeout(LIMIT);
+        let &Self { entries, value_bytes, .. } = self;
         cluster.block_on(async {
             let puts = (0..CLIENTS).map(|sender| {
                 let (client, mut rng) = (client.clone(), Rng::with_seed(SEED + sender as u64));
                 tokio::spawn(async move {
-                    for _ in (sender..ENTRIES).step_by(CLIENTS) {
+                    for _ in (sender..entries).step_by(CLIENTS) {
                         let key = format!("/registry/pods/{:06}", rng.usize(0..KEYS));
-                        let value: Vec<u8> = (0..VALUE_BYTES).map(|_| rng.u8(..)).collect();
+                        let value: Vec<u8> = (0..value_bytes).map(|_| rng.u8(..)).collect();
                         client.put(key, value, 0).await?;
                     }
                     Ok::<_, lifeboat_client::Error>(())
@@ -77,11 +125,9 @@ fn data_dir(version: EtcdVersion) -> Result<PathBuf> {
             for sender in puts.collect::<Vec<_>>() {
                 sender.await.context("join")?.context("put")?;
             }
-            anyhow::Ok(())
-        })?;
-        cluster.kill(0)
-    })?;
-    Ok(dir.join("m1"))
+            Ok(())
+        })
+    }
 }
 
 /// What etcd needs to read the same: it starts on a copy, alone, and answers a read.

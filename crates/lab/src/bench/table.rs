@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::measure::Measured;
+use super::replay;
 
 /// What is compared with what, and the most it may be.
-const RATIOS: [(&str, &str, &str); 8] = [
+const RATIOS: [(&str, &str, &str); 9] = [
     ("lifeboat restore", "etcdutl restore", "0.5"),
     ("lifeboat restore, 3 members", "lifeboat restore", "1.5"),
     ("first read, lifeboat's dir", "first read, etcdutl's dir", "0.6"),
     ("lifeboat check", "etcdutl status", "1.0"),
-    (super::replay::OURS, super::replay::THEIRS, "1.0"),
+    (replay::LOG.ours, replay::THEIRS, "1.0"),
+    (replay::DATA_DIR.ours, replay::THEIRS, "0.5"),
     ("lifeboat restore", "cp", ""),
     ("lifeboat check", "sha256sum", ""),
     ("etcdutl restore", "cp", ""),
