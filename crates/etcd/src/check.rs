@@ -5,7 +5,9 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
+use crate::mvcc::Gaps;
 use crate::progress::{NoProgress, Progress};
+use crate::ranges::Ranges;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 use crate::source::{Integrity, Source};
@@ -75,6 +77,8 @@ pub fn check(source: &dyn Source, progress: &dyn Progress) -> Result<CheckReport
 }
 
 fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut CheckReport) -> Result<()> {
+    // Of a state that cannot be read, the damage is reported below.
+    let mut gaps = State::read(source).ok().map(|state| Gaps::above(state.compact_revision().unwrap_or(1)));
     let mut state = State::default();
     let mut found = Vec::new();
     let mut revisions = 0;
@@ -84,7 +88,10 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
         &mut |bucket, key, value| {
             progress.advance((key.len() + value.len()) as u64);
             let checked = match bucket {
-                Bucket::Key => check_revision(key, value).map(|_| revisions += 1),
+                Bucket::Key => check_revision(key, value).map(|key| {
+                    revisions += 1;
+                    gaps.iter_mut().for_each(|gaps| gaps.meet(key.revision));
+                }),
                 _ => state
                     .take(bucket, key, value)
                     .ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() }),
@@ -98,9 +105,15 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
     if let Some(scheduled) = state.pending_compaction() {
         found.push(FindingKind::CompactionPending { scheduled });
     }
+    found.extend(gaps.and_then(|gaps| missing(&gaps.missing)));
     found.into_iter().for_each(|kind| report.add(kind.into()));
     report.revisions = revisions;
     Ok(())
+}
+
+fn missing(ranges: &Ranges) -> Option<FindingKind> {
+    let (first, last) = *ranges.listed.first()?;
+    Some(FindingKind::RevisionsMissing { first, last: last.unwrap_or(first), ranges: ranges.count })
 }
 
 /// Decodes and verifies what the `key` bucket has under a key.

@@ -36,6 +36,7 @@ mod mvcc;
 mod progress;
 mod proto;
 mod raft_snapshot;
+mod ranges;
 mod restore;
 mod revision;
 mod salvage;
@@ -59,10 +60,11 @@ pub use member::{ClusterId, InitialCluster, InitialMember, Member, MemberId};
 pub use mvcc::{Found, HashKv, KeepSet, Query, get, hash_kv};
 pub use progress::{NoProgress, Progress};
 pub use raft_snapshot::RaftSnapshot;
+pub use ranges::Ranges;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
 pub use salvage::{
-    Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Ranges, Salvaged, Taken, Which, salvage,
+    Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Salvaged, Taken, Which, salvage,
 };
 pub use schema::Bucket;
 pub use source::{EntryId, LogPosition, RaftPosition, log_position};

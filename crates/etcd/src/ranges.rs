@@ -11,7 +11,7 @@ pub struct Ranges {
     /// How many there are.
     pub count: u64,
     /// The highest main in any; `i64::MAX` when the last one is open.
-    pub(super) highest: Option<i64>,
+    pub(crate) highest: Option<i64>,
 }
 
 impl Ranges {
@@ -21,14 +21,14 @@ impl Ranges {
     }
 
     /// One, from a main on.
-    pub(super) fn from(first: i64) -> Self {
+    pub(crate) fn from(first: i64) -> Self {
         let mut ranges = Self::default();
         ranges.add(first, None);
         ranges
     }
 
     /// Adds those of another.
-    pub(super) fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         let (highest, count) = (self.highest.max(other.highest), self.count.max(other.count));
         let mut all: Vec<_> = self.listed.iter().chain(&other.listed).copied().collect();
         all.sort_unstable();
@@ -42,7 +42,7 @@ impl Ranges {
     }
 
     /// Adds a range that begins no earlier than the one before, and joins it with that one where they meet.
-    pub(super) fn add(&mut self, first: i64, last: Option<i64>) {
+    pub(crate) fn add(&mut self, first: i64, last: Option<i64>) {
         if last.is_some_and(|last| last < first) {
             return;
         }

@@ -73,6 +73,19 @@ pub enum FindingKind {
         /// The key.
         key: Vec<u8>,
     },
+    /// Revisions above the compact one do not follow each other.
+    #[error(
+        "revisions {first} to {last} are missing, wholly or in part{}: nothing takes any out above the compact revision",
+        more(*ranges)
+    )]
+    RevisionsMissing {
+        /// Main of the first.
+        first: i64,
+        /// Main of the last before the next that is there.
+        last: i64,
+        /// How many such ranges there are.
+        ranges: u64,
+    },
     /// An alarm is raised.
     #[error("{} alarm of member {}", alarm.kind, alarm.member)]
     AlarmRaised {
@@ -183,6 +196,10 @@ pub enum FindingKind {
 
 /// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
 const MOST_SHOWN: usize = 64;
+
+fn more(ranges: u64) -> String {
+    if ranges > 1 { format!(", and {} ranges more", ranges - 1) } else { String::new() }
+}
 
 fn hex(bytes: &[u8]) -> String {
     let shown = bytes.iter().take(MOST_SHOWN);

@@ -29,6 +29,7 @@ impl FindingKind {
             Self::SmallBucket { .. } => "etcd.small-bucket",
             Self::AlarmRaised { .. } => "etcd.alarm",
             Self::CompactionPending { .. } => "etcd.compaction-pending",
+            Self::RevisionsMissing { .. } => "etcd.revisions-missing",
             Self::DbMissing { .. } => "etcd.db-missing",
             Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
             Self::MemberRemoved { .. } => "etcd.member-removed",
@@ -49,7 +50,9 @@ impl FindingKind {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
-            Self::AlarmRaised { .. } | Self::UnknownBucket { .. } => Severity::Warning,
+            Self::AlarmRaised { .. } | Self::UnknownBucket { .. } | Self::RevisionsMissing { .. } => {
+                Severity::Warning
+            }
             Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
             Self::NoDigest | Self::CompactionPending { .. } | Self::WalUncommitted { .. } => Severity::Note,
             _ => Severity::Error,
@@ -70,6 +73,9 @@ impl FindingKind {
                 "a restore drops alarms; on a live cluster find and mend the cause first"
             }
             Self::CompactionPending { .. } => "nothing: a restore finishes it",
+            Self::RevisionsMissing { .. } => {
+                "usable, but changes are lost: take another copy or member while one survives"
+            }
             Self::UnknownBucket { .. } => {
                 "a damaged name hides a bucket: compare with another copy or member"
             }

@@ -3,15 +3,14 @@
 use super::judge::{Conflicts, Verdict};
 use super::log::LogAccount;
 use super::problems::Problems;
-use super::ranges::Ranges;
 use super::source::Salvaged;
 use super::store::Taken;
 use super::view::Which;
 use crate::error::Result;
 use crate::key_value::{KeyValue, is_bump_mark};
-use crate::mvcc::KeepSet;
+use crate::mvcc::{Gaps, KeepSet};
 use crate::progress::Progress;
-use crate::revision::Revision;
+use crate::ranges::Ranges;
 use crate::schema::Bucket;
 use crate::source::{Integrity, Source};
 use crate::state::State;
@@ -80,34 +79,6 @@ pub struct BucketAccount {
     pub is_whole: bool,
 }
 
-/// Counts the mains that are missing between revisions which should follow each other.
-struct Gaps {
-    last: Revision,
-    lost: Ranges,
-}
-
-impl Gaps {
-    /// Everything above `compact` should be there.
-    fn above(compact: i64) -> Self {
-        Self { last: Revision { main: compact, sub: i64::MAX }, lost: Ranges::default() }
-    }
-
-    fn meet(&mut self, next: Revision) {
-        let Revision { main, sub } = self.last;
-        if next <= self.last {
-            return;
-        }
-        self.last = next;
-        if next.main == main && next.sub > sub.saturating_add(1) {
-            self.lost.add(main, Some(main));
-        } else if next.main > main {
-            // Of the next one's transaction, changes before it may be missing.
-            let last = if next.sub > 0 { next.main } else { next.main.saturating_sub(1) };
-            self.lost.add(main.saturating_add(1), Some(last));
-        }
-    }
-}
-
 impl Account {
     /// Reads all that was saved. `is_whole` says whether the newest state was reached with all that it has.
     pub(super) fn of(
@@ -127,7 +98,7 @@ impl Account {
             gaps.meet(key.revision);
             Ok(())
         })?;
-        let mut lost = gaps.lost;
+        let mut lost = gaps.missing;
         if !compact_is_known {
             possibly_lost.join(&std::mem::take(&mut lost));
         }

@@ -17,9 +17,9 @@ use lifeboat_bbolt::PageSet;
 
 use super::hole::Holes;
 use super::index::{Entry, Marks, crc};
-use super::ranges::Ranges;
 use super::view::View;
 use crate::error::Result;
+use crate::ranges::Ranges;
 use crate::revision::Revision;
 
 /// Revisions that are listed at most because their copies differ.

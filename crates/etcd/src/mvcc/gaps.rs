@@ -1,0 +1,36 @@
+//! Revisions that are missing.
+
+use crate::ranges::Ranges;
+use crate::revision::Revision;
+
+/// Finds what is missing between revisions that follow each other without a gap, as all above the compact revision do:
+/// every transaction that changes anything takes the next main, and its changes number their subs from 0
+/// (`mvcc/kvstore_txn.go`).
+pub(crate) struct Gaps {
+    last: Revision,
+    /// Mains of which some or all is missing.
+    pub(crate) missing: Ranges,
+}
+
+impl Gaps {
+    /// Those above `compact`.
+    pub(crate) fn above(compact: i64) -> Self {
+        Self { last: Revision { main: compact, sub: i64::MAX }, missing: Ranges::default() }
+    }
+
+    /// Goes on to the next revision that is there.
+    pub(crate) fn meet(&mut self, next: Revision) {
+        let Revision { main, sub } = self.last;
+        if next <= self.last {
+            return;
+        }
+        self.last = next;
+        if next.main == main && next.sub > sub.saturating_add(1) {
+            self.missing.add(main, Some(main));
+        } else if next.main > main {
+            // Of the next one's transaction, changes before it may be missing.
+            let last = if next.sub > 0 { next.main } else { next.main.saturating_sub(1) };
+            self.missing.add(main.saturating_add(1), Some(last));
+        }
+    }
+}
