@@ -1,4 +1,4 @@
-//! Salvage: as much of a store as a damaged db or data dir still holds, with an exact account of what it lacks.
+//! Salvage: as much of a store as a damaged db or data dir still holds, with an account of what it lacks.
 //!
 //! 1. The newest state of the file is gone through; if anything of it is broken, the one before that, and where no
 //!    meta page is valid, those of pages that look like roots (`states`, `view`).

@@ -22,7 +22,8 @@ const MOST_LISTED: usize = 1000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Account {
     /// Whether it is proved that nothing is missing: the newest state was reached whole, and revisions follow each
-    /// other without a gap. Of a db without a digest this says nothing of the bytes of values.
+    /// other without a gap. Of a db without a digest this says nothing of the bytes of values, nor of the sub numbers
+    /// of revisions at or below the compact revision.
     pub is_complete: bool,
     /// The state of the file that the revisions rest on; `None` when no root was found.
     pub state: Option<Which>,
