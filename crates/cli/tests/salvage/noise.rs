@@ -2,6 +2,7 @@
 //!
 //! `LIFEBOAT_DAMAGE_ROUNDS` says how many rounds, `LIFEBOAT_DAMAGE_SEED` where to begin.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use fastrand::Rng;
@@ -54,28 +55,58 @@ fn one_page_of_a_hundred_is_noise() {
     }
 }
 
-/// Noise, zeros, flipped bits, and pages written where others belong, as they are or with the right number: whatever
-/// is done to a file, what is called complete is.
+/// Does something to a page: noise, zeros, a flipped bit, another page as it is, or with the right number.
+fn spoil(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
+    let other = rng.usize(0..bytes.len() / PAGE);
+    match rng.u8(kinds) {
+        0 => rng.fill(page_of(bytes, page)),
+        1 => page_of(bytes, page).fill(0),
+        2 => page_of(bytes, page)[rng.usize(0..PAGE)] ^= 1 << rng.u8(0..8),
+        3 => bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE),
+        _ => {
+            bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE);
+            page_of(bytes, page)[..8].copy_from_slice(&(page as u64).to_le_bytes());
+        }
+    }
+}
+
+/// Spoils up to so many pages.
+fn spoil_some(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) -> Vec<usize> {
+    let count = bytes.len() / PAGE;
+    let pages: Vec<_> = (0..rng.usize(1..=most)).map(|_| rng.usize(0..count)).collect();
+    pages.iter().for_each(|page| spoil(bytes, *page, rng, kinds.clone()));
+    pages
+}
+
+/// What a disk or memory does: pages that are lost, rotten, or written where they do not belong.
+#[test]
+fn the_account_of_any_damage_is_true() {
+    lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
+    for seed in rounds(60) {
+        let mut rng = Rng::with_seed(seed);
+        let change = |bytes: &mut Vec<u8>| {
+            let most = bytes.len() / PAGE / 20;
+            spoil_some(bytes, most, &mut rng, 0..4)
+        };
+        damage(&format!("seed {seed}"), change, |outcome, truth, _, what| {
+            outcome.accounts_honestly(truth, what);
+        });
+    }
+}
+
+/// Forged pages lie where no page is in use: over one that is, nothing would tell them from it.
 #[test]
 fn what_is_called_complete_is() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
+    let in_use = sample_pages();
     for seed in rounds(100) {
         let mut rng = Rng::with_seed(seed);
         let change = |bytes: &mut Vec<u8>| {
-            let count = bytes.len() / PAGE;
-            let pages: Vec<_> = (0..rng.usize(1..=3)).map(|_| rng.usize(0..count)).collect();
-            for page in &pages {
-                let other = rng.usize(0..count);
-                match rng.u8(0..5) {
-                    0 => rng.fill(page_of(bytes, *page)),
-                    1 => page_of(bytes, *page).fill(0),
-                    2 => bytes[page * PAGE + rng.usize(0..PAGE)] ^= 1 << rng.u8(0..8),
-                    3 => bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE),
-                    _ => {
-                        bytes.copy_within(other * PAGE..(other + 1) * PAGE, page * PAGE);
-                        page_of(bytes, *page)[..8].copy_from_slice(&(*page as u64).to_le_bytes());
-                    }
-                }
+            let mut pages = spoil_some(bytes, 3, &mut rng, 0..4);
+            let forged = rng.usize(0..bytes.len() / PAGE);
+            if !in_use.contains(&forged) {
+                spoil(bytes, forged, &mut rng, 4..5);
+                pages.push(forged);
             }
             pages
         };
@@ -83,4 +114,13 @@ fn what_is_called_complete_is() {
             outcome.is_complete_if_it_says_so(truth, what);
         });
     }
+}
+
+/// The pages that the sample's newest state uses.
+fn sample_pages() -> HashSet<usize> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    fs_err::write(&path, &sample().db).unwrap();
+    let Truth { leaves, other_pages, .. } = Truth::of(&path);
+    leaves.into_iter().flat_map(|leaf| leaf.pages).chain(other_pages).collect()
 }
