@@ -10,7 +10,7 @@ help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (about 6 minutes from nothing)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, and compare what is read of them"
-	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found or harmless"
+	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"
 	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of six targets"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
@@ -33,7 +33,7 @@ ROUNDS ?= 25
 torture: setup
 	LIFEBOAT_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --release -p lifeboat --test data_dir -- torture random_logs
 
-# A flip that is not found is named by its byte and bit; LIFEBOAT_FLIPS_SEED gives others.
+# A flip that should be found is named by its byte and bit; LIFEBOAT_FLIPS_SEED gives others.
 N ?= 10000
 flips: setup
 	LIFEBOAT_FLIPS=$(N) $(CARGO) test --release -p lifeboat --test data_dir -- --nocapture flips::

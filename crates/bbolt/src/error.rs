@@ -63,7 +63,7 @@ impl From<Damage> for Error {
 #[non_exhaustive]
 pub enum Damage {
     /// Neither meta page is valid: the file has no root to read from.
-    #[error("neither meta page of a bbolt file is valid: page 0: {meta0}; page 1: {meta1}")]
+    #[error("no valid meta page, so no readable bbolt file: page 0: {meta0}; page 1: {meta1}")]
     NoValidMeta {
         /// What is wrong with meta page 0.
         meta0: MetaDefect,

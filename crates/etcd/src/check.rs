@@ -9,7 +9,7 @@ use crate::mvcc::Gaps;
 use crate::progress::{NoProgress, Progress};
 use crate::ranges::Ranges;
 use crate::revision::BucketKey;
-use crate::schema::Bucket;
+use crate::schema::{self, Bucket};
 use crate::source::{Integrity, Source};
 use crate::state::State;
 
@@ -88,10 +88,15 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
         &mut |bucket, key, value| {
             progress.advance((key.len() + value.len()) as u64);
             let checked = match bucket {
-                Bucket::Key => check_revision(key, value).map(|key| {
-                    revisions += 1;
-                    gaps.iter_mut().for_each(|gaps| gaps.meet(key.revision));
-                }),
+                Bucket::Key => {
+                    // One with a broken value is not missing.
+                    let revision = BucketKey::from_bytes(key).map(|key| key.revision);
+                    gaps.iter_mut().zip(revision).for_each(|(gaps, revision)| gaps.meet(revision));
+                    check_revision(key, value).map(|_| revisions += 1)
+                }
+                small if !schema::is_known(small, key) => {
+                    Err(FindingKind::UnknownKey { bucket, key: key.to_vec() })
+                }
                 _ => state
                     .take(bucket, key, value)
                     .ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() }),

@@ -62,6 +62,17 @@ impl Bucket {
     }
 }
 
+/// Whether etcd has such a key in a bucket whose keys are a few names.
+pub(crate) fn is_known(bucket: Bucket, key: &[u8]) -> bool {
+    let names: &[&str] = match bucket {
+        Bucket::Meta => &meta::ALL,
+        Bucket::Cluster => &cluster::ALL,
+        Bucket::Auth => &auth::ALL,
+        _ => return true,
+    };
+    names.iter().any(|name| name.as_bytes() == key)
+}
+
 /// Keys of the `meta` bucket.
 pub(crate) mod meta {
     pub(crate) const CONF_STATE: &str = "confState";
@@ -70,16 +81,20 @@ pub(crate) mod meta {
     pub(crate) const SCHEDULED_COMPACT: &str = "scheduledCompactRev";
     pub(crate) const STORAGE_VERSION: &str = "storageVersion";
     pub(crate) const TERM: &str = "term";
+    pub(super) const ALL: [&str; 6] =
+        [CONF_STATE, CONSISTENT_INDEX, FINISHED_COMPACT, SCHEDULED_COMPACT, STORAGE_VERSION, TERM];
 }
 
 /// Keys of the `cluster` bucket.
 pub(crate) mod cluster {
     pub(crate) const CLUSTER_VERSION: &str = "clusterVersion";
     pub(crate) const DOWNGRADE: &str = "downgrade";
+    pub(super) const ALL: [&str; 2] = [CLUSTER_VERSION, DOWNGRADE];
 }
 
 /// Keys of the `auth` bucket.
 pub(crate) mod auth {
     pub(crate) const ENABLED: &str = "authEnabled";
     pub(crate) const REVISION: &str = "authRevision";
+    pub(super) const ALL: [&str; 2] = [ENABLED, REVISION];
 }

@@ -150,11 +150,11 @@ impl State {
             }
             Bucket::Auth => self.take_auth(key, value)?,
             Bucket::AuthUsers => {
-                let user = proto::User::decode(value).ok()?;
+                let user = proto::User::decode(value).ok().filter(|user| user.name == key)?;
                 self.auth.users.push(String::from_utf8(user.name).ok()?);
             }
             Bucket::AuthRoles => {
-                let role = proto::Role::decode(value).ok()?;
+                let role = proto::Role::decode(value).ok().filter(|role| role.name == key)?;
                 self.auth.roles.push(String::from_utf8(role.name).ok()?);
             }
         }

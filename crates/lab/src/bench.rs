@@ -93,9 +93,12 @@ impl Contenders<'_> {
         let results = vec![
             ("cp", run(Path::new("cp"), &[snapshot, &copy])?),
             ("sha256sum", run(Path::new("sha256sum"), &[snapshot])?),
-            ("lifeboat restore", restore(self.lifeboat, self.snapshot, ONE, Path::new(&ours))?),
+            ("lifeboat restore", restore(self.lifeboat, self.snapshot, ONE, Path::new(&ours), &[])?),
             ("etcdutl restore", self.etcdutl_restore(&theirs)?),
-            ("lifeboat restore, 3 members", restore(self.lifeboat, self.snapshot, THREE, Path::new(&three))?),
+            (
+                "lifeboat restore, 3 members",
+                restore(self.lifeboat, self.snapshot, THREE, Path::new(&three), &[])?,
+            ),
             ("lifeboat check", run(self.lifeboat, &["check", snapshot])?),
             ("etcdutl status", run(self.etcdutl, &["snapshot", "status", snapshot])?),
             ("first read, lifeboat's dir", time_to_first_read(VERSION, &self.work.join("ours/m1"), &[])?),
@@ -125,10 +128,16 @@ impl Contenders<'_> {
 }
 
 /// Restores the snapshot for every member.
-fn restore(lifeboat: &Path, snapshot: &Path, initial_cluster: &str, dir: &Path) -> Result<Measured> {
+fn restore(
+    lifeboat: &Path,
+    snapshot: &Path,
+    initial_cluster: &str,
+    dir: &Path,
+    more: &[&str],
+) -> Result<Measured> {
     let [snapshot, dir] = [snapshot, dir].map(|path| path.to_str().context("path"));
     let args = ["restore", snapshot?, "--all-members", dir?, "--initial-cluster", initial_cluster];
-    measure(lifeboat, &args)
+    measure(lifeboat, &[&args, more].concat())
 }
 
 /// One line on the machine.

@@ -1,7 +1,7 @@
 //! Files no bit rot makes, each with the right digest behind it: a bug of whatever wrote them, or somebody who
 //! wants to bring the reader down. Every one is damage with its place, and none is restored.
 
-use lifeboat_etcd::Severity;
+use lifeboat_etcd::{FindingKind, Severity};
 
 use crate::craft::{self, BRANCH, BUCKET, Buckets, LEAF, PAGE_SIZE, VALUE, branch, file, header, leaf};
 use crate::{findings, refuses_to_restore, worst};
@@ -160,6 +160,54 @@ fn revisions_that_are_none_are_found() {
     found("no key", craft::key_value("", 30, 0), "revision 30.0: a KeyValue without a key");
     found("another revision's value", craft::key_value("/k", 29, 0), "mod_revision contradicts");
     found("zeros", vec![0; 40], "not a KeyValue message");
+}
+
+/// Above the compact revision, 3. A revision that is there with a broken value is not missing.
+#[test]
+fn revisions_that_are_missing_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let missing = |buckets: &Buckets| {
+        fs_err::write(&path, craft::db(buckets, 4096)).unwrap();
+        let is_gap = |kind: &FindingKind| matches!(kind, FindingKind::RevisionsMissing { .. });
+        findings(&path).into_iter().filter(is_gap).map(|kind| kind.to_string()).collect::<Vec<_>>()
+    };
+    let without = |mains: &[i64]| {
+        let mut buckets = craft::contents();
+        let is_one = |key: &[u8]| mains.iter().any(|main| key.starts_with(&main.to_be_bytes()));
+        buckets.get_mut("key").unwrap().retain(|(key, _)| !is_one(key));
+        missing(&buckets)
+    };
+    let [one] = without(&[10]).try_into().unwrap();
+    assert!(one.starts_with("revision 10 is missing"), "{one}");
+    assert_eq!(worst(&path), Some(Severity::Warning));
+    let [two] = without(&[10, 11, 14]).try_into().unwrap();
+    assert!(two.starts_with("revisions 10 to 11 and others, in 2 ranges, are missing"), "{two}");
+    assert!(without(&[2, 3]).is_empty(), "compacted");
+    let mut broken = craft::contents();
+    broken.get_mut("key").unwrap()[8].1.clear();
+    assert!(missing(&broken).is_empty(), "a broken value");
+}
+
+#[test]
+fn a_damaged_name_among_a_few_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    for (bucket, name) in
+        [("meta", &b"scheduledCompactRev"[..]), ("cluster", b"clusterVersion"), ("auth", b"authEnabled")]
+    {
+        let mut buckets = craft::contents();
+        let pairs = buckets.get_mut(bucket).unwrap();
+        let key = pairs.iter_mut().map(|(key, _)| key).find(|key| *key == name).unwrap();
+        *key.last_mut().unwrap() ^= 1;
+        fs_err::write(&path, craft::db(&buckets, 4096)).unwrap();
+        let found = findings(&path);
+        assert!(
+            found.iter().any(|kind| matches!(kind, FindingKind::UnknownKey { .. })),
+            "{bucket}: {found:?}"
+        );
+        assert!(worst(&path) >= Some(Severity::Warning));
+    }
 }
 
 #[test]

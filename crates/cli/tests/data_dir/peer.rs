@@ -105,6 +105,12 @@ impl Served {
         assert_eq!(Some((hash, ours.compact_revision)), theirs, "{what}: HashKV and compact revision");
     }
 
+    /// Whether it serves a key.
+    pub fn has(&self, key: &str) -> bool {
+        let client = login(&self.cluster, 0, "root").unwrap();
+        !self.cluster.block_on(client.range(RangeRequest::key(key))).unwrap().kvs.is_empty()
+    }
+
     /// Every key and value.
     pub fn values(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         served(&self.cluster, 0)

@@ -53,8 +53,8 @@ impl Requests {
             98 => return Entry::normal(self.downgrade()),
             _ => self.request(),
         };
-        // Whether root may revoke a lease with an old auth revision is a question of the patch release.
-        let revision = if user == "root" && tag == 9 { FRESH } else { revision };
+        // Whether one with the role root may revoke a lease with an old auth revision is a question of the patch release.
+        let revision = if tag == 9 { FRESH } else { revision };
         Entry::normal(request_of(user, revision, tag, message))
     }
 

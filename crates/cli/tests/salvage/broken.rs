@@ -8,7 +8,8 @@ use lifeboat_etcd::{Bucket, Error, FindingKind, Integrity, NoProgress, Replay, T
 use sha2::{Digest, Sha256};
 
 use crate::sample::sample;
-use crate::truth::{Outcome, PAGE, Truth, salvage_of, small_buckets};
+use crate::support::small_buckets;
+use crate::truth::{Outcome, PAGE, Truth, salvage_of};
 
 const BRANCH: u8 = 1;
 

@@ -9,7 +9,8 @@ use lifeboat_bbolt::{Db, PageId};
 use lifeboat_etcd::{Which, open};
 
 use crate::sample::killed;
-use crate::truth::{Outcome, PAGE, Revisions, SmallBuckets, Truth, revisions, salvage_of, small_buckets};
+use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
+use crate::truth::{Outcome, PAGE, Truth, salvage_of};
 
 /// A copy of the killed member with something changed.
 struct Damaged {

@@ -80,7 +80,7 @@ fn spoil_some(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) ->
 
 /// What a disk or memory does: pages that are lost, rotten, or written where they do not belong.
 #[test]
-fn the_account_of_any_damage_is_true() {
+fn the_account_of_damage_by_disks_is_true() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     for seed in rounds(60) {
         let mut rng = Rng::with_seed(seed);
@@ -94,7 +94,7 @@ fn the_account_of_any_damage_is_true() {
     }
 }
 
-/// Forged pages lie where no page is in use: over one that is, nothing would tell them from it.
+/// Forged pages lie where no page is in use: over a root, or one with the same first key, they would pass for it.
 #[test]
 fn what_is_called_complete_is() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));

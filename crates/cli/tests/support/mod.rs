@@ -9,7 +9,7 @@ use lab::cluster::{Cluster, ClusterLayout};
 use lab::peers;
 use lifeboat_client::messages::{HashKvResponse, RangeRequest};
 use lifeboat_client::{Client, Code, ConnectOptions};
-use lifeboat_etcd::{Bucket, Source};
+use lifeboat_etcd::{Bucket, BucketKey, Source};
 
 /// Runs `lifeboat`.
 pub fn lifeboat<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
@@ -86,6 +86,29 @@ pub fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> 
         })
         .unwrap();
     pairs
+}
+
+/// Keys and values of the buckets other than `key`, by their names.
+pub type SmallBuckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
+/// What the bucket `key` holds.
+pub type Revisions = BTreeMap<BucketKey, Vec<u8>>;
+
+/// All revisions.
+pub fn revisions(source: &dyn Source) -> Revisions {
+    let mut revisions = Revisions::new();
+    source
+        .revisions(&mut |key, value| {
+            revisions.insert(key, value.to_vec());
+            Ok(())
+        })
+        .unwrap();
+    revisions
+}
+
+/// All buckets other than `key`.
+pub fn small_buckets(source: &dyn Source) -> SmallBuckets {
+    let small = Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key);
+    small.map(|bucket| (bucket.name(), pairs(source, bucket))).collect()
 }
 
 /// Stops a member and copies the db file it leaves.

@@ -25,8 +25,8 @@ const READ: i32 = 0;
 const WRITE: i32 = 1;
 const READ_WRITE: i32 = 2;
 
-const STALE: &str = "a request of a user who was given or lost the role root shortly before, which etcd 3.5 may not \
-                     have seen yet";
+const STALE: &str =
+    "a request of a user whom etcd 3.5 may still take for root, or not yet, as the log has it both ways";
 
 /// An answer, or what cannot be answered: the name of the request, for
 /// [`FindingKind::UnsupportedRequest`](crate::FindingKind).
@@ -54,10 +54,10 @@ pub(super) struct Auth {
     users: BTreeMap<String, User>,
     roles: BTreeMap<String, Role>,
     version: Option<EtcdVersion>,
-    /// Users who were root and were not, while the log was replayed. From 3.5.3 on, 3.5 asks what it has buffered for
-    /// reading, where what was buffered before the last commit may still be found (`mvcc/backend/tx_buffer.go`, `Range`
-    /// without a bound at `used`; bounded since 3.6).
-    turned: BTreeSet<String>,
+    /// Users as the log has put or deleted them: whether they had the role `root`. From 3.5.3 on, 3.5 reads users through
+    /// a buffer whose end it does not watch: what was put there before the last commit may still be found
+    /// (`mvcc/backend/tx_buffer.go`, `Range`; watched since 3.6).
+    seen: BTreeSet<(String, bool)>,
 }
 
 impl Auth {
@@ -75,7 +75,7 @@ impl Auth {
             users: rows(db, Bucket::AuthUsers)?,
             roles: rows(db, Bucket::AuthRoles)?,
             version: state.written_by(),
-            turned: BTreeSet::new(),
+            seen: BTreeSet::new(),
         })
     }
 
@@ -84,11 +84,12 @@ impl Auth {
         if self.enabled { self.is_root(&info.username).ok_or(STALE) } else { Ok(true) }
     }
 
-    /// Whether there is such a user, with the role `root`; `None` where that depends on the release.
+    /// Whether there is such a user, with the role `root`; `None` where a server may read the user as it was before.
     fn is_root(&self, name: &str) -> Option<bool> {
-        let is_stale =
-            self.since(EtcdVersion::V3_5) && !self.since(EtcdVersion::V3_6) && self.turned.contains(name);
-        (!is_stale).then(|| self.users.get(name).is_some_and(has_root_role))
+        let is_root = self.users.get(name).is_some_and(has_root_role);
+        let reads_stale = self.since(EtcdVersion::V3_5) && !self.since(EtcdVersion::V3_6);
+        let is_stale = reads_stale && self.seen.contains(&(name.into(), !is_root));
+        (!is_stale).then_some(is_root)
     }
 
     /// The permissions of a user's roles that are of this kind.

@@ -73,11 +73,16 @@ pub enum FindingKind {
         /// The key.
         key: Vec<u8>,
     },
+    /// A key of a small bucket that etcd does not have there.
+    #[error("bucket {:?}: key {} is none of etcd's", bucket.name(), printable(key))]
+    UnknownKey {
+        /// The bucket.
+        bucket: Bucket,
+        /// The key.
+        key: Vec<u8>,
+    },
     /// Revisions above the compact one do not follow each other.
-    #[error(
-        "revisions {first} to {last} are missing, wholly or in part{}: nothing takes any out above the compact revision",
-        more(*ranges)
-    )]
+    #[error("{} missing, wholly or in part: nothing takes any out above the compact revision", lost(*first, *last, *ranges))]
     RevisionsMissing {
         /// Main of the first.
         first: i64,
@@ -197,8 +202,14 @@ pub enum FindingKind {
 /// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
 const MOST_SHOWN: usize = 64;
 
-fn more(ranges: u64) -> String {
-    if ranges > 1 { format!(", and {} ranges more", ranges - 1) } else { String::new() }
+fn lost(first: i64, last: i64, ranges: u64) -> String {
+    let one =
+        if first == last { format!("revision {first}") } else { format!("revisions {first} to {last}") };
+    match ranges {
+        0 | 1 if first == last => format!("{one} is"),
+        0 | 1 => format!("{one} are"),
+        _ => format!("{one} and others, in {ranges} ranges, are"),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

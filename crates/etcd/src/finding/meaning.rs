@@ -29,6 +29,7 @@ impl FindingKind {
             Self::SmallBucket { .. } => "etcd.small-bucket",
             Self::AlarmRaised { .. } => "etcd.alarm",
             Self::CompactionPending { .. } => "etcd.compaction-pending",
+            Self::UnknownKey { .. } => "etcd.unknown-key",
             Self::RevisionsMissing { .. } => "etcd.revisions-missing",
             Self::DbMissing { .. } => "etcd.db-missing",
             Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
@@ -50,9 +51,10 @@ impl FindingKind {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
-            Self::AlarmRaised { .. } | Self::UnknownBucket { .. } | Self::RevisionsMissing { .. } => {
-                Severity::Warning
-            }
+            Self::AlarmRaised { .. }
+            | Self::UnknownBucket { .. }
+            | Self::UnknownKey { .. }
+            | Self::RevisionsMissing { .. } => Severity::Warning,
             Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
             Self::NoDigest | Self::CompactionPending { .. } | Self::WalUncommitted { .. } => Severity::Note,
             _ => Severity::Error,
@@ -74,10 +76,11 @@ impl FindingKind {
             }
             Self::CompactionPending { .. } => "nothing: a restore finishes it",
             Self::RevisionsMissing { .. } => {
-                "usable, but changes are lost: take another copy or member while one survives"
+                "usable, but changes are lost: take another copy or member while one survives; only what etcdctl migrate \
+                 brought over from the v2 store has gaps by nature, until the first compaction"
             }
-            Self::UnknownBucket { .. } => {
-                "a damaged name hides a bucket: compare with another copy or member"
+            Self::UnknownBucket { .. } | Self::UnknownKey { .. } => {
+                "a damaged name hides what it names: compare with another copy or member"
             }
             Self::NotEtcd { .. } | Self::NothingToSalvage => "check that this is the file you meant",
             Self::DbMissing { .. } => {

@@ -10,7 +10,7 @@ use super::key_bucket::{Item, KeyBucket, each_item};
 use super::problems::Problems;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::schema::Bucket;
+use crate::schema::{self, Bucket};
 use crate::source::{VisitPair, VisitRevision};
 use crate::state::State;
 
@@ -160,7 +160,8 @@ impl View {
         walk.bucket::<Error>(&place, |remnant| {
             let kind = match remnant {
                 Remnant::Value { key, value } => match self.state.take(bucket, key, value) {
-                    Some(()) => return Ok(()),
+                    Some(()) if schema::is_known(bucket, key) => return Ok(()),
+                    Some(()) => FindingKind::UnknownKey { bucket, key: key.to_vec() },
                     None => FindingKind::SmallBucket { bucket, key: key.to_vec() },
                 },
                 Remnant::Bucket { name, .. } => {

@@ -63,13 +63,13 @@ impl Killed {
                 (THEIRS, time_etcd(version, &killed, &work.path().join("copy"))?),
             ])
         })?;
-        let rate = self.entries as f64 / table.median(self.ours).context("no rounds")?;
-        let (data, rounds, table) = (self.describe(), super::ROUNDS, table.markdown());
+        let seconds = table.median(self.ours).context("no rounds")?;
         let rate = if self.on_snapshot {
             String::new()
         } else {
-            format!("\nLifeboat replays {rate:.0} entries a second.\n")
+            format!("\nLifeboat replays {:.0} entries a second.\n", self.entries as f64 / seconds)
         };
+        let (data, rounds, table) = (self.describe(), super::ROUNDS, table.markdown());
         Ok(format!("\nData: {data}. {rounds} rounds.\n\n{table}{rate}"))
     }
 
@@ -88,7 +88,8 @@ impl Killed {
             eprintln!("making the killed member's data dir (once)");
             let builder = ClusterBuilder::new(version);
             let builder = if self.on_snapshot {
-                super::restore(lifeboat, &data::snapshot(version, lifeboat)?, super::ONE, dir)?;
+                let snapshot = data::snapshot(version, lifeboat)?;
+                super::restore(lifeboat, &snapshot, super::ONE, dir, &["--keep-history"])?;
                 builder.layout(ClusterLayout::new(1)?).restored([dir.join("m1")])
             } else {
                 builder.dir(dir)

@@ -13,7 +13,7 @@ const HASHED: &str = "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV4eXpBQkNERUZHSElKS0
 
 impl Requests {
     pub(super) fn auth(&mut self) -> Request {
-        // Whom 3.5 takes for root after a change is not known: `a_root_user_who_is_deleted_is_known_to_be_gone_but_for_3_5`.
+        // Whom 3.5 takes for root is not always known (`whom_3_5_may_still_take_for_root_is_refused`).
         let roles = if self.version == EtcdVersion::V3_5 { &ROLES[..4] } else { &ROLES };
         let [user, role] = [*self.choose(&USERS), *self.choose(roles)];
         let text = |tag, text: &str| Proto::default().nonempty(tag, text);

@@ -81,9 +81,7 @@ impl Auth {
         let deleted = if kept { None } else { self.users.remove(name) };
         if let Some(user) = &deleted {
             overlay.remove(Bucket::AuthUsers, name);
-            if has_root_role(user) {
-                self.turned.insert(name.into());
-            }
+            self.seen.insert((name.into(), has_root_role(user)));
         }
         deleted.is_some()
     }
@@ -190,10 +188,7 @@ impl Auth {
 
     fn put_user(&mut self, name: String, user: User, overlay: &mut Overlay) {
         overlay.set(Bucket::AuthUsers, name.as_str(), user.encode_to_vec());
-        let is_root = has_root_role(&user);
-        if self.users.get(&name).is_some_and(has_root_role) != is_root {
-            self.turned.insert(name.clone());
-        }
+        self.seen.insert((name.clone(), has_root_role(&user)));
         self.users.insert(name, user);
     }
 
