@@ -15,8 +15,8 @@ use body::Body;
 /// Save what a damaged db or data dir still holds, as a snapshot, with an account of what it lacks.
 ///
 /// Takes the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and
-/// replays a data dir's log where it fits. PATH is only read. OUT is a snapshot as any other: check it, inspect it,
-/// restore it. While another member or snapshot survives, that is better.
+/// replays a data dir's log where it fits. PATH is only read. OUT is a snapshot as any other: check it, which
+/// warns of what it lacks, inspect it, restore it. While another member or snapshot survives, that is better.
 ///
 /// Exits with 0 only when it is proved that nothing is missing, and with 3 when anything is or may be; OUT is written
 /// all the same.
