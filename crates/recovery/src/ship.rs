@@ -164,7 +164,8 @@ fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
     let said = String::from_utf8_lossy(stderr);
     if stdout.is_empty() {
         // Too damaged for more than an error; below it stands what to do.
-        let error = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let line = said.lines().next().unwrap_or_default();
+        let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
         return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
     }
     let Inspection { integrity_error, undecodable, revision, live_keys, raft } =
@@ -231,10 +232,7 @@ mod tests {
         let text = String::from_utf8_lossy(sound);
         let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
         assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()])));
-        assert_eq!(
-            read(b"", b"error: damaged: x\n    y\n"),
-            Some(DataDir::Damaged(vec!["damaged: x".into()]))
-        );
+        assert_eq!(read(b"", b"error: damaged: x\n    y\n"), Some(DataDir::Damaged(vec!["x".into()])));
         assert_eq!(read(b"", b""), None);
         assert_eq!(read(b"{}", b""), None);
     }

@@ -194,7 +194,10 @@ async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) ->
     if let Some(out) = out {
         write_json(out, &plan)?;
     }
-    output::print(context.format, &plan, |to| body::plan(to, &diagnosis, &plan))?;
+    // Its file has a version of its own, by the same name as that of every document.
+    let mut fields = serde_json::to_value(&plan)?;
+    fields.as_object_mut().and_then(|fields| fields.remove("schemaVersion"));
+    output::print(context.format, &fields, |to| body::plan(to, &diagnosis, &plan))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }
 

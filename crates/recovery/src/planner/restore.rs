@@ -3,7 +3,7 @@
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{DataDir, Facts, Login};
+use crate::facts::{DataDir, Facts, Login, MemberFacts};
 use crate::plan::{Action, Candidate, HostService, StateSource};
 
 use super::steps::services;
@@ -68,12 +68,19 @@ fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = members.into_iter().map(|(_, candidate)| candidate).collect();
     all.append(&mut snapshots);
     let newest = all.iter().filter_map(|candidate| candidate.revision).max();
+    let damaged = damaged(facts);
     for candidate in &mut all {
         if let (Some(revision), Some(newest)) = (candidate.revision, newest) {
-            candidate.remark = loss(revision, newest, &candidate.source);
+            candidate.remark = loss(revision, newest, &candidate.source, &damaged);
         }
     }
     all
+}
+
+/// Members whose data cannot be read as it is: what they hold may be newer than all that can.
+fn damaged(facts: &Facts) -> Vec<&str> {
+    let is_damaged = |member: &&MemberFacts| matches!(member.data_dir.get(), Some(DataDir::Damaged(_)));
+    facts.members.iter().filter(|(_, member)| is_damaged(member)).map(|(name, _)| name.as_str()).collect()
 }
 
 fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
@@ -114,8 +121,11 @@ fn snapshot_candidate(snapshot: &Snapshot) -> Candidate {
     Candidate { source, revision, newest: snapshot.written, chosen: false, remark }
 }
 
-fn loss(revision: i64, newest: i64, source: &StateSource) -> String {
+fn loss(revision: i64, newest: i64, source: &StateSource, damaged: &[&str]) -> String {
     match (newest.saturating_sub(revision), source) {
+        (0, StateSource::Member(_)) if !damaged.is_empty() => {
+            format!("loses what {} may hold beyond it: lifeboat salvage tells", damaged.join(", "))
+        }
         (0, StateSource::Member(_)) => "loses nothing that is known".into(),
         (0, StateSource::Snapshot(_)) => "loses every write after it was taken".into(),
         (lost, _) => format!("loses {lost} revisions"),
