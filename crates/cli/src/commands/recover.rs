@@ -160,7 +160,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
             Some(Command::Abandon) => {
                 let id = recovery.abandon().await?;
-                output::write_all(format!("operation {id} is given up\n").as_bytes())?;
+                let text = format!(
+                    "operation {id} is given up, and cannot be resumed. What it holds stopped stays stopped: `lifeboat \
+                     diagnose` names it, and `lifeboat explain service.fenced` says how to release it by hand\n"
+                );
+                output::write_all(text.as_bytes())?;
                 return Ok(Status::Ok);
             }
         };

@@ -142,8 +142,8 @@ fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
             .summary(format!("Lifeboat holds {} on {host} stopped, from a recovery that did not end", listed(&names)))
             .shown_by([seen])
             .manual(
-                "go on with the recovery that was cut short: `lifeboat recover resume`; or give it up with \
-                 `lifeboat recover abandon` and release what it holds, as `lifeboat explain service.fenced` says",
+                "go on with the recovery that was cut short: `lifeboat recover resume`; where it was given up, or is to be \
+                 (`lifeboat recover abandon`), release what it holds by hand, as `lifeboat explain service.fenced` says",
             );
         held.iter().fold(sighting, |sighting, service| sighting.with_service(host, service))
     })
