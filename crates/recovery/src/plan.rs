@@ -73,7 +73,7 @@ pub struct Candidate {
     pub source: StateSource,
     /// Revision of its keyspace, when known.
     pub revision: Option<i64>,
-    /// When its newest write happened at the latest, when known.
+    /// When its file was written: its newest write is no younger. Known of snapshots alone.
     pub newest: Option<Timestamp>,
     /// Whether the plan takes it.
     pub chosen: bool,

@@ -41,7 +41,7 @@ fn candidates(out: &mut dyn Write, candidates: &[Candidate]) -> io::Result<()> {
     for candidate in candidates {
         let mark = if candidate.chosen { "->" } else { "  " };
         let revision = candidate.revision.map_or("-".into(), |revision| format!("revision {revision}"));
-        let newest = candidate.newest.map_or(String::new(), |at| format!(", written {at:.0}"));
+        let newest = candidate.newest.map_or(String::new(), |at| format!(", in a file of {at:.0}"));
         writeln!(out, "  {mark} {}: {revision}{newest}; {}", candidate.source, candidate.remark)?;
     }
     Ok(())
