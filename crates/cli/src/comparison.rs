@@ -7,7 +7,9 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use lifeboat_etcd::{Comparison, NoChoice, Relation, Source, Unfit, compare};
+use lifeboat_etcd::{
+    Comparison, LogPosition, NoChoice, Relation, Source, Standing, Unfit, compare, log_position,
+};
 
 use crate::commands::Context;
 use crate::commands::remote::{member, only_here};
@@ -21,6 +23,8 @@ pub struct Compared {
     names: Vec<String>,
     sources: Vec<Result<Box<dyn Source>, Unfit>>,
     comparison: Comparison,
+    /// How far the logs go of data dirs that cannot be read otherwise.
+    logs: Vec<Option<LogPosition>>,
 }
 
 impl Compared {
@@ -48,8 +52,14 @@ impl Compared {
         let comparison = compare(&given, &context.progress)?;
         drop(given);
         context.progress.finish();
+        let log = |(path, standing): (&&Path, &Standing)| match &standing.inspection {
+            Some(_) => None,
+            // Whatever speaks against it is said anyway.
+            None => log_position(path, None).ok(),
+        };
+        let logs = paths.iter().zip(&comparison.standings).map(log).collect();
         let names = paths.iter().map(|path| path.display().to_string()).collect();
-        Ok(Self { names, sources, comparison })
+        Ok(Self { names, sources, comparison, logs })
     }
 
     /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{Replay, Source, is_data_dir, open_with};
+use lifeboat_etcd::{Replay, Severity, Source, is_data_dir, open_with};
 
 use crate::exit::Usage;
+use crate::output::printable;
 
 /// How far the log of a source counts that is a data dir.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -17,8 +18,16 @@ pub struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    /// Opens a source; its log is in `wal_dir`, if etcd ran with `--wal-dir`.
+    /// Opens a source, and warns of what a person should know of its log; that is in `wal_dir`, if etcd ran with
+    /// `--wal-dir`.
     pub fn open(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+        let opened = self.open_unwarned(source, wal_dir)?;
+        warn(opened.as_ref());
+        Ok(opened)
+    }
+
+    /// Opens a source whose log is going to be checked.
+    pub fn open_unwarned(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let is_dir = is_data_dir(source)?;
         for (given, flag) in [(self.uncommitted, "--uncommitted"), (wal_dir.is_some(), "a WAL dir")] {
             if given && !is_dir {
@@ -30,10 +39,20 @@ impl ReplayArgs {
 
     /// Opens one of several sources, which need not all be data dirs.
     pub fn open_any(self, source: &Path) -> lifeboat_etcd::Result<Box<dyn Source>> {
-        open_with(source, self.replay(is_data_dir(source)?), None)
+        let opened = open_with(source, self.replay(is_data_dir(source)?), None)?;
+        warn(opened.as_ref());
+        Ok(opened)
     }
 
     fn replay(self, is_dir: bool) -> Replay {
         if self.uncommitted && is_dir { Replay::WholeLog } else { Replay::Committed }
+    }
+}
+
+/// Says on stderr what is worth knowing of a source's log and is no reason not to use it.
+fn warn(source: &dyn Source) {
+    for kind in source.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
+        let path = source.origin().path.display().to_string();
+        eprintln!("warning: {}: {kind}; {}", printable(path.as_bytes()), kind.remedy());
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::peers::{self, EtcdVersion};
-use support::{lifeboat_ok, restore_all, same_hash, served};
+use support::{lifeboat, restore_all, same_hash, served};
 
 /// The members as the page finds them: m1 was killed early, m2's db begins with noise, m3 has lost its disk.
 fn break_members(dir: &Path) {
@@ -40,7 +40,8 @@ fn what_it_ends_with_is_a_cluster_with_all_there_was() {
     let dir = tempfile::tempdir().unwrap();
     break_members(dir.path());
     let path = |name: &str| dir.path().join(name);
-    lifeboat_ok([Path::new("salvage"), &path("m2"), &path("m2.db")]);
+    let salvaged = lifeboat([Path::new("salvage"), &path("m2"), &path("m2.db")]);
+    assert_eq!(salvaged.status.code(), Some(3));
     let layout = ClusterLayout::new(3).unwrap();
     let (dirs, _) = restore_all(&path("m2.db"), &layout, &path("restored"), &[]);
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6)

@@ -10,7 +10,7 @@ mod merge;
 mod pair;
 mod standing;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::join::join;
 use crate::mvcc::{HashKv, hash_kv};
 use crate::progress::{NoProgress, Progress};
@@ -35,8 +35,8 @@ pub struct Comparison {
     pub pairs: Vec<Pair>,
     /// The freshest beside every other that is fit, in the order of the ranking.
     pub differences: Vec<Difference>,
-    /// HashKV of each at the highest revision that all fit ones have, as if all were compacted as far as the one that
-    /// is most; `None` where that cannot be computed.
+    /// HashKV of each at the highest revision that most of the fit ones have, as if these were all compacted as far as
+    /// the one that is most; `None` of those that do not have it.
     pub hashes: Vec<Option<HashKv>>,
 }
 
@@ -111,6 +111,13 @@ struct Extent {
     compact_revision: i64,
 }
 
+impl Extent {
+    /// Whether it has the state as of a revision.
+    fn holds(&self, revision: i64) -> bool {
+        (self.compact_revision..=self.revision).contains(&revision)
+    }
+}
+
 /// Goes through all histories at once, in the order of revisions.
 fn histories(fit: &[Fit<'_>], progress: &dyn Progress) -> Result<(Vec<Pair>, Vec<Difference>)> {
     let compacted = Compacted::read(fit)?;
@@ -144,27 +151,27 @@ fn histories(fit: &[Fit<'_>], progress: &dyn Progress) -> Result<(Vec<Pair>, Vec
     Ok((judges.into_iter().map(pair).collect(), differences))
 }
 
-/// HashKV of each where all can be hashed, beside each other.
+/// HashKV of as many as have a revision in common, at the highest such; an old snapshot, which ends before the others
+/// are compacted, has none with them.
 fn common_hashes(fit: &[Fit<'_>], progress: &dyn Progress) -> Result<Vec<Option<HashKv>>> {
-    let revision = fit.iter().map(|fit| fit.extent.revision).min();
-    let compacted = fit.iter().map(|fit| fit.extent.compact_revision).max();
-    let (Some(revision), Some(compacted)) = (revision, compacted) else { return Ok(Vec::new()) };
+    let holders = |revision: i64| fit.iter().filter(move |fit| fit.extent.holds(revision));
+    let is_common = |revision: &i64| fit.len() == 1 || holders(*revision).count() > 1;
+    let revisions = fit.iter().map(|fit| fit.extent.revision).filter(is_common);
+    let Some(revision) = revisions.max_by_key(|revision| (holders(*revision).count(), *revision)) else {
+        return Ok(vec![None; fit.len()]);
+    };
+    let compacted = holders(revision).map(|fit| fit.extent.compact_revision).max();
     progress.start("hash", None);
     std::thread::scope(|scope| {
         let hashed: Vec<_> = fit
             .iter()
             .map(|fit| {
                 let source = fit.source;
-                scope.spawn(move || hash_kv(source, Some(revision), Some(compacted), &NoProgress))
+                let hash = move || hash_kv(source, Some(revision), compacted, &NoProgress);
+                fit.extent.holds(revision).then(|| scope.spawn(hash))
             })
             .collect();
-        let answers = hashed.into_iter().map(|hash| match join(hash) {
-            Ok(hash) => Ok(Some(hash)),
-            // Compacted beyond what another has.
-            Err(Error::Compacted { .. } | Error::Invalid(_)) => Ok(None),
-            Err(error) => Err(error),
-        });
-        answers.collect()
+        hashed.into_iter().map(|hash| hash.map(join).transpose()).collect()
     })
 }
 

@@ -10,6 +10,8 @@ pub struct Ranges {
     pub listed: Vec<(i64, Option<i64>)>,
     /// How many there are.
     pub count: u64,
+    /// Mains of those that are not open, together.
+    mains: u64,
     /// The highest main in any; `i64::MAX` when the last one is open.
     pub(crate) highest: Option<i64>,
 }
@@ -27,9 +29,24 @@ impl Ranges {
         ranges
     }
 
+    /// What of them is above a main.
+    pub(crate) fn above(&self, main: i64) -> Self {
+        let mut above = Self::default();
+        let first = |first: i64| first.max(main.saturating_add(1));
+        self.listed.iter().for_each(|(from, last)| above.add(first(*from), *last));
+        above.count += self.count.saturating_sub(self.listed.len() as u64);
+        Self { highest: self.highest.filter(|highest| *highest > main), ..above }
+    }
+
+    /// How many mains they are together, at least where more ranges are than are listed; `None` when the last one is open.
+    pub fn mains(&self) -> Option<u64> {
+        (self.highest != Some(i64::MAX)).then_some(self.mains)
+    }
+
     /// Adds those of another.
     pub(crate) fn join(&mut self, other: &Self) {
         let (highest, count) = (self.highest.max(other.highest), self.count.max(other.count));
+        let mains = self.mains.max(other.mains);
         let mut all: Vec<_> = self.listed.iter().chain(&other.listed).copied().collect();
         all.sort_unstable();
         *self = Self::default();
@@ -38,6 +55,7 @@ impl Ranges {
         // Of lists that were full, it can only be told that there are no fewer.
         if self.listed.len() == MOST_LISTED {
             self.count = self.count.max(count);
+            self.mains = self.mains.max(mains);
         }
     }
 
@@ -47,6 +65,9 @@ impl Ranges {
             return;
         }
         let meets = self.highest.is_some_and(|highest| first <= highest.saturating_add(1));
+        let before_first = self.highest.unwrap_or(i64::MIN).max(first.saturating_sub(1));
+        let more = last.map_or(0, |last| u64::try_from(last.saturating_sub(before_first)).unwrap_or(0));
+        self.mains = self.mains.saturating_add(more);
         self.highest = self.highest.max(Some(last.unwrap_or(i64::MAX)));
         if !meets {
             self.count += 1;
@@ -74,6 +95,12 @@ mod tests {
             ranges.add(first, last);
         }
         assert_eq!(ranges.listed, [(3, Some(9)), (11, None)]);
-        assert_eq!((ranges.count, ranges.highest), (2, Some(i64::MAX)));
+        assert_eq!((ranges.count, ranges.highest, ranges.mains()), (2, Some(i64::MAX), None));
+        let above = ranges.above(8);
+        assert_eq!(above.listed, [(9, Some(9)), (11, None)]);
+        ranges = Ranges::default();
+        [(3, Some(4)), (4, Some(6)), (9, Some(9))].into_iter().for_each(|(first, last)| ranges.add(first, last));
+        assert_eq!((ranges.mains(), ranges.above(5).mains(), ranges.above(9).mains()), (Some(5), Some(2), Some(0)));
+        assert!(ranges.above(9).is_empty());
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
@@ -39,6 +39,11 @@ pub trait Source: Send + Sync {
     /// How far its member had come in raft's log; `None` when there is no log.
     fn raft(&self) -> Option<RaftPosition> {
         None
+    }
+
+    /// What is worth knowing of the log that it counts, damage aside.
+    fn notes(&self) -> &[FindingKind] {
+        &[]
     }
 
     /// Calls `visit` with every revision, ascending. Every call yields the same revisions.

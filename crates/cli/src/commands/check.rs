@@ -67,7 +67,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if let Some(status) = args.source.elsewhere(context)? {
         return Ok(status);
     }
-    let report = match args.source.open() {
+    let report = match args.source.open_unwarned() {
         Ok(source) => check(source.as_ref(), &context.progress)?,
         // Too damaged to be opened is a finding like any other.
         Err(error) => match error.downcast::<Error>()? {

@@ -16,6 +16,7 @@ use crate::output;
 use body::Body;
 pub use body::RaftBody;
 use log::LogBody;
+pub use log::LogPositionBody;
 
 /// Show what a source holds, or compare several: which is freshest, whose histories agree, and where they diverge.
 ///

@@ -61,6 +61,11 @@ impl AnySource {
         self.replay.open(self.path(), self.wal_dir.as_deref())
     }
 
+    /// Opens a source that is here and whose log is going to be checked.
+    pub fn open_unwarned(&self) -> Result<Box<dyn Source>> {
+        self.replay.open_unwarned(self.path(), self.wal_dir.as_deref())
+    }
+
     /// Compares it with others; all of them are here.
     pub fn beside(&self, others: &[PathBuf], context: &Context) -> Result<Compared> {
         if self.wal_dir.is_some() {

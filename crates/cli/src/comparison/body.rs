@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Compared;
 use super::words::named;
 use crate::commands::hash::HashBody;
-use crate::commands::inspect::RaftBody;
+use crate::commands::inspect::{LogPositionBody, RaftBody};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +37,8 @@ struct SourceBody {
     raft_term: Option<u64>,
     consistent_index: Option<u64>,
     raft: Option<RaftBody>,
+    /// Of a data dir that cannot be read otherwise.
+    log: Option<LogPositionBody>,
     hash: Option<HashBody>,
     /// Against that of the freshest.
     history: Option<&'static str>,
@@ -160,6 +162,7 @@ impl Compared {
                 raft_term: state.and_then(|state| state.term),
                 consistent_index: state.and_then(|state| state.consistent_index),
                 raft: inspection.and_then(|inspection| inspection.raft).map(RaftBody::from),
+                log: self.logs[place].map(LogPositionBody::from),
                 hash: comparison.hashes[place].map(HashBody::from),
                 history: self.history(place),
                 lacks: difference.map(|difference| (&difference.lacks).into()),

@@ -56,14 +56,15 @@ impl Compared {
     fn row(&self, rank: String, place: usize) -> [String; 9] {
         let none = || "-".to_owned();
         let name = printable(self.names[place].as_bytes());
-        let Some(inspection) = &self.comparison.standings[place].inspection else {
-            return [rank, name, none(), none(), none(), none(), none(), none(), none()];
-        };
-        let state = &inspection.state;
         let position = |term: Option<u64>, index: Option<u64>| {
             let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
             format!("{}, {}", number(term), number(index))
         };
+        let Some(inspection) = &self.comparison.standings[place].inspection else {
+            let log = self.logs[place].map(|log| position(Some(log.last_term), Some(log.last_index)));
+            return [rank, name, none(), none(), none(), none(), none(), log.unwrap_or_else(none), none()];
+        };
+        let state = &inspection.state;
         let log = inspection.raft.map(|raft| position(Some(raft.last_term), Some(raft.last_index)));
         let hash = self.comparison.hashes[place].map(|hash| hash.hash.to_string());
         [

@@ -1,6 +1,6 @@
 //! A comparison in words.
 
-use lifeboat_etcd::{Change, Changes, Divergence, NoChoice, Relation};
+use lifeboat_etcd::{Change, Changes, Divergence, EntryId, NoChoice, RaftPosition, Relation};
 
 use super::Compared;
 use crate::output::printable;
@@ -56,7 +56,8 @@ impl Compared {
     pub(super) fn sentence(&self, place: usize) -> String {
         let name = &self.names[place];
         if let Some(unfit) = &self.comparison.standings[place].unfit {
-            return format!("{name} is not fit to be taken: {unfit}; {}", unfit.remedy());
+            let further = self.runs_further(place).unwrap_or_default();
+            return format!("{name} is not fit to be taken: {unfit}; {}{further}", unfit.remedy());
         }
         let freshest = self.comparison.ranking.first().copied().unwrap_or(place);
         let first = &self.names[freshest];
@@ -71,6 +72,23 @@ impl Compared {
             }
             Some(Relation::Diverged(divergence)) => diverged([name, first], divergence),
         }
+    }
+
+    /// That the log of a source which is not fit goes further than that of any which is.
+    fn runs_further(&self, place: usize) -> Option<String> {
+        let log = self.logs[place]?;
+        let raft = |place: &usize| self.comparison.standings[*place].inspection.as_ref()?.raft;
+        let of_its_cluster = |raft: &RaftPosition| raft.cluster_id == log.cluster_id;
+        let others = self.comparison.ranking.iter().filter_map(raft).filter(of_its_cluster);
+        let furthest = others.map(|raft| raft.last()).max();
+        let last = EntryId { term: log.last_term, index: log.last_index };
+        (Some(last) > furthest).then(|| {
+            format!(
+                ". Its log runs to entry {} of term {}, further than any other here: it may hold changes that none of \
+                 them has; lifeboat salvage takes what it still holds",
+                last.index, last.term
+            )
+        })
     }
 
     fn earlier(&self, place: usize, freshest: usize, whole: bool) -> String {

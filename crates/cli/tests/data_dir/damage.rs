@@ -9,6 +9,7 @@ use lifeboat_etcd::{Error, FindingKind, HashKv, NoProgress, Replay, State, hash_
 
 use crate::peer::serve;
 use crate::raft::segment;
+use crate::support::{lifeboat, text};
 
 /// A killed member whose db lacks nearly all that its log has.
 pub fn killed(version: EtcdVersion) -> Cluster {
@@ -36,6 +37,7 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
     let cluster = killed(version);
     let dir = tempfile::tempdir().unwrap();
     let mut rng = Rng::with_seed(7);
+    let mut torn = 0;
     for round in 0..4 {
         let data_dir = dir.path().join(format!("{round}"));
         copy_dir(cluster.data_dir(0), &data_dir).unwrap();
@@ -56,12 +58,18 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
             Ok(_) => {
                 serve(version, &data_dir, &["--force-new-cluster"])
                     .expect(source.as_ref(), &format!("cut at {cut}"));
+                // What is dropped is said, by the verbs that only read as well.
+                let is_torn = |kind: &FindingKind| matches!(kind, FindingKind::WalTorn { .. });
+                let said = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
+                assert_eq!(said.contains("warning: "), source.notes().iter().any(is_torn), "{said}");
+                torn += usize::from(said.contains("warning: "));
             }
             // Raft stops as well when the log ends before what is committed.
             Err(Error::Damaged(FindingKind::WalEntriesMissing { .. })) => {}
             Err(error) => panic!("{error:?}"),
         }
     }
+    assert!(torn > 0);
 }
 
 pub fn whole_log(data_dir: &std::path::Path) -> Result<HashKv, Error> {

@@ -6,11 +6,11 @@ use fastrand::Rng;
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_bbolt::{Db, PageId};
-use lifeboat_etcd::{Which, open};
+use lifeboat_etcd::{Account, Replay, Which, open_with};
 
 use crate::sample::killed;
 use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
-use crate::truth::{Outcome, PAGE, Truth, salvage_of};
+use crate::truth::{Outcome, PAGE, Truth, salvage_as};
 
 /// A copy of the killed member with something changed.
 struct Damaged {
@@ -24,7 +24,7 @@ impl Damaged {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("m1");
         copy_dir(&killed().data_dir(), &data_dir).unwrap();
-        let source = open(&data_dir).unwrap();
+        let source = open_with(&data_dir, Replay::WholeLog, None).unwrap();
         let mut whole = Truth::of(&data_dir.join("member/snap/db"));
         let of_db = whole.revisions.len();
         whole.revisions = revisions(source.as_ref());
@@ -47,7 +47,7 @@ impl Damaged {
     }
 
     fn salvage(&self) -> Outcome {
-        salvage_of(&self.data_dir())
+        salvage_as(&self.data_dir(), Replay::WholeLog)
     }
 
     fn is_whole(&self, outcome: &Outcome) {
@@ -193,6 +193,39 @@ fn a_damaged_log_is_replayed_as_far_as_it_goes() {
         }
     }
     assert!(replayed > 0);
+}
+
+/// The newest state's root is broken, and the log goes on from the state before, but not as far as the newest had come:
+/// what lies on its leaf pages beyond that is found there.
+#[test]
+fn pages_go_on_where_the_log_ends() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::new();
+    damaged.change_db(|bytes| {
+        let (newest, _) = roots(bytes);
+        noise(bytes, newest.0);
+    });
+    // Of the changes that only the newest state has, the log has the first.
+    damaged.change_log(|bytes| {
+        let at = bytes.windows(8).position(|bytes| bytes == b"second 1").unwrap();
+        bytes[at] ^= 1;
+    });
+    let outcome = damaged.salvage();
+    let Account { log, from_pages, is_complete, .. } = &outcome.account;
+    assert_eq!((log.unwrap().replayed, *from_pages, *is_complete), (1, 2, false));
+    outcome.accounts_honestly(&damaged.whole, "pages");
+    outcome.has_all_on_intact_leaves(&damaged.whole, &[], "pages");
+}
+
+/// The last member to run may have told clients of what it did not know to be committed.
+#[test]
+fn what_is_not_known_to_be_committed_is_missing_until_it_is_taken_in() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let data_dir = killed().data_dir();
+    let [committed, whole] = [Replay::Committed, Replay::WholeLog].map(|how_far| salvage_as(&data_dir, how_far));
+    assert!(committed.account.log.unwrap().uncommitted > 0, "the sample does not show it");
+    assert!(!committed.account.is_complete && whole.account.is_complete);
+    assert!(is_start_of(&committed.revisions, &whole.revisions) && committed.revisions != whole.revisions);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use lifeboat_bbolt::{Db, Error as BboltError, Remnant, Salvage};
 use lifeboat_etcd::{
-    Account, BucketKey, KeyValue, NoProgress, Ranges, Revision, Salvaged, State, open, salvage,
+    Account, BucketKey, KeyValue, NoProgress, Ranges, Replay, Revision, Salvaged, State, open, salvage,
 };
 
 use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
@@ -112,7 +112,11 @@ pub struct Outcome {
 }
 
 pub fn salvage_of(path: &Path) -> Outcome {
-    let (salvaged, account) = salvage(path, lifeboat_etcd::Replay::Committed, None, &NoProgress).unwrap();
+    salvage_as(path, Replay::Committed)
+}
+
+pub fn salvage_as(path: &Path, how_far: Replay) -> Outcome {
+    let (salvaged, account) = salvage(path, how_far, None, &NoProgress).unwrap();
     let revisions = revisions(&salvaged);
     Outcome { salvaged, account, revisions }
 }

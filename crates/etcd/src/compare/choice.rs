@@ -1,5 +1,7 @@
 //! Which source to take without asking a person.
 
+use std::collections::BTreeSet;
+
 use super::{Comparison, Relation, Standing};
 
 /// Why no source is taken without asking.
@@ -31,28 +33,45 @@ impl Comparison {
     }
 
     /// The freshest source that is fit, if nothing speaks against taking it: every other one is an earlier state of it, or
-    /// diverges from the majority that the freshest is of.
+    /// diverges from a majority of members that the freshest is of.
     ///
     /// # Errors
     /// [`NoChoice`]: a person must say which state is right.
     pub fn choose(&self) -> Result<usize, NoChoice> {
         let Some((&freshest, others)) = self.ranking.split_first() else { return Err(NoChoice::NoneFit) };
-        let (mut diverged, mut unknown, mut with) = (Vec::new(), Vec::new(), 1);
+        let (mut diverged, mut unknown, mut agreeing) = (Vec::new(), Vec::new(), vec![freshest]);
         for other in others {
             match self.relation(freshest, *other) {
                 Some(Relation::Diverged(_)) => diverged.push(*other),
-                Some(Relation::Agree { whole: true }) => with += 1,
-                Some(Relation::Agree { whole: false }) if self.is_one_cluster(freshest, *other) => with += 1,
+                Some(Relation::Agree { whole: true }) => agreeing.push(*other),
+                Some(Relation::Agree { whole: false }) if self.is_one_cluster(freshest, *other) => {
+                    agreeing.push(*other);
+                }
                 _ => unknown.push(*other),
             }
         }
-        if diverged.len() >= with {
+        if !diverged.is_empty() && !self.outvotes(&agreeing, &diverged) {
             return Err(NoChoice::Diverged { freshest, from: diverged });
         }
         if !unknown.is_empty() {
             return Err(NoChoice::Unknown { freshest, from: unknown });
         }
         Ok(freshest)
+    }
+
+    /// Whether more members stand by the freshest than against it. A member counts once, however many copies of it
+    /// there are. What ends before the strays part from the freshest is an earlier state of both, and what is of no
+    /// member, such as a snapshot, is only what some member held: neither speaks for the freshest.
+    fn outvotes(&self, agreeing: &[usize], strays: &[usize]) -> bool {
+        let parted = |place: &usize, stray: &usize| {
+            matches!(self.relation(*place, *stray), Some(Relation::Diverged(_)))
+        };
+        let parted_from_all = |place: &&usize| strays.iter().all(|stray| parted(place, stray));
+        let member = |place: &usize| self.standings.get(*place).and_then(Standing::member);
+        let with: BTreeSet<_> = agreeing.iter().filter(parted_from_all).filter_map(member).collect();
+        let of_members: BTreeSet<_> = strays.iter().filter_map(member).collect();
+        let of_none = strays.iter().filter(|place| member(place).is_none()).count();
+        with.len() > of_members.len() + of_none
     }
 
     /// Whether two sources know a member in common: a cluster that was restored in between has others.

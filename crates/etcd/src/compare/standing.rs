@@ -101,6 +101,11 @@ impl Standing {
         })
     }
 
+    /// The member whose data dir it is.
+    pub(super) fn member(&self) -> Option<MemberId> {
+        self.inspection.as_ref()?.raft.map(|raft| raft.member_id)
+    }
+
     /// Whether it knows a member that another knows too.
     pub(super) fn is_of_the_cluster_of(&self, other: &Self) -> bool {
         let theirs = other.ids();

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Error;
 use crate::finding::Finding;
 use crate::key_value::KeyValue;
+use crate::member::{ClusterId, MemberId};
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
-use crate::source::{Integrity, Origin, VisitAll, VisitPair, VisitRevision};
+use crate::source::{Integrity, Origin, RaftPosition, VisitAll, VisitPair, VisitRevision};
 
 /// What one main revision does: keys with new values, or deleted.
 type Txn = Vec<(u8, Option<u8>)>;
@@ -69,6 +71,8 @@ struct Member {
     compact: i64,
     /// Raft index of the last entry it has applied.
     index: u64,
+    /// Of a data dir: whose it is.
+    id: Option<u64>,
 }
 
 impl Member {
@@ -78,13 +82,27 @@ impl Member {
         let mut revisions = alive(&all, compact);
         revisions
             .extend(all.iter().filter(|(r, _)| pending || r.main > compact).map(|(r, v)| (*r, v.clone())));
-        Self { revisions, compact, index: 0 }
+        Self { revisions, compact, index: 0, id: None }
     }
 }
 
 impl Source for Member {
     fn origin(&self) -> Origin {
         Origin { path: PathBuf::from("member"), kind: "db", size: 0, size_in_use: 0 }
+    }
+
+    fn raft(&self) -> Option<RaftPosition> {
+        let member_id = MemberId(self.id?);
+        Some(RaftPosition {
+            cluster_id: ClusterId(1),
+            member_id,
+            term: 1,
+            commit: 1,
+            last_index: 1,
+            last_term: 1,
+            consistent_index: 1,
+            replayed_to: 1,
+        })
     }
 
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
@@ -258,7 +276,7 @@ fn what_a_compaction_loses_by_mistake_is_no_divergence() {
 }
 
 #[test]
-fn the_freshest_is_chosen_where_it_goes_on_from_all_others_or_most_stand_by_it() {
+fn the_freshest_is_chosen_where_it_goes_on_from_all_others() {
     let history = puts(&[1, 2, 3, 4, 5]);
     let [newest, older, oldest] = [5, 4, 2].map(|end| Member::new(&history[..end], -1, false));
     let comparison = compared(&[&oldest, &newest, &older]);
@@ -270,17 +288,46 @@ fn the_freshest_is_chosen_where_it_goes_on_from_all_others_or_most_stand_by_it()
     };
     assert_eq!((lacks(2), lacks(0)), (vec![5], vec![3, 4, 5]));
 
-    let stray = Member::new(&puts(&[1, 2, 9]), -1, false);
-    assert_eq!(compared(&[&newest, &stray, &older]).choose(), Ok(0), "two stand against one");
-    let diverged = Err(NoChoice::Diverged { freshest: 0, from: vec![1] });
-    assert_eq!(compared(&[&newest, &stray]).choose(), diverged);
-    let strays = [9, 8, 7].map(|key| Member::new(&puts(&[1, key]), -1, false));
-    assert!(compared(&[&strays[0], &strays[1], &strays[2]]).choose().is_err(), "everyone for himself");
     let empty = Member::new(&[], -1, false);
     let comparison = compared(&[&empty, &older]);
     assert_eq!(comparison.standings[0].unfit, Some(Unfit::Empty));
     assert_eq!((comparison.ranking.as_slice(), comparison.choose()), (&[1][..], Ok(1)));
     assert_eq!(compared(&[&empty]).choose(), Err(NoChoice::NoneFit));
+}
+
+/// Where histories diverge, only members count, each of them once, and only those that parted from the stray.
+#[test]
+fn a_stray_is_left_out_only_where_more_members_stand_by_the_freshest() {
+    let member = |keys: &[u8], id| Member { id, ..Member::new(&puts(keys), -1, false) };
+    let newest = member(&[1, 2, 3, 4, 5], Some(1));
+    let stray = member(&[1, 2, 9, 8], Some(2));
+    let diverged = Err(NoChoice::Diverged { freshest: 0, from: vec![1] });
+    for (other, choice) in [
+        (member(&[1, 2, 3], Some(3)), Ok(0)),
+        // A copy of the freshest, or an earlier state of it.
+        (member(&[1, 2, 3], Some(1)), diverged.clone()),
+        // Lagging: an earlier state of both.
+        (member(&[1, 2], Some(3)), diverged.clone()),
+        // A snapshot, of whichever member.
+        (member(&[1, 2, 3], None), diverged.clone()),
+        // A second stray.
+        (member(&[1, 7], Some(3)), Err(NoChoice::Diverged { freshest: 0, from: vec![1, 2] })),
+    ] {
+        assert_eq!(compared(&[&newest, &stray, &other]).choose(), choice);
+    }
+    assert_eq!(compared(&[&newest, &stray]).choose(), diverged);
+}
+
+/// A snapshot of long ago has no revision in common with members that are compacted beyond it, and these have.
+#[test]
+fn hashes_are_compared_at_a_revision_that_most_have() {
+    let history = puts(&[1, 2, 3, 4, 5]);
+    let [one, other] = [4, 5].map(|end| Member::new(&history[..end], 4, false));
+    let old = Member::new(&history[..2], -1, false);
+    let hashes = compared(&[&one, &old, &other]).hashes;
+    assert!(hashes[0].is_some_and(|hash| hash.hash_revision == 5), "{hashes:?}");
+    assert_eq!((hashes[0], hashes[1]), (hashes[2], None));
+    assert_eq!(compared(&[&old, &other]).hashes, [None, None]);
 }
 
 /// A cluster that was restored counts raft's entries anew; of what holds the same, raft decides.
@@ -301,10 +348,10 @@ fn more_keys_than_are_listed_are_counted() {
         kv.encode()
     };
     let first = stored(&puts(&[1]));
-    let mut many = Member { revisions: first.clone(), compact: -1, index: 0 };
+    let mut many = Member { revisions: first.clone(), compact: -1, index: 0, id: None };
     let revisions = (0..3000).map(|sub| (Revision { main: 3, sub }, (false, change(sub as usize))));
     many.revisions.extend(revisions);
-    let comparison = compared(&[&many, &Member { revisions: first, compact: -1, index: 0 }]);
+    let comparison = compared(&[&many, &Member { revisions: first, compact: -1, index: 0, id: None }]);
     let Changes { revisions, keys, further_revisions, complete } = &comparison.differences[0].lacks;
     assert_eq!((*revisions, keys.len(), *further_revisions, *complete), (3000, 1000, 2000, true));
 }

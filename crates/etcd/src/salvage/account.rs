@@ -21,9 +21,9 @@ const MOST_LISTED: usize = 1000;
 /// What was saved, what is lost, what may be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Account {
-    /// Whether it is proved that nothing is missing: the newest state was reached whole, and revisions follow each
-    /// other without a gap. Of a db without a digest this says nothing of the bytes of values, nor of the sub numbers
-    /// of revisions at or below the compact revision.
+    /// Whether it is proved that nothing is missing: the newest state was reached whole, revisions follow each other
+    /// without a gap, and no entry of a log is left out. Of a db without a digest this says nothing of the bytes of
+    /// values, nor of the sub numbers of revisions at or below the compact revision.
     pub is_complete: bool,
     /// The state of the file that the revisions rest on; `None` when no root was found.
     pub state: Option<Which>,
@@ -107,9 +107,14 @@ impl Account {
         let outdated = Outdated::new(&state, compact_is_known, &lost, &possibly_lost);
         let doubtful_keys = doubtful_keys(salvaged, &keep, &outdated)?;
         let buckets = store.bucket_accounts();
-        let nothing_missing = lost.is_empty() && possibly_lost.is_empty() && left_out == 0;
+        // What clients count on may be among the entries that this member did not know to be committed.
+        let uncommitted = log.map_or(0, |log| log.uncommitted);
+        let nothing_missing = lost.is_empty() && possibly_lost.is_empty() && left_out == 0 && uncommitted == 0;
         Ok(Self {
-            is_complete: is_whole && nothing_missing && buckets.iter().all(|bucket| bucket.is_whole),
+            is_complete: is_whole
+                && base.which != Which::Found
+                && nothing_missing
+                && buckets.iter().all(|bucket| bucket.is_whole),
             state: base.has_root().then_some(base.which),
             integrity: salvaged.integrity.clone(),
             revisions: keep.revisions,

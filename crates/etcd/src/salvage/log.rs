@@ -66,15 +66,16 @@ pub(super) fn replay(salvaged: &Salvaged, wal: &WalDir, log: &Log, how_far: Repl
     };
     let replayed_to = replayed.as_ref().map_or(consistent_index, |(to, _)| *to);
     let position = RaftPosition::of(log, consistent_index, replayed_to);
-    let notes = notes(log, &position).into_iter();
-    problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
     let account = LogAccount {
         replayed: replayed_to - consistent_index,
         not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
         uncommitted: log.last_index.saturating_sub(up_to.max(consistent_index)),
     };
-    let is_whole = replayed.is_some() && problems.is_empty() && account.not_replayed.is_none();
+    let is_over_all = replayed.is_some() && account.not_replayed.is_none();
     let overlay = replayed.map(|(_, overlay)| overlay).unwrap_or_default();
+    let notes = notes(log, &position, &State::read(salvaged)?, &overlay).into_iter();
+    problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
+    let is_whole = is_over_all && problems.is_empty();
     Ok(Replayed { account: Some(account), position: Some(position), overlay, problems, is_whole })
 }
 

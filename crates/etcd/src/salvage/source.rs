@@ -80,7 +80,7 @@ impl Salvaged {
         Self { origin, _lock: lock, ..self }
     }
 
-    /// Adds what the log adds, or else what pages of the file do that no tree leads to.
+    /// Adds what the log adds, and, if that is not all, what pages of the file do that no tree leads to.
     pub(super) fn finish(
         mut self,
         log: Option<Replayed>,
@@ -91,13 +91,11 @@ impl Salvaged {
             None => self.end_is_known && self.problems.count == 0,
         };
         let Replayed { account, position, overlay, problems, .. } = log.unwrap_or_default();
-        let mut verdict = if is_whole || account.is_some_and(|account| account.replayed > 0) {
+        self.overlay = overlay;
+        let mut verdict = if is_whole { Verdict::default() } else { self.search(progress)? };
+        if is_whole || account.is_some_and(|account| account.replayed > 0) {
             self.store.states.keep_base_alone();
-            self.overlay = overlay;
-            Verdict::default()
-        } else {
-            self.search(progress)?
-        };
+        }
         self.ensure_something(&verdict)?;
         if !problems.is_empty() || account.is_some_and(|account| account.not_replayed.is_some()) {
             verdict.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
@@ -117,11 +115,12 @@ impl Salvaged {
         Ok(newest)
     }
 
-    /// Searches the file for what the tree lacks.
+    /// Searches the file for what the tree and the log lack.
     fn search(&mut self, progress: &dyn Progress) -> Result<Verdict> {
         let mut holes = self.store.base().key.holes.clone();
+        let replayed_to = self.overlay.newest();
         if !self.end_is_known {
-            holes.open_end(self.store.base().key.newest);
+            holes.open_end(self.store.base().key.newest.max(replayed_to));
         }
         let leases = !self.store.has_whole(Bucket::Lease);
         if holes.is_empty() && !leases {
@@ -132,6 +131,10 @@ impl Salvaged {
         let (compact, is_known) = self.store.compact_revision();
         let mut verdict = judge(base, &holes, index.entries, compact, is_known)?;
         self.store.add(std::mem::take(&mut verdict.kept), index.leases);
+        if let Some(replayed_to) = replayed_to {
+            // A log is replayed only over a state of which nothing is missing.
+            verdict.possibly_lost = verdict.possibly_lost.above(replayed_to.main);
+        }
         Ok(verdict)
     }
 
@@ -159,8 +162,7 @@ impl Source for Salvaged {
     }
 
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        self.store.revisions(visit)?;
-        self.overlay.each_revision(visit)
+        self.overlay.each_revision(|below| self.store.revisions(below), visit)
     }
 
     fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {

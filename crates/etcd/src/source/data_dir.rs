@@ -161,25 +161,29 @@ fn replayed(
     };
     let overlay = apply::replay(db, state, &Entries::find(wal, consistent_index, up_to)?)?;
     let position = RaftPosition::of(&log, consistent_index, up_to.max(consistent_index));
-    let mut notes = notes(&log, &position);
-    let member = log.member_id;
-    let mut removed = overlay.pairs(Bucket::MembersRemoved).map(|(key, _)| key);
-    if state.members_removed.contains(&member) || removed.any(|key| key == member.to_string().as_bytes()) {
-        notes.push(FindingKind::MemberRemoved { member });
-    }
-    drop(removed);
+    let notes = notes(&log, &position, state, &overlay);
     Ok(Replayed { position, overlay, notes })
 }
 
-/// What is worth knowing of a log that can be used.
-pub(crate) fn notes(log: &Log, position: &RaftPosition) -> Vec<FindingKind> {
+/// What is worth knowing of a log that can be used, and of what it adds to the state of the db.
+pub(crate) fn notes(
+    log: &Log,
+    position: &RaftPosition,
+    state: &State,
+    overlay: &Overlay,
+) -> Vec<FindingKind> {
+    let member = log.member_id;
+    let mut removed = overlay.pairs(Bucket::MembersRemoved).map(|(key, _)| key);
+    let is_removed =
+        state.members_removed.contains(&member) || removed.any(|key| key == member.to_string().as_bytes());
+    let removed = is_removed.then_some(FindingKind::MemberRemoved { member });
     let RaftPosition { last_index: last, consistent_index, replayed_to, .. } = *position;
     let torn = log.torn.clone();
     let torn = torn.map(|torn| FindingKind::WalTorn { segment: torn.segment, offset: torn.offset });
     let behind = (last < consistent_index).then_some(FindingKind::WalBehindDb { last, consistent_index });
     let uncommitted =
         (last > replayed_to).then_some(FindingKind::WalUncommitted { first: replayed_to + 1, last });
-    [torn, behind, uncommitted].into_iter().flatten().collect()
+    [torn, behind, uncommitted, removed].into_iter().flatten().collect()
 }
 
 impl Source for SourceDir {
@@ -191,10 +195,12 @@ impl Source for SourceDir {
         self.log.as_ref().ok().map(|replayed| replayed.position)
     }
 
+    fn notes(&self) -> &[FindingKind] {
+        self.log.as_ref().map_or(&[], |replayed| &replayed.notes)
+    }
+
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        let overlay = &self.replayed()?.overlay;
-        self.db.revisions(visit)?;
-        overlay.each_revision(visit)
+        self.replayed()?.overlay.each_revision(|below| self.db.revisions(below), visit)
     }
 
     fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::Result;
-use crate::revision::BucketKey;
+use crate::revision::{BucketKey, Revision};
 use crate::schema::Bucket;
 use crate::source::{VisitPair, VisitRevision};
 
@@ -59,9 +59,25 @@ impl Overlay {
         pairs.filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?)))
     }
 
-    /// Calls `visit` with its revisions.
-    pub(crate) fn each_revision(&self, visit: VisitRevision<'_>) -> Result<()> {
-        self.revisions.iter().try_for_each(|(key, value)| visit(*key, value))
+    /// The revisions that `below` visits, with its own among them, ascending.
+    pub(crate) fn each_revision(
+        &self,
+        below: impl FnOnce(VisitRevision<'_>) -> Result<()>,
+        visit: VisitRevision<'_>,
+    ) -> Result<()> {
+        let mut ours = self.revisions.iter().peekable();
+        below(&mut |key, value| {
+            while let Some((key, value)) = ours.next_if(|(ours, _)| ours.revision < key.revision) {
+                visit(*key, value)?;
+            }
+            visit(key, value)
+        })?;
+        ours.try_for_each(|(key, value)| visit(*key, value))
+    }
+
+    /// Its newest revision.
+    pub(crate) fn newest(&self) -> Option<Revision> {
+        self.revisions.last().map(|(key, _)| key.revision)
     }
 
     /// A small bucket that `db` reads, with what this says of it, in key order.

@@ -10,12 +10,12 @@ use serde::Serialize;
 #[serde(rename_all = "camelCase")]
 pub(super) struct LogBody {
     source: String,
-    raft: Raft,
+    raft: LogPositionBody,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Raft {
+pub struct LogPositionBody {
     cluster_id: String,
     member_id: String,
     term: u64,
@@ -24,18 +24,21 @@ struct Raft {
     last_term: u64,
 }
 
-impl LogBody {
-    pub(super) fn new(dir: &Path, position: LogPosition) -> Self {
+impl From<LogPosition> for LogPositionBody {
+    fn from(position: LogPosition) -> Self {
         let LogPosition { cluster_id, member_id, term, commit, last_index, last_term } = position;
         let (cluster_id, member_id) = (cluster_id.to_string(), member_id.to_string());
-        Self {
-            source: dir.display().to_string(),
-            raft: Raft { cluster_id, member_id, term, commit, last_index, last_term },
-        }
+        Self { cluster_id, member_id, term, commit, last_index, last_term }
+    }
+}
+
+impl LogBody {
+    pub(super) fn new(dir: &Path, position: LogPosition) -> Self {
+        Self { source: dir.display().to_string(), raft: position.into() }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Raft { cluster_id, member_id, term, commit, last_index, last_term } = &self.raft;
+        let LogPositionBody { cluster_id, member_id, term, commit, last_index, last_term } = &self.raft;
         writeln!(out, "source   {}", self.source)?;
         writeln!(out, "cluster  {cluster_id}")?;
         writeln!(out, "member   {member_id}")?;

@@ -34,6 +34,8 @@ pub(super) struct Body {
     revisions_left_out: u64,
     lost: Vec<RangeBody>,
     lost_ranges: u64,
+    /// null when it is not known how many.
+    lost_revisions: Option<u64>,
     possibly_lost: Vec<RangeBody>,
     possibly_lost_ranges: u64,
     conflicts: Vec<String>,
@@ -134,6 +136,7 @@ impl Body {
             revisions_left_out: account.left_out,
             lost: ranges(&account.lost),
             lost_ranges: account.lost.count,
+            lost_revisions: account.lost.mains(),
             possibly_lost: ranges(&account.possibly_lost),
             possibly_lost_ranges: account.possibly_lost.count,
             conflicts: account.conflicts.listed.iter().map(ToString::to_string).collect(),
@@ -191,14 +194,25 @@ impl Body {
             (true, "verified") => "yes, sha256 verified",
             (true, _) => "yes: no revision is missing; bit rot in values cannot be seen without a digest",
             (false, "mismatch") => "NO, and the bytes are not those that were saved",
+            (false, _) if self.state == Some("found") && !self.is_missing_anything() => {
+                "NOT PROVED: nothing is seen to be missing, but no meta page says that this root is the newest"
+            }
             (false, _) => "NO",
         }
+    }
+
+    fn is_missing_anything(&self) -> bool {
+        let of_log = |log: &LogBody| log.not_replayed.is_some() || log.uncommitted > 0;
+        self.lost_ranges + self.possibly_lost_ranges + self.revisions_left_out > 0
+            || self.buckets.iter().any(|bucket| !bucket.whole)
+            || self.log.as_ref().is_some_and(of_log)
     }
 
     fn losses(&self) -> Vec<(&'static str, String)> {
         let mut fields = Vec::new();
         if self.lost_ranges > 0 {
-            fields.push(("lost", format!("revisions {}", range_text(&self.lost, self.lost_ranges))));
+            let count = self.lost_revisions.map_or_else(String::new, |count| format!("{count} "));
+            fields.push(("lost", format!("{count}revisions: {}", range_text(&self.lost, self.lost_ranges))));
         }
         if self.possibly_lost_ranges > 0 {
             let text = range_text(&self.possibly_lost, self.possibly_lost_ranges);
@@ -225,7 +239,8 @@ impl Body {
         }
         if self.broken_pages > 0 {
             let bytes = output::bytes(self.broken_bytes);
-            fields.push(("unreadable", format!("{} pages ({bytes}) of {}", self.broken_pages, self.pages)));
+            let text = format!("at least {} pages ({bytes}) of {}", self.broken_pages, self.pages);
+            fields.push(("unreadable", text));
         }
         fields
     }
@@ -247,7 +262,11 @@ impl LogBody {
             text += &format!("; entries {first} to {last} are not: the state they go on from is not whole");
         }
         if self.uncommitted > 0 {
-            text += &format!("; {} entries more are not known to be committed", self.uncommitted);
+            text += &format!(
+                "; {} entries more are not known to be committed, and left out: where this was the last member to run, \
+                 clients may count on them, and --uncommitted takes them in",
+                self.uncommitted
+            );
         }
         text
     }
