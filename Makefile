@@ -11,7 +11,7 @@ help:
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, and compare what is read of them"
 	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"
-	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of six targets"
+	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of seven targets"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
 	@echo "make lab-test  (root) the tests that need such machines (about 20 minutes once everything is built)"

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 minutes=$1
 shift
-[ $# -gt 0 ] || set -- bbolt wal raft_snapshot key_value requests restore
+[ $# -gt 0 ] || set -- bbolt wal raft_snapshot key_value requests restore salvage
 
 if ! command -v cargo-fuzz >/dev/null; then
     cargo install --quiet --locked cargo-fuzz@0.13.2

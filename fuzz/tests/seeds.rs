@@ -7,13 +7,14 @@ use fastrand::Rng;
 use lifeboat_fuzz::{TARGETS, Target};
 
 /// Changes of the seeds of a target. A restore writes and syncs files, so it gets less.
-const CHANGES: [(&str, usize); 6] = [
+const CHANGES: [(&str, usize); 7] = [
     ("bbolt", 3000),
     ("wal", 3000),
     ("raft_snapshot", 3000),
     ("key_value", 20_000),
     ("requests", 3000),
     ("restore", 300),
+    ("salvage", 2000),
 ];
 /// Numbers at which lengths and counts go wrong.
 const EDGES: [u64; 8] = [0, 1, 0x7f, 0x80, 0xffff, 0x7fff_ffff, u32::MAX as u64, u64::MAX];
@@ -109,4 +110,9 @@ fn requests() {
 #[test]
 fn restore() {
     seeds_and_changes("restore");
+}
+
+#[test]
+fn salvage() {
+    seeds_and_changes("salvage");
 }

@@ -129,8 +129,7 @@ impl Replay {
                 if let Some((info, request)) = Request::decode(index, data)? {
                     self.request(index, &info, request)?;
                     self.store.end();
-                    // A put that keeps a value is small in the log and may be large in the store.
-                    if self.store.overlay.bytes() > MOST_REPLAY_BYTES {
+                    if self.store.is_too_large() {
                         return Err(FindingKind::ReplayTooLarge.into());
                     }
                 }

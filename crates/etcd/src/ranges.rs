@@ -99,8 +99,13 @@ mod tests {
         let above = ranges.above(8);
         assert_eq!(above.listed, [(9, Some(9)), (11, None)]);
         ranges = Ranges::default();
-        [(3, Some(4)), (4, Some(6)), (9, Some(9))].into_iter().for_each(|(first, last)| ranges.add(first, last));
-        assert_eq!((ranges.mains(), ranges.above(5).mains(), ranges.above(9).mains()), (Some(5), Some(2), Some(0)));
+        [(3, Some(4)), (4, Some(6)), (9, Some(9))]
+            .into_iter()
+            .for_each(|(first, last)| ranges.add(first, last));
+        assert_eq!(
+            (ranges.mains(), ranges.above(5).mains(), ranges.above(9).mains()),
+            (Some(5), Some(2), Some(0))
+        );
         assert!(ranges.above(9).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
-use lifeboat_etcd::{Error, FindingKind, RaftSnapshot, Replay, State, open, open_with};
+use lifeboat_etcd::{Error, FindingKind, NoProgress, RaftSnapshot, Replay, State, open, open_with, salvage};
 
 use crate::peer::serve;
 use crate::raft::{Entry, Proto, append, hard_state, request, request_of, snapshot};
@@ -222,6 +222,17 @@ fn a_received_db_is_taken_and_its_lack_is_found() {
     let behind = FindingKind::DbBehindSnapshot { consistent_index: 1, snapshot: index };
     assert!(matches!(error, Error::Damaged(kind) if kind == behind));
     drop(source);
+
+    // Entries up to the snapshot lead to it if the last has its term; others were overruled.
+    for (term, leads) in [(1, false), (2, true)] {
+        let data_dir = dir.path().join(format!("of term {term}"));
+        copy_dir(&base.data_dir, &data_dir).unwrap();
+        let mut records: Vec<_> = (2..=index).map(|index| put("old").record(term, index)).collect();
+        records.extend([snapshot(2, index), hard_state(2, base.member, index)]);
+        append(&data_dir, records);
+        let (_, account) = salvage(&data_dir, Replay::Committed, None, &NoProgress).unwrap();
+        assert_eq!((account.log.unwrap().replayed > 0, account.is_complete), (leads, leads), "{account:?}");
+    }
 
     fs_err::write(waiting, sent).unwrap();
     let source = open(&data_dir).unwrap();

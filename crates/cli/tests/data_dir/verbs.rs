@@ -12,7 +12,7 @@ use crate::crafted::Base;
 use crate::peer::serve;
 use crate::raft::{Entry, Proto, request_of};
 use crate::requests::LEASES;
-use crate::support::{PASSWORD, fails, lifeboat, lifeboat_json, lifeboat_ok, restore_all};
+use crate::support::{PASSWORD, eventually, fails, lifeboat, lifeboat_json, lifeboat_ok, restore_all, text};
 
 const VERSION: EtcdVersion = EtcdVersion::V3_6;
 
@@ -189,4 +189,35 @@ fn a_log_may_be_elsewhere() {
     assert_eq!(&report["hash"], hash);
     fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir is for a data dir"]);
     fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["are for a data dir"]);
+}
+
+/// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
+#[test]
+fn a_removed_member_is_said_to_be() {
+    lab::or_skip!(peers::etcd(VERSION));
+    let mut cluster = ClusterBuilder::new(VERSION).members(3).unsafe_no_fsync().start().unwrap();
+    let removed = cluster.client(2).unwrap();
+    let [kept, removed] = [cluster.client(0).unwrap(), removed];
+    let id = cluster.block_on(removed.status()).unwrap().header.member_id;
+    cluster.block_on(kept.put("k", "v", 0)).unwrap();
+    // Not before its members have known each other for five seconds.
+    eventually("the member is removed", || cluster.block_on(kept.member_remove(id)).ok());
+    // It has noticed when it refuses reads, and ends by itself.
+    eventually("the member ends", || cluster.block_on(removed.status()).err());
+    cluster.kill(2).unwrap();
+    let path = cluster.data_dir(2).to_str().unwrap().to_owned();
+    for verb in [["inspect", &path], ["hash", &path]] {
+        let output = lifeboat(verb);
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("was removed from its cluster"), "{verb:?}: {said}");
+    }
+    let output = lifeboat(["check", &path]);
+    assert_eq!(
+        (text(&output.stdout).matches("etcd.member-removed").count(), text(&output.stderr)),
+        (1, String::new())
+    );
+    let target = tempfile::tempdir().unwrap();
+    let output = lifeboat(["salvage", &path, target.path().join("out.db").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("was removed from its cluster"));
 }

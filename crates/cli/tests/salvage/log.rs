@@ -1,12 +1,14 @@
 //! A data dir: the log on top of its db, where it fits, and only there.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fastrand::Rng;
+use lab::cluster::{Cluster, ClusterBuilder};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_bbolt::{Db, PageId};
-use lifeboat_etcd::{Account, Replay, Which, open_with};
+use lifeboat_etcd::{Account, Error, FindingKind, Replay, State, Which, open_with};
 
 use crate::sample::killed;
 use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
@@ -217,12 +219,49 @@ fn pages_go_on_where_the_log_ends() {
     outcome.has_all_on_intact_leaves(&damaged.whole, &[], "pages");
 }
 
+/// A db that went back to what it was before the newest raft snapshot, as a disk does that lied about its writes: etcd
+/// does not start, and the log has all that the db lacks.
+#[test]
+fn the_log_leads_from_an_older_db_to_the_raft_snapshot_and_on() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6)
+        .flag("--snapshot-count=10")
+        .flag("--backend-batch-interval=20ms")
+        .unsafe_no_fsync()
+        .start()
+        .unwrap();
+    let put = |cluster: &Cluster, what: &str| {
+        let client = cluster.client(0).unwrap();
+        for i in 0..40 {
+            cluster.block_on(client.put(format!("{what}/{}", i % 7), format!("{i}"), 0)).unwrap();
+        }
+    };
+    put(&cluster, "early");
+    cluster.stop(0).unwrap();
+    let db = cluster.data_dir(0).join("member/snap/db");
+    let early = fs_err::read(&db).unwrap();
+    cluster.restart(0).unwrap();
+    cluster.wait_healthy(Duration::from_secs(60)).unwrap();
+    put(&cluster, "late");
+    cluster.stop(0).unwrap();
+    let whole = Truth::of(&db);
+    fs_err::write(&db, early).unwrap();
+
+    let source = open_with(cluster.data_dir(0), Replay::WholeLog, None).unwrap();
+    let error = State::read(source.as_ref()).unwrap_err();
+    assert!(matches!(error, Error::Damaged(FindingKind::DbBehindSnapshot { .. })), "{error}");
+    drop(source);
+    let salvaged = salvage_as(cluster.data_dir(0), Replay::WholeLog);
+    assert!(salvaged.account.is_complete && salvaged.revisions == whole.revisions, "{:?}", salvaged.account);
+}
+
 /// The last member to run may have told clients of what it did not know to be committed.
 #[test]
 fn what_is_not_known_to_be_committed_is_missing_until_it_is_taken_in() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let data_dir = killed().data_dir();
-    let [committed, whole] = [Replay::Committed, Replay::WholeLog].map(|how_far| salvage_as(&data_dir, how_far));
+    let [committed, whole] =
+        [Replay::Committed, Replay::WholeLog].map(|how_far| salvage_as(&data_dir, how_far));
     assert!(committed.account.log.unwrap().uncommitted > 0, "the sample does not show it");
     assert!(!committed.account.is_complete && whole.account.is_complete);
     assert!(is_start_of(&committed.revisions, &whole.revisions) && committed.revisions != whole.revisions);

@@ -29,6 +29,8 @@ const MOST_LEARNERS: usize = 1;
 pub(super) struct Membership {
     members: BTreeMap<MemberId, Member>,
     removed: BTreeSet<MemberId>,
+    /// Learners that were passed over as one too many.
+    refused_learners: BTreeSet<MemberId>,
     cluster_version: Option<String>,
     /// `None` up to 3.4, which does not store it.
     conf_state: Option<ConfState>,
@@ -65,6 +67,7 @@ impl Membership {
         Self {
             members,
             removed: state.members_removed.iter().copied().collect(),
+            refused_learners: BTreeSet::new(),
             cluster_version: state.cluster_version.clone(),
             conf_state,
         }
@@ -107,6 +110,9 @@ impl Membership {
                     let too_many =
                         kind == ADD_LEARNER_NODE && member.is_learner && self.is_full_of_learners();
                     if self.members.contains_key(&id) || self.urls_taken(id, &member) || too_many {
+                        if too_many {
+                            self.refused_learners.insert(id);
+                        }
                         return Ok(());
                     }
                     self.members.insert(id, member);
@@ -185,6 +191,11 @@ impl Membership {
                 self.save(id, overlay)
             }
             None if self.removed.contains(&id) => Ok(()),
+            // It is there: its servers were told to take more learners, which no log tells.
+            None if self.refused_learners.contains(&id) => {
+                let request = "a second learner, as --max-learners allows".into();
+                Err(FindingKind::UnsupportedRequest { index, request }.into())
+            }
             None => {
                 Err(FindingKind::WalEntry { index, defect: "it names a member that there is not" }.into())
             }
@@ -208,6 +219,7 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn change(kind: i32, id: u64, context: &str) -> Vec<u8> {
         let context = (!context.is_empty()).then(|| context.as_bytes().to_vec());
@@ -261,6 +273,9 @@ mod tests {
         let [[_, conf_state]] = pairs(Bucket::Meta).try_into().unwrap();
         assert_eq!(conf_state, r#"{"voters":[2,5],"auto_leave":false}"#);
 
+        let learner = ClusterMemberAttrSetRequest { member_id: 3, member_attributes: None };
+        let error = membership.set_attributes(9, learner, &mut Overlay::default());
+        assert!(matches!(error, Err(Error::Unreplayable(FindingKind::UnsupportedRequest { index: 9, .. }))));
         let unknown = ClusterMemberAttrSetRequest { member_id: 8, member_attributes: None };
         assert!(membership.set_attributes(9, unknown, &mut Overlay::default()).is_err());
         let two = change(ADD_NODE, 6, &member(7, 7, ""));

@@ -16,6 +16,10 @@ use super::messages::{
 };
 use crate::finding::FindingKind;
 
+/// Bytes of a request at most. etcd takes 1.5 MiB unless told otherwise, and warns when told to take more than 10 MiB
+/// (`server/etcdserver/bootstrap.go`, `recommendedMaxRequestBytes`); decoded, empty operations take fifty times as much.
+const MOST_REQUEST_BYTES: usize = 11 << 20;
+
 /// A request that changes something.
 #[derive(Debug)]
 pub(super) enum Request {
@@ -54,6 +58,10 @@ impl Request {
     pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<(AuthInfo, Self)>, FindingKind> {
         if data.is_empty() {
             return Ok(None);
+        }
+        if data.len() > MOST_REQUEST_BYTES {
+            let request = format!("a request of {} bytes", data.len());
+            return Err(FindingKind::UnsupportedRequest { index, request });
         }
         let unsupported = |request: String| FindingKind::UnsupportedRequest { index, request };
         // 3.4 sends its v2 requests bare; they never decode as the other message.
@@ -197,6 +205,7 @@ mod tests {
         assert!(matches!(Request::decode(9, b"\x08\x07\x1a\x03\x0a\x01k"), Ok(None)));
         assert!(matches!(Request::decode(9, b""), Ok(None)));
         assert!(matches!(Request::decode(9, b"\xff"), Err(FindingKind::WalEntry { .. })));
+        assert_eq!(refused(&vec![0; MOST_REQUEST_BYTES + 1]), "a request of 11534337 bytes");
     }
 
     #[test]

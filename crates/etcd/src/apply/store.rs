@@ -3,6 +3,7 @@
 //! All writes of one request are one main revision, one above the current; each gets the next sub revision. A
 //! request that writes nothing takes no revision.
 
+use super::MOST_REPLAY_BYTES;
 use super::index::{Index, Latest, Value};
 use super::key_range::KeyRange;
 use super::lease::Leases;
@@ -42,6 +43,12 @@ impl Store {
             writes: 0,
             checks_reads: state.written_by().is_none_or(|version| version >= EtcdVersion::V3_7),
         }
+    }
+
+    /// Whether more is written than is kept in memory: the replay ends then. A put that keeps a value is small in the log
+    /// and may be large in the store.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.overlay.bytes() > MOST_REPLAY_BYTES
     }
 
     /// Ends a request: its writes become the current revision.

@@ -33,6 +33,9 @@ impl Store {
             return;
         }
         for op in chosen {
+            if self.is_too_large() {
+                return;
+            }
             match op {
                 Op::Put(put) => self.put(put),
                 Op::DeleteRange(delete) => self.delete_range(KeyRange::new(&delete.key, &delete.range_end)),

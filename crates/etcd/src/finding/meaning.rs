@@ -86,9 +86,10 @@ impl FindingKind {
             Self::DbMissing { .. } => {
                 "check that this is the data dir you meant; a log alone holds no keyspace"
             }
-            Self::DbBehindSnapshot { .. }
-            | Self::WalEntriesMissing { .. }
-            | Self::WalSegmentMissing { .. } => {
+            Self::DbBehindSnapshot { .. } => {
+                "take another member; with none left, lifeboat salvage takes in the log where it has all entries between"
+            }
+            Self::WalEntriesMissing { .. } | Self::WalSegmentMissing { .. } => {
                 "take another member; with none left, name the db itself (member/snap/db) and lose what came after it"
             }
             Self::MemberRemoved { .. } => "take a member that the cluster still had",

@@ -109,7 +109,8 @@ impl Account {
         let buckets = store.bucket_accounts();
         // What clients count on may be among the entries that this member did not know to be committed.
         let uncommitted = log.map_or(0, |log| log.uncommitted);
-        let nothing_missing = lost.is_empty() && possibly_lost.is_empty() && left_out == 0 && uncommitted == 0;
+        let nothing_missing =
+            lost.is_empty() && possibly_lost.is_empty() && left_out == 0 && uncommitted == 0;
         Ok(Self {
             is_complete: is_whole
                 && base.which != Which::Found

@@ -88,7 +88,7 @@ fn over(
     problems: &mut Vec<FindingKind>,
 ) -> Result<Option<(u64, Overlay)>> {
     let (base, consistent_index) = (salvaged.store.base(), salvaged.consistent_index());
-    if consistent_index < log.snapshot {
+    if consistent_index < log.snapshot && !leads_to_snapshot(wal, log, consistent_index)? {
         let snapshot = log.snapshot;
         return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
     }
@@ -104,6 +104,20 @@ fn over(
     }
     let replayed_to = entries.up_to().max(consistent_index);
     Ok(Some((replayed_to, apply::replay(salvaged, &State::read(salvaged)?, &entries)?)))
+}
+
+/// Whether the log has all entries from a db to the raft snapshot behind it: of a db that is older than it was, for which
+/// etcd does not start. The entry at the snapshot has its term then; in a log that another leader overruled, or that a
+/// snapshot was sent for, it has not (Raft, 5.3: one index and term, one history).
+fn leads_to_snapshot(wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
+    let entries = as_data(Entries::find_before_damage(wal, consistent_index, log.snapshot))?;
+    let Ok(entries) = entries else { return Ok(false) };
+    let mut leads = false;
+    entries.each(&mut |entry| {
+        leads |= (entry.index, entry.term) == (Some(log.snapshot), Some(log.snapshot_term));
+        Ok(())
+    })?;
+    Ok(leads)
 }
 
 /// Whether the newest revision of a state may be by an entry that comes after it. A commit that was cut short may

@@ -10,8 +10,10 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::schema::Bucket;
 
-/// Pages that look like roots looked at most: every commit leaves one, and they are soon written over.
+/// Pages that look like roots gone through at most: every commit leaves one, and they are soon written over.
 const MOST_ROOTS: usize = 8;
+/// Keys of a bucket `meta` looked at most; etcd has fewer than ten.
+const MOST_META_KEYS: usize = 64;
 
 /// The states that were gone through.
 #[derive(Debug)]
@@ -115,12 +117,24 @@ fn is_root(leaf: &Leaf<'_>) -> bool {
         && has(Bucket::Meta)
 }
 
+/// Only the start of a bucket `meta` is looked at: of etcd's it is all, and a file may be made of pages that look like
+/// roots and lead to one that is as large as the file.
 fn consistent_index(db: &SharedDb) -> Result<Option<u64>> {
     let Ok(Some(meta)) = db.bucket(Bucket::Meta.name().as_bytes()) else { return Ok(None) };
-    let value = match db.get(&meta, crate::schema::meta::CONSISTENT_INDEX.as_bytes()) {
-        Ok(value) => value,
-        Err(lifeboat_bbolt::Error::Damaged(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(value.and_then(|value| Some(u64::from_be_bytes(value.try_into().ok()?))))
+    let (mut found, mut looked_at) = (None, 0);
+    let walked = db.for_each::<Error>(&meta, |key, value| {
+        if key == crate::schema::meta::CONSISTENT_INDEX.as_bytes() {
+            found = value.try_into().ok().map(u64::from_be_bytes);
+        }
+        looked_at += 1;
+        if looked_at == MOST_META_KEYS {
+            Err(FindingKind::NotEtcd { bucket: Bucket::Meta.name() }.into())
+        } else {
+            Ok(())
+        }
+    });
+    match walked {
+        Ok(()) | Err(Error::Damaged(_)) => Ok(found),
+        Err(error) => Err(error),
+    }
 }

@@ -89,7 +89,12 @@ pub struct LogPosition {
 /// There is no log, or it is damaged.
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
     let inside = data_dir.join("member").join("wal");
-    let log = Log::scan(&WalDir::open(wal_dir.unwrap_or(&inside))?, u64::MAX)?;
+    let wal = WalDir::open(wal_dir.unwrap_or(&inside))?;
+    let mut log = Log::scan(&wal, u64::MAX)?;
+    if log.last_term == 0 {
+        // The last segment has just begun: the one before has the last entry.
+        log = Log::scan(&wal, log.last_index)?;
+    }
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })
 }

@@ -21,8 +21,9 @@ pub(crate) struct Log {
     /// Index and term of the last entry, or of a received snapshot behind it.
     pub(crate) last_index: u64,
     pub(crate) last_term: u64,
-    /// Index of the newest raft snapshot that is committed.
+    /// Index and term of the newest raft snapshot that is committed.
     pub(crate) snapshot: u64,
+    pub(crate) snapshot_term: u64,
     pub(crate) torn: Option<Torn>,
     /// What ends it before its end.
     pub(crate) damage: Option<FindingKind>,
@@ -60,10 +61,10 @@ impl Log {
                 }
                 RecordKind::Snapshot => {
                     let WalSnapshot { index, term, .. } = message(record, last_index)?;
-                    let index = index.unwrap_or(0);
-                    snapshots.push(index);
+                    let (index, term) = (index.unwrap_or(0), term.unwrap_or(0));
+                    snapshots.push((index, term));
                     if index > last_index {
-                        (last_index, last_term) = (index, term.unwrap_or(0));
+                        (last_index, last_term) = (index, term);
                     }
                 }
                 RecordKind::Crc => {}
@@ -71,6 +72,9 @@ impl Log {
             Ok(())
         })?;
         let commit = state.commit.unwrap_or(0);
+        // One above the commit index was being saved when the member crashed, and does not count.
+        let snapshot = snapshots.into_iter().filter(|(index, _)| *index <= commit).max();
+        let (snapshot, snapshot_term) = snapshot.unwrap_or_default();
         let (torn, damage) = match end {
             End::Whole => (None, None),
             End::Torn(torn) => (Some(torn), None),
@@ -83,8 +87,8 @@ impl Log {
             commit,
             last_index,
             last_term,
-            // One above the commit index was being saved when the member crashed, and does not count.
-            snapshot: snapshots.into_iter().filter(|index| *index <= commit).max().unwrap_or(0),
+            snapshot,
+            snapshot_term,
             torn,
             damage,
         })
@@ -178,6 +182,9 @@ mod tests {
         let scanned = Log::scan(&wal, 0).unwrap();
         assert_eq!((scanned.commit, scanned.last_index, scanned.last_term), (5, 5, 2));
         assert_eq!(Log::scan(&wal, 6).unwrap().last_index, 5);
+        let data_dir = tempfile::tempdir().unwrap();
+        let position = crate::log_position(data_dir.path(), Some(dir.path())).unwrap();
+        assert_eq!((position.last_index, position.last_term), (5, 2));
         assert_eq!(terms(&wal, 2, 5).unwrap(), [(3, 1), (4, 2), (5, 2)]);
         assert_eq!(terms(&wal, 0, 2).unwrap(), [(1, 1), (2, 1)]);
         assert_eq!(damage(terms(&wal, 2, 6)), "wal.entries-missing");
