@@ -1,6 +1,5 @@
 //! A comparison for people.
 
-use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use lifeboat_etcd::{Changes, Divergence, Relation};
@@ -117,27 +116,13 @@ impl Compared {
 
     fn verdict(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
-        if let Some((name, entries)) = self.unheard() {
-            writeln!(
-                out,
-                "{name} has the furthest log, with {entries} entries that are not known to be committed and not counted; \
-                 clients may count on them where no other member had a longer log: --uncommitted takes them in"
-            )?;
+        if let Some(words) = self.left_out() {
+            writeln!(out, "{words}")?;
         }
         match self.comparison.choose() {
             Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
             Err(why) => writeln!(out, "A restore takes none of these unasked: {}.", self.undecided(&why)),
         }
-    }
-
-    /// The source with the furthest log, and how many entries of that no source counts.
-    fn unheard(&self) -> Option<(&str, u64)> {
-        let position = |place: &usize| {
-            let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
-            Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
-        };
-        let (_, Reverse(entries), place) = self.comparison.ranking.iter().filter_map(position).max()?;
-        (entries > 0).then(|| (self.names[place].as_str(), entries))
     }
 }
 

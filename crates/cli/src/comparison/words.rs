@@ -1,5 +1,7 @@
 //! A comparison in words.
 
+use std::cmp::Reverse;
+
 use lifeboat_etcd::{Change, Changes, Divergence, EntryId, NoChoice, RaftPosition, Relation};
 
 use super::Compared;
@@ -29,6 +31,22 @@ impl Compared {
         }
         lines.sort_by_key(|(is_other, _)| *is_other);
         lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// What the source with the furthest log has in it that no source counts.
+    pub fn left_out(&self) -> Option<String> {
+        let position = |place: &usize| {
+            let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
+            Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
+        };
+        let (_, Reverse(entries), place) = self.comparison.ranking.iter().filter_map(position).max()?;
+        let name = &self.names[place];
+        (entries > 0).then(|| {
+            format!(
+                "{name} has the furthest log, with {entries} entries that are not known to be committed and not counted; \
+                 clients may count on them where no other member had a longer log: --uncommitted takes them in"
+            )
+        })
     }
 
     /// Why no source is taken without asking.

@@ -123,6 +123,12 @@ fn furthest_log_is_named(dirs: &[&Path]) {
     let said = text(&lifeboat(["inspect"].iter().map(Path::new).chain(dirs.iter().copied())).stdout);
     let words = format!("has the furthest log, with {entries} entries");
     assert_eq!(said.contains(&words), entries > 0, "{said}");
+    let to = tempfile::tempdir().unwrap();
+    let (to, cluster) = (to.path().join("restored"), ClusterLayout::new(1).unwrap().initial_cluster());
+    let to = ["--all-members", to.to_str().unwrap(), "--initial-cluster", &cluster];
+    let args = ["restore"].into_iter().chain(dirs.iter().map(|dir| dir.to_str().unwrap())).chain(to);
+    let said = text(&lifeboat(args).stdout);
+    assert_eq!(said.contains(&words), entries > 0, "{said}");
 }
 
 #[test]

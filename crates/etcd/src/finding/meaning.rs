@@ -94,8 +94,9 @@ impl FindingKind {
             }
             Self::MemberRemoved { .. } => "take a member that the cluster still had",
             Self::WalMissing { .. } => {
-                "name the directory of the log where etcd ran with --wal-dir; when the log is lost, name the db itself \
-                 (member/snap/db) and lose what came after it"
+                "name the directory of the log where etcd ran with --wal-dir (beside other sources, put a copy of it, or a \
+                 link to it, at member/wal); when the log is lost, name the db itself (member/snap/db) and lose what came \
+                 after it"
             }
             Self::Wal { .. } | Self::WalEntry { .. } => {
                 "take another member while one survives; else name the db itself (member/snap/db) and lose what came \

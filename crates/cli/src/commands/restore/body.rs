@@ -24,6 +24,9 @@ pub(super) struct Body {
     revisions: u64,
     keys_without_lease: u64,
     uncommitted_entries: u64,
+    /// Of several sources, what the furthest log has and no source counts.
+    #[serde(skip)]
+    left_out: Option<String>,
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -78,6 +81,7 @@ impl Body {
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
             uncommitted_entries: report.uncommitted_entries,
+            left_out: compared.and_then(Compared::left_out),
             hash: report.hash,
             older_hash: report.older_hash,
             db_bytes: report.db_bytes,
@@ -127,7 +131,9 @@ impl Body {
             );
             fields.push(("warning", text));
         }
-        if self.uncommitted_entries > 0 {
+        if let Some(left_out) = &self.left_out {
+            fields.push(("warning", left_out.clone()));
+        } else if self.uncommitted_entries > 0 {
             let text = format!(
                 "{} entries at the end of the log were not known to be committed and are left out; when no other \
                  member has a longer log, restore again with --uncommitted: clients may count on them",
