@@ -46,6 +46,9 @@ const CONF_CHANGE: i32 = 1;
 /// committed to its db, far below what a machine that restores has.
 pub(crate) const MOST_REPLAY_BYTES: u64 = 512 << 20;
 
+/// Keys that compares of transactions look at, at most: some minutes of work.
+pub(crate) const MOST_COMPARED: u64 = 4_000_000_000;
+
 /// Applies `entries`, which follow on the last one that `db` has.
 ///
 /// # Errors

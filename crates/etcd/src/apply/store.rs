@@ -3,11 +3,11 @@
 //! All writes of one request are one main revision, one above the current; each gets the next sub revision. A
 //! request that writes nothing takes no revision.
 
-use super::MOST_REPLAY_BYTES;
 use super::index::{Index, Latest, Value};
 use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::messages::{PutRequest, RangeRequest};
+use super::{MOST_COMPARED, MOST_REPLAY_BYTES};
 use crate::key_value::KeyValue;
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
@@ -27,6 +27,8 @@ pub(super) struct Store {
     compact_revision: i64,
     /// Writes of the request under way.
     writes: i64,
+    /// Keys that compares of transactions have looked at.
+    pub(super) compared: u64,
     /// Whether a server that replays looks at the outermost reads of a transaction too.
     pub(super) checks_reads: bool,
 }
@@ -41,14 +43,15 @@ impl Store {
             revision: state.current_revision(newest),
             compact_revision: state.compact_revision().unwrap_or(-1),
             writes: 0,
+            compared: 0,
             checks_reads: state.written_by().is_none_or(|version| version >= EtcdVersion::V3_7),
         }
     }
 
-    /// Whether more is written than is kept in memory: the replay ends then. A put that keeps a value is small in the log
-    /// and may be large in the store.
+    /// Whether more is written than is kept in memory, or more compared than there is time for: the replay ends then. A
+    /// put that keeps a value is small in the log and may be large in the store, and so is a compare of a range.
     pub(super) fn is_too_large(&self) -> bool {
-        self.overlay.bytes() > MOST_REPLAY_BYTES
+        self.overlay.bytes() > MOST_REPLAY_BYTES || self.compared > MOST_COMPARED
     }
 
     /// Ends a request: its writes become the current revision.

@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// The operations that an operation stands for: those of the chosen branch of a nested transaction.
-    fn choose<'a>(&self, op: &'a Op, chosen: &mut Vec<&'a Op>) {
+    fn choose<'a>(&mut self, op: &'a Op, chosen: &mut Vec<&'a Op>) {
         match op {
             Op::Txn(txn) => {
                 let ops = self.branch(txn).iter().filter_map(|op| op.request.as_ref());
@@ -55,18 +55,25 @@ impl Store {
         }
     }
 
-    fn branch<'a>(&self, txn: &'a TxnRequest) -> &'a [RequestOp] {
-        if txn.compare.iter().all(|compare| self.holds(compare)) { &txn.success } else { &txn.failure }
+    fn branch<'a>(&mut self, txn: &'a TxnRequest) -> &'a [RequestOp] {
+        let all_hold = txn.compare.iter().all(|compare| !self.is_too_large() && self.holds(compare));
+        if all_hold { &txn.success } else { &txn.failure }
     }
 
     /// Whether a compare holds for every key of its range; for none, whether it holds for a key that is not there.
-    fn holds(&self, compare: &Compare) -> bool {
+    fn holds(&mut self, compare: &Compare) -> bool {
         let mut keys = self.index.range(KeyRange::new(&compare.key, &compare.range_end)).peekable();
         if keys.peek().is_none() {
             // A value that is not there has no like, not even the empty one.
             return compare.target != TARGET_VALUE && self.holds_for(compare, None);
         }
-        keys.all(|(_, latest)| self.holds_for(compare, Some(latest)))
+        let mut compared = 0;
+        let holds = keys.all(|(_, latest)| {
+            compared += 1;
+            self.holds_for(compare, Some(latest))
+        });
+        self.compared += compared;
+        holds
     }
 
     fn holds_for(&self, compare: &Compare, latest: Option<&Latest>) -> bool {
@@ -108,4 +115,36 @@ pub(super) fn may_put(txn: &TxnRequest, nested: bool) -> bool {
         Some(Op::Txn(txn)) => nested && may_put(txn, nested),
         _ => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MOST_COMPARED;
+    use super::super::index::Index;
+    use super::super::lease::Leases;
+    use super::super::messages::PutRequest;
+    use super::*;
+    use crate::state::State;
+
+    /// A few bytes of compares can ask for hours: what they look at is counted, and ends the replay.
+    #[test]
+    fn what_compares_look_at_is_bounded() {
+        let mut store = Store::new(Index::default(), Leases::new(&[]), None, &State::default());
+        for key in [b"a", b"b", b"c"] {
+            store.put(&PutRequest { key: key.to_vec(), ..PutRequest::default() });
+        }
+        let all = Compare {
+            key: vec![0],
+            range_end: vec![0],
+            result: 3,
+            target: TARGET_VERSION,
+            target_union: None,
+        };
+        let txn = TxnRequest { compare: vec![all; 4], ..TxnRequest::default() };
+        store.txn(&txn);
+        assert_eq!((store.compared, store.is_too_large()), (12, false));
+        store.compared = MOST_COMPARED - 4;
+        store.txn(&txn);
+        assert_eq!((store.compared, store.is_too_large()), (MOST_COMPARED + 2, true));
+    }
 }

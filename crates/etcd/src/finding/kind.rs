@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lifeboat_bbolt::Damage;
 
-use crate::apply::MOST_REPLAY_BYTES;
+use crate::apply::{MOST_COMPARED, MOST_REPLAY_BYTES};
 use crate::key_value::KeyValueDefect;
 use crate::member::MemberId;
 use crate::revision::Revision;
@@ -194,8 +194,11 @@ pub enum FindingKind {
         /// The request, by etcd's name.
         request: String,
     },
-    /// The log adds more to the db than is kept in memory.
-    #[error("the log adds more to the db than the {MOST_REPLAY_BYTES} bytes that are kept in memory")]
+    /// The log adds more to the db, or compares more, than is done in memory.
+    #[error(
+        "the log asks for more than is done in memory: {MOST_REPLAY_BYTES} bytes beside the db, and {MOST_COMPARED} \
+         compared keys"
+    )]
     ReplayTooLarge,
 }
 
