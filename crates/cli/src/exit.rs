@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use lifeboat_etcd::Error;
+use lifeboat_recovery::execute::LockError;
 use lifeboat_recovery::inventory::{InventoryError, SecretError};
 use lifeboat_recovery::operation::OperationError;
 use lifeboat_recovery::planner::PlanError;
@@ -90,7 +91,7 @@ fn code(error: &anyhow::Error) -> u8 {
 
 fn recovery_code(error: &RecoverError) -> u8 {
     match error {
-        RecoverError::Unfinished(_) => PARTLY,
+        RecoverError::Unfinished(_) | RecoverError::Lock(LockError::AtWork { .. }) => PARTLY,
         RecoverError::Plan(PlanError::BadSource(..))
         | RecoverError::Operation(OperationError::BadPlan { .. } | OperationError::Nothing) => USAGE,
         RecoverError::Operation(OperationError::Journal(_) | OperationError::Io(_)) => UNEXPECTED,

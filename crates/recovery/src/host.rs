@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::inventory::Inventory;
-pub use command::{Command, Output};
+pub use command::{BUSY, Command, Output};
 pub use error::HostError;
 pub use local::LocalHost;
 pub use ssh::SshHost;

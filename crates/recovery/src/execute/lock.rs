@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use crate::host::{Command, Host, HostError};
+use crate::host::{BUSY, Command, Host, HostError};
 
 /// The lock lies on the disk, so that it outlives a reboot; on a machine whose disk is full, where it has room.
 const TAKE: &str = r#"
 operation=$1 holder=$2
 for dir in /var/lib/lifeboat /run/lifeboat; do
     lock=$dir/operator.lock
-    if [ -s "$lock" ] && [ "$(head -n 1 "$lock")" != "$operation" ]; then cat "$lock"; exit 75; fi
+    if [ -s "$lock" ] && [ "$(head -n 1 "$lock")" != "$operation" ]; then cat "$lock"; exit 76; fi
 done
 take() {
     lock=$1/operator.lock
@@ -28,7 +28,7 @@ done
 "#;
 
 /// The exit code of a lock that is taken.
-const TAKEN: i32 = 75;
+const TAKEN: i32 = 76;
 
 /// Why the lock cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,14 @@ pub enum LockError {
         host: String,
         /// The operation, and who began it.
         holder: String,
+    },
+    /// A command that an earlier run left there has not ended.
+    #[error(
+        "a command of an earlier run is still at work on {host}: it holds /run/lifeboat.lock; run this again when it has ended"
+    )]
+    AtWork {
+        /// The machine.
+        host: String,
     },
     /// A machine that answers could not be locked.
     #[error("cannot take the operator lock: {0}")]
@@ -65,7 +73,8 @@ impl OperatorLock {
     /// Takes the lock on every machine that answers; taking it again is nothing new.
     ///
     /// # Errors
-    /// [`LockError::Held`] when one machine says that another operation has it; what was taken is given back.
+    /// [`LockError::Held`] when one machine says that another operation has it, [`LockError::AtWork`] when a command that
+    /// a killed run left there has not ended in 10 s; what was taken is given back.
     pub async fn take(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) -> Result<(), LockError> {
         let taken = join_all(hosts.values().map(|host| self.take_one(host.as_ref()))).await;
         let result = taken.into_iter().collect::<Result<(), LockError>>();
@@ -91,6 +100,7 @@ impl OperatorLock {
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace('\n', ", ");
         match output.code {
             0 => Ok(()),
+            BUSY => Err(LockError::AtWork { host: host.name().into() }),
             TAKEN => Err(LockError::Held { host: host.name().into(), holder: said(&output.stdout) }),
             code => Err(HostError::Failed {
                 host: host.name().into(),
@@ -106,5 +116,46 @@ impl OperatorLock {
     pub async fn give_back(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) {
         let command = Command::script(GIVE_BACK, [self.operation.as_str()]).exclusive();
         join_all(hosts.values().map(|host| host.run(&command))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+    use super::*;
+    use crate::host::Output;
+
+    /// A machine that answers every command the same way.
+    struct Answering(i32, &'static str);
+
+    #[async_trait]
+    impl Host for Answering {
+        fn name(&self) -> &'static str {
+            "m1"
+        }
+
+        async fn pipe(
+            &self,
+            _: &Command,
+            _: &mut (dyn AsyncRead + Send + Unpin),
+            output: &mut (dyn AsyncWrite + Send + Unpin),
+        ) -> Result<Output, HostError> {
+            output.write_all(self.1.as_bytes()).await.unwrap();
+            Ok(Output { code: self.0, stdout: Vec::new(), stderr: Vec::new() })
+        }
+    }
+
+    #[tokio::test]
+    async fn another_operator_is_told_from_a_command_that_a_killed_run_left() {
+        let take = |code, said| async move {
+            let host: Arc<dyn Host> = Arc::new(Answering(code, said));
+            OperatorLock::new("op", "me").take(&BTreeMap::from([("m1".to_owned(), host)])).await
+        };
+        assert!(take(0, "").await.is_ok());
+        let held = take(TAKEN, "other\nsomebody").await;
+        assert!(matches!(held, Err(LockError::Held { holder, .. }) if holder == "other, somebody"));
+        assert!(matches!(take(BUSY, "").await, Err(LockError::AtWork { .. })));
     }
 }

@@ -1,5 +1,6 @@
 //! etcd over its quota: compact, defragment, take the alarm off.
 
+use lifeboat_client::Client;
 use lifeboat_client::messages::AlarmMember;
 
 use super::State;
@@ -18,18 +19,20 @@ pub(super) async fn is_clear(context: &Context<'_>, members: &[String]) -> Resul
     }
 }
 
-/// The order etcd's maintenance guide gives. The alarm comes off last, and only where room was made: etcd would
-/// raise it again with the next write.
+/// The order etcd's maintenance guide gives; the alarms come off last. A member that does not answer is left out: its
+/// alarm blocks the others' writes all the same, and it raises it again if it comes back as large as it was.
 pub(super) async fn clear(context: &Context<'_>, members: &[String]) -> Result<(), StepError> {
-    let first = members.first().ok_or_else(|| StepError::Fatal("no member named".into()))?;
-    let client = context.etcd(first).await?.with_command_timeout(DEFRAGMENT);
+    let client = answering(context, members).await?.with_command_timeout(DEFRAGMENT);
     let revision = client.status().await?.header.revision;
     match client.compact(revision, true).await {
         Err(error) if !error.to_string().contains("has been compacted") => return Err(error.into()),
         _ => {}
     }
+    // One after the other, for a member serves nobody meanwhile.
     for name in context.inventory.etcd.members.keys() {
-        context.etcd(name).await?.with_command_timeout(DEFRAGMENT).defragment().await?;
+        if let Ok(member) = answering(context, std::slice::from_ref(name)).await {
+            member.with_command_timeout(DEFRAGMENT).defragment().await?;
+        }
     }
     for alarm in raised(context, members).await? {
         client.disarm(alarm).await?;
@@ -38,9 +41,25 @@ pub(super) async fn clear(context: &Context<'_>, members: &[String]) -> Result<(
 }
 
 async fn raised(context: &Context<'_>, members: &[String]) -> Result<Vec<AlarmMember>, StepError> {
-    let first = members.first().ok_or_else(|| StepError::Fatal("no member named".into()))?;
-    let alarms = context.etcd(first).await?.alarms().await?.alarms;
+    let alarms = answering(context, members).await?.alarms().await?.alarms;
     Ok(alarms.into_iter().filter(|alarm| alarm.alarm == NOSPACE).collect())
+}
+
+/// The first of these members that answers.
+async fn answering(context: &Context<'_>, members: &[String]) -> Result<Client, StepError> {
+    let mut why = StepError::Fatal("no member named".into());
+    for name in members {
+        let client = async {
+            let client = context.etcd(name).await?;
+            client.status().await?;
+            Ok(client)
+        };
+        match client.await {
+            Ok(client) => return Ok(client),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 /// `AlarmType` of etcd's `rpc.proto`.

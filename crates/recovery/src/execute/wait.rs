@@ -84,7 +84,7 @@ fn begun(context: &Context<'_>, step: u32) -> Result<Timestamp, StepError> {
     Ok(now)
 }
 
-/// Whether members are one cluster: one id, one leader, equal data at an equal revision.
+/// Whether members are one cluster: one id, one leader, no CORRUPT alarm, equal data at an equal revision.
 pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<State, StepError> {
     let facts = probe::etcd::members(context.inventory, context.access).await;
     let (mut cluster, mut hash) = (None, None);
@@ -99,6 +99,14 @@ pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<St
         let Some(leader) = &status.leader else {
             return Ok(State::NotYet(format!("{name} sees no leader")));
         };
+        // One of NOSPACE is for the next look to judge.
+        let mut alarms = member.alarms.get().into_iter().flatten();
+        if let Some(alarm) = alarms.find(|alarm| alarm.kind == "CORRUPT") {
+            return Err(StepError::Fatal(format!(
+                "etcd raised a CORRUPT alarm for member {}",
+                alarm.member_id
+            )));
+        }
         let identity = (status.cluster_id.clone(), leader.clone());
         if *cluster.get_or_insert_with(|| identity.clone()) != identity {
             return Ok(State::NotYet(format!("{name} follows another leader than the others")));

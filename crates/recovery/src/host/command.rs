@@ -16,6 +16,9 @@ pub struct Command {
     pub timeout: Duration,
 }
 
+/// The exit code of a command that is [`exclusive`](Command::exclusive) and waited in vain.
+pub const BUSY: i32 = 75;
+
 /// Waits for the lock with `$1` seconds, and runs the rest with a limit of the same length. The lock is inherited:
 /// it is held until the last process ends that the command leaves behind, whoever asked for it.
 const EXCLUSIVE: &str = r#"
@@ -58,7 +61,7 @@ impl Command {
 
     /// The same, but never beside another command of this kind on the same machine. One that a killed Lifeboat
     /// left running there is waited for, as long as this one may take itself; and this one is ended there by its
-    /// limit, also when nobody waits for it any more. Exit code 75 when the wait was in vain, 124 at the limit.
+    /// limit, also when nobody waits for it any more. Exit code [`BUSY`] when the wait was in vain, 124 at the limit.
     #[must_use]
     pub fn exclusive(self) -> Self {
         let limit = self.timeout.as_secs().max(1);

@@ -88,7 +88,7 @@ pub enum Action {
         /// `--initial-cluster-token`; its own for every restore.
         token: String,
     },
-    /// Wait until members form a cluster with one leader, equal HashKV and no alarm.
+    /// Wait until members form a cluster with one leader, equal HashKV and no CORRUPT alarm.
     WaitForEtcd {
         /// The members.
         members: Vec<String>,
