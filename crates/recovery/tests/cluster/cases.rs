@@ -34,6 +34,7 @@ pub fn all() -> Cases {
         ("member-destroyed", Builder::healthy().member_stopped("m3", DataDir::Absent)),
         ("member-corrupt", Builder::healthy().member_stopped("m3", damaged())),
         ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
+        ("member-silent-and-needed", member_silent_and_needed()),
         ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
         ("member-of-another-cluster-and-newer", member_of_another_cluster(REVISION + 1000)),
         (
@@ -86,6 +87,14 @@ fn incident() -> Builder {
     let gone = ["m1", "m2", "m3", "e1", "nfs", "n1"];
     let all = gone.iter().fold(Builder::healthy(), |all, host| all.nic_gone(host));
     all.range_gone().no_api().check_fails()
+}
+
+/// One is stopped, and a read comes back: the one that does not answer us answers the others.
+fn member_silent_and_needed() -> Builder {
+    Builder::healthy()
+        .member_stopped("e1", sound("e1", REVISION - 20))
+        .stopped("e1", ETCD, "dead")
+        .silent("m3", "tls: certificate has expired")
 }
 
 /// The NIC would give back the quorum; the broken member is a trouble of its own.

@@ -16,7 +16,15 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
 
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
     let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
-    let restart = || Remedy::RestartService { host: host.clone(), service: service.clone() };
+    // Where those that answer are too few for a quorum, and there may be one, it is held with this member's help.
+    let restart = if cluster.quorum != Quorum::Lost && cluster.serving() < cluster.needed() {
+        Remedy::Manual(format!(
+            "{name} may be one of those that hold the quorum, and a restart would stop the cluster: first see why it does not \
+             answer (its client port, its certificate, its log)"
+        ))
+    } else {
+        Remedy::RestartService { host: host.clone(), service: service.clone() }
+    };
     let service_state = look.service(host, service);
     let sighting = |id: FindingId, summary: String| {
         Sighting::new(id, Severity::Error)
@@ -38,11 +46,20 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             sighting.remedy(start(host, service, service_state)).remedies(log)
         }
         State::Silent => {
-            sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart())
+            sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart)
         }
-        State::CutOff => sighting(FindingId::EtcdMemberDown, format!("{place} is cut off from the others"))
-            .shown_by([seen_in(&member.facts.linearizable, format!("{name} sees no leader, others do"))])
-            .remedy(restart()),
+        State::CutOff => {
+            let leader = member.facts.status.get().and_then(|status| status.leader.as_ref());
+            let seen = match leader {
+                None => format!("{name} sees no leader, others do"),
+                Some(leader) => {
+                    format!("no read through {name} comes back, though it follows leader {leader}")
+                }
+            };
+            sighting(FindingId::EtcdMemberDown, format!("{place} is cut off from the others"))
+                .shown_by([seen_in(&member.facts.linearizable, seen)])
+                .remedy(restart)
+        }
         State::Gone => sighting(FindingId::EtcdMemberDown, format!("{place} does not answer")),
         State::Corrupt => sighting(FindingId::EtcdMemberCorrupt, format!("The data of {place} is broken"))
             .remedies(replace(cluster, member)),
