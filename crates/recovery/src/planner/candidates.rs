@@ -43,7 +43,7 @@ fn beyond(facts: &Facts) -> Vec<String> {
     let damaged =
         damaged.map(|names| format!("loses what {names} may hold beyond it: lifeboat salvage tells"));
     let absent = absent.map(|names| {
-        format!("loses what {names} held beyond it: look first whether its disk is only not mounted")
+        format!("loses what {names} held beyond it: look first whether a disk is only not mounted")
     });
     damaged.into_iter().chain(absent).collect()
 }
