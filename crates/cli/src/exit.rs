@@ -96,9 +96,12 @@ fn recovery_code(error: &RecoverError) -> u8 {
         | RecoverError::Operation(OperationError::BadPlan { .. } | OperationError::Nothing) => USAGE,
         RecoverError::Operation(OperationError::Journal(_) | OperationError::Io(_)) => UNEXPECTED,
         RecoverError::Plan(_)
-        | RecoverError::Operation(OperationError::Busy(_) | OperationError::Unfinished(_))
+        | RecoverError::Operation(
+            OperationError::Busy(_) | OperationError::Unfinished(_) | OperationError::OtherCluster { .. },
+        )
         | RecoverError::Lock(_)
         | RecoverError::Drift(_)
-        | RecoverError::Declined => REFUSED,
+        | RecoverError::Served { .. }
+        | RecoverError::Declined(_) => REFUSED,
     }
 }

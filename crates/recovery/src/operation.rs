@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::io::Write;
 
+use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, Journal, JournalError};
 use crate::plan::Plan;
 
@@ -26,6 +27,19 @@ pub enum OperationError {
          `lifeboat recover abandon`"
     )]
     Unfinished(String),
+    /// Operations are kept beside the inventory, and this one is of another cluster.
+    #[error(
+        "{id} is of cluster {theirs}, and the inventory is of {ours}: name the inventory of {theirs} with --inventory, and \
+         keep the inventories of clusters in directories of their own"
+    )]
+    OtherCluster {
+        /// The operation or the plan.
+        id: String,
+        /// Its cluster.
+        theirs: String,
+        /// The inventory's.
+        ours: String,
+    },
     /// There is nothing to resume.
     #[error("no operation is unfinished")]
     Nothing,
@@ -113,6 +127,24 @@ impl Operations {
         Ok(Operation { id, dir, journal })
     }
 
+    /// Ends the operation that did not end. One whose journal is damaged is put out of the way with all that is in it:
+    /// its journal gets another name.
+    ///
+    /// # Errors
+    /// [`OperationError::OtherCluster`], or there is none.
+    pub fn abandon(&self, inventory: &Inventory) -> Result<String, OperationError> {
+        let mut operation = match self.resume() {
+            Err(OperationError::Journal(JournalError::Damaged { path, .. })) => return set_aside(&path),
+            other => other?,
+        };
+        // A plan that is gone says nothing of its cluster, and must keep nobody from giving up.
+        for plan in operation.plans().unwrap_or_default() {
+            ensure_is_of(&operation.id, &plan.cluster, inventory)?;
+        }
+        operation.journal.record(Event::Ended { how: "abandoned".into() })?;
+        Ok(operation.id)
+    }
+
     /// The newest operation whose journal does not say that it ended. One without a first entry never began.
     fn unfinished(&self) -> Result<Option<String>, OperationError> {
         let mut names: Vec<String> = fs::read_dir(&self.dir)?
@@ -161,6 +193,18 @@ impl Operation {
         Ok(Some((load_plan(&self.dir.join(format!("{plan}.json")))?, since)))
     }
 
+    /// The plans it has accepted, in order.
+    ///
+    /// # Errors
+    /// A plan's file is gone or damaged.
+    pub fn plans(&self) -> Result<Vec<Plan>, OperationError> {
+        let accepted = self.journal.entries().iter().filter_map(|entry| match &entry.event {
+            Event::Plan { plan } => Some(load_plan(&self.dir.join(format!("{plan}.json")))),
+            _ => None,
+        });
+        accepted.collect()
+    }
+
     /// Whether it goes on with further rounds after a plan.
     pub fn has_rounds(&self) -> bool {
         self.journal.entries().iter().any(|entry| matches!(entry.event, Event::Started { rounds: true }))
@@ -171,10 +215,37 @@ impl Operation {
         self.journal.entries().iter().filter(|entry| matches!(entry.event, Event::Plan { .. })).count()
     }
 
+    /// Whole minutes since its last journal entry.
+    pub fn idle_minutes(&self) -> i64 {
+        let last = self.journal.entries().last();
+        last.map_or(0, |entry| Timestamp::now().duration_since(entry.at).as_secs() / 60)
+    }
+
     /// When it began.
     pub fn started(&self) -> Option<Timestamp> {
         self.journal.entries().first().map(|entry| entry.at)
     }
+}
+
+/// Refuses what was decided for another cluster than the inventory's.
+///
+/// # Errors
+/// [`OperationError::OtherCluster`].
+pub fn ensure_is_of(id: &str, cluster: &str, inventory: &Inventory) -> Result<(), OperationError> {
+    if cluster == inventory.cluster {
+        return Ok(());
+    }
+    let (theirs, ours) = (cluster.into(), inventory.cluster.clone());
+    Err(OperationError::OtherCluster { id: id.into(), theirs, ours })
+}
+
+/// Gives a damaged journal another name, which no operation is looked for under; the id of its operation.
+fn set_aside(journal: &Path) -> Result<String, OperationError> {
+    let to = journal.with_extension("jsonl.damaged");
+    fs::rename(journal, &to)?;
+    let dir = journal.parent().unwrap_or(Path::new("."));
+    fs::File::open(dir)?.sync_all()?;
+    Ok(dir.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 /// Reads a plan file.

@@ -36,6 +36,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What only people can do, before or after.
     pub manual: Vec<String>,
+    /// That the state a person has named is not restored, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_source: Option<String>,
     /// What the plan rests on: `apply` refuses when one of these has changed.
     pub fingerprint: BTreeMap<String, String>,
 }
@@ -44,6 +47,11 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether it builds etcd anew.
+    pub fn restores(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::RestoreMember { .. }))
     }
 
     /// Whether another plan would do just the same, which has not helped then.

@@ -4,6 +4,7 @@
 //! Layers go from the ground up: a machine without a NIC is asked nothing more, so a round that brings machines
 //! back ends there, and the next round decides from what they tell.
 
+mod candidates;
 mod control_plane;
 mod etcd;
 mod fingerprint;
@@ -14,7 +15,7 @@ mod snapshot;
 mod steps;
 
 use crate::facts::Facts;
-use crate::finding::{Diagnosis, Finding, Remedy};
+use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
 use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
@@ -65,6 +66,18 @@ pub enum PlanError {
          by `lifeboat recover resume`, or name the state to restore with --source"
     )]
     Fenced(String),
+    /// The members' data is of several clusters.
+    #[error(
+        "the members' data is of different clusters, which cannot be ranked: {0}; say which state is right with \
+         --source member:NAME"
+    )]
+    Apart(String),
+    /// A machine that must be fenced may be another one.
+    #[error(
+        "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not built anew, whatever \
+         --source says, before that is settled (lifeboat explain host.wrong-machine, host.key-changed)"
+    )]
+    WrongMachine(String),
     /// A machine that must be fenced cannot be reached.
     #[error(
         "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
@@ -79,13 +92,11 @@ pub enum PlanError {
 /// [`PlanError`] when what is wrong cannot be mended with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
-    let mut wants = Wants::of(&diagnosis.causes);
-    // A person who names the state to restore has seen what is wrong with the one that is there.
-    wants.restore |=
-        options.source.is_some() && diagnosis.all().iter().any(|finding| finding.id.is_of_etcd());
+    let wants = Wants::of(&diagnosis.causes);
+    let restores = restores(diagnosis, options.source.as_ref());
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
-        if wants.restore {
+        if restores {
             restore::plan(&mut draft)?;
         } else {
             etcd::plan(&mut draft, &wants);
@@ -102,8 +113,36 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         candidates: draft.candidates,
         steps: draft.steps.into_vec(),
         manual: wants.manual,
+        unused_source: options.source.as_ref().filter(|_| !restores).map(unused),
         fingerprint: fingerprint(facts, diagnosis),
     })
+}
+
+/// Whether etcd is to be built anew: what is found calls for it, or waits for a person to say which state is right,
+/// and one has. A person who names a state decides which one a restore takes, and not that one is made: an etcd that
+/// serves would lose all that was written since.
+pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> bool {
+    let awaited = || diagnosis.all().into_iter().any(awaits_a_state);
+    Wants::of(&diagnosis.causes).restore || (source.is_some() && awaited())
+}
+
+/// Whether only a person can say which state is right.
+fn awaits_a_state(finding: &Finding) -> bool {
+    let asks = || finding.remedies.iter().any(|remedy| matches!(remedy, Remedy::Manual(_)));
+    match finding.id {
+        FindingId::EtcdStateLost | FindingId::EtcdStateDisputed => true,
+        // Without a majority for one of the states; else the minority is replaced.
+        FindingId::EtcdMemberDiverged => asks(),
+        _ => false,
+    }
+}
+
+/// Tells whoever has named a state that it is not restored.
+pub(crate) fn unused(source: &StateSource) -> String {
+    format!(
+        "--source {source} is not used: nothing found calls for etcd to be built anew, and --source only says which \
+         state that takes"
+    )
 }
 
 /// A plan in the making.

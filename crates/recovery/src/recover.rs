@@ -1,6 +1,8 @@
 //! A recovery from beginning to end: rounds of look, decide, ask the person, act, until nothing is found any more.
 
+mod error;
 mod report;
+mod resume;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -9,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::execute::{Context, ExecuteError, LockError, OperatorLock, Progress, execute};
+use crate::execute::{Context, OperatorLock, Progress, execute};
 use crate::facts::Facts;
-use crate::finding::{Diagnosis, Remedy};
+use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
-use crate::journal::{Entry, Event, JournalError};
-use crate::operation::{Operation, OperationError, Operations};
-use crate::plan::{Plan, StateSource};
-use crate::planner::{Drift, PlanError, PlanOptions, Snapshot, drift, fingerprint, plan};
+use crate::journal::{Entry, Event};
+use crate::operation::{Operation, Operations, ensure_is_of};
+use crate::plan::{Plan, StateSource, Step};
+use crate::planner::{PlanError, PlanOptions, Snapshot, drift, fingerprint, plan, restores, unused};
 use crate::probe::{Access, Look, observe};
 use crate::rules::diagnose;
+pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
 
 /// So many rounds without an end mean that the plans do not help.
@@ -30,46 +33,14 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// A plan that was looked at for longer than this is compared with what is now before it is done.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// Why a recovery did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// No plan helps with what is there.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The operation's files.
-    #[error(transparent)]
-    Operation(#[from] OperationError),
-    /// Another operator.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A step failed or a stop was asked for; `lifeboat recover resume` goes on.
-    #[error("{0}; go on with: lifeboat recover resume")]
-    Unfinished(ExecuteError),
-    /// What the plan rests on has changed.
-    #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
-    Drift(Vec<Drift>),
-    /// The person said no.
-    #[error("not confirmed; nothing was done")]
-    Declined,
-}
-
-impl From<JournalError> for RecoverError {
-    fn from(error: JournalError) -> Self {
-        Self::Operation(error.into())
-    }
-}
-
-fn describe(drifts: &[Drift]) -> String {
-    let parts = drifts.iter().map(|drift| format!("{} was {:?}, is {:?}", drift.what, drift.was, drift.is));
-    parts.collect::<Vec<_>>().join("; ")
-}
-
 /// The person at the desk.
 pub trait Desk {
     /// Shows what was found and what is going to be done about it.
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan);
     /// Asks whether to do it.
     fn confirm(&mut self, plan: &Plan) -> bool;
+    /// Shows an operation that was cut short and the steps of its plan that are left.
+    fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]);
     /// Shows a look at the cluster that begins.
     fn looking(&mut self);
     /// Shows how a step goes.
@@ -99,7 +70,7 @@ impl Recovery<'_> {
     /// [`PlanError`].
     pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
         let (facts, diagnosis) = self.look().await;
-        let plan = self.decide(&facts, &diagnosis).await?;
+        let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
         Ok((diagnosis, plan))
     }
 
@@ -122,6 +93,7 @@ impl Recovery<'_> {
     /// [`RecoverError`].
     pub async fn apply(&self, plan: &Plan, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
+        ensure_is_of(&plan.id, &plan.cluster, self.inventory)?;
         let mut operation = operations.begin(false)?;
         self.locked(&mut operation, desk, async |this, operation, desk, report| {
             desk.looking();
@@ -129,29 +101,10 @@ impl Recovery<'_> {
             refuse_drift(plan, &facts, &diagnosis)?;
             desk.show(1, &diagnosis, plan);
             if !desk.confirm(plan) {
-                return Err(RecoverError::Declined);
+                return Err(RecoverError::Declined(Declined::Nothing));
             }
             this.run(operation, plan, &[], desk, report).await?;
             this.close(operation, desk, report).await
-        })
-        .await
-    }
-
-    /// Goes on with the operation that did not end.
-    ///
-    /// # Errors
-    /// [`RecoverError`].
-    pub async fn resume(&self, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
-        let operations = Operations::lock(&self.inventory_path)?;
-        let mut operation = operations.resume()?;
-        self.locked(&mut operation, desk, async |this, operation, desk, report| {
-            if let Some((plan, recorded)) = operation.current()? {
-                this.run(operation, &plan, &recorded, desk, report).await?;
-            }
-            match operation.has_rounds() {
-                true => this.rounds(operation, desk, report).await,
-                false => this.close(operation, desk, report).await,
-            }
         })
         .await
     }
@@ -162,10 +115,9 @@ impl Recovery<'_> {
     /// [`RecoverError`].
     pub async fn abandon(&self) -> Result<String, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
-        let mut operation = operations.resume()?;
-        operation.journal.record(Event::Ended { how: "abandoned".into() })?;
-        self.lock_of(&operation).give_back(&self.access.hosts).await;
-        Ok(operation.id)
+        let id = operations.abandon(self.inventory)?;
+        OperatorLock::new(&id, &self.operator).give_back(&self.access.hosts).await;
+        Ok(id)
     }
 
     fn lock_of(&self, operation: &Operation) -> OperatorLock {
@@ -173,7 +125,8 @@ impl Recovery<'_> {
         OperatorLock::new(&operation.id, &format!("{}, since {began}", self.operator))
     }
 
-    /// Runs with the operator lock held. An operation that ends in an error that cannot be resumed is over.
+    /// Runs with the operator lock held. An operation that ends in an error is over, unless a plan of it was begun and can
+    /// be resumed.
     async fn locked<F>(
         &self,
         operation: &mut Operation,
@@ -189,11 +142,10 @@ impl Recovery<'_> {
             Ok(()) => work(self, operation, desk, &mut report).await,
             Err(error) => Err(error.into()),
         };
-        let resumable = matches!(result, Err(RecoverError::Unfinished(_)));
-        if let (Err(error), false) = (&result, resumable || operation.rounds() > 0) {
+        if let (Err(error), false) = (&result, has_begun_a_plan(operation)) {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
-        if !resumable {
+        if !matches!(result, Err(RecoverError::Unfinished(_))) {
             lock.give_back(&self.access.hosts).await;
         }
         result.map(|()| report)
@@ -211,12 +163,15 @@ impl Recovery<'_> {
             let rounds = operation.rounds();
             let (facts, diagnosis) = if rounds > 0 { self.look_at_end().await } else { self.look().await };
             let begin = Instant::now();
+            let restored = has_restored(operation)?;
+            let source = self.source.as_ref().filter(|_| !restored);
+            report.unused_source = source.map(unused);
             if diagnosis.is_healthy() || rounds >= MAX_ROUNDS {
                 return end(operation, report, &diagnosis);
             }
             // Machines that have come back since the last round are locked with the others.
             self.lock_of(operation).take(&self.access.hosts).await?;
-            let plan = self.decide(&facts, &diagnosis).await?;
+            let plan = self.decide(&facts, &diagnosis, source).await?;
             let same = before.as_ref().is_some_and(|before| before.does_the_same(&plan));
             if plan.is_empty() || same {
                 report.manual = plan.manual;
@@ -224,7 +179,10 @@ impl Recovery<'_> {
             }
             desk.show(rounds + 1, &diagnosis, &plan);
             if !desk.confirm(&plan) {
-                return Err(RecoverError::Declined);
+                return Err(RecoverError::Declined(match rounds {
+                    0 => Declined::Nothing,
+                    done => Declined::Round(done.saturating_add(1)),
+                }));
             }
             if begin.elapsed() > FRESH {
                 desk.looking();
@@ -292,11 +250,16 @@ impl Recovery<'_> {
         self.look().await
     }
 
-    async fn decide(&self, facts: &Facts, diagnosis: &Diagnosis) -> Result<Plan, PlanError> {
-        let restores =
-            diagnosis.all().iter().any(|finding| finding.remedies.contains(&Remedy::RestoreCluster));
+    async fn decide(
+        &self,
+        facts: &Facts,
+        diagnosis: &Diagnosis,
+        source: Option<&StateSource>,
+    ) -> Result<Plan, PlanError> {
+        let source = source.cloned();
+        let restores = restores(diagnosis, source.as_ref());
         let snapshots = if restores { self.snapshots().await } else { Vec::new() };
-        let options = PlanOptions { id: crate::operation::new_id(), snapshots, source: self.source.clone() };
+        let options = PlanOptions { id: crate::operation::new_id(), snapshots, source };
         plan(facts, diagnosis, &options)
     }
 
@@ -308,6 +271,16 @@ impl Recovery<'_> {
         }
         tokio::task::spawn_blocking(move || Snapshot::find(&places)).await.unwrap_or_default()
     }
+}
+
+/// Whether a plan of it is under way, which can be resumed.
+fn has_begun_a_plan(operation: &Operation) -> bool {
+    !matches!(operation.current(), Ok(None))
+}
+
+/// Whether etcd was built anew. That is not done again from what a person has named: more was written since.
+fn has_restored(operation: &Operation) -> Result<bool, RecoverError> {
+    Ok(operation.plans()?.iter().any(Plan::restores))
 }
 
 fn refuse_drift(plan: &Plan, facts: &Facts, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
@@ -325,3 +298,6 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
     operation.journal.record(Event::Ended { how: how.into() })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod control_plane;
 mod etcd;
 mod host;
 mod leaders;
-mod look;
+pub(crate) mod look;
 mod nodes;
 mod sighting;
 mod unknown;

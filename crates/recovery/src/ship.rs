@@ -22,22 +22,10 @@ uname -sm
 if [ -x "$1" ]; then sha256sum < "$1"; fi
 "#;
 
-/// Runs `$1 inspect $2`, unless there is nothing to inspect (90). Where an etcd has the db open, which bbolt locks, only
+/// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
+/// log is not there (93). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
-const INSPECT_DATA_DIR: &str = r#"
-program=$1 dir=$2
-if ! [ -e "$dir/member" ]; then exit 90; fi
-db=$dir/member/snap/db
-if [ -e "$db" ]; then
-    flock -n -s -E 91 "$db" true
-    case $? in
-    0) ;;
-    91) "$program" inspect "$dir" --raft --quiet -o json; exit 91 ;;
-    *) exit 1 ;;
-    esac
-fi
-exec "$program" inspect "$dir" --quiet -o json
-"#;
+const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
 
 /// Lifeboat's program on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +99,12 @@ impl Shipped {
 /// # Errors
 /// The machine does not answer, or its data dir cannot be read for another reason than damage.
 pub async fn inspect_data_dir(host: &dyn Host, shipped: &Shipped, dir: &Path) -> Result<DataDir, HostError> {
-    let inspect =
-        Command::script(INSPECT_DATA_DIR, [shipped.path(), dir.display().to_string()]).within(INSPECT);
-    let output = host.run(&inspect).await?;
+    inspect(host, shipped.path(), dir, "/etc/fstab").await
+}
+
+async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
+    let arguments = [program, dir.display().to_string(), fstab.into()];
+    let output = host.run(&Command::script(INSPECT_DATA_DIR, arguments).within(INSPECT)).await?;
     let failed = |why: String| HostError::Failed {
         host: host.name().into(),
         command: format!("inspect {}", dir.display()),
@@ -125,6 +116,18 @@ pub async fn inspect_data_dir(host: &dyn Host, shipped: &Shipped, dir: &Path) ->
         0 | 3 => {
             read(&output.stdout, &output.stderr).ok_or_else(|| failed("its answer is not understood".into()))
         }
+        // Neither is known to be lost: what is there may be somewhere else.
+        92 => {
+            let at = String::from_utf8_lossy(&output.stdout).into_owned();
+            Err(failed(format!(
+                "/etc/fstab mounts {at} and it is not mounted: mount it, then diagnose again"
+            )))
+        }
+        93 => Err(failed(format!(
+            "no write-ahead log in {}: its etcd may run with --wal-dir, which Lifeboat does not look into here: see to \
+             this member by hand (lifeboat restore --wal-dir)",
+            dir.join("member/wal").display()
+        ))),
         _ => Err(failed(output.why())),
     }
 }
@@ -215,6 +218,7 @@ fn failure(host: &dyn Host, why: String) -> HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::LocalHost;
 
     #[test]
     fn an_inspection_tells_sound_from_damaged() {
@@ -235,6 +239,38 @@ mod tests {
         assert_eq!(read(b"", b"error: damaged: x\n    y\n"), Some(DataDir::Damaged(vec!["x".into()])));
         assert_eq!(read(b"", b""), None);
         assert_eq!(read(b"{}", b""), None);
+    }
+
+    /// Looks at a data dir with a program that finds it sound, under an fstab of its own.
+    async fn looked(dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
+        let table = dir.join("fstab");
+        fs_err::write(&table, fstab).unwrap();
+        inspect(&LocalHost::new("here"), "false".into(), &dir.join("etcd"), table.to_str().unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_data_dir_on_a_disk_that_is_not_mounted_is_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().canonicalize().unwrap().display().to_string();
+        for unmounted in
+            [format!("/dev/vdb {at} ext4 defaults 0 2\n"), format!("/dev/vdb {at}/etcd/ xfs rw\n")]
+        {
+            let why = looked(dir.path(), &unmounted).await.expect_err("unknown").to_string();
+            assert!(why.contains("is not mounted: mount it"), "{why}");
+        }
+        let others = format!(
+            "# {at} was on vdb\n#/dev/vdb {at} ext4\n/dev/vdb {at} ext4 noauto\n/dev/vda / ext4 rw\n/dev/vdc {at}/et xfs rw\n"
+        );
+        assert_eq!(looked(dir.path(), &others).await.unwrap(), DataDir::Absent);
+        assert_eq!(looked(dir.path(), "proc /proc proc defaults\n").await.unwrap(), DataDir::Absent);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_lies_elsewhere_is_not_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("etcd/member/snap")).unwrap();
+        let why = looked(dir.path(), "").await.expect_err("unknown").to_string();
+        assert!(why.contains("--wal-dir"), "{why}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use lifeboat_recovery::facts::Facts;
+use lifeboat_recovery::facts::{Answer, DataDir, Facts, Login};
 use lifeboat_recovery::plan::{Action, HostService, Plan, StateSource};
 use lifeboat_recovery::planner::{PlanError, PlanOptions, Snapshot, drift, plan};
 use lifeboat_recovery::rules::diagnose;
@@ -33,17 +33,43 @@ fn planned(facts: &Facts) -> Result<Plan, PlanError> {
     plan(facts, &diagnose(facts), &options())
 }
 
+/// The same, by a person who has named the state to restore.
+fn planned_from(facts: &Facts, source: StateSource) -> Result<Plan, PlanError> {
+    plan(facts, &diagnose(facts), &PlanOptions { source: Some(source), ..options() })
+}
+
+fn snapshot() -> StateSource {
+    StateSource::Snapshot("/backups/half-a-month-old.db".into())
+}
+
 /// Machines whose services, data or power a step changes.
-fn touched(action: &Action) -> BTreeSet<String> {
+fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
+    let machine =
+        |member: &String| -> BTreeSet<String> { [facts.inventory.etcd.members[member].host.clone()].into() };
     let services = |services: &[HostService]| services.iter().map(|service| service.host.clone()).collect();
     match action {
         Action::Fence { services: all }
         | Action::Release { services: all }
         | Action::Start { services: all }
         | Action::Restart { services: all } => services(all),
-        Action::RecoverNodes { hosts } => hosts.iter().cloned().collect(),
+        Action::ReleaseLeases { candidates } => services(candidates),
+        Action::RecoverNodes { hosts } | Action::Distribute { hosts, .. } | Action::CleanUp { hosts } => {
+            hosts.iter().cloned().collect()
+        }
         Action::AttachNic { host, .. } | Action::StartVm { host, .. } => [host.clone()].into(),
-        _ => BTreeSet::new(),
+        Action::MoveAside { member, .. }
+        | Action::RestoreMember { member, .. }
+        | Action::AddLearner { member }
+        | Action::PromoteLearner { member } => machine(member),
+        Action::ClearNospace { members } => members.iter().flat_map(machine).collect(),
+        Action::CreateIpRange { .. }
+        | Action::WaitForHosts { .. }
+        | Action::Settle { .. }
+        | Action::WaitForEtcd { .. }
+        | Action::RemoveMember { .. }
+        | Action::WaitForApiservers { .. }
+        | Action::WaitForLeaders
+        | Action::WaitForChecks { .. } => BTreeSet::new(),
     }
 }
 
@@ -153,12 +179,83 @@ fn a_machine_that_is_not_the_right_one_is_left_alone() {
             })
             .map(|(name, _)| name)
             .collect();
-        let Ok(plan) = planned(&facts) else { continue };
-        for step in &plan.steps {
-            let touched = touched(&step.action);
-            assert!(!wrong.iter().any(|host| touched.contains(*host)), "{case}: {}", step.title);
+        for plan in [planned(&facts), planned_from(&facts, snapshot())].into_iter().flatten() {
+            for step in &plan.steps {
+                let touched = touched(&facts, &step.action);
+                assert!(!wrong.iter().any(|host| touched.contains(*host)), "{case}: {}", step.title);
+            }
         }
     }
+}
+
+fn swap_machine(facts: &mut Facts, host: &str) {
+    let Answer::Value(id) = &mut facts.hosts.get_mut(host).unwrap().machine_id.answer else {
+        panic!("{host}")
+    };
+    *id = "c0ffee00c0ffee00c0ffee00c0ffee00".into();
+}
+
+/// A clone at the address of a member, or of a master, would be fenced and written over.
+#[test]
+fn nothing_is_restored_over_another_machine() {
+    for host in ["m3", "m1"] {
+        let mut facts = cases::all().remove("state-lost").unwrap();
+        swap_machine(&mut facts, host);
+        assert_eq!(planned_from(&facts, snapshot()), Err(PlanError::WrongMachine(host.into())));
+    }
+}
+
+/// A restore recovers the nodes that are there: another machine is not to be rebooted, and none waited for in vain.
+#[test]
+fn a_restore_leaves_out_nodes_that_are_another_machine_or_away() {
+    let mut facts = cases::all().remove("all-data-gone").unwrap();
+    let nodes = |facts: &Facts| {
+        let steps = planned(facts).unwrap().steps;
+        steps.into_iter().find_map(|step| match step.action {
+            Action::RecoverNodes { hosts } => Some(hosts),
+            _ => None,
+        })
+    };
+    assert_eq!(nodes(&facts), Some(vec!["n1".into(), "n2".into()]));
+    swap_machine(&mut facts, "n2");
+    assert_eq!(nodes(&facts), Some(vec!["n1".into()]));
+    let login = &mut facts.hosts.get_mut("n1").unwrap().login;
+    login.answer = Answer::Value(Login::Denied("Permission denied (publickey)".into()));
+    assert_eq!(nodes(&facts), None);
+}
+
+/// A cluster that serves, with a quorum, would be stopped and all written since the file thrown away.
+#[test]
+fn a_named_state_decides_what_is_restored_and_never_that_it_is() {
+    for (case, facts) in cases::all() {
+        let (Ok(without), Ok(with)) = (planned(&facts), planned_from(&facts, snapshot())) else { continue };
+        let asked = [
+            "state-lost",
+            "member-of-another-cluster-and-newer",
+            "member-of-another-cluster-and-hanging",
+            "members-diverged-undecided",
+        ];
+        let asked = asked.iter().any(|asked| case.starts_with(asked));
+        assert_eq!(with.restores(), without.restores() || asked, "{case}");
+        assert_eq!(with.unused_source.is_some(), !with.restores(), "{case}: {:?}", with.unused_source);
+        if !with.restores() {
+            assert!(with.does_the_same(&without), "{case}");
+        }
+        assert_eq!(without.unused_source, None, "{case}");
+    }
+}
+
+/// The term of a cluster that was begun anew by hand says nothing beside that of the old one.
+#[test]
+fn members_of_different_clusters_are_not_ranked() {
+    let mut facts = cases::all().remove("two-corrupt").unwrap();
+    let DataDir::Sound(mut state) = cluster::sound("m2", 40_000) else { panic!() };
+    (state.cluster_id, state.last_term) = ("aaaa000011112222".into(), 90);
+    facts.members.get_mut("m2").unwrap().data_dir.answer = Answer::Value(DataDir::Sound(state));
+    let Err(PlanError::Apart(said)) = planned(&facts) else { panic!("a choice was made") };
+    assert!(said.contains("e1 at revision 41200") && said.contains("aaaa000011112222"), "{said}");
+    let named = planned_from(&facts, StateSource::Member("e1".into())).unwrap();
+    assert!(named.restores());
 }
 
 /// While a quorum holds, nothing happens to the members that are well.

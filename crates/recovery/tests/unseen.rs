@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicBool;
 use lifeboat_recovery::execute::Progress;
 use lifeboat_recovery::finding::Diagnosis;
 use lifeboat_recovery::inventory::{ClientTls, Inventory};
-use lifeboat_recovery::plan::Plan;
+use lifeboat_recovery::operation::Operation;
+use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::probe::Access;
 use lifeboat_recovery::recover::{Desk, Recovery};
 
@@ -24,6 +25,9 @@ impl Desk for Nobody {
     }
     fn confirm(&mut self, _: &Plan) -> bool {
         false
+    }
+    fn resuming(&mut self, _: &Operation, plan: &Plan, _: &[&Step]) {
+        panic!("there is nothing to resume: {plan:?}");
     }
     fn looking(&mut self) {}
     fn progress(&mut self, _: &Plan, _: Progress<'_>) {}

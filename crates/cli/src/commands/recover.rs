@@ -83,7 +83,8 @@ enum Command {
 
 #[derive(Debug, Clone, clap::Args)]
 struct SourceArg {
-    /// Take the state of a restore from here, not from the freshest source: a snapshot file or member:NAME.
+    /// Take the state of a restore from here, not from the freshest source: a snapshot file or member:NAME. It decides
+    /// which state a restore takes, never whether one is made: an etcd that serves is not replaced by an older state.
     #[arg(long, value_name = "FILE|member:NAME", value_parser = source)]
     source: Option<StateSource>,
 }

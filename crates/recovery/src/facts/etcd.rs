@@ -22,6 +22,17 @@ pub struct MemberFacts {
     pub data_dir: Fact<DataDir>,
 }
 
+impl MemberFacts {
+    /// Id of the cluster it belongs to, from its own mouth or its sound data dir, in hexadecimal.
+    pub fn cluster_id(&self) -> Option<&str> {
+        match (self.status.get(), self.data_dir.get()) {
+            (Some(status), _) => Some(&status.cluster_id),
+            (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+            _ => None,
+        }
+    }
+}
+
 /// `StatusResponse`, as far as it decides anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

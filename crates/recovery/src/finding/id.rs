@@ -26,11 +26,6 @@ macro_rules! finding_ids {
                 Self::ALL.iter().copied().find(|id| id.as_str() == text)
             }
 
-            /// Whether it is about etcd, whose state a restore replaces.
-            pub fn is_of_etcd(self) -> bool {
-                self.as_str().starts_with("etcd.")
-            }
-
             /// Its page's first sentence.
             pub fn title(self) -> &'static str {
                 self.page().lines().nth(2).unwrap_or_default()

@@ -34,6 +34,9 @@ pub struct Report {
     pub unknown: Vec<Unknown>,
     /// What only people can do.
     pub manual: Vec<String>,
+    /// That the state a person has named was not restored, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unused_source: Option<String>,
 }
 
 /// A step that was done.
@@ -67,6 +70,7 @@ impl Report {
             left: Vec::new(),
             unknown: Vec::new(),
             manual: Vec::new(),
+            unused_source: None,
         }
     }
 

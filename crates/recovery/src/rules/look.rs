@@ -5,7 +5,7 @@ use crate::finding::Evidence;
 use crate::inventory::{HostSpec, Inventory, Service};
 
 /// One look at a cluster.
-pub(super) struct Look<'a> {
+pub(crate) struct Look<'a> {
     pub facts: &'a Facts,
 }
 

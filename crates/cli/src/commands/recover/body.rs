@@ -3,16 +3,19 @@
 use std::io::{self, Write};
 
 use lifeboat_recovery::finding::{Diagnosis, Unknown};
-use lifeboat_recovery::plan::{Candidate, Plan};
+use lifeboat_recovery::operation::Operation;
+use lifeboat_recovery::plan::{Candidate, Plan, Step};
 use lifeboat_recovery::recover::Report;
 
 /// Writes what was found and what is going to be done about it.
 pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
     if diagnosis.is_healthy() {
-        return writeln!(out, "Nothing found: there is nothing to do.");
+        writeln!(out, "Nothing found: there is nothing to do.")?;
+        return unused_source(out, plan.unused_source.as_ref());
     }
     if diagnosis.causes.is_empty() {
         writeln!(out, "Nothing found in what could be asked: there is nothing to do before more is known.")?;
+        unused_source(out, plan.unused_source.as_ref())?;
         return unknown(out, &diagnosis.unknown);
     }
     writeln!(out, "Found:")?;
@@ -25,12 +28,27 @@ pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Resu
     } else {
         writeln!(out, "\nPlan {}:", plan.id)?;
     }
-    for step in &plan.steps {
-        let mark = if step.irreversible { "  (cannot be taken back)" } else { "" };
-        writeln!(out, "  {:>2}. {}{mark}", step.number, step.title)?;
-        step.changes.iter().try_for_each(|change| writeln!(out, "      - {change}"))?;
-    }
+    plan.steps.iter().try_for_each(|it| step(out, it))?;
+    unused_source(out, plan.unused_source.as_ref())?;
     manual(out, &plan.manual)
+}
+
+fn step(out: &mut dyn Write, step: &Step) -> io::Result<()> {
+    let mark = if step.irreversible { "  (cannot be taken back)" } else { "" };
+    writeln!(out, "  {:>2}. {}{mark}", step.number, step.title)?;
+    step.changes.iter().try_for_each(|change| writeln!(out, "      - {change}"))
+}
+
+/// Writes what is left of an operation that was cut short.
+pub fn resuming(out: &mut dyn Write, operation: &Operation, plan: &Plan, left: &[&Step]) -> io::Result<()> {
+    let (id, minutes) = (&operation.id, operation.idle_minutes());
+    writeln!(out, "Operation {id} was cut short; the last entry of its journal is {minutes} min old.")?;
+    writeln!(out, "\nLeft of plan {} for cluster {}:", plan.id, plan.cluster)?;
+    left.iter().try_for_each(|it| step(out, it))
+}
+
+fn unused_source(out: &mut dyn Write, unused: Option<&String>) -> io::Result<()> {
+    unused.map_or(Ok(()), |why| writeln!(out, "\nNote: {why}"))
 }
 
 fn candidates(out: &mut dyn Write, candidates: &[Candidate]) -> io::Result<()> {
@@ -57,7 +75,8 @@ fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
 /// Writes what was done.
 pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if report.recovered && report.rounds == 0 {
-        return writeln!(out, "Nothing found: there was nothing to do.");
+        writeln!(out, "Nothing found: there was nothing to do.")?;
+        return unused_source(out, report.unused_source.as_ref());
     }
     let how = match report {
         Report { recovered: true, .. } => "Recovered in",
@@ -79,6 +98,7 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         report.left.iter().try_for_each(|left| writeln!(out, "  - {left}"))?;
     }
     unknown(out, &report.unknown)?;
+    unused_source(out, report.unused_source.as_ref())?;
     manual(out, &report.manual)
 }
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use lifeboat_recovery::execute::Progress;
 use lifeboat_recovery::finding::Diagnosis;
-use lifeboat_recovery::plan::Plan;
+use lifeboat_recovery::operation::Operation;
+use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::recover::Desk;
 
 use crate::commands::Context;
@@ -64,6 +65,13 @@ impl Desk for Terminal {
         let _ = io::stderr().flush();
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    }
+
+    fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]) {
+        let mut text = Vec::new();
+        if body::resuming(&mut text, operation, plan, left).is_ok() {
+            self.line(&String::from_utf8_lossy(&text));
+        }
     }
 
     fn looking(&mut self) {

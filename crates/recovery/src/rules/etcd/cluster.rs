@@ -123,7 +123,7 @@ impl<'a> Cluster<'a> {
             )
         };
         let ids: Vec<Option<&str>> =
-            self.members.iter().filter(could).map(|member| cluster_id(member.facts)).collect();
+            self.members.iter().filter(could).map(|member| member.facts.cluster_id()).collect();
         let anyone = ids.iter().filter(|id| id.is_none()).count();
         let known: BTreeSet<&str> = ids.iter().copied().flatten().collect();
         let of_one = known.iter().map(|id| ids.iter().filter(|other| **other == Some(*id)).count()).max();
@@ -164,14 +164,6 @@ impl<'a> Seen<'a> {
     fn cluster_id(&self) -> Option<&'a str> {
         let of_dir = || self.sound().map(|state| state.cluster_id.as_str());
         self.status().map(|status| status.cluster_id.as_str()).or_else(of_dir)
-    }
-}
-
-fn cluster_id(member: &MemberFacts) -> Option<&str> {
-    match (member.status.get(), member.data_dir.get()) {
-        (Some(status), _) => Some(&status.cluster_id),
-        (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
-        _ => None,
     }
 }
 

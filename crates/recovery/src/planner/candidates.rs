@@ -1,0 +1,158 @@
+//! Where the state of a restore can come from, and which of it is taken.
+
+use std::collections::BTreeSet;
+
+use lifeboat_etcd::EntryId;
+
+use crate::facts::{DataDir, Facts, MemberFacts};
+use crate::plan::{Candidate, StateSource};
+
+use super::{Draft, PlanError, Snapshot};
+
+/// Every place the state could come from, the freshest first.
+///
+/// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
+/// is not known here. A snapshot is always older than the member it was taken from, so members go first.
+pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
+    let mut members: Vec<(EntryId, Candidate)> =
+        facts.members.keys().filter_map(|name| member_candidate(facts, name)).collect();
+    members.sort_by_key(|(last, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *last)));
+    let mut snapshots: Vec<Candidate> = snapshots.iter().map(snapshot_candidate).collect();
+    snapshots.sort_by_key(|candidate| std::cmp::Reverse((candidate.revision, candidate.newest)));
+    let mut all: Vec<Candidate> = members.into_iter().map(|(_, candidate)| candidate).collect();
+    all.append(&mut snapshots);
+    let newest = all.iter().filter_map(|candidate| candidate.revision).max();
+    let beyond = beyond(facts);
+    for candidate in &mut all {
+        if let (Some(revision), Some(newest)) = (candidate.revision, newest) {
+            candidate.remark = loss(revision, newest, &candidate.source, &beyond);
+        }
+    }
+    all
+}
+
+/// What may be newer than all that can be read, one line each.
+fn beyond(facts: &Facts) -> Vec<String> {
+    let with = |is: fn(&DataDir) -> bool| {
+        let has = |member: &&MemberFacts| member.data_dir.get().is_some_and(is);
+        let names = facts.members.iter().filter(|(_, member)| has(member)).map(|(name, _)| name.as_str());
+        Some(names.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
+    };
+    let damaged = with(|dir| matches!(dir, DataDir::Damaged(_)));
+    let absent = with(|dir| matches!(dir, DataDir::Absent));
+    let damaged =
+        damaged.map(|names| format!("loses what {names} may hold beyond it: lifeboat salvage tells"));
+    let absent = absent.map(|names| {
+        format!("loses what {names} held beyond it: look first whether a disk is only not mounted")
+    });
+    damaged.into_iter().chain(absent).collect()
+}
+
+fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
+    let member = facts.members.get(name)?;
+    let none = EntryId::default();
+    let candidate = |last, revision, remark: String| {
+        let source = StateSource::Member(name.into());
+        (last, Candidate { source, revision, newest: None, chosen: false, remark })
+    };
+    if let Some(status) = member.status.get() {
+        // Its data dir is read once it is fenced; the revision it serves now is the least that must be found.
+        let learner = status.learner.then(|| "a learner".to_owned());
+        let revision = learner.is_none().then_some(status.revision);
+        let last = EntryId { term: status.raft_term, index: status.raft_index };
+        return Some(candidate(last, revision, learner.unwrap_or_default()));
+    }
+    Some(match (member.data_dir.get(), member.data_dir.why_unknown()) {
+        (Some(DataDir::Sound(state)), _) if state.keys == 0 => {
+            candidate(none, None, "holds no keys: it was begun anew".into())
+        }
+        (Some(DataDir::Sound(state)), _) => {
+            let last = EntryId { term: state.last_term, index: state.last_index };
+            candidate(last, Some(state.revision), String::new())
+        }
+        (Some(DataDir::Damaged(why)), _) => candidate(none, None, format!("damaged: {}", why.join("; "))),
+        (Some(DataDir::Absent), _) => candidate(none, None, "its data dir is gone".into()),
+        (Some(DataDir::InUse(_)), _) => candidate(none, None, "in use and not answering".into()),
+        (None, why) => candidate(none, None, format!("unknown: {}", why.unwrap_or("not asked"))),
+    })
+}
+
+fn snapshot_candidate(snapshot: &Snapshot) -> Candidate {
+    let source = StateSource::Snapshot(snapshot.path.clone());
+    let (revision, remark) = match &snapshot.revision {
+        Ok(revision) => (Some(*revision), String::new()),
+        Err(why) => (None, why.clone()),
+    };
+    Candidate { source, revision, newest: snapshot.written, chosen: false, remark }
+}
+
+fn loss(revision: i64, newest: i64, source: &StateSource, beyond: &[String]) -> String {
+    match (newest.saturating_sub(revision), source) {
+        (0, StateSource::Member(_)) if !beyond.is_empty() => beyond.join("; "),
+        (0, StateSource::Member(_)) => "loses nothing that is known".into(),
+        (0, StateSource::Snapshot(_)) => "loses every write after it was taken".into(),
+        (lost, _) => format!("loses {lost} revisions"),
+    }
+}
+
+/// Marks the candidate a person has named, else the freshest.
+pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError> {
+    let wanted = draft.options.source.as_ref();
+    let fits = |candidate: &&mut Candidate| match wanted {
+        Some(source) => candidate.source == *source,
+        None => candidate.revision.is_some(),
+    };
+    if wanted.is_none() {
+        apart(draft.facts, &draft.candidates)?;
+        undecided(&draft.candidates)?;
+    }
+    let chosen = draft.candidates.iter_mut().find(fits);
+    match (chosen, wanted) {
+        (Some(candidate), _) if candidate.revision.is_some() => {
+            candidate.chosen = true;
+            Ok((candidate.source.clone(), candidate.revision))
+        }
+        (Some(candidate), Some(source)) => {
+            Err(PlanError::BadSource(source.clone(), candidate.remark.clone()))
+        }
+        (None, Some(source)) => {
+            Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into()))
+        }
+        (_, None) => Err(PlanError::NoSource),
+    }
+}
+
+/// Raft's terms order the members of one cluster alone: one that was begun anew in between counts from the start.
+fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
+    let readable = candidates.iter().filter_map(|candidate| {
+        let StateSource::Member(name) = &candidate.source else { return None };
+        Some((name, candidate.revision?, facts.members.get(name)?.cluster_id()?))
+    });
+    let readable: Vec<_> = readable.collect();
+    let clusters: BTreeSet<&str> = readable.iter().map(|(_, _, cluster)| *cluster).collect();
+    if clusters.len() < 2 {
+        return Ok(());
+    }
+    let said =
+        readable.iter().map(|(name, revision, id)| format!("{name} at revision {revision} of cluster {id}"));
+    Err(PlanError::Apart(said.collect::<Vec<_>>().join(", ")))
+}
+
+/// A member holds all that its snapshots do. One that holds less was begun anew, or restored from something older still:
+/// which state is right then, only people know.
+fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
+    let first = |of: fn(&Candidate) -> bool| {
+        candidates.iter().filter(|candidate| of(candidate)).find_map(|c| Some((c, c.revision?)))
+    };
+    let member = first(|candidate| matches!(candidate.source, StateSource::Member(_)));
+    let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));
+    match (member, snapshot) {
+        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::Undecided {
+            member: member.source.clone(),
+            held,
+            snapshot: snapshot.source.clone(),
+            saved,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a recovery did not come to its end.
+
+use crate::execute::{ExecuteError, LockError};
+use crate::journal::JournalError;
+use crate::operation::OperationError;
+use crate::planner::{Drift, PlanError};
+
+/// Why a recovery did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// No plan helps with what is there.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The operation's files.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// Another operator.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A step failed or a stop was asked for; `lifeboat recover resume` goes on.
+    #[error("{0}; go on with: lifeboat recover resume")]
+    Unfinished(ExecuteError),
+    /// What the plan rests on has changed.
+    #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
+    Drift(Vec<Drift>),
+    /// The person said no.
+    #[error("not confirmed; {0}")]
+    Declined(Declined),
+    /// Somebody started etcd since it was fenced for the restore that would go on.
+    #[error(
+        "{member} serves cluster {cluster}, which is not the one that is being restored: etcd was started again since it \
+         was fenced, and what was written since would be lost; give this operation up by `lifeboat recover abandon`, then \
+         look anew: lifeboat diagnose"
+    )]
+    Served {
+        /// The member.
+        member: String,
+        /// The cluster it is in, in hexadecimal.
+        cluster: String,
+    },
+}
+
+/// What there is of an operation that a person has said no to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// Nothing.
+    #[error("nothing was done")]
+    Nothing,
+    /// Rounds that are done.
+    #[error("round {0} was not begun; what was done before it stands, and `lifeboat recover` looks anew")]
+    Round(usize),
+    /// What was done before it was cut short.
+    #[error(
+        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` gives it up"
+    )]
+    Resumed,
+}
+
+impl From<JournalError> for RecoverError {
+    fn from(error: JournalError) -> Self {
+        Self::Operation(error.into())
+    }
+}
+
+fn describe(drifts: &[Drift]) -> String {
+    let parts = drifts.iter().map(|drift| format!("{} was {:?}, is {:?}", drift.what, drift.was, drift.is));
+    parts.collect::<Vec<_>>().join("; ")
+}

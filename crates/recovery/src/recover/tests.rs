@@ -1,0 +1,43 @@
+use super::*;
+
+/// A plan that builds etcd anew.
+pub(super) fn restore() -> Plan {
+    let steps = serde_json::json!([
+        {"number": 1, "title": "fence", "action": {"do": "fence", "services": []}, "changes": [],
+         "irreversible": false, "timeoutSeconds": 1},
+        {"number": 2, "title": "restore", "action": {"do": "restoreMember", "member": "a",
+         "initialCluster": "a=http://10.0.0.1:2380", "token": "lifeboat-1"}, "changes": [],
+         "irreversible": false, "timeoutSeconds": 1}
+    ]);
+    serde_json::from_value(serde_json::json!({
+        "schemaVersion": 1, "id": "1", "cluster": "prod", "observedAt": "2026-03-02T08:30:00Z", "treats": [],
+        "candidates": [], "steps": steps, "manual": [], "fingerprint": {}
+    }))
+    .unwrap()
+}
+
+/// An operation whose plan is under way.
+fn begun() -> (tempfile::TempDir, Operations, Operation) {
+    let dir = tempfile::tempdir().unwrap();
+    let operations = Operations::lock(&dir.path().join("prod.yaml")).unwrap();
+    let mut operation = operations.begin(true).unwrap();
+    operation.accept(&restore()).unwrap();
+    (dir, operations, operation)
+}
+
+/// A no in a later round, or a round that has no plan, leaves nothing to resume: the next command must not be refused.
+#[test]
+fn an_operation_is_open_only_while_a_plan_is_under_way() {
+    let (_dir, _operations, mut operation) = begun();
+    assert!(has_begun_a_plan(&operation));
+    operation.journal.record(Event::PlanDone { plan: restore().id }).unwrap();
+    assert!(!has_begun_a_plan(&operation));
+    let said = RecoverError::Declined(Declined::Round(2)).to_string();
+    assert!(!said.contains("nothing was done"), "{said}");
+}
+
+#[test]
+fn what_was_restored_is_not_restored_again() {
+    let (_dir, _operations, operation) = begun();
+    assert!(has_restored(&operation).unwrap());
+}
