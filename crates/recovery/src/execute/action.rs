@@ -13,7 +13,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::CreateIpRange { range } => cloud::has_range(context, range).await,
         Action::AttachNic { vm, nic, .. } => cloud::has_nic(context, vm, nic).await,
         Action::StartVm { vm, .. } => cloud::is_running(context, vm).await,
-        Action::WaitForHosts { hosts } => wait::hosts(context, hosts).await,
+        Action::WaitForHosts { hosts } => wait::hosts(context, step.number, hosts).await,
         Action::Settle { seconds } => wait::settled(context, step.number, *seconds).await,
         Action::Fence { services } => service::all(context, services, service::fenced).await,
         Action::Release { services } | Action::Start { services } => {
@@ -33,7 +33,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
         Action::ReleaseLeases { .. } => lease::are_released(context).await,
         Action::WaitForLeaders => wait::leaders(context, step.number).await,
-        Action::RecoverNodes { hosts } => node::are_ready(context, hosts).await,
+        Action::RecoverNodes { hosts } => node::are_ready(context, step.number, hosts).await,
         Action::WaitForChecks { checks } => wait::checks(context, checks).await,
         Action::CleanUp { hosts } => state::is_clean(context, hosts).await,
     }

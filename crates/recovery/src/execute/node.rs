@@ -2,7 +2,8 @@
 //!
 //! A kubelet that lost its API server finds it again within seconds; one with a dead connection does not, and what a
 //! restart of the kubelet does not mend, a reboot may. A reboot stops every pod of the node, so it comes last, one
-//! node after the other, and a second failure in a row ends it: then the fault is not the node's.
+//! node after the other, and a second failure in a row ends it: then the fault is not the node's. A machine of the
+//! control plane or of etcd is not rebooted.
 
 use std::time::Duration;
 
@@ -25,40 +26,68 @@ const AFTER_RESTART: Duration = Duration::from_secs(30);
 const AFTER_REBOOT: Duration = Duration::from_secs(180);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(500);
-/// So many reboots that did not help end the step.
+/// So many reboots in a row that did not help end the reboots.
 const FAILURE_BUDGET: usize = 2;
+/// A lease is good for so long.
+const LEASE: i64 = 40;
+/// What clocks may differ by and still be compared.
+const CLOCKS_AGREE: i64 = 10;
 
-/// Whether these machines' nodes are Ready.
-pub(super) async fn are_ready(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
-    let missing = not_ready(context, hosts).await?;
+/// What is noted of a machine whose node was given up.
+const GIVEN_UP: &str = "given up: ";
+
+/// Whether these machines' nodes are Ready, but for those that were given up: what comes after them can be done without.
+pub(super) async fn are_ready(
+    context: &Context<'_>,
+    step: u32,
+    hosts: &[String],
+) -> Result<State, StepError> {
+    let notes = context.notes(step);
+    let given_up = |host: &String| notes.iter().any(|note| note.strip_prefix(GIVEN_UP) == Some(host));
+    let missing = not_ready(context, step, hosts).await?;
+    let missing: Vec<String> = missing.into_iter().filter(|host| !given_up(host)).collect();
     match missing.is_empty() {
         true => Ok(State::Done),
         false => Ok(State::NotYet(format!("not Ready: {}", missing.join(", ")))),
     }
 }
 
-/// Brings nodes back.
+/// Brings nodes back, as far as that can be done without harm; the next look tells which are left.
 pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<(), StepError> {
     // One that hangs or is stopped does not come by itself.
-    for host in without_kubelet(context, hosts).await {
-        restart(context, &host).await?;
-    }
-    if wait(context, hosts, BY_ITSELF).await?.is_empty() {
+    restart_all(context, &without_kubelet(context, hosts).await).await?;
+    if wait(context, step, hosts, BY_ITSELF).await?.is_empty() {
         return Ok(());
     }
-    for host in not_ready(context, hosts).await? {
-        restart(context, &host).await?;
-    }
+    restart_all(context, &not_ready(context, step, hosts).await?).await?;
+    let left = wait(context, step, hosts, AFTER_RESTART).await?;
+    // A reboot of what holds etcd or the control plane up could take the cluster down: that is for people.
+    let workers = left.iter().filter(|host| !context.inventory.holds_cluster_up(host));
     let mut failures = 0;
-    for host in wait(context, hosts, AFTER_RESTART).await? {
-        reboot(context, step, &host).await?;
-        if !wait(context, std::slice::from_ref(&host), AFTER_REBOOT).await?.is_empty() {
-            failures += 1;
+    for host in workers {
+        if failures == FAILURE_BUDGET {
+            break;
         }
-        if failures >= FAILURE_BUDGET {
-            return Err(StepError::Fatal(format!(
-                "{host} is not Ready after a reboot, the second in a row: not rebooting more"
-            )));
+        let reboots = reboot(context, step, host).await;
+        let is_back = match reboots {
+            Ok(()) => wait(context, step, std::slice::from_ref(host), AFTER_REBOOT).await?.is_empty(),
+            Err(StepError::Passing(_)) => false,
+            Err(fatal) => return Err(fatal),
+        };
+        failures = if is_back { 0 } else { failures + 1 };
+    }
+    for host in not_ready(context, step, hosts).await? {
+        context.note(step, format!("{GIVEN_UP}{host}"))?;
+    }
+    Ok(())
+}
+
+/// Restarts the kubelets of machines; one that cannot be reached keeps nobody from the others.
+async fn restart_all(context: &Context<'_>, hosts: &[String]) -> Result<(), StepError> {
+    for host in hosts {
+        match restart(context, host).await {
+            Ok(()) | Err(StepError::Passing(_)) => {}
+            Err(fatal) => return Err(fatal),
         }
     }
     Ok(())
@@ -82,6 +111,7 @@ async fn reboot(context: &Context<'_>, step: u32, host: &str) -> Result<(), Step
         Some(_) => {}
         None => context.note(step, format!("{prefix}{boot}"))?,
     }
+    context.ensure_machine(host).await?;
     // The connection ends with the machine: an error here says nothing.
     let _ = context.ask(host, Command::new(["systemctl", "--no-block", "reboot"])).await;
     Ok(())
@@ -93,10 +123,15 @@ fn kubelet(context: &Context<'_>, host: &str) -> Result<String, StepError> {
 }
 
 /// Waits, and gives the machines whose nodes are still not Ready.
-async fn wait(context: &Context<'_>, hosts: &[String], limit: Duration) -> Result<Vec<String>, StepError> {
+async fn wait(
+    context: &Context<'_>,
+    step: u32,
+    hosts: &[String],
+    limit: Duration,
+) -> Result<Vec<String>, StepError> {
     let deadline = Instant::now() + limit;
     loop {
-        let missing = match not_ready(context, hosts).await {
+        let missing = match not_ready(context, step, hosts).await {
             Ok(missing) => missing,
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => hosts.to_vec(),
@@ -121,7 +156,7 @@ async fn without_kubelet(context: &Context<'_>, hosts: &[String]) -> Vec<String>
 
 /// The machines whose nodes are not Ready, or whose kubelet hangs: the node of one that has just begun to still counts
 /// as Ready.
-async fn not_ready(context: &Context<'_>, hosts: &[String]) -> Result<Vec<String>, StepError> {
+async fn not_ready(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<Vec<String>, StepError> {
     let (facts, hung) = tokio::join!(
         probe::kubernetes::cluster(context.inventory, context.access),
         without_kubelet(context, hosts)
@@ -130,17 +165,31 @@ async fn not_ready(context: &Context<'_>, hosts: &[String]) -> Result<Vec<String
     let Some(nodes) = facts.get() else {
         return Err(StepError::Passing(facts.why_unknown().unwrap_or("no API server answers").to_owned()));
     };
-    let ready = |host: &String| {
+    let mut missing = Vec::new();
+    for host in hosts {
         let spec = context.inventory.kubernetes.nodes.get(host);
         let name = spec.and_then(|spec| spec.name.as_ref()).unwrap_or(host);
-        nodes.iter().any(|node: &Node| node.name == *name && node.ready == "True" && is_fresh(node))
-    };
-    Ok(hosts.iter().filter(|host| hung.contains(host) || !ready(host)).cloned().collect())
+        let ready = nodes.iter().find(|node| node.name == *name && node.ready == "True");
+        let fresh = ready.map(|node| is_fresh(context, step, node)).transpose()?;
+        if hung.contains(host) || fresh != Some(true) {
+            missing.push(host.clone());
+        }
+    }
+    Ok(missing)
 }
 
 /// A node that died while the API was away is still called Ready until the controller-manager notices; a lease that
-/// is renewed is not.
-fn is_fresh(node: &Node) -> bool {
-    let Some(renewed) = node.lease_renewed_at else { return false };
-    jiff::Timestamp::now().duration_since(renewed).as_secs() < 40
+/// is renewed is not. Where our clock and the node's do not agree, it must be seen to be renewed.
+fn is_fresh(context: &Context<'_>, step: u32, node: &Node) -> Result<bool, StepError> {
+    let Some(renewed) = node.lease_renewed_at else { return Ok(false) };
+    let age = jiff::Timestamp::now().duration_since(renewed).as_secs();
+    if (-CLOCKS_AGREE..LEASE).contains(&age) {
+        return Ok(true);
+    }
+    let prefix = format!("lease of {} renewed at ", node.name);
+    let renewed = renewed.to_string();
+    match context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix)) {
+        Some(noted) => Ok(noted != renewed),
+        None => context.note(step, format!("{prefix}{renewed}")).map(|()| false),
+    }
 }

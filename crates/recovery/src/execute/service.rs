@@ -24,6 +24,10 @@ const STOP: Duration = Duration::from_secs(150);
 const FENCE_UNIT: &str = r#"
 set -eu
 unit=$1 file=$2
+if [ "$(systemctl show -p LoadState --value "$unit")" = not-found ]; then
+    echo "there is no unit $unit: what the inventory says of this machine is wrong" >&2
+    exit 1
+fi
 dir=/etc/systemd/system/$unit.d
 mkdir -p "$dir"
 printf '[Unit]\n# Held stopped by lifeboat until its recovery releases it.\nAssertPathExists=/fenced-by-lifeboat\n' > "$dir/.$file"
@@ -55,17 +59,23 @@ systemctl start --no-block "$1"
 
 const UNIT_STATE: &str = r#"
 unit=$1 file=$2
-if [ -e "/etc/systemd/system/$unit.d/$file" ]; then echo fenced; fi
+# A drop-in alone makes no unit.
+found=$(systemctl show -p LoadState --value "$unit")
+if [ "$found" != not-found ] && [ -e "/etc/systemd/system/$unit.d/$file" ]; then echo fenced; fi
 systemctl show -p ActiveState --value "$unit"
 systemctl show -p InvocationID --value "$unit"
 "#;
 
-/// Processes are told by the name of their program, whole: the kernel's own `comm` is cut at 15 letters.
+/// Processes are told by the name of their program, whole: the kernel's own `comm` is cut at 15 letters. Those of the
+/// control plane are on the machine's own network; an etcd or API server that an application brings in its pod is not.
 const POD_PROCESSES: &str = r#"
 pids() {
+    machine=$(readlink /proc/1/ns/net) || machine=
     for dir in /proc/[0-9]*; do
         name=$(tr '\0' '\n' < "$dir/cmdline" 2>/dev/null | head -n 1)
-        if [ "${name##*/}" = "$1" ]; then echo "${dir#/proc/}"; fi
+        if [ "${name##*/}" != "$1" ]; then continue; fi
+        network=$(readlink "$dir/ns/net") || network=
+        if [ -z "$machine" ] || [ -z "$network" ] || [ "$network" = "$machine" ]; then echo "${dir#/proc/}"; fi
     done
 }
 "#;

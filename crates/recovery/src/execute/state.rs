@@ -33,6 +33,14 @@ const MOVE_ASIDE: &str = r#"
 set -eu
 dir=$1 to=$2 inside=$3
 if [ -e "$to" ] || [ -e "$inside" ]; then exit 0; fi
+# An etcd holds this lock as long as it runs (bbolt); a file system without locks cannot tell.
+db=$dir/member/snap/db
+if [ -e "$db" ]; then
+    flock -n -E 9 "$db" true || [ $? -ne 9 ] || {
+        echo "a process still has $db open: an etcd that is not the inventory's service runs here" >&2
+        exit 1
+    }
+fi
 if ! [ -e "$dir" ]; then
     mkdir -p -m 0700 "$to"
 elif mountpoint -q "$dir"; then
@@ -55,6 +63,15 @@ if [ -e "$inside" ]; then kept=$inside; else kept=$to; fi
 for entry in "$dir"/.lifeboat-restoring-*; do
     if [ -e "$entry" ]; then mv "$entry" "$kept/leftover-$(date +%s)-${entry##*/}"; fi
 done
+"#;
+
+/// Writes a data dir and gives it to its owner, in one command: what is killed between two would find it restored, and
+/// leave it to root for ever.
+const RESTORE: &str = r#"
+set -eu
+owner=$1 dir=$2; shift 2
+"$@" < /dev/null
+if [ -n "$owner" ]; then chown -R "$owner" "$dir"; fi
 "#;
 
 /// The state on this machine, or the way to it.
@@ -102,7 +119,10 @@ pub(super) async fn distribute(
     let remote = context.remote_state();
     let sent = hosts.iter().map(|host| {
         let (local, remote) = (&local, &remote);
-        async move { Ok::<_, StepError>(context.host(host)?.upload(local, remote, 0o600).await?) }
+        async move {
+            context.ensure_machine(host).await?;
+            Ok::<_, StepError>(context.host(host)?.upload(local, remote, 0o600).await?)
+        }
     });
     try_join_all(sent).await?;
     Ok(())
@@ -256,7 +276,7 @@ pub(super) async fn restore(
     let leftover = Command::script(CLEAR_LEFTOVER, aside_arguments(context, spec, &to));
     context.change(&spec.host, leftover).await?;
     let (state, dir) = (context.remote_state().display().to_string(), spec.data_dir.display().to_string());
-    let command = shipped.command([
+    let restore = shipped.command([
         "restore",
         &state,
         "--name",
@@ -270,10 +290,9 @@ pub(super) async fn restore(
         "--initial-advertise-peer-urls",
         &spec.peer_url,
     ]);
+    let owner = spec.owner.clone().unwrap_or_default();
+    let command = Command::script(RESTORE, [owner, dir].into_iter().chain(restore.argv));
     context.change(&spec.host, command.within(WORK)).await?;
-    if let Some(owner) = &spec.owner {
-        context.change(&spec.host, Command::new(["chown", "-R", owner.as_str(), dir.as_str()])).await?;
-    }
     Ok(())
 }
 
@@ -298,3 +317,6 @@ pub(super) async fn clean(context: &Context<'_>, hosts: &[String]) -> Result<(),
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,12 @@ use super::error::StepError;
 /// that, nothing seen is worth a decision.
 const SETTLE_AT_LEAST: Duration = Duration::from_secs(4);
 
-/// Whether all of these can be logged in to, and are who they should be.
-pub(super) async fn hosts(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
+/// So long is waited for a machine that the cluster comes up without.
+const DISPENSABLE: Duration = Duration::from_secs(60);
+
+/// Whether all of these can be logged in to, and are who they should be. One that neither etcd nor the control plane needs
+/// is waited for a minute only: the next look finds it again, and the cluster is not to lie still for it.
+pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<State, StepError> {
     let asked = hosts.iter().map(|name| async move {
         let Some(host) = context.access.hosts.get(name) else {
             return Ok(Some(format!("{name} is unknown")));
@@ -37,7 +41,12 @@ pub(super) async fn hosts(context: &Context<'_>, hosts: &[String]) -> Result<Sta
             (None, ..) => Ok(Some(format!("{name}: no answer"))),
         }
     });
-    first(join_all(asked).await)
+    let answers = join_all(asked).await;
+    let waited = Timestamp::now().duration_since(begun(context, step)?).unsigned_abs();
+    let missing = hosts.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(Some(_))));
+    let are_dispensable = missing.map(|(host, _)| host).all(|host| !context.inventory.holds_cluster_up(host));
+    let is_over = are_dispensable && waited >= DISPENSABLE;
+    first(answers.into_iter().map(|answer| answer.map(|why| why.filter(|_| !is_over))).collect())
 }
 
 /// Whether nothing more is to be expected from waiting: all is well and lives, the time is over, or the cluster has had

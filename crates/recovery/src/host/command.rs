@@ -31,6 +31,17 @@ fi
 exec timeout -k 5 "$limit" "$@"
 "#;
 
+/// Runs the rest if the machine's id is `$1`.
+const ON_MACHINE: &str = r#"
+expected=$1; shift
+found=$(cat /etc/machine-id)
+if [ "$found" != "$expected" ]; then
+    echo "another machine answers here: its machine id is $found, not $expected" >&2
+    exit 77
+fi
+exec "$@"
+"#;
+
 impl Command {
     /// A command without input, 10 s.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
@@ -59,6 +70,14 @@ impl Command {
         Self { timeout, ..self }
     }
 
+    /// The same, but only on the machine with this id: another one may have come to its address meanwhile. Exit code 77
+    /// elsewhere.
+    #[must_use]
+    pub fn on_machine(self, id: &str) -> Self {
+        let wrapper = ["sh", "-c", ON_MACHINE, "sh", id].map(String::from).into_iter();
+        Self { argv: wrapper.chain(self.argv).collect(), ..self }
+    }
+
     /// The same, but never beside another command of this kind on the same machine. One that a killed Lifeboat
     /// left running there is waited for, as long as this one may take itself; and this one is ended there by its
     /// limit, also when nobody waits for it any more. Exit code [`BUSY`] when the wait was in vain, 124 at the limit.
@@ -75,8 +94,10 @@ impl Command {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = || self.argv.iter().map(String::as_str);
-        let after = words().position(|word| word == EXCLUSIVE).map_or(0, |at| at + 3);
-        let words = words().skip(after).collect::<Vec<_>>();
+        let mut words = words().collect::<Vec<_>>();
+        // A wrapper is a script, its name and one argument.
+        let wrapper = words.iter().rposition(|word| [EXCLUSIVE, ON_MACHINE].contains(word));
+        words.drain(..wrapper.map_or(0, |at| at + 3).min(words.len()));
         let script = match words.as_slice() {
             ["sh", "-s", "--", ..] => std::str::from_utf8(&self.stdin).ok(),
             ["sh", "-c", script, ..] => Some(*script),
@@ -137,6 +158,22 @@ mod tests {
         assert_eq!(script.to_string(), "script `unit=$1 ...` etcd.service");
         assert_eq!(script.exclusive().to_string(), "script `unit=$1 ...` etcd.service");
         assert_eq!(Command::new(["reboot"]).exclusive().to_string(), "reboot");
+        assert_eq!(Command::new(["reboot"]).on_machine("c0ffee").exclusive().to_string(), "reboot");
         assert_eq!(Command::inline("cat \"$1\"", ["/f"]).to_string(), "script `cat \"$1\" ...` /f");
+    }
+
+    /// Another machine may have come to the address of the one that is meant.
+    #[test]
+    fn a_command_for_one_machine_does_nothing_on_another() {
+        let run = |command: Command| {
+            let (program, arguments) = command.argv.split_first().unwrap();
+            std::process::Command::new(program).args(arguments).output().unwrap()
+        };
+        let own = fs_err::read_to_string("/etc/machine-id").unwrap_or_default();
+        let here = run(Command::new(["echo", "a b"]).on_machine(own.trim()));
+        assert_eq!((here.status.code(), here.stdout.as_slice()), (Some(0), &b"a b\n"[..]));
+        let elsewhere = run(Command::new(["echo", "done"]).on_machine("c0ffee"));
+        assert_eq!((elsewhere.status.code(), elsewhere.stdout.as_slice()), (Some(77), &b""[..]));
+        assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("another machine answers here"));
     }
 }

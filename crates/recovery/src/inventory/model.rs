@@ -59,6 +59,12 @@ impl Inventory {
         services.extend(self.kubernetes.nodes.get(host).map(|node| Service::Unit(node.kubelet.clone())));
         services
     }
+
+    /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
+    pub fn holds_cluster_up(&self, host: &str) -> bool {
+        self.kubernetes.masters.contains_key(host)
+            || self.etcd.members.values().any(|member| member.host == host)
+    }
 }
 
 impl Ssh {

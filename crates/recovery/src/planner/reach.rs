@@ -20,6 +20,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         match remedy {
             Remedy::AttachNics { hosts } => {
                 create_ranges(draft);
+                // One that fails keeps those behind it waiting.
+                let mut hosts = hosts.clone();
+                hosts.sort_by_key(|host| !draft.facts.inventory.holds_cluster_up(host));
                 hosts.iter().for_each(|host| attach(draft, host, &mut back));
             }
             Remedy::StartVm { host } => start(draft, host, &mut back),

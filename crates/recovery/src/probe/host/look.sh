@@ -39,15 +39,19 @@ disk() {
     printf 'disk\t%s\t%s\t%s\n' "$mode" "$blocks" "$inodes"
 }
 
-# The kernel cuts a process's name at 15 letters, so the command line decides; it is read only where that fits.
+# The kernel cuts a process's name at 15 letters, so the command line decides; it is read only where that fits. What runs
+# in a pod of its own network is an application's.
 runs() {
     short=$(printf '%.15s' "$1")
+    machine=$(readlink /proc/1/ns/net) || machine=
     for dir in /proc/[0-9]*; do
         name=
         { read -r name <"$dir/comm"; } 2>/dev/null
         if [ "$name" != "$short" ]; then continue; fi
         name=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | head -n 1)
-        if [ "${name##*/}" = "$1" ]; then return 0; fi
+        if [ "${name##*/}" != "$1" ]; then continue; fi
+        network=$(readlink "$dir/ns/net") || network=
+        if [ -z "$machine" ] || [ -z "$network" ] || [ "$network" = "$machine" ]; then return 0; fi
     done
     return 1
 }
