@@ -215,6 +215,13 @@ impl Operation {
         self.journal.entries().iter().filter(|entry| matches!(entry.event, Event::Plan { .. })).count()
     }
 
+    /// The others of this machine. All of them have ended: none begins before.
+    pub fn past(&self) -> Vec<String> {
+        let names = self.dir.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten();
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| *name != self.id && self.dir.with_file_name(name).is_dir()).collect()
+    }
+
     /// Whole minutes since its last journal entry.
     pub fn idle_minutes(&self) -> i64 {
         let last = self.journal.entries().last();

@@ -69,7 +69,9 @@ impl Recovery<'_> {
     /// # Errors
     /// [`PlanError`].
     pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
-        let (facts, diagnosis) = self.look().await;
+        // Nothing may be done after it: nothing stays on the machines.
+        let facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let diagnosis = diagnose(&facts);
         let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
         Ok((diagnosis, plan))
     }
@@ -122,7 +124,8 @@ impl Recovery<'_> {
 
     fn lock_of(&self, operation: &Operation) -> OperatorLock {
         let began = operation.started().map(|at| at.to_string()).unwrap_or_default();
-        OperatorLock::new(&operation.id, &format!("{}, since {began}", self.operator))
+        let lock = OperatorLock::new(&operation.id, &format!("{}, since {began}", self.operator));
+        lock.after(&operation.past())
     }
 
     /// Runs with the operator lock held. An operation that ends in an error is over, unless a plan of it was begun and can

@@ -9,10 +9,14 @@ use crate::host::{BUSY, Command, Host, HostError};
 
 /// The lock lies on the disk, so that it outlives a reboot; on a machine whose disk is full, where it has room.
 const TAKE: &str = r#"
-operation=$1 holder=$2
+operation=$1 holder=$2 past=$3
 for dir in /var/lib/lifeboat /run/lifeboat; do
     lock=$dir/operator.lock
-    if [ -s "$lock" ] && [ "$(head -n 1 "$lock")" != "$operation" ]; then cat "$lock"; exit 76; fi
+    if ! [ -s "$lock" ]; then continue; fi
+    case " $operation $past " in
+    *" $(head -n 1 "$lock") "*) ;;
+    *) cat "$lock"; exit 76 ;;
+    esac
 done
 take() {
     lock=$1/operator.lock
@@ -62,12 +66,20 @@ pub enum LockError {
 pub struct OperatorLock {
     operation: String,
     holder: String,
+    past: String,
 }
 
 impl OperatorLock {
     /// The lock for an operation; `holder` tells people who it is.
     pub fn new(operation: &str, holder: &str) -> Self {
-        Self { operation: operation.into(), holder: holder.into() }
+        Self { operation: operation.into(), holder: holder.into(), past: String::new() }
+    }
+
+    /// The same, and it takes over from operations that are known to have ended: a machine that was down at their end has
+    /// kept their lock.
+    #[must_use]
+    pub fn after(self, past: &[String]) -> Self {
+        Self { past: past.join(" "), ..self }
     }
 
     /// Takes the lock on every machine that answers; taking it again is nothing new.
@@ -85,7 +97,8 @@ impl OperatorLock {
     }
 
     async fn take_one(&self, host: &dyn Host) -> Result<(), LockError> {
-        let command = Command::script(TAKE, [self.operation.as_str(), self.holder.as_str()]);
+        let arguments = [&self.operation, &self.holder, &self.past].map(String::as_str);
+        let command = Command::script(TAKE, arguments);
         let output = match host.run(&command.exclusive()).await {
             Ok(output) => output,
             // What cannot be reached, or is not let in to, cannot be changed either; it is locked when it is back.
@@ -157,5 +170,22 @@ mod tests {
         let held = take(TAKEN, "other\nsomebody").await;
         assert!(matches!(held, Err(LockError::Held { holder, .. }) if holder == "other, somebody"));
         assert!(matches!(take(BUSY, "").await, Err(LockError::AtWork { .. })));
+    }
+
+    /// A machine that was down when an operation ended has kept its lock; who else holds one is at work.
+    #[test]
+    fn a_lock_of_the_past_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let [lasting, passing] =
+            ["lasting", "passing"].map(|name| dir.path().join(name).display().to_string());
+        let script = TAKE.replace("/var/lib/lifeboat", &lasting).replace("/run/lifeboat", &passing);
+        let take = |operation: &str, past: &str| {
+            let arguments = ["-c", &script, "sh", operation, "me", past];
+            std::process::Command::new("sh").args(arguments).status().unwrap().code()
+        };
+        assert_eq!((take("one", ""), take("one", "")), (Some(0), Some(0)));
+        assert_eq!((take("two", ""), take("two", "on e")), (Some(TAKEN), Some(TAKEN)));
+        assert_eq!(take("two", "zero one"), Some(0));
+        assert_eq!(take("one", ""), Some(TAKEN));
     }
 }

@@ -125,10 +125,13 @@ pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<St
             return Ok(State::NotYet(format!("{name} gives no HashKV: {why}")));
         };
         let first = hash.get_or_insert_with(|| its.clone());
-        if first.revision == its.revision
-            && first.compact_revision == its.compact_revision
-            && first.hash != its.hash
-        {
+        // A compaction that one has applied and another has not yet.
+        if (first.revision, first.compact_revision) != (its.revision, its.compact_revision) {
+            return Ok(State::NotYet(format!(
+                "{name}'s data cannot be compared with the others' at this moment"
+            )));
+        }
+        if first.hash != its.hash {
             return Err(StepError::Fatal(format!(
                 "{name} holds other data than the others at revision {}",
                 its.revision
