@@ -181,7 +181,7 @@ mod tests {
         let script = TAKE.replace("/var/lib/lifeboat", &lasting).replace("/run/lifeboat", &passing);
         let take = |operation: &str, past: &str| {
             let arguments = ["-c", &script, "sh", operation, "me", past];
-            std::process::Command::new("sh").args(arguments).status().unwrap().code()
+            std::process::Command::new("sh").args(arguments).output().unwrap().status.code()
         };
         assert_eq!((take("one", ""), take("one", "")), (Some(0), Some(0)));
         assert_eq!((take("two", ""), take("two", "on e")), (Some(TAKEN), Some(TAKEN)));
