@@ -166,8 +166,8 @@ fn read_log(stdout: &[u8]) -> Option<LogState> {
 fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
     let said = String::from_utf8_lossy(stderr);
     if stdout.is_empty() {
-        // Too damaged for more than an error; below it stands what to do.
-        let line = said.lines().next().unwrap_or_default();
+        // Too damaged for more than an error; warnings may stand above it, and below it what to do.
+        let line = said.lines().find(|line| !line.starts_with("warning: ")).unwrap_or_default();
         let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
         return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
     }
@@ -236,7 +236,9 @@ mod tests {
         let text = String::from_utf8_lossy(sound);
         let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
         assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()])));
-        assert_eq!(read(b"", b"error: damaged: x\n    y\n"), Some(DataDir::Damaged(vec!["x".into()])));
+        for said in ["error: damaged: x\n    y\n", "warning: the log is torn\nerror: x\n    y\n"] {
+            assert_eq!(read(b"", said.as_bytes()), Some(DataDir::Damaged(vec!["x".into()])));
+        }
         assert_eq!(read(b"", b""), None);
         assert_eq!(read(b"{}", b""), None);
     }
