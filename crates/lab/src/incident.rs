@@ -99,7 +99,7 @@ impl Story {
         while process::run(&mut self.command(&["diagnose"]), LIMIT)?.status.code() != Some(0) {
             ensure!(
                 Instant::now() < deadline,
-                "the lab is not well: run lifeboat diagnose in {}",
+                "the lab is not well: run `lab ns -- lifeboat diagnose` in {}",
                 self.dir.display()
             );
             thread::sleep(Duration::from_secs(1));

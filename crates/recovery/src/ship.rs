@@ -245,9 +245,13 @@ mod tests {
 
     /// Looks at a data dir with a program that finds it sound, under an fstab of its own.
     async fn looked(dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
+        looked_with(dir, fstab, "false").await
+    }
+
+    async fn looked_with(dir: &Path, fstab: &str, program: &str) -> Result<DataDir, HostError> {
         let table = dir.join("fstab");
         fs_err::write(&table, fstab).unwrap();
-        inspect(&LocalHost::new("here"), "false".into(), &dir.join("etcd"), table.to_str().unwrap()).await
+        inspect(&LocalHost::new("here"), program.into(), &dir.join("etcd"), table.to_str().unwrap()).await
     }
 
     #[tokio::test]
@@ -271,8 +275,22 @@ mod tests {
     async fn a_log_that_lies_elsewhere_is_not_damage() {
         let dir = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(dir.path().join("etcd/member/snap")).unwrap();
-        let why = looked(dir.path(), "").await.expect_err("unknown").to_string();
+        // Says so much of the db, and of the data dir that it has no log.
+        let program = |keys: u64| {
+            let path = dir.path().join(format!("program-{keys}"));
+            let script = format!(
+                "#!/bin/sh\ncase $2 in */db) echo '  \"liveKeys\": {keys},' ;; *) echo 'error: no log' >&2; exit 3 ;; esac\n"
+            );
+            fs_err::write(&path, script).unwrap();
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            fs_err::set_permissions(&path, executable).unwrap();
+            path.display().to_string()
+        };
+        let why = looked_with(dir.path(), "", &program(340)).await.expect_err("unknown").to_string();
         assert!(why.contains("--wal-dir"), "{why}");
+        // Begun anew on an empty disk, and refused by its cluster.
+        let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
+        assert_eq!(begun, DataDir::Damaged(vec!["no log".into()]));
     }
 
     #[test]

@@ -31,5 +31,8 @@ if [ -e "$db" ]; then
     *) exit 1 ;;
     esac
 fi
-if ! [ -e "$dir/member/wal" ]; then exit 93; fi
+# A db with keys had a log, which may be elsewhere. One without was begun anew and refused by its cluster before it had any.
+if ! [ -e "$dir/member/wal" ] && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
+    exit 93
+fi
 exec "$program" inspect "$dir" --quiet -o json
