@@ -68,7 +68,7 @@ pub trait Source: Send + Sync {
     /// Fails on what etcd would not have written: to be asked where no digest speaks for the bytes.
     ///
     /// # Errors
-    /// [`FindingKind`](crate::FindingKind) as damage.
+    /// [`FindingKind`] as damage.
     fn ensure_plausible(&self) -> Result<()>;
 
     /// Reads everything once, reports what is wrong with the container of the bytes to `found`, and shows
