@@ -4,8 +4,8 @@
 //!    meta page is valid, those of pages that look like roots (`states`, `view`).
 //! 2. A state of which nothing is missing is the store. On it, and on nothing else, a data dir's log is replayed
 //!    (`log`).
-//! 3. Otherwise the tree that reaches most gives what it reaches, and the file is searched page by page for what it
-//!    lacks (`index`); what revisions are decides which of it belongs to the store (`judge`).
+//! 3. Otherwise the tree that reaches most gives what it reaches. For what tree and log lack, the file is searched page
+//!    by page (`index`); what revisions are decides which of it belongs to the store (`judge`).
 //! 4. The small buckets come from the newest state that has them whole (`store`).
 //!
 //! What comes out is a [`Source`](crate::Source) as any other: it is exported, and restored, by those that do so anyway.

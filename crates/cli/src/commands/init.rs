@@ -24,7 +24,7 @@ use crate::output;
 Examples:
   lifeboat init --from root@10.0.0.231
   lifeboat init --from m1 --from nfs --ssh-config ./ssh_config --name prod --out prod/lifeboat.yaml
-  lifeboat init --from m1 --zstack http://10.0.0.249:8080 --zstack-key-secret file:/root/zstack.key
+  lifeboat init --from m1 --zstack http://10.0.0.249:8080 --zstack-key-secret file:zstack.key
   lifeboat init --schema > lifeboat.schema.json")]
 pub struct Args {
     /// A machine to begin with, as for ssh: one of the control plane, and any that nothing leads to, such as an NFS

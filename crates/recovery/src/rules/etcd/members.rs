@@ -207,12 +207,10 @@ fn rival(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Rival> {
 }
 
 fn cluster_id<'a>(member: &Member<'a>) -> Option<&'a str> {
-    match (member.facts.status.get(), member.facts.data_dir.get()) {
-        (Some(status), _) => Some(&status.cluster_id),
-        (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
-        (None, Some(DataDir::InUse(Some(log)))) => Some(&log.cluster_id),
+    member.facts.cluster_id().or_else(|| match member.facts.data_dir.get() {
+        Some(DataDir::InUse(Some(log))) => Some(log.cluster_id.as_str()),
         _ => None,
-    }
+    })
 }
 
 fn member_id<'a>(member: &Member<'a>) -> Option<&'a str> {
