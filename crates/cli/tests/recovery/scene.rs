@@ -32,6 +32,11 @@ impl Run {
         format!("exit {:?} after {:.1?}\n{}\n{}", self.code, self.took, self.stdout, self.stderr)
     }
 
+    /// The steps that were carried out, as the report of a recovery lists them.
+    pub fn steps(&self) -> Vec<&str> {
+        self.stdout.lines().filter(|line| line.starts_with("  ") && line.contains(" s  ")).collect()
+    }
+
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.said());
         self

@@ -6,12 +6,19 @@ use std::error::Error;
 const LONGEST: usize = 400;
 
 /// What libraries say, and what people say.
-const PLAINER: [(&str, &str); 2] =
-    [("ServiceError: client error (Connect): ", "connect: "), ("deadline has elapsed", "timed out")];
+const PLAINER: [(&str, &str); 3] = [
+    ("ServiceError: client error (Connect): ", "connect: "),
+    ("deadline has elapsed", "timed out"),
+    ("ApiError: ", ""),
+];
+
+/// Where `kube` begins to say an API server's refusal once more, as a structure of Rust.
+const STRUCTURE: &str = " (Status {";
 
 /// An error with everything under it that its own text does not say already.
 pub(crate) fn of(error: &dyn Error) -> String {
     let mut text = error.to_string();
+    text.truncate(text.find(STRUCTURE).unwrap_or(text.len()));
     let mut under = error.source();
     while let Some(cause) = under {
         let said = cause.to_string();
@@ -51,5 +58,11 @@ mod tests {
         #[error("ask")]
         struct Top(#[source] Middle);
         assert_eq!(of(&Top(Middle(Bottom))), "ask: m1: connect: refused");
+    }
+
+    #[test]
+    fn a_refusal_of_the_api_is_told_once() {
+        let refusal = kube::core::Status::failure("nodes is forbidden", "Forbidden").with_code(403).boxed();
+        assert_eq!(of(&kube::Error::Api(refusal)), "nodes is forbidden: Forbidden");
     }
 }

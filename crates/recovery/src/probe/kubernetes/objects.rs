@@ -18,6 +18,10 @@ pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 /// The leader lease of the scheduler.
 pub const SCHEDULER: &str = "kube-scheduler";
 
+/// Not a leader that is lost: who runs without leader election has none either.
+const NO_LEASE: &str =
+    "there is no such lease: none has led on this data, or they run without leader election";
+
 /// Asks one API server for everything.
 pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts {
     let source = |what: &str| format!("API server {master}: {what}");
@@ -26,14 +30,17 @@ pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts
     let nodes: Api<ApiNode> = Api::all(client.clone());
     let every = ListParams::default();
     let (controller_manager, scheduler, nodes, leases) = join!(
-        within(system.get(CONTROLLER_MANAGER)),
-        within(system.get(SCHEDULER)),
+        within(system.get_opt(CONTROLLER_MANAGER)),
+        within(system.get_opt(SCHEDULER)),
         within(nodes.list(&every)),
         within(node_leases.list(&every)),
     );
-    let leader = |name: &str, answer: Result<ApiLease, String>| {
+    let leader = |name: &str, answer: Result<Option<ApiLease>, String>| {
         let source = source(&format!("lease kube-system/{name}"));
-        answer.map_or_else(|why| Fact::unknown(&source, why), |answer| Fact::value(&source, lease(answer)))
+        match answer.and_then(|found| found.ok_or_else(|| NO_LEASE.to_owned())) {
+            Ok(found) => Fact::value(&source, lease(found)),
+            Err(why) => Fact::unknown(&source, why),
+        }
     };
     let both = nodes.and_then(|nodes| Ok((nodes.items, leases?.items)));
     let (nodes, leases_without_node) = match both {
