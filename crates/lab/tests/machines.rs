@@ -26,7 +26,7 @@ impl Drop for Alone<'_> {
 
 fn alone() -> Alone<'static> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    assert_eq!(remains(), "", "a lab is up, which the tests would take down; do it first: make lab-down");
+    assert!(remains().is_empty(), "a lab is up, which the tests would take down; do it first: make lab-down");
     Alone(guard)
 }
 
