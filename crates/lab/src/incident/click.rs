@@ -9,6 +9,9 @@ use sha2::{Digest, Sha512};
 use crate::cloud::Credentials;
 use crate::machines::Lab;
 
+const OK: u16 = 200;
+const ACCEPTED: u16 = 202;
+
 /// Deletes the range of the control plane, by the cloud's API, asked from a machine that keeps its NIC.
 pub fn delete_reserved_range(lab: &Lab) -> Result<()> {
     let credentials = Credentials::load_or_create(&lab.cloud_dir())?;
@@ -23,24 +26,37 @@ pub fn delete_reserved_range(lab: &Lab) -> Result<()> {
     let uuid = reserved["uuid"].as_str().context("a range without uuid")?;
     let job = call(lab, "DELETE", &format!("/l3-networks/ip-ranges/{uuid}"), Some(&session), None)?;
     let job = job["location"].as_str().and_then(|at| at.rsplit('/').next()).context("no job")?.to_owned();
-    // The job's answer is empty when it is done, and repeats where to ask while it is not.
     for _ in 0..100 {
-        let answer = call(lab, "GET", &format!("/api-jobs/{job}"), Some(&session), None)?;
-        if answer.get("location").is_none() {
-            ensure!(answer.get("error").is_none(), "deleting the range failed: {answer}");
-            return Ok(());
+        match ask(lab, "GET", &format!("/api-jobs/{job}"), Some(&session), None)? {
+            // Both a job that is done and one that is not may answer nothing: only the status tells them apart.
+            (ACCEPTED, _) => std::thread::sleep(Duration::from_millis(200)),
+            (OK, _) => return Ok(()),
+            (status, answer) => anyhow::bail!("deleting the range failed: {status} {answer}"),
         }
-        std::thread::sleep(Duration::from_millis(200));
     }
     anyhow::bail!("deleting the range did not end");
 }
 
-/// One call, by the curl of the machine outside the range.
+/// One call that is answered, or taken as a job.
 fn call(lab: &Lab, method: &str, path: &str, session: Option<&str>, body: Option<&Value>) -> Result<Value> {
+    let (status, answer) = ask(lab, method, path, session, body)?;
+    ensure!([OK, ACCEPTED].contains(&status), "{method} {path}: {status} {answer}");
+    Ok(answer)
+}
+
+/// One call, by the curl of the machine outside the range: its HTTP status, and the answer.
+fn ask(
+    lab: &Lab,
+    method: &str,
+    path: &str,
+    session: Option<&str>,
+    body: Option<&Value>,
+) -> Result<(u16, Value)> {
     let url = format!("{}/zstack/v1{path}", lab.cloud_endpoint());
     let body = body.map(ToString::to_string).unwrap_or_default();
     let authorization = session.map(|session| format!("Authorization: OAuth {session}"));
-    let mut words = vec!["curl", "-sS", "-m", "20", "-X", method, "-H", "Content-Type: application/json"];
+    let mut words = vec!["curl", "-sS", "-m", "20", "-w", "\\n%{http_code}", "-X", method];
+    words.extend(["-H", "Content-Type: application/json"]);
     if let Some(authorization) = &authorization {
         words.extend(["-H", authorization.as_str()]);
     }
@@ -49,8 +65,11 @@ fn call(lab: &Lab, method: &str, path: &str, session: Option<&str>, body: Option
     }
     words.push(&url);
     let answer = lab.machine("n2")?.exec(&words)?;
-    match answer.trim() {
-        "" => Ok(Value::Null),
-        text => serde_json::from_str(text).with_context(|| format!("{method} {path}: {text}")),
-    }
+    let (text, status) = answer.trim_end().rsplit_once('\n').context("no status in what curl says")?;
+    let answer = match text.trim() {
+        "" => Value::Null,
+        // What is refused may be refused in plain words.
+        text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+    };
+    Ok((status.parse()?, answer))
 }
