@@ -7,7 +7,7 @@ MACHINES = lab/machines,lifeboat/machines
 .PHONY: help demo test torture flips fuzz bench lint setup lab-setup lab-up lab-incident lab-down lab-test
 
 help:
-	@echo "make demo   lose an etcd cluster of three members and bring it back (about 10 minutes from nothing, on two cores)"
+	@echo "make demo   lose an etcd cluster of three members and bring it back (10 to 20 minutes from nothing, on two cores)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, and compare what is read of them"
 	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"

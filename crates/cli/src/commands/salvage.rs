@@ -16,7 +16,8 @@ use body::Body;
 ///
 /// Takes the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and
 /// replays a data dir's log where it fits. PATH is only read. OUT is a snapshot as any other: check it, which
-/// warns of what it lacks, inspect it, restore it. While another member or snapshot survives, that is better.
+/// warns of revisions it lacks, inspect it, restore it. Of bytes that were wrong in values nothing warns any more:
+/// OUT's own sha256 proves nothing about them. While another member or snapshot survives, that is better.
 ///
 /// Exits with 0 only when it is proved that nothing is missing, and with 3 when anything is or may be; OUT is written
 /// all the same.
