@@ -6,14 +6,16 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lifeboat_bbolt::{CheckVisitor, Damage, Db, Error, check};
 
 const ROUNDS: u64 = 160;
 const PAGE: u64 = 4096;
-/// The real tool may loop on damage; what takes it so long, it did not find sound.
-const LIMIT: Duration = Duration::from_secs(5);
+/// The real tool may loop on damage: so often it is looked after, and then it is ended. It did not find it sound.
+const PATIENCE: u32 = 2500;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Default)]
 struct Found(Vec<Damage>);
@@ -40,18 +42,15 @@ fn bbolt_says_ok(tool: &Path, path: &Path) -> bool {
     let mut command = Command::new(tool);
     command.arg("check").arg(path).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let begin = Instant::now();
-    loop {
+    for _ in 0..PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             return status.success();
         }
-        if begin.elapsed() > LIMIT {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(PAUSE);
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    false
 }
 
 /// splitmix64.

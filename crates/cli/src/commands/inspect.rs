@@ -22,7 +22,7 @@ pub use log::LogPositionBody;
 ///
 /// Of one source: revision, members, versions, leases, alarms, auth, keys by kind. Of several: what each holds, and what
 /// the freshest has that another lacks, by key. Exits with 3 when the digest behind a snapshot does not match; of
-/// several, when one is damaged or histories diverge.
+/// several, when one is damaged, when histories diverge, or when it cannot be told which one a restore should take.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

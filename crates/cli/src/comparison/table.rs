@@ -135,9 +135,10 @@ fn list(out: &mut dyn Write, changes: &Changes) -> io::Result<()> {
         writeln!(out, "  and {} keys more: -o json lists them", changes.keys.len() - MOST_KEYS)?;
     }
     if !changes.complete {
+        let and = if changes.keys.is_empty() { "" } else { "and " };
         writeln!(
             out,
-            "  and what a compaction has taken away: deletions, and changes of keys changed again since"
+            "  {and}what a compaction has taken away: deletions, and changes of keys changed again since"
         )?;
     }
     Ok(())

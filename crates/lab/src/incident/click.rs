@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use axum::http::StatusCode;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 
 use crate::cloud::Credentials;
 use crate::machines::Lab;
-
-const OK: u16 = 200;
-const ACCEPTED: u16 = 202;
 
 /// Deletes the range of the control plane, by the cloud's API, asked from a machine that keeps its NIC.
 pub fn delete_reserved_range(lab: &Lab) -> Result<()> {
@@ -29,18 +27,18 @@ pub fn delete_reserved_range(lab: &Lab) -> Result<()> {
     for _ in 0..100 {
         match ask(lab, "GET", &format!("/api-jobs/{job}"), Some(&session), None)? {
             // Both a job that is done and one that is not may answer nothing: only the status tells them apart.
-            (ACCEPTED, _) => std::thread::sleep(Duration::from_millis(200)),
-            (OK, _) => return Ok(()),
-            (status, answer) => anyhow::bail!("deleting the range failed: {status} {answer}"),
+            (StatusCode::ACCEPTED, _) => std::thread::sleep(Duration::from_millis(200)),
+            (StatusCode::OK, _) => return Ok(()),
+            (status, answer) => bail!("deleting the range failed: {status} {answer}"),
         }
     }
-    anyhow::bail!("deleting the range did not end");
+    bail!("deleting the range did not end");
 }
 
 /// One call that is answered, or taken as a job.
 fn call(lab: &Lab, method: &str, path: &str, session: Option<&str>, body: Option<&Value>) -> Result<Value> {
     let (status, answer) = ask(lab, method, path, session, body)?;
-    ensure!([OK, ACCEPTED].contains(&status), "{method} {path}: {status} {answer}");
+    ensure!(status.is_success(), "{method} {path}: {status} {answer}");
     Ok(answer)
 }
 
@@ -51,7 +49,7 @@ fn ask(
     path: &str,
     session: Option<&str>,
     body: Option<&Value>,
-) -> Result<(u16, Value)> {
+) -> Result<(StatusCode, Value)> {
     let url = format!("{}/zstack/v1{path}", lab.cloud_endpoint());
     let body = body.map(ToString::to_string).unwrap_or_default();
     let authorization = session.map(|session| format!("Authorization: OAuth {session}"));
