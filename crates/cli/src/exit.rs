@@ -6,6 +6,7 @@ use lifeboat_etcd::Error;
 use lifeboat_recovery::execute::LockError;
 use lifeboat_recovery::inventory::{InventoryError, SecretError};
 use lifeboat_recovery::operation::OperationError;
+use lifeboat_recovery::ownership::OwnershipError;
 use lifeboat_recovery::planner::PlanError;
 use lifeboat_recovery::recover::RecoverError;
 
@@ -66,7 +67,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Refused>() {
+    if error.is::<Refused>() || error.is::<OwnershipError>() {
+        return REFUSED;
+    }
+    if let Some(InventoryError::Ownership(_)) = error.downcast_ref::<InventoryError>() {
         return REFUSED;
     }
     if error.is::<Unsound>() {
@@ -97,10 +101,17 @@ fn recovery_code(error: &RecoverError) -> u8 {
         RecoverError::Operation(OperationError::Journal(_) | OperationError::Io(_)) => UNEXPECTED,
         RecoverError::Plan(_)
         | RecoverError::Operation(
-            OperationError::Busy(_) | OperationError::Unfinished(_) | OperationError::OtherCluster { .. },
+            OperationError::Busy(_)
+            | OperationError::Unfinished(_)
+            | OperationError::OtherCluster { .. }
+            | OperationError::ForeignPlan { .. }
+            | OperationError::UnlistedSnapshot(_)
+            | OperationError::Foreign { .. }
+            | OperationError::Ownership(_),
         )
         | RecoverError::Lock(_)
         | RecoverError::Drift(_)
+        | RecoverError::OtherPlan { .. }
         | RecoverError::Served { .. }
         | RecoverError::Declined(_) => REFUSED,
     }

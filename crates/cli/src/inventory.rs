@@ -46,8 +46,16 @@ impl InventoryArgs {
 
 /// The way to a ZStack.
 pub fn zstack(zstack: &Zstack) -> Result<Arc<dyn CloudProvider>> {
+    if zstack.is_exposed() {
+        eprintln!(
+            "warning: the cloud is asked over http ({}): whoever is on the way can change what is asked of it; use https \
+             (cloud.zstack.endpoint, and ca for a CA of your own)",
+            zstack.endpoint
+        );
+    }
     let config = ZStackConfig {
         endpoint: zstack.endpoint.clone(),
+        ca: zstack.ca.clone(),
         access_key_id: zstack.access_key_id.read().context("the cloud's accessKeyId")?,
         access_key_secret: zstack.access_key_secret.read().context("the cloud's accessKeySecret")?,
     };

@@ -233,3 +233,23 @@ fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
         serde_json::from_str(&lifeboat_ok(["explain", "nic.missing", "-o", "json"])).unwrap();
     assert_eq!(json["id"], "nic.missing");
 }
+
+/// `HTTPS_PROXY` leads out of the network, not to the machines in it.
+#[test]
+fn proxies_of_the_environment_are_not_asked_for_the_cluster() {
+    if no_ssh() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = inventory_of_nothing(dir.path(), "").display().to_string();
+    let facts = dir.path().join("facts.json");
+    for proxy in ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "not a url"] {
+        let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"];
+        let args = ["diagnose", "--inventory", &inventory, "--save-facts", facts.to_str().unwrap()];
+        let seen = support::lifeboat_with(args, &names.map(|name| (name, proxy)));
+        assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
+        let facts: serde_json::Value = serde_json::from_slice(&fs_err::read(&facts).unwrap()).unwrap();
+        let readyz = facts["masters"]["m1"]["readyz"].to_string();
+        assert!(readyz.contains("refused") && !readyz.contains("proxy"), "{proxy}: {readyz}");
+    }
+}

@@ -19,20 +19,11 @@ fn recover(dir: &Path, args: &[&str]) -> std::process::Output {
 #[test]
 fn flags_that_would_do_nothing_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [
-        &["plan", "--yes"][..],
-        &["apply", "plan.json", "--source", "member:etcd-232"],
-        &["abandon", "--yes"],
-        &["abandon", "--source", "member:etcd-232"],
-    ] {
+    for args in [&["plan", "--yes"][..], &["abandon", "--yes"], &["abandon", "--source", "member:etcd-232"]] {
         fails(&recover(dir.path(), args), 2, &["unexpected argument"]);
     }
     for (args, words) in [
         (&["--yes", "plan"][..], "--yes does nothing with `recover plan`"),
-        (
-            &["--source", "member:etcd-232", "apply", "plan.json"],
-            "--source does nothing with `recover apply`",
-        ),
         (&["--yes", "abandon"], "--yes does nothing with `recover abandon`"),
     ] {
         fails(&recover(dir.path(), args), 2, &[words]);
@@ -57,4 +48,63 @@ fn a_state_that_is_not_there_is_told_before_the_cluster_is_looked_at() {
         2,
         &["no such file", "recover plan --out FILE"],
     );
+}
+
+/// The inventory of a foreign directory names an `ssh_config`, and that a command.
+#[test]
+fn an_inventory_that_others_can_write_is_refused_and_nothing_of_it_is_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (inventory, mark) = (dir.path().join("lifeboat.yaml"), dir.path().join("pwned"));
+    let config = dir.path().join("ssh_config");
+    fs::write(&inventory, INVENTORY).unwrap();
+    fs::write(&config, format!("Host *\n  ProxyCommand touch {}\n", mark.display())).unwrap();
+    for file in [&inventory, &config] {
+        set_mode(file, 0o666);
+        for verb in [
+            &["diagnose"][..],
+            &["status"],
+            &["recover", "plan"],
+            &["recover", "--yes"],
+            &["recover", "resume"],
+        ] {
+            let output = lifeboat(["--inventory", inventory.to_str().unwrap()].iter().chain(verb));
+            fails(&output, 4, &["can be written by others", &format!("chmod go-w {}", file.display())]);
+        }
+        set_mode(file, 0o644);
+    }
+    assert!(!mark.exists() && !dir.path().join(".lifeboat").exists());
+}
+
+#[test]
+fn a_plan_that_does_something_else_is_refused_before_anything_is_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("plan.json");
+    let plan = |id: &str, action: serde_json::Value| {
+        let step = serde_json::json!({ "number": 1, "title": "Wait for a leader", "action": action, "changes": [],
+            "irreversible": false, "timeoutSeconds": 1 });
+        let plan = serde_json::json!({ "schemaVersion": 1, "id": id, "cluster": "prod",
+            "observedAt": "2026-03-02T08:30:00Z", "treats": [], "candidates": [], "steps": [step], "manual": [],
+            "fingerprint": {} });
+        fs::write(&path, plan.to_string()).unwrap();
+        set_mode(&path, 0o600);
+        recover(dir.path(), &["apply", path.to_str().unwrap(), "--yes"])
+    };
+    let clean = |hosts: &[&str]| serde_json::json!({ "do": "cleanUp", "hosts": hosts });
+    fails(&plan("../../../etc", clean(&["m1"])), 4, &["not a plan of lifeboat", "its id"]);
+    fails(
+        &plan("20261124-030000-abcd", clean(&["m9"])),
+        4,
+        &["step 1 (Clean up", "names m9", "not in the inventory"],
+    );
+    let state = serde_json::json!({ "do": "distribute", "source": { "snapshot": "/tmp/evil.db" }, "revision": 1, "hosts": ["m1"] });
+    fails(
+        &plan("20261124-030000-abcd", state),
+        4,
+        &["/tmp/evil.db", "does not list under snapshots", "--source"],
+    );
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(path, mode).unwrap();
 }

@@ -87,6 +87,7 @@ async fn look(lab: &Lab, made: &Inventory) -> Discovered {
     let Some(Cloud::Zstack(zstack)) = &made.cloud else { panic!("the lab has a cloud") };
     let config = ZStackConfig {
         endpoint: zstack.endpoint.clone(),
+        ca: None,
         access_key_id: zstack.access_key_id.read().unwrap(),
         access_key_secret: zstack.access_key_secret.read().unwrap(),
     };

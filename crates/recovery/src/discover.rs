@@ -3,9 +3,11 @@
 //! Machines are looked at in rounds: what one round finds in flags, in etcd's member list and in the API names the
 //! machines of the next.
 
+mod address;
 mod cloud;
 mod draft;
 mod etcd;
+mod kubeconfig;
 mod kubernetes;
 mod manifest;
 mod output;
@@ -27,6 +29,8 @@ use survey::Machine;
 const ROUNDS: usize = 6;
 /// Machines that are looked at at the same time.
 const AT_ONCE: usize = 16;
+/// How a person names the machine Lifeboat runs on.
+const LOCAL: &str = "local";
 
 /// Where to begin, and how to get there.
 pub struct Request<'a> {
@@ -49,7 +53,7 @@ pub struct Request<'a> {
 /// was found.
 pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError> {
     let mut found = Found::default();
-    let mut next = request.from.clone();
+    let mut next: Vec<Destination> = request.from.iter().cloned().map(Destination::Given).collect();
     for _ in 0..ROUNDS {
         found.look_at(&request, next).await;
         if found.machines.is_empty() {
@@ -72,7 +76,7 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
                 Err(why) => found.no_api = why,
             }
         }
-        next = found.unseen();
+        next = found.unseen().await;
         if next.is_empty() {
             break;
         }
@@ -80,11 +84,33 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
     draft::draft(request, found).await
 }
 
+/// Where to look.
+enum Destination {
+    /// What a person has given with `--from`: anything that `ssh` takes, or `local`.
+    Given(String),
+    /// An address that a machine has named, always behind `ssh`.
+    Found(String),
+}
+
+impl Destination {
+    fn text(&self) -> &str {
+        let (Self::Given(text) | Self::Found(text)) = self;
+        text
+    }
+
+    fn host(&self, ssh: &Ssh) -> Arc<dyn Host> {
+        match self {
+            Self::Given(text) if text == LOCAL => Arc::new(LocalHost::new(LOCAL)),
+            Self::Given(text) | Self::Found(text) => Arc::new(SshHost::new(text, text, ssh)),
+        }
+    }
+}
+
 /// What is known so far.
 #[derive(Default)]
 struct Found {
     machines: Vec<Machine>,
-    /// Destinations that were tried.
+    /// Destinations that were tried, and addresses that are not to be.
     tried: BTreeSet<String>,
     /// What could not be seen.
     notes: Vec<String>,
@@ -96,16 +122,12 @@ struct Found {
 }
 
 impl Found {
-    async fn look_at(&mut self, request: &Request<'_>, destinations: Vec<String>) {
-        let looks = destinations.into_iter().filter(|destination| self.tried.insert(destination.clone()));
+    async fn look_at(&mut self, request: &Request<'_>, destinations: Vec<Destination>) {
+        let looks = destinations.into_iter().filter(|to| self.tried.insert(to.text().to_owned()));
         let looks: Vec<_> = looks
             .map(|destination| async move {
-                (request.watch)(&format!("looking at {destination}"));
-                let host: Arc<dyn Host> = match destination.as_str() {
-                    "local" => Arc::new(LocalHost::new("local")),
-                    _ => Arc::new(SshHost::new(&destination, &destination, &request.ssh)),
-                };
-                Machine::look(&destination, host).await
+                (request.watch)(&format!("looking at {}", destination.text()));
+                Machine::look(destination.text(), destination.host(&request.ssh)).await
             })
             .collect();
         let looks: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).collect().await;
@@ -153,17 +175,32 @@ impl Found {
                 );
             }
         }
-        urls.retain(|url| host_of(url).is_some());
+        urls.retain(|url| address::of_url(url).is_some());
         let mut seen = BTreeSet::new();
         urls.retain(|url| seen.insert(url.clone()));
         urls
     }
 
-    /// Addresses of the cluster that are on no machine seen so far.
-    fn unseen(&self) -> Vec<String> {
+    /// Addresses of the cluster that are on no machine seen so far. None of them is this computer's: a machine that names
+    /// one would have us look at ourselves, as root.
+    async fn unseen(&mut self) -> Vec<Destination> {
         let addresses: BTreeSet<String> = self.cluster_addresses().into_iter().collect();
-        let known = |address: &str| self.machines.iter().any(|machine| machine.has_address(address));
-        addresses.into_iter().filter(|address| !known(address) && !self.tried.contains(address)).collect()
+        let mut unseen = Vec::new();
+        for address in addresses {
+            let known = self.machines.iter().any(|machine| machine.has_address(&address));
+            if known || self.tried.contains(&address) {
+                continue;
+            }
+            if address::is_here(&address).await {
+                self.notes.push(format!(
+                    "{address} is this computer, and was not looked at: if it is a machine of the cluster, add --from {LOCAL}"
+                ));
+                self.tried.insert(address);
+                continue;
+            }
+            unseen.push(Destination::Found(address));
+        }
+        unseen
     }
 
     /// Addresses by which parts of the cluster know each other.
@@ -174,10 +211,10 @@ impl Found {
         let servers =
             servers.filter_map(|process| process.flag("etcd-servers")).flat_map(|urls| urls.split(','));
         let mut addresses: Vec<String> =
-            urls.map(String::as_str).chain(servers).filter_map(host_of).collect();
+            urls.map(String::as_str).chain(servers).filter_map(address::of_url).collect();
         if let Some(api) = &self.api {
-            addresses.extend(api.nodes.iter().filter_map(|node| node.address.clone()));
-            addresses.extend(api.apiservers.iter().cloned());
+            let told = api.nodes.iter().filter_map(|node| node.address.as_ref()).chain(&api.apiservers);
+            addresses.extend(told.filter_map(|address| address::valid(address)));
         }
         addresses
     }
@@ -189,15 +226,6 @@ impl Found {
         let given = || addresses().find(|address| *address == machine.destination);
         known.or_else(given).or_else(|| addresses().next()).unwrap_or_else(|| machine.destination.clone())
     }
-}
-
-/// The host of a URL that means the same machine to everybody.
-fn host_of(url: &str) -> Option<String> {
-    let uri: http::Uri = url.trim().parse().ok()?;
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    let vague = address.map_or(host == "localhost", |ip| ip.is_loopback() || ip.is_unspecified());
-    (!vague).then(|| host.to_owned())
 }
 
 /// The inventory with nothing in it yet.

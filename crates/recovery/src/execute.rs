@@ -8,6 +8,8 @@ mod action;
 mod cloud;
 mod context;
 mod error;
+mod file;
+mod join;
 mod learner;
 mod lease;
 mod lock;

@@ -87,7 +87,21 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// As [`run`](Self::run); [`HostError::Failed`] when it could not be written or reads back different.
     async fn upload(&self, from: &Path, to: &Path, mode: u32) -> Result<(), HostError> {
-        transfer::upload(self, from, to, mode).await
+        self.upload_to(None, from, to, mode).await
+    }
+
+    /// The same, and only to the machine with this id: nothing is sent to another one that answers at its address.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload).
+    async fn upload_to(
+        &self,
+        machine: Option<&str>,
+        from: &Path,
+        to: &Path,
+        mode: u32,
+    ) -> Result<(), HostError> {
+        transfer::upload(self, machine, from, to, mode).await
     }
 
     /// Copies a file from there to a local path, 0600, in the same way.

@@ -12,3 +12,4 @@ pub(crate) use model::is_between;
 pub use model::*;
 pub use schema::schema;
 pub use secret_ref::SecretError;
+pub(crate) use validate::text::{check_url, is_host, is_machine_id, is_name, is_unit};

@@ -16,6 +16,7 @@ pub mod host;
 pub mod inventory;
 pub mod journal;
 pub mod operation;
+pub mod ownership;
 pub mod plan;
 pub mod planner;
 pub mod probe;

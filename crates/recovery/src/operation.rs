@@ -13,7 +13,8 @@ use std::io::Write;
 
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, Journal, JournalError};
-use crate::plan::Plan;
+use crate::ownership::{OwnershipError, ensure_own};
+use crate::plan::{Plan, PlanMismatch};
 
 /// Why an operation cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,31 @@ pub enum OperationError {
         /// What is wrong.
         why: String,
     },
+    /// A plan that names what the inventory does not have.
+    #[error("{}: {why}", path.display())]
+    ForeignPlan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: PlanMismatch,
+    },
+    /// A plan that takes its state from a file that nobody else has named.
+    #[error(
+        "the plan restores {}, which the inventory does not list under snapshots: if that is the state to restore, add \
+         --source {}", .0.display(), .0.display()
+    )]
+    UnlistedSnapshot(PathBuf),
+    /// Something of an operation is not as Lifeboat makes it.
+    #[error("{}: {why}", path.display())]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Somebody else can change the operation's files or the plan.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
     /// The journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -90,7 +116,12 @@ impl Operations {
     pub fn lock(inventory: &Path) -> Result<Self, OperationError> {
         let dir = Self::dir(inventory);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
+        ensure_own(&dir)?;
         let path = dir.join("lock");
+        if let Ok(found) = fs::symlink_metadata(&path) {
+            ensure_plain(&path, found.is_file())?;
+        }
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir, _lock: lock }),
@@ -137,9 +168,9 @@ impl Operations {
             Err(OperationError::Journal(JournalError::Damaged { path, .. })) => return set_aside(&path),
             other => other?,
         };
-        // A plan that is gone says nothing of its cluster, and must keep nobody from giving up.
-        for plan in operation.plans().unwrap_or_default() {
-            ensure_is_of(&operation.id, &plan.cluster, inventory)?;
+        // A plan that is gone or wrong says nothing of its cluster, and must keep nobody from giving up.
+        if let Err(error @ OperationError::OtherCluster { .. }) = operation.plans(inventory) {
+            return Err(error);
         }
         operation.journal.record(Event::Ended { how: "abandoned".into() })?;
         Ok(operation.id)
@@ -149,11 +180,18 @@ impl Operations {
     fn unfinished(&self) -> Result<Option<String>, OperationError> {
         let mut names: Vec<String> = fs::read_dir(&self.dir)?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| self.dir.join(name).join("journal.jsonl").exists())
+            .filter(|name| is_id(name))
             .collect();
         names.sort();
         for name in names.into_iter().rev() {
-            let entries = Journal::read(&self.dir.join(&name).join("journal.jsonl"))?;
+            let dir = self.dir.join(&name);
+            let path = dir.join("journal.jsonl");
+            let Ok(found) = fs::symlink_metadata(&path) else { continue };
+            // Behind a link it would be written elsewhere.
+            ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
+            ensure_plain(&path, found.is_file())?;
+            ensure_own(&path)?;
+            let entries = Journal::read(&path)?;
             let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
             if !entries.is_empty() && !entries.iter().any(ended) {
                 return Ok(Some(name));
@@ -161,6 +199,11 @@ impl Operations {
         }
         Ok(None)
     }
+}
+
+fn ensure_plain(path: &Path, is_so: bool) -> Result<(), OperationError> {
+    let why = "a link or another kind of file is in the place of one of lifeboat's own";
+    if is_so { Ok(()) } else { Err(OperationError::Foreign { path: path.into(), why }) }
 }
 
 impl Operation {
@@ -177,8 +220,8 @@ impl Operation {
     /// The plan that was accepted last and is not done, with the journal from there on.
     ///
     /// # Errors
-    /// The plan's file is gone or damaged.
-    pub fn current(&self) -> Result<Option<(Plan, Vec<Entry>)>, OperationError> {
+    /// The plan's file is gone or damaged, or its plan is none for this inventory.
+    pub fn current(&self, inventory: &Inventory) -> Result<Option<(Plan, Vec<Entry>)>, OperationError> {
         let entries = self.journal.entries();
         let last = entries.iter().rposition(|entry| matches!(entry.event, Event::Plan { .. }));
         let Some((position, Event::Plan { plan })) =
@@ -190,19 +233,33 @@ impl Operation {
         if since.iter().any(|entry| matches!(entry.event, Event::PlanDone { .. })) {
             return Ok(None);
         }
-        Ok(Some((load_plan(&self.dir.join(format!("{plan}.json")))?, since)))
+        Ok(Some((self.plan(plan, inventory)?, since)))
     }
 
     /// The plans it has accepted, in order.
     ///
     /// # Errors
-    /// A plan's file is gone or damaged.
-    pub fn plans(&self) -> Result<Vec<Plan>, OperationError> {
+    /// A plan's file is gone or damaged, or its plan is none for this inventory.
+    pub fn plans(&self, inventory: &Inventory) -> Result<Vec<Plan>, OperationError> {
         let accepted = self.journal.entries().iter().filter_map(|entry| match &entry.event {
-            Event::Plan { plan } => Some(load_plan(&self.dir.join(format!("{plan}.json")))),
+            Event::Plan { plan } => Some(self.plan(plan, inventory)),
             _ => None,
         });
         accepted.collect()
+    }
+
+    /// A plan of it, by its id. That comes from the journal, and must not lead out of the operation's directory.
+    fn plan(&self, id: &str, inventory: &Inventory) -> Result<Plan, OperationError> {
+        let path = self.dir.join(format!("{id}.json"));
+        let why = "its journal names a plan that lifeboat did not make";
+        if !is_id(id) {
+            return Err(OperationError::Foreign { path: self.dir.clone(), why });
+        }
+        if let Ok(found) = fs::symlink_metadata(&path) {
+            ensure_plain(&path, found.is_file())?;
+        }
+        let plan = load_plan(&path, inventory)?;
+        if plan.id == id { Ok(plan) } else { Err(OperationError::Foreign { path, why }) }
     }
 
     /// Whether it goes on with further rounds after a plan.
@@ -219,7 +276,8 @@ impl Operation {
     pub fn past(&self) -> Vec<String> {
         let names = self.dir.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten();
         let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter(|name| *name != self.id && self.dir.with_file_name(name).is_dir()).collect()
+        let others = names.filter(|name| is_id(name) && *name != self.id);
+        others.filter(|name| self.dir.with_file_name(name).is_dir()).collect()
     }
 
     /// Whole minutes since its last journal entry.
@@ -255,11 +313,13 @@ fn set_aside(journal: &Path) -> Result<String, OperationError> {
     Ok(dir.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// Reads a plan file.
+/// Reads a plan file, which must be for this inventory and name nothing else.
 ///
 /// # Errors
-/// [`OperationError::BadPlan`].
-pub fn load_plan(path: &Path) -> Result<Plan, OperationError> {
+/// [`OperationError::BadPlan`], [`OperationError::OtherCluster`], [`OperationError::ForeignPlan`],
+/// [`OperationError::Ownership`].
+pub fn load_plan(path: &Path, inventory: &Inventory) -> Result<Plan, OperationError> {
+    ensure_own(path)?;
     let bad = |why: String| OperationError::BadPlan { path: path.into(), why };
     let bytes = fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -268,10 +328,11 @@ pub fn load_plan(path: &Path) -> Result<Plan, OperationError> {
         _ => bad(error.to_string()),
     })?;
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| bad(format!("not a plan: {error}")))?;
-    match plan.schema_version {
-        crate::plan::SCHEMA_VERSION => Ok(plan),
-        other => Err(bad(format!("a plan of version {other}; this lifeboat reads version 1"))),
+    if plan.schema_version != crate::plan::SCHEMA_VERSION {
+        return Err(bad(format!("a plan of version {}; this lifeboat reads version 1", plan.schema_version)));
     }
+    ensure_is_of(&plan.id, &plan.cluster, inventory)?;
+    plan.checked(inventory).map_err(|why| OperationError::ForeignPlan { path: path.into(), why })
 }
 
 /// Writes a value as JSON, 0600: beside, synced, renamed, directory synced.
@@ -296,4 +357,33 @@ pub fn new_id() -> String {
     let suffix: String =
         (0..4).map(|i| char::from(letters[(random >> (8 * i)) as usize % letters.len()])).collect();
     format!("{time}-{suffix}")
+}
+
+/// Whether a text has the form of [`new_id`]. Ids are parts of paths, here and on machines.
+pub fn is_id(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let digits = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_digit());
+    let [date, time, letters] = parts.as_slice() else { return false };
+    let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    digits(date, 8) && digits(time, 6) && letters.len() == 4 && letters.bytes().all(small)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_one_form() {
+        assert!(is_id(&new_id()));
+        for bad in [
+            "",
+            "1",
+            "../../etc",
+            "20261124-030000-ab/d",
+            "20261124-030000-abcd/..",
+            "20261124-030000-abcd\n",
+        ] {
+            assert!(!is_id(bad), "{bad}");
+        }
+    }
 }

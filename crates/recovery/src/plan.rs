@@ -1,6 +1,8 @@
 //! Plans: what to do, in order, with what each step changes and what cannot be taken back.
 
 mod action;
+mod check;
+mod title;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::FindingId;
 pub use action::*;
+pub use check::PlanMismatch;
 
 /// Version of the plan file.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -28,6 +31,12 @@ pub struct Plan {
     pub cluster: String,
     /// When the facts it follows from were gathered.
     pub observed_at: Timestamp,
+    /// Where a person has said that a restore takes its state from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<StateSource>,
+    /// `/etc/machine-id` of the machines that were seen: nothing is changed on another machine at one's address.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machine_ids: BTreeMap<String, String>,
     /// The findings it is meant to end, as `id` and subjects.
     pub treats: Vec<Treated>,
     /// Where the state of a restore could come from, best first; empty where nothing is restored.
@@ -52,6 +61,39 @@ impl Plan {
     /// Whether it builds etcd anew.
     pub fn restores(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::RestoreMember { .. }))
+    }
+
+    /// The states that it names: the one a person has said, and the one that it restores.
+    pub fn sources(&self) -> impl Iterator<Item = &StateSource> {
+        let restored = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Distribute { source, .. } => Some(source),
+            _ => None,
+        });
+        self.source.iter().chain(restored)
+    }
+
+    /// `--initial-cluster-token` of the cluster that it restores.
+    pub fn token(&self) -> String {
+        format!("lifeboat-{}", self.id)
+    }
+
+    /// The first step that is another one in another plan, here and there. A live member may have come further meanwhile.
+    pub fn first_difference(&self, other: &Self) -> Option<(String, String)> {
+        let is_same = |one: &Action, other: &Action| match (one, other) {
+            (
+                Action::Distribute { source, hosts, revision },
+                Action::Distribute { source: its, hosts: there, revision: now },
+            ) => source == its && hosts == there && revision <= now,
+            _ => one == other,
+        };
+        let title = |step: Option<&Step>| step.map_or_else(|| "nothing".into(), |step| step.action.title());
+        (0..self.steps.len().max(other.steps.len())).find_map(|at| {
+            let (ours, theirs) = (self.steps.get(at), other.steps.get(at));
+            match (ours, theirs) {
+                (Some(one), Some(other)) if is_same(&one.action, &other.action) => None,
+                _ => Some((title(ours), title(theirs))),
+            }
+        })
     }
 
     /// Whether another plan would do just the same, which has not helped then.

@@ -14,6 +14,8 @@ mod restore;
 mod snapshot;
 mod steps;
 
+use std::collections::BTreeMap;
+
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
 use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
@@ -109,6 +111,8 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         id: options.id.clone(),
         cluster: facts.inventory.cluster.clone(),
         observed_at: facts.observed_at,
+        source: options.source.clone(),
+        machine_ids: machine_ids(facts),
         treats: treated(diagnosis),
         candidates: draft.candidates,
         steps: draft.steps.into_vec(),
@@ -185,6 +189,14 @@ impl<'a> Wants<'a> {
             finding.consequences.iter().for_each(|consequence| self.add(consequence));
         }
     }
+}
+
+fn machine_ids(facts: &Facts) -> BTreeMap<String, String> {
+    let seen = |(name, host): (&String, &crate::facts::HostFacts)| {
+        let id = host.machine_id.get().filter(|id| crate::inventory::is_machine_id(id))?;
+        Some((name.clone(), id.clone()))
+    };
+    facts.hosts.iter().filter_map(seen).collect()
 }
 
 fn treated(diagnosis: &Diagnosis) -> Vec<Treated> {

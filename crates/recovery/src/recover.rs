@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event};
-use crate::operation::{Operation, Operations, ensure_is_of};
+use crate::operation::{Operation, OperationError, Operations};
 use crate::plan::{Plan, StateSource, Step};
 use crate::planner::{PlanError, PlanOptions, Snapshot, drift, fingerprint, plan, restores, unused};
 use crate::probe::{Access, Look, observe};
@@ -95,17 +95,24 @@ impl Recovery<'_> {
     /// [`RecoverError`].
     pub async fn apply(&self, plan: &Plan, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
-        ensure_is_of(&plan.id, &plan.cluster, self.inventory)?;
+        self.refuse_unlisted(plan)?;
+        if let Some(source) = self.source.as_ref().filter(|source| !plan.sources().any(|its| its == *source))
+        {
+            return Err(PlanError::BadSource(source.clone(), "the plan does not restore it".into()).into());
+        }
         let mut operation = operations.begin(false)?;
         self.locked(&mut operation, desk, async |this, operation, desk, report| {
             desk.looking();
             let (facts, diagnosis) = this.look().await;
             refuse_drift(plan, &facts, &diagnosis)?;
-            desk.show(1, &diagnosis, plan);
-            if !desk.confirm(plan) {
+            // What is shown and done is what follows from the cluster as it is; the file only says what was agreed to.
+            let derived = this.decide_as(&plan.id, &facts, &diagnosis, plan.source.as_ref()).await?;
+            refuse_other(plan, &derived)?;
+            desk.show(1, &diagnosis, &derived);
+            if !desk.confirm(&derived) {
                 return Err(RecoverError::Declined(Declined::Nothing));
             }
-            this.run(operation, plan, &[], desk, report).await?;
+            this.run(operation, &derived, &[], desk, report).await?;
             this.close(operation, desk, report).await
         })
         .await
@@ -145,7 +152,7 @@ impl Recovery<'_> {
             Ok(()) => work(self, operation, desk, &mut report).await,
             Err(error) => Err(error.into()),
         };
-        if let (Err(error), false) = (&result, has_begun_a_plan(operation)) {
+        if let (Err(error), false) = (&result, has_begun_a_plan(operation, self.inventory)) {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
         if !matches!(result, Err(RecoverError::Unfinished(_))) {
@@ -166,7 +173,7 @@ impl Recovery<'_> {
             let rounds = operation.rounds();
             let (facts, diagnosis) = if rounds > 0 { self.look_at_end().await } else { self.look().await };
             let begin = Instant::now();
-            let restored = has_restored(operation)?;
+            let restored = has_restored(operation, self.inventory)?;
             let source = self.source.as_ref().filter(|_| !restored);
             report.unused_source = source.map(unused);
             if diagnosis.is_healthy() || rounds >= MAX_ROUNDS {
@@ -205,7 +212,7 @@ impl Recovery<'_> {
         desk: &mut dyn Desk,
         report: &mut Report,
     ) -> Result<(), RecoverError> {
-        if recorded.is_empty() && operation.current()?.is_none() {
+        if recorded.is_empty() && operation.current(self.inventory)?.is_none() {
             operation.accept(plan)?;
         }
         let dir = operation.dir.clone();
@@ -259,11 +266,33 @@ impl Recovery<'_> {
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
     ) -> Result<Plan, PlanError> {
+        self.decide_as(&crate::operation::new_id(), facts, diagnosis, source).await
+    }
+
+    async fn decide_as(
+        &self,
+        id: &str,
+        facts: &Facts,
+        diagnosis: &Diagnosis,
+        source: Option<&StateSource>,
+    ) -> Result<Plan, PlanError> {
         let source = source.cloned();
         let restores = restores(diagnosis, source.as_ref());
         let snapshots = if restores { self.snapshots().await } else { Vec::new() };
-        let options = PlanOptions { id: crate::operation::new_id(), snapshots, source };
-        plan(facts, diagnosis, &options)
+        plan(facts, diagnosis, &PlanOptions { id: id.into(), snapshots, source })
+    }
+
+    /// Refuses a plan file that brings a snapshot with it: which file is the state of the cluster is for the inventory or the
+    /// command line to say.
+    fn refuse_unlisted(&self, plan: &Plan) -> Result<(), RecoverError> {
+        for source in plan.sources() {
+            let StateSource::Snapshot(path) = source else { continue };
+            let is_in = |place: &PathBuf| path == place || path.parent() == Some(place.as_path());
+            if self.source.as_ref() != Some(source) && !self.inventory.snapshots.iter().any(is_in) {
+                return Err(OperationError::UnlistedSnapshot(path.clone()).into());
+            }
+        }
+        Ok(())
     }
 
     /// The snapshots of the inventory and the one that was asked for, each read once.
@@ -277,18 +306,26 @@ impl Recovery<'_> {
 }
 
 /// Whether a plan of it is under way, which can be resumed.
-fn has_begun_a_plan(operation: &Operation) -> bool {
-    !matches!(operation.current(), Ok(None))
+fn has_begun_a_plan(operation: &Operation, inventory: &Inventory) -> bool {
+    !matches!(operation.current(inventory), Ok(None))
 }
 
 /// Whether etcd was built anew. That is not done again from what a person has named: more was written since.
-fn has_restored(operation: &Operation) -> Result<bool, RecoverError> {
-    Ok(operation.plans()?.iter().any(Plan::restores))
+fn has_restored(operation: &Operation, inventory: &Inventory) -> Result<bool, RecoverError> {
+    Ok(operation.plans(inventory)?.iter().any(Plan::restores))
 }
 
 fn refuse_drift(plan: &Plan, facts: &Facts, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
     let drifts = drift(&plan.fingerprint, &fingerprint(facts, diagnosis));
     if drifts.is_empty() { Ok(()) } else { Err(RecoverError::Drift(drifts)) }
+}
+
+/// Refuses a plan file that would do something else than what follows from the cluster as it is.
+fn refuse_other(plan: &Plan, derived: &Plan) -> Result<(), RecoverError> {
+    match plan.first_difference(derived) {
+        None => Ok(()),
+        Some((theirs, ours)) => Err(RecoverError::OtherPlan { theirs, ours }),
+    }
 }
 
 fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {

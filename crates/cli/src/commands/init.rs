@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use lifeboat_recovery::discover::{CREDENTIALS, DiscoverError, Discovered, Request, discover};
 use lifeboat_recovery::inventory::{SecretRef, Ssh, Zstack, schema};
+use lifeboat_recovery::ownership::ensure_ssh_config;
 use lifeboat_recovery::provider::CloudProvider;
 use serde::Serialize;
 
@@ -24,7 +25,7 @@ use crate::output;
 Examples:
   lifeboat init --from root@10.0.0.231
   lifeboat init --from m1 --from nfs --ssh-config ./ssh_config --name prod --out prod/lifeboat.yaml
-  lifeboat init --from m1 --zstack http://10.0.0.249:8080 --zstack-key-secret file:zstack.key
+  lifeboat init --from m1 --zstack https://10.0.0.249:8443 --zstack-key-secret file:zstack.key
   lifeboat init --schema > lifeboat.schema.json")]
 pub struct Args {
     /// A machine to begin with, as for ssh: one of the control plane, and any that nothing leads to, such as an NFS
@@ -51,6 +52,10 @@ pub struct Args {
     /// API of the ZStack the machines are VMs of.
     #[arg(long, value_name = "URL")]
     zstack: Option<String>,
+
+    /// CAs that its certificate may chain to, in place of the system's.
+    #[arg(long, value_name = "FILE", requires = "zstack")]
+    zstack_ca: Option<PathBuf>,
 
     /// Where the id of its AccessKey is kept.
     #[arg(long, value_name = "env:NAME|file:PATH", default_value = "env:ZSTACK_ACCESS_KEY_ID", value_parser = secret)]
@@ -137,6 +142,7 @@ fn request<'a>(args: &Args, context: &'a Context) -> Result<Request<'a>> {
         Some(endpoint) => {
             let spec = Zstack {
                 endpoint: endpoint.clone(),
+                ca: args.zstack_ca.as_deref().map(absolute).transpose().map_err(anyhow::Error::msg)?,
                 access_key_id: args.zstack_key_id.clone(),
                 access_key_secret: args.zstack_key_secret.clone(),
                 ip_ranges: Vec::new(),
@@ -147,6 +153,7 @@ fn request<'a>(args: &Args, context: &'a Context) -> Result<Request<'a>> {
         None => None,
     };
     let config = args.ssh_config.as_deref().map(absolute).transpose().map_err(anyhow::Error::msg)?;
+    config.as_deref().map_or(Ok(()), ensure_ssh_config)?;
     Ok(Request {
         from: args.from.clone(),
         ssh: Ssh { user: args.ssh_user.clone(), config },
@@ -158,7 +165,7 @@ fn request<'a>(args: &Args, context: &'a Context) -> Result<Request<'a>> {
 
 fn refused(error: DiscoverError) -> anyhow::Error {
     match &error {
-        DiscoverError::Exists(_) => Refused(error.to_string()).into(),
+        DiscoverError::Exists(_) | DiscoverError::Ownership(_) => Refused(error.to_string()).into(),
         _ => error.into(),
     }
 }

@@ -67,6 +67,9 @@ enum Command {
         plan: PathBuf,
 
         #[command(flatten)]
+        source: SourceArg,
+
+        #[command(flatten)]
         yes: Yes,
     },
     /// Go on with the operation that was cut short.
@@ -102,7 +105,9 @@ impl Args {
         let (verb, source, yes) = match &self.command {
             None => ("recover", Some(None), Some(false)),
             Some(Command::Plan { source, .. }) => ("recover plan", Some(source.source.clone()), None),
-            Some(Command::Apply { yes, .. }) => ("recover apply", None, Some(yes.yes)),
+            Some(Command::Apply { source, yes, .. }) => {
+                ("recover apply", Some(source.source.clone()), Some(yes.yes))
+            }
             Some(Command::Resume { source, yes }) => {
                 ("recover resume", Some(source.source.clone()), Some(yes.yes))
             }
@@ -156,7 +161,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             None => recovery.recover(&mut desk).await,
             Some(Command::Plan { out, .. }) => return plan(&recovery, out.as_deref(), context).await,
             Some(Command::Apply { plan, .. }) => {
-                recovery.apply(&load_plan(plan).map_err(RecoverError::from)?, &mut desk).await
+                recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut desk).await
             }
             Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
             Some(Command::Abandon) => {

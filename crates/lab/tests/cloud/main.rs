@@ -62,6 +62,7 @@ impl Running {
     fn client_with(&self, secret: &str) -> ZStack {
         let config = ZStackConfig {
             endpoint: self.endpoint.clone(),
+            ca: None,
             access_key_id: Secret::new(&self.credentials.access_key_id),
             access_key_secret: Secret::new(secret),
         };

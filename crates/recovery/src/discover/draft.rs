@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::host::Command;
 use crate::inventory::{
-    ClientTls, Cloud, HostSpec, Inventory, Master, MemberSpec, NodeSpec, Service, StaticPod,
+    ClientTls, Cloud, HostSpec, Inventory, Master, MemberSpec, NodeSpec, Service, StaticPod, check_url,
+    is_name,
 };
 
+use super::address::{of_url, valid};
 use super::output::{CA, CERT, CREDENTIALS, Credential, KEY, KUBECONFIG};
 use super::survey::{Machine, Process};
-use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, host_of, kubernetes};
+use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, kubernetes};
 
 /// Writes down what was found, and what was not.
 pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
@@ -129,7 +131,16 @@ impl Draft {
             processes.iter().map(member).collect()
         });
         for member in listed {
-            let url = |urls: &[String]| urls.iter().find(|url| host_of(url).is_some()).cloned();
+            if !member.name.is_empty() && !is_name(&member.name) {
+                self.notes.push(format!(
+                    "etcd member {:?} has a name that no inventory can hold: left out",
+                    member.name
+                ));
+                continue;
+            }
+            let is_usable =
+                |url: &&String| of_url(url).is_some() && check_url(url, &["http", "https"], false).is_ok();
+            let url = |urls: &[String]| urls.iter().find(is_usable).cloned();
             let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls))
             else {
                 let whom = if member.name.is_empty() { member.peer_urls.join(",") } else { member.name };
@@ -166,7 +177,7 @@ impl Draft {
     }
 
     fn unseen_member(&mut self, name: &str, client_url: String, peer_url: String) -> MemberSpec {
-        let address = host_of(&peer_url).unwrap_or_default();
+        let address = of_url(&peer_url).unwrap_or_default();
         let host = self.host_at(&address, name, None);
         self.notes.push(format!(
             "{host}: etcd member {name} was not seen running: dataDir and service are guesses"
@@ -205,8 +216,9 @@ impl Draft {
             None => Vec::new(),
         };
         for node in nodes {
-            let Some(address) = &node.address else {
-                self.notes.push(format!("node {} has no InternalIP: left out", node.name));
+            let address = node.address.as_deref().and_then(valid).filter(|_| is_name(&node.name));
+            let Some(address) = &address else {
+                self.notes.push(format!("node {} has no InternalIP that can be used: left out", node.name));
                 continue;
             };
             let host = self.host_at(address, &node.name, node.machine_id);
@@ -215,8 +227,8 @@ impl Draft {
         if self.found.api.is_none() {
             let kubelet = |(machine, host): (&Machine, &String)| {
                 let process = machine.running("kubelet").next()?;
-                let name = process.flag("hostname-override").unwrap_or(&machine.seen.hostname);
-                Some((host.clone(), name.to_owned()))
+                let name = process.flag("hostname-override").filter(|name| is_name(name));
+                Some((host.clone(), name.unwrap_or(&machine.seen.hostname).to_owned()))
             };
             let seen: Vec<_> = self.found.machines.iter().zip(&self.names).filter_map(kubelet).collect();
             seen.iter().for_each(|(host, name)| self.node(host, name));
@@ -289,6 +301,6 @@ async fn place(machine: &Machine, process: &Process) -> Place {
 
 /// A name no other host has: this one, or the address, which no two have.
 fn unused(hosts: &BTreeMap<String, HostSpec>, name: &str, address: &str) -> String {
-    let usable = !name.is_empty() && name != "localhost" && !hosts.contains_key(name);
+    let usable = is_name(name) && name != "localhost" && !hosts.contains_key(name);
     if usable { name.to_owned() } else { address.replace(':', "-") }
 }

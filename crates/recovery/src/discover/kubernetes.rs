@@ -1,20 +1,21 @@
 //! The API: a kubeconfig that may do everything, the nodes, and where further API servers are.
 
+use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
-use serde_json::Value;
+use kube::config::Kubeconfig;
+use kube::{Api, Client};
 
+use super::kubeconfig;
 use super::survey::Machine;
+use crate::inventory::is_machine_id;
+use crate::probe::access;
 
 /// What the API tells.
 pub(super) struct Told {
@@ -36,7 +37,7 @@ pub(super) struct NodeSeen {
 /// The URL of the API server on a machine, as clients elsewhere reach it.
 pub(super) fn url(machine: &Machine, address: &str) -> Option<String> {
     let process = machine.running("kube-apiserver").next()?;
-    let port = process.flag("secure-port").unwrap_or("6443");
+    let port: u16 = process.flag("secure-port").unwrap_or("6443").parse().ok()?;
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     Some(format!("https://{host}:{port}"))
 }
@@ -53,7 +54,7 @@ pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> Stri
         }
         for file in files {
             let Ok(text) = machine.read(&file).await else { continue };
-            match told(machine, &url, &text).await {
+            match told(machine, &url, &file, &text).await {
                 Ok(told) => return Ok(told),
                 Err(error) => why = format!("{}: {}: {error}", machine.seen.hostname, file.display()),
             }
@@ -62,9 +63,9 @@ pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> Stri
     Err(why)
 }
 
-async fn told(machine: &Machine, url: &str, text: &[u8]) -> Result<Told, String> {
-    let kubeconfig = inline(machine, text).await?;
-    let client = client(url, &kubeconfig).await?;
+async fn told(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<Told, String> {
+    let kubeconfig = kubeconfig::parse(file, text)?.kubeconfig(machine, url).await?;
+    let client = client(&kubeconfig).await?;
     let why = |error: kube::Error| crate::probe::reason::of(&error);
     let everything = ResourceAttributes {
         verb: Some("*".into()),
@@ -98,40 +99,18 @@ fn node(node: Node) -> NodeSeen {
     NodeSeen {
         name: node.metadata.name.unwrap_or_default(),
         address,
-        machine_id: machine_id.filter(|id| id.len() == 32),
+        machine_id: machine_id.filter(|id| is_machine_id(id)),
     }
 }
 
-async fn client(url: &str, kubeconfig: &[u8]) -> Result<Client, String> {
+async fn client(kubeconfig: &[u8]) -> Result<Client, String> {
     // What is wrong with it is not told: errors show the lines around it.
     let unfit = "it is no kubeconfig that can be used here";
     let text = std::str::from_utf8(kubeconfig).map_err(|_| unfit)?;
     let read = Kubeconfig::from_yaml(text).map_err(|_| unfit)?;
-    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-    let mut config = config.map_err(|_| unfit)?;
-    config.cluster_url = url.parse().map_err(|_| format!("{url} is no URL"))?;
+    let mut config = access::direct(read).await.map_err(|_| unfit)?;
     config.connect_timeout = Some(Duration::from_secs(2));
     config.read_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
     Client::try_from(config).map_err(|_| unfit.into())
-}
-
-/// The same kubeconfig, with the files it refers to on its machine put inside.
-async fn inline(machine: &Machine, text: &[u8]) -> Result<Vec<u8>, String> {
-    let mut config: Value = serde_saphyr::from_slice(text).map_err(|_| "it is no YAML".to_owned())?;
-    let parts = [
-        ("clusters", "cluster", "certificate-authority", "certificate-authority-data"),
-        ("users", "user", "client-certificate", "client-certificate-data"),
-        ("users", "user", "client-key", "client-key-data"),
-    ];
-    for (list, entry, file, data) in parts {
-        for item in config.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            let Some(entry) = item.get_mut(entry).and_then(Value::as_object_mut) else { continue };
-            let Some(path) = entry.remove(file) else { continue };
-            let path = path.as_str().ok_or("a path in it is no text")?.to_owned();
-            let bytes = machine.read(path.as_ref()).await.map_err(|error| error.to_string())?;
-            entry.insert(data.into(), STANDARD.encode(bytes).into());
-        }
-    }
-    serde_json::to_vec_pretty(&config).map_err(|error| error.to_string())
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::inventory::{Inventory, Problem};
+use crate::ownership::{OwnershipError, ensure_own};
 
 use super::etcd::put;
 
@@ -30,6 +31,9 @@ pub enum DiscoverError {
     /// There is no cluster to write down.
     #[error("no whole control plane was found: name more of its machines with --from\n{}", list("  - ", .0))]
     Incomplete(Vec<String>),
+    /// Others could take or replace the credentials.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
     /// A file could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -62,11 +66,13 @@ impl Discovered {
         Self { inventory, notes, credentials }
     }
 
-    /// Refuses to take the place of an inventory or of credentials.
+    /// Refuses to take the place of an inventory or of credentials, or to write where others can.
     ///
     /// # Errors
-    /// [`DiscoverError::Exists`].
+    /// [`DiscoverError::Exists`], [`DiscoverError::Ownership`].
     pub fn refuse_existing(out: &Path) -> Result<(), DiscoverError> {
+        ensure_own(parent(out))?;
+        ensure_own(&credentials_dir(out))?;
         let files = [CA, CERT, KEY, KUBECONFIG].map(|name| credentials_dir(out).join(name));
         match [out.to_owned()].into_iter().chain(files).find(|path| fs::symlink_metadata(path).is_ok()) {
             Some(path) => Err(DiscoverError::Exists(path)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::{Command, Host, HostError};
+use crate::inventory::{is_machine_id, is_name, is_unit};
 
 use super::manifest::{self, Manifest};
 
@@ -115,16 +116,17 @@ impl Machine {
     }
 }
 
+/// Takes what has the form it must have, and passes over the rest: a machine may say anything.
 fn parse(text: &str) -> Seen {
     let mut seen = Seen::default();
     for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
         let process = seen.processes.last_mut();
         match (key, process) {
-            ("hostname", _) => seen.hostname = value.into(),
-            ("machine-id", _) => seen.machine_id = Some(value.into()),
+            ("hostname", _) if is_name(value) => seen.hostname = value.into(),
+            ("machine-id", _) if is_machine_id(value) => seen.machine_id = Some(value.into()),
             ("address", _) => seen.addresses.extend(value.parse::<IpAddr>().ok()),
-            ("unit", _) => drop(seen.units.insert(value.into())),
-            ("role", _) => drop(seen.roles.insert(value.into())),
+            ("unit", _) if is_unit(value) => drop(seen.units.insert(value.into())),
+            ("role", _) if is_name(value) => drop(seen.roles.insert(value.into())),
             ("kubeconfig", _) => seen.kubeconfigs.push(value.into()),
             ("process", _) => seen.processes.push(Process::default()),
             ("argument", Some(process)) => process.arguments.push(value.into()),
@@ -136,7 +138,7 @@ fn parse(text: &str) -> Seen {
             }
             ("cgroup", Some(process)) => {
                 process.in_pod |= value.contains("kubepods");
-                let unit = value.rsplit('/').find(|part| part.ends_with(".service"));
+                let unit = value.rsplit('/').find(|part| is_unit(part));
                 process.unit = unit.map(str::to_owned).or(process.unit.take());
             }
             _ => {}
@@ -191,5 +193,16 @@ kubeconfig /etc/kubernetes/admin.conf
         assert_eq!((etcd.flag("nam"), etcd.flag("data")), (None, None));
         assert_eq!(etcd.variables["ETCD_CERT_FILE"], "/etc/etcd/a=b.pem");
         assert!(apiserver.in_pod && !etcd.in_pod);
+    }
+
+    #[test]
+    fn what_is_not_of_its_form_is_passed_over() {
+        let seen = parse(
+            "hostname \u{1b}]52;c;aWQ=\u{7}\nmachine-id ../../x\naddress -oProxyCommand=id\nunit a b.service\n\
+             role \u{202e}sfn\nprocess 1\nargument etcd\ncgroup /a/-x.service\n",
+        );
+        let process =
+            Process { program: "etcd".into(), arguments: vec!["etcd".into()], ..Process::default() };
+        assert_eq!(seen, Seen { processes: vec![process], ..Seen::default() });
     }
 }

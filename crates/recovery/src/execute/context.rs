@@ -65,26 +65,30 @@ impl Context<'_> {
         Ok(self.access.etcd(member).await?)
     }
 
+    /// The id that a machine must have: the inventory's, or else the one it had when the plan was made.
+    pub(super) fn machine_id(&self, host: &str) -> Option<&str> {
+        let inventory = self.inventory.hosts.get(host).and_then(|spec| spec.machine_id.as_ref());
+        inventory.or_else(|| self.plan.machine_ids.get(host)).map(String::as_str)
+    }
+
+    /// The same command, and it does nothing on another machine than the one that is meant.
+    pub(super) fn guarded(&self, host: &str, command: Command) -> Command {
+        match self.machine_id(host) {
+            Some(id) => command.on_machine(id),
+            None => command,
+        }
+    }
+
     /// Runs a command that must succeed on a machine, after whatever an earlier run left running there, and only if it is
     /// the machine that the inventory means.
     pub(super) async fn change(&self, host: &str, command: Command) -> Result<Output, StepError> {
         let name = command.to_string();
-        let expected = self.inventory.hosts.get(host).and_then(|spec| spec.machine_id.as_deref());
-        let command = match expected {
-            Some(id) => command.on_machine(id),
-            None => command,
-        };
-        let output = self.host(host)?.run(&command.exclusive()).await?;
+        let output = self.host(host)?.run(&self.guarded(host, command).exclusive()).await?;
         if output.success() {
             return Ok(output);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(StepError::Fatal(format!("{host}: {name}: exit code {}: {said}", output.code)))
-    }
-
-    /// Fails where another machine than the inventory means answers.
-    pub(super) async fn ensure_machine(&self, host: &str) -> Result<(), StepError> {
-        self.change(host, Command::new(["true"])).await.map(drop)
     }
 
     /// What a command that must succeed writes.

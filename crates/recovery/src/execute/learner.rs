@@ -1,9 +1,4 @@
 //! Replacing one member while the others have a quorum.
-//!
-//! A member that joins must be started once with the cluster as it is (`--initial-cluster-state=existing`), which its
-//! own service does not say. The later of two equal flags counts, so for its first start they are added behind its
-//! command line: in a drop-in in `/run` that a reboot takes away, or in the static pod's manifest, where kubeadm
-//! leaves the same flags for good. Once there is a data dir, etcd reads neither.
 
 use std::time::Duration;
 
@@ -11,26 +6,12 @@ use lifeboat_client::Client;
 use lifeboat_client::messages::Member;
 
 use crate::host::Command;
-use crate::inventory::Service;
 use crate::plan::HostService;
-use crate::probe::host::FENCED_MANIFESTS;
 
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, service};
-
-const JOIN_UNIT: &str = r#"
-set -eu
-unit=$1 cluster=$2
-line=$(systemctl cat "$unit" | sed -e ':join' -e '/\\$/{N' -e 's/\\\n//' -e 'b join' -e '}' | sed -n 's/^ExecStart=\(..*\)$/\1/p' | tail -n 1)
-if [ -z "$line" ]; then echo "$unit has no ExecStart" >&2; exit 1; fi
-case $line in *--config-file*) echo "$unit uses --config-file, which shuts out flags: set initial-cluster-state there" >&2; exit 1;; esac
-dir=/run/systemd/system/$unit.d
-mkdir -p "$dir"
-printf '[Service]\nExecStart=\nExecStart=%s --initial-cluster-state=existing --initial-cluster=%s\n' "$line" "$cluster" > "$dir/50-lifeboat-join.conf"
-systemctl daemon-reload
-"#;
+use super::{State, join, service};
 
 /// Units and static pods name the data dir as a place that is there. It belongs to whom the old one belonged to.
 const EMPTY_DATA_DIR: &str = r#"
@@ -39,25 +20,6 @@ dir=$1 aside=$2 owner=$3
 if [ -e "$dir" ]; then exit 0; fi
 mkdir -m 0700 "$dir"
 if [ -n "$owner" ]; then chown "$owner" "$dir"; elif [ -e "$aside" ]; then chown --reference="$aside" "$dir"; fi
-"#;
-
-const JOINED_UNIT: &str = r#"
-set -eu
-dir=/run/systemd/system/$1.d
-rm -f "$dir/50-lifeboat-join.conf"
-rmdir "$dir" 2>/dev/null || :
-systemctl daemon-reload
-"#;
-
-/// The manifest is fenced: it lies outside of the kubelet's sight while it is changed.
-const JOIN_POD: &str = r#"
-set -eu
-cluster=$2 kept=$3
-grep -v -e '- --initial-cluster=' -e '- --initial-cluster-state=' "$kept" |
-    sed "s|^\( *\)- --name=.*|&\n\1- --initial-cluster-state=existing\n\1- --initial-cluster=$cluster|" > "$kept.lifeboat"
-if ! grep -q -e '--initial-cluster-state=existing' "$kept.lifeboat"; then echo "$kept has no --name flag" >&2; exit 1; fi
-sync "$kept.lifeboat"
-mv "$kept.lifeboat" "$kept"
 "#;
 
 /// A client of a member that has a quorum behind it, other than this one.
@@ -89,6 +51,15 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
 /// Takes an id out of the cluster, unless those that answer would be no quorum of what is left.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
+    let spec = context.member(member)?;
+    if let Some(victim) = members.iter().find(|entry| format!("{:x}", entry.id) == id)
+        && !victim.peer_urls.contains(&spec.peer_url)
+    {
+        return Err(StepError::Fatal(format!(
+            "{id} is the id of {:?}, not of {member}: not removing it",
+            victim.name
+        )));
+    }
     let left: Vec<&Member> =
         members.iter().filter(|m| format!("{:x}", m.id) != id && !m.is_learner).collect();
     let mut healthy = 0;
@@ -130,24 +101,11 @@ pub(super) async fn add(context: &Context<'_>, member: &str) -> Result<(), StepE
     if entry(&members, &spec.peer_url).is_none() {
         members = client.member_add(vec![spec.peer_url.clone()], true).await?.members;
     }
-    let of = |entry: &Member| {
-        let name = if entry.peer_urls.contains(&spec.peer_url) { member } else { entry.name.as_str() };
-        let urls = entry.peer_urls.iter().map(|url| format!("{name}={url}"));
-        urls.collect::<Vec<_>>()
-    };
-    let cluster = members.iter().flat_map(of).collect::<Vec<_>>().join(",");
-    let (script, third) = match &spec.service {
-        Service::Unit(_) => (JOIN_UNIT, String::new()),
-        Service::StaticPod(pod) => {
-            let name = pod.manifest.file_name().unwrap_or_default().to_string_lossy();
-            (JOIN_POD, format!("{FENCED_MANIFESTS}/{name}"))
-        }
-    };
+    let cluster = join::cluster(member, spec, &members)?;
     let aside = crate::planner::aside(&spec.data_dir, &context.plan.id).display().to_string();
     let empty = [spec.data_dir.display().to_string(), aside, spec.owner.clone().unwrap_or_default()];
     context.change(&spec.host, Command::script(EMPTY_DATA_DIR, empty)).await?;
-    let arguments = [spec.service.key(), cluster, third];
-    context.change(&spec.host, Command::script(script, arguments)).await?;
+    join::prepare(context, spec, &cluster).await?;
     service::one(context, &service_of(context, member)?, Change::Release).await
 }
 
@@ -174,9 +132,7 @@ pub(super) async fn promote(context: &Context<'_>, member: &str) -> Result<(), S
     let Some(entry) = entry(&members, &spec.peer_url) else {
         return Err(StepError::Fatal(format!("{member} is not in the cluster")));
     };
-    if let Service::Unit(unit) = &spec.service {
-        context.change(&spec.host, Command::script(JOINED_UNIT, [unit.as_str()])).await?;
-    }
+    join::undo(context, spec).await?;
     client.with_command_timeout(Duration::from_secs(10)).member_promote(entry.id).await?;
     Ok(())
 }

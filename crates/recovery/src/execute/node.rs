@@ -111,9 +111,9 @@ async fn reboot(context: &Context<'_>, step: u32, host: &str) -> Result<(), Step
         Some(_) => {}
         None => context.note(step, format!("{prefix}{boot}"))?,
     }
-    context.ensure_machine(host).await?;
+    let reboot = context.guarded(host, Command::new(["systemctl", "--no-block", "reboot"]));
     // The connection ends with the machine: an error here says nothing.
-    let _ = context.ask(host, Command::new(["systemctl", "--no-block", "reboot"])).await;
+    let _ = context.ask(host, reboot).await;
     Ok(())
 }
 

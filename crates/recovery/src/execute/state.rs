@@ -120,8 +120,9 @@ pub(super) async fn distribute(
     let sent = hosts.iter().map(|host| {
         let (local, remote) = (&local, &remote);
         async move {
-            context.ensure_machine(host).await?;
-            Ok::<_, StepError>(context.host(host)?.upload(local, remote, 0o600).await?)
+            // In one command: what is sent holds every Secret of the cluster.
+            let machine = context.machine_id(host);
+            Ok::<_, StepError>(context.host(host)?.upload_to(machine, local, remote, 0o600).await?)
         }
     });
     try_join_all(sent).await?;

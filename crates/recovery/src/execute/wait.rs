@@ -28,7 +28,7 @@ pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) ->
             return Ok(Some(format!("{name} is unknown")));
         };
         let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
-        let expected = context.inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
+        let expected = context.machine_id(name);
         match (facts.login.get(), facts.machine_id.get(), expected) {
             (Some(Login::Ok), Some(id), Some(expected)) if id != expected => Err(StepError::Fatal(format!(
                 "another machine answers at {name}'s address: its machine id is {id}, not {expected}"

@@ -56,6 +56,8 @@ finding_ids! {
     HostKeyChanged = "host.key-changed",
     /// Another machine answers at a machine's address.
     HostWrongMachine = "host.wrong-machine",
+    /// The inventory does not say which machine is meant.
+    HostNoMachineId = "host.no-machine-id",
     /// A machine does not let us in.
     HostDenied = "host.denied",
     /// A machine's clock is off.

@@ -60,8 +60,14 @@ impl Command {
     }
 
     /// A POSIX shell script as an argument, for one that reads something else; 10 s.
-    pub(super) fn inline<'a>(script: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn inline<'a>(script: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         Self::new(["sh", "-c", script, "sh"].into_iter().chain(arguments))
+    }
+
+    /// The same, and this is what it reads.
+    #[must_use]
+    pub(crate) fn reading(self, input: &[u8]) -> Self {
+        Self { stdin: input.to_vec(), ..self }
     }
 
     /// The same with another time limit.

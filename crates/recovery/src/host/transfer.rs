@@ -40,6 +40,7 @@ const HASH: Duration = Duration::from_secs(300);
 
 pub(super) async fn upload<H: Host + ?Sized>(
     host: &H,
+    machine: Option<&str>,
     from: &Path,
     to: &Path,
     mode: u32,
@@ -55,6 +56,10 @@ pub(super) async fn upload<H: Host + ?Sized>(
     let mut file = tokio::fs::File::open(from).await.map_err(|error| failed(error.to_string()))?;
     let mode = format!("{mode:04o}");
     let receive = Command::inline(RECEIVE, [target, &mode, &digest]).within(limit(size));
+    let receive = match machine {
+        Some(id) => receive.on_machine(id),
+        None => receive,
+    };
     let output = host.pipe(&receive, &mut file, &mut tokio::io::sink()).await?;
     if output.success() { Ok(()) } else { Err(failed(output.why())) }
 }

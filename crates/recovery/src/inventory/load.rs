@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_saphyr::Location;
 
+use crate::ownership::{OwnershipError, ensure_own, ensure_ssh_config};
+
 use super::tree::{Node, locate};
 use super::{Cloud, Inventory, SecretRef, schema, validate};
 
@@ -30,6 +32,9 @@ pub enum InventoryError {
     /// The file cannot be read; the error names it.
     #[error("{0}")]
     Unreadable(std::io::Error),
+    /// Somebody else can change it, or a file it names.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
     /// It is not as it must be; one problem a line, each with its place.
     #[error("{}", lines(file, problems))]
     Invalid {
@@ -82,16 +87,37 @@ impl Inventory {
     /// Reads an inventory. Relative paths in it that are on this machine are meant from its directory on.
     ///
     /// # Errors
-    /// It cannot be read, or has problems: all of them that can be told at once.
+    /// It cannot be read, others can change it or a file it names, or it has problems: all that can be told at once.
     pub fn load(file: &Path) -> Result<Self, InventoryError> {
+        ensure_own(file)?;
         let text = fs::read_to_string(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => InventoryError::Missing(file.to_owned()),
             _ => InventoryError::Unreadable(error),
         })?;
         let base = std::path::absolute(file).map_err(InventoryError::Unreadable)?;
         let base = base.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, base)
-            .map_err(|problems| InventoryError::Invalid { file: file.to_owned(), problems })
+        let inventory = Self::parse(&text, base)
+            .map_err(|problems| InventoryError::Invalid { file: file.to_owned(), problems })?;
+        inventory.ensure_own_files()?;
+        Ok(inventory)
+    }
+
+    /// Refuses files that decide whom we log in to and as whom, where others can change them.
+    fn ensure_own_files(&self) -> Result<(), OwnershipError> {
+        if let Some(config) = &self.ssh.config {
+            ensure_ssh_config(config)?;
+        }
+        let mut files = vec![&self.kubernetes.kubeconfig];
+        files.extend(self.etcd.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]));
+        if let Some(Cloud::Zstack(zstack)) = &self.cloud {
+            files.extend(&zstack.ca);
+            let secrets = [&zstack.access_key_id, &zstack.access_key_secret];
+            files.extend(secrets.into_iter().filter_map(|secret| match secret {
+                SecretRef::File(path) => Some(path),
+                SecretRef::Env(_) => None,
+            }));
+        }
+        files.into_iter().try_for_each(|file| ensure_own(file))
     }
 
     /// Reads the text of an inventory that lies in the directory `base`.
@@ -135,6 +161,7 @@ impl Inventory {
             paths.extend([&mut tls.ca, &mut tls.cert, &mut tls.key]);
         }
         if let Some(Cloud::Zstack(zstack)) = &mut self.cloud {
+            paths.extend(zstack.ca.as_mut());
             for secret in [&mut zstack.access_key_id, &mut zstack.access_key_secret] {
                 if let SecretRef::File(path) = secret {
                     paths.push(path);

@@ -60,6 +60,12 @@ impl Inventory {
         services
     }
 
+    /// etcd's `--initial-cluster` of all members.
+    pub fn initial_cluster(&self) -> String {
+        let members = self.etcd.members.iter();
+        members.map(|(name, member)| format!("{name}={}", member.peer_url)).collect::<Vec<_>>().join(",")
+    }
+
     /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
     pub fn holds_cluster_up(&self, host: &str) -> bool {
         self.kubernetes.masters.contains_key(host)
@@ -254,8 +260,11 @@ pub enum Cloud {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Zstack {
-    /// Its API, such as `http://10.0.0.2:8080`.
+    /// Its API, such as `https://10.0.0.2:8443`.
     pub endpoint: String,
+    /// CAs that its certificate may chain to, in place of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
     /// Id of the AccessKey.
     pub access_key_id: SecretRef,
     /// Secret of the AccessKey.
@@ -264,6 +273,17 @@ pub struct Zstack {
     /// with an address outside of one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_ranges: Vec<IpRangeSpec>,
+}
+
+impl Zstack {
+    /// Whether what is sent to it can be read and changed on the way: ZStack's signature covers neither the body nor the
+    /// query of a request.
+    pub fn is_exposed(&self) -> bool {
+        let Ok(url) = self.endpoint.parse::<http::Uri>() else { return false };
+        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_here = host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+        url.scheme_str() == Some("http") && !is_here
+    }
 }
 
 /// An IP range of an L3 network.

@@ -1,6 +1,6 @@
 //! What an inventory of the right shape can still get wrong.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -84,6 +84,8 @@ impl Check<'_> {
 
     fn absolute(&mut self, path: &[&str], file: &Path) {
         self.that(path, file.is_absolute(), "must be an absolute path: it is on the machine");
+        let plain = !file.to_string_lossy().contains(char::is_control);
+        self.that(path, plain, "must not hold control characters");
     }
 
     fn ip(&mut self, path: &[&str], ip: &str) {
@@ -100,10 +102,15 @@ impl Check<'_> {
             self.once(&at("ssh"), "destination", ssh);
         }
         if let Some(id) = &host.machine_id {
-            let hex = id.len() == 32
-                && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-            self.that(&at("machineId"), hex, "must be the 32 hexadecimal digits of /etc/machine-id");
+            self.that(
+                &at("machineId"),
+                text::is_machine_id(id),
+                "must be the 32 hexadecimal digits of /etc/machine-id",
+            );
             self.once(&at("machineId"), "machine id", id);
+        }
+        for (index, role) in host.roles.iter().enumerate() {
+            self.that(&["hosts", name, "roles", &index.to_string()], text::is_name(role), NAME);
         }
         let Some(vm) = &host.vm else { return };
         let at = |field| ["hosts", name, "vm", field];
@@ -160,6 +167,7 @@ impl Check<'_> {
             self.known_host(&["kubernetes", "nodes", name], name);
             self.unit(&["kubernetes", "nodes", name, "kubelet"], &node.kubelet);
             let object = node.name.as_deref().unwrap_or(name);
+            self.that(&["kubernetes", "nodes", name, "name"], text::is_name(object), NAME);
             self.once(&["kubernetes", "nodes", name, "name"], "node", object);
         }
     }

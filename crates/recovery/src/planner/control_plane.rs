@@ -4,7 +4,6 @@ use crate::finding::Remedy;
 use crate::inventory::Service;
 use crate::plan::{Action, HostService};
 
-use super::steps::services;
 use super::{Draft, Wants};
 
 const START_SECONDS: u64 = 90;
@@ -24,8 +23,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     let hosts: Vec<String> = start.iter().chain(&restart).map(|service| service.host.clone()).collect();
     run(draft, start, restart);
     if !hosts.is_empty() {
-        let title = format!("Wait until the API servers on {} are ready", hosts.join(", "));
-        draft.steps.add(title, READY_SECONDS, Action::WaitForApiservers { hosts });
+        draft.steps.add(READY_SECONDS, Action::WaitForApiservers { hosts });
     }
     let (start, restart) = (collect(wants, is_controller, false), collect(wants, is_controller, true));
     if !start.is_empty() || !restart.is_empty() {
@@ -36,21 +34,15 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
 
 /// Adds the wait for leaders. The lease of one that has died holds for another 15 s by default.
 pub(super) fn leaders(draft: &mut Draft<'_>) {
-    draft.steps.add(
-        "Wait for a leading controller-manager and scheduler",
-        LEADER_SECONDS,
-        Action::WaitForLeaders,
-    );
+    draft.steps.add(LEADER_SECONDS, Action::WaitForLeaders);
 }
 
 fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>) {
     if !start.is_empty() {
-        let title = format!("Start {}", services(&start));
-        draft.steps.add(title, START_SECONDS, Action::Start { services: start });
+        draft.steps.add(START_SECONDS, Action::Start { services: start });
     }
     if !restart.is_empty() {
-        let title = format!("Restart {}", services(&restart));
-        draft.steps.add(title, START_SECONDS, Action::Restart { services: restart });
+        draft.steps.add(START_SECONDS, Action::Restart { services: restart });
     }
 }
 

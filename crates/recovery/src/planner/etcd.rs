@@ -7,7 +7,6 @@ use crate::finding::Remedy;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, HostService};
 
-use super::steps::services;
 use super::{Draft, Wants};
 
 const START_SECONDS: u64 = 90;
@@ -29,7 +28,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     for remedy in &wants.remedies {
         if let Remedy::ClearNospace { members } = remedy {
             let action = Action::ClearNospace { members: members.clone() };
-            draft.steps.add("Compact, defragment each member and clear the NOSPACE alarm", 600, action);
+            draft.steps.add(600, action);
             draft
                 .steps
                 .changing("superseded revisions are dropped; each member pauses while it is defragmented");
@@ -56,15 +55,10 @@ fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
         }
     }
     if !start.is_empty() {
-        draft.steps.add(
-            format!("Start {}", services(&start)),
-            START_SECONDS,
-            Action::Start { services: start },
-        );
+        draft.steps.add(START_SECONDS, Action::Start { services: start });
     }
     if !restart.is_empty() {
-        let title = format!("Restart {}", services(&restart));
-        draft.steps.add(title, START_SECONDS, Action::Restart { services: restart });
+        draft.steps.add(START_SECONDS, Action::Restart { services: restart });
     }
 }
 
@@ -74,48 +68,35 @@ fn replace_member(draft: &mut Draft<'_>, name: &str) {
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     let member = name.to_owned();
     let beside = dependent_apiserver(draft, spec).map(|apiserver| {
-        let title = format!(
-            "Stop and fence {} on {}, which has no other etcd than {name}",
-            apiserver.service.label(),
-            apiserver.host
-        );
-        let fence = draft.steps.add(title, 120, Action::Fence { services: vec![apiserver.clone()] });
-        draft.steps.changing("its clients go to the other API servers");
+        let fence = draft.steps.add(120, Action::Fence { services: vec![apiserver.clone()] });
+        draft
+            .steps
+            .changing(format!("it has no other etcd than {name}; its clients go to the other API servers"));
         (apiserver, fence)
     });
-    let fence = draft.steps.add(
-        format!("Stop and fence etcd of {name}"),
-        120,
-        Action::Fence { services: vec![service] },
-    );
+    let fence = draft.steps.add(120, Action::Fence { services: vec![service] });
     let aside = aside(&spec.data_dir, &draft.options.id);
-    draft.steps.add(
-        format!("Move {name}'s data dir aside to {}", aside.display()),
-        60,
-        Action::MoveAside { member: member.clone(), to: aside },
-    );
+    draft.steps.add(60, Action::MoveAside { member: member.clone(), to: aside });
     if let Some(old) = listed(draft, &spec.peer_url) {
         let action = Action::RemoveMember { member: member.clone(), id: old.id };
-        draft.steps.add(format!("Take {name}'s old id out of the cluster"), 60, action);
+        draft.steps.add(60, action);
         draft.steps.changing(
             "the others keep their quorum; a member that is taken out cannot come back with its old data",
         );
         draft.steps.irreversible();
     }
     let learner = Action::AddLearner { member: member.clone() };
-    draft.steps.add(format!("Add {name} as a learner and start it"), 180, learner);
+    draft.steps.add(180, learner);
     draft.steps.ends(fence);
     let promote = Action::PromoteLearner { member: member.clone() };
-    draft.steps.add(format!("Promote {name} once it has caught up"), CATCH_UP_SECONDS, promote);
+    draft.steps.add(CATCH_UP_SECONDS, promote);
     let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
-    draft.steps.add("Wait for equal data on all members", WAIT_SECONDS, Action::WaitForEtcd { members });
+    draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members });
     if let Some((apiserver, fence)) = beside {
         let hosts = vec![apiserver.host.clone()];
-        let title = format!("Start {} on {}", apiserver.service.label(), apiserver.host);
-        draft.steps.add(title, START_SECONDS, Action::Release { services: vec![apiserver] });
+        draft.steps.add(START_SECONDS, Action::Release { services: vec![apiserver] });
         draft.steps.ends(fence);
-        let title = format!("Wait until the API server on {} is ready", hosts.join(", "));
-        draft.steps.add(title, WAIT_SECONDS, Action::WaitForApiservers { hosts });
+        draft.steps.add(WAIT_SECONDS, Action::WaitForApiservers { hosts });
     }
 }
 

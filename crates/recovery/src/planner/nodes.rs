@@ -31,8 +31,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
 /// Adds the step that gets these nodes Ready.
 pub(super) fn recover(draft: &mut Draft<'_>, hosts: Vec<String>) {
     let seconds = NODE_SECONDS.saturating_mul(hosts.len().try_into().unwrap_or(u64::MAX));
-    let title = format!("Get nodes Ready: {}", hosts.join(", "));
-    draft.steps.add(title, seconds, Action::RecoverNodes { hosts });
+    draft.steps.add(seconds, Action::RecoverNodes { hosts });
     draft.steps.changing("a kubelet that does not come by itself is restarted, then its machine rebooted");
 }
 
@@ -40,7 +39,6 @@ pub(super) fn recover(draft: &mut Draft<'_>, hosts: Vec<String>) {
 pub(super) fn checks(draft: &mut Draft<'_>) {
     let checks: Vec<String> = draft.facts.inventory.checks.iter().map(|check| check.name.clone()).collect();
     if !checks.is_empty() {
-        let title = format!("Wait until these answer: {}", checks.join(", "));
-        draft.steps.add(title, CHECK_SECONDS, Action::WaitForChecks { checks });
+        draft.steps.add(CHECK_SECONDS, Action::WaitForChecks { checks });
     }
 }

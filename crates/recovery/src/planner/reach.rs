@@ -32,15 +32,13 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     if back.is_empty() {
         return;
     }
-    let title = format!("Wait until {} can be logged in to", back.join(", "));
-    draft.steps.add(title, BOOT_SECONDS, Action::WaitForHosts { hosts: back });
+    draft.steps.add(BOOT_SECONDS, Action::WaitForHosts { hosts: back });
     settle(draft);
 }
 
 /// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
 pub(super) fn settle(draft: &mut Draft<'_>) {
-    let title = "Let what depends on it recover by itself";
-    draft.steps.add(title, SETTLE_SECONDS + 30, Action::Settle { seconds: SETTLE_SECONDS });
+    draft.steps.add(SETTLE_SECONDS + 30, Action::Settle { seconds: SETTLE_SECONDS });
 }
 
 /// Addresses can be given out only inside a range: those that are gone are made again.
@@ -53,8 +51,7 @@ fn create_ranges(draft: &mut Draft<'_>) {
         !(holds(&range.start_ip) && holds(&range.end_ip))
     };
     for range in zstack.ip_ranges.iter().filter(gone) {
-        let title = format!("Make the cloud's IP range {}-{} again", range.start_ip, range.end_ip);
-        draft.steps.add(title, ATTACH_SECONDS, Action::CreateIpRange { range: range.clone() });
+        draft.steps.add(ATTACH_SECONDS, Action::CreateIpRange { range: range.clone() });
     }
 }
 
@@ -66,9 +63,8 @@ fn attach(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
         if nics.is_some_and(|nics| nics.iter().any(|known| known.vm == vm.uuid && known.ip == nic.ip)) {
             continue;
         }
-        let title = format!("Attach {host}'s NIC {} with MAC {}", nic.ip, nic.mac);
         let action = Action::AttachNic { host: host.into(), vm: vm.uuid.clone(), nic: nic.clone() };
-        draft.steps.add(title, ATTACH_SECONDS, action);
+        draft.steps.add(ATTACH_SECONDS, action);
         draft.steps.changing(format!("{host} is on the network again with the address and MAC it had"));
     }
     push_once(back, host);
@@ -77,7 +73,7 @@ fn attach(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
 fn start(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
     let Some(vm) = draft.facts.inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()) else { return };
     let action = Action::StartVm { host: host.into(), vm: vm.uuid.clone() };
-    draft.steps.add(format!("Switch on {host}"), BOOT_SECONDS, action);
+    draft.steps.add(BOOT_SECONDS, action);
     push_once(back, host);
 }
 

@@ -6,7 +6,6 @@ use crate::plan::{Action, HostService, StateSource};
 use crate::rules::look::Look;
 
 use super::candidates::{candidates, choose};
-use super::steps::services;
 use super::{Draft, PlanError, nodes};
 
 const FENCE_SECONDS: u64 = 180;
@@ -68,35 +67,30 @@ struct Fences {
 
 /// API servers first, so that no client writes to an etcd that is about to stop.
 fn fence(draft: &mut Draft<'_>) -> Fences {
-    let mut add = |what: &str, services: Vec<HostService>| {
-        let title = format!("Stop and fence {what}: {}", super::steps::services(&services));
-        let number = draft.steps.add(title, FENCE_SECONDS, Action::Fence { services });
+    let mut add = |services: Vec<HostService>| {
+        let number = draft.steps.add(FENCE_SECONDS, Action::Fence { services });
         draft.steps.changing("stopped, and kept from starting until Lifeboat releases it, reboots included");
         number
     };
     let facts = draft.facts;
     let mut clients = apiservers(facts);
     clients.extend(controllers(facts));
-    Fences { control_plane: add("the control plane", clients), etcd: add("etcd", members(facts)) }
+    Fences { control_plane: add(clients), etcd: add(members(facts)) }
 }
 
 fn distribute(draft: &mut Draft<'_>, source: StateSource, revision: Option<i64>) {
     let mut hosts: Vec<String> = members(draft.facts).into_iter().map(|service| service.host).collect();
     hosts.dedup();
-    let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
-    let title = format!("Bring the state of {source}{at} to {}", hosts.join(", "));
-    draft.steps.add(title, COPY_SECONDS, Action::Distribute { source, revision, hosts });
+    draft.steps.add(COPY_SECONDS, Action::Distribute { source, revision, hosts });
 }
 
 fn restore_members(draft: &mut Draft<'_>) {
     let inventory = &draft.facts.inventory;
     let members = &inventory.etcd.members;
-    let peers = members.iter().map(|(name, member)| format!("{name}={}", member.peer_url));
-    let initial_cluster = peers.collect::<Vec<_>>().join(",");
+    let initial_cluster = inventory.initial_cluster();
     for (name, member) in members {
         let to = super::aside(&member.data_dir, &draft.options.id);
-        let title = format!("Move {name}'s data dir aside to {}", to.display());
-        draft.steps.add(title, 60, Action::MoveAside { member: name.clone(), to });
+        draft.steps.add(60, Action::MoveAside { member: name.clone(), to });
     }
     for name in members.keys() {
         let action = Action::RestoreMember {
@@ -104,7 +98,7 @@ fn restore_members(draft: &mut Draft<'_>) {
             initial_cluster: initial_cluster.clone(),
             token: format!("lifeboat-{}", draft.options.id),
         };
-        draft.steps.add(format!("Restore {name}"), RESTORE_SECONDS, action);
+        draft.steps.add(RESTORE_SECONDS, action);
         draft.steps.changing(
             "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads anew",
         );
@@ -115,30 +109,23 @@ fn restore_members(draft: &mut Draft<'_>) {
 fn start(draft: &mut Draft<'_>, fences: Fences) {
     let facts = draft.facts;
     let etcd = members(facts);
-    draft.steps.add(format!("Start {}", services(&etcd)), START_SECONDS, Action::Release { services: etcd });
+    draft.steps.add(START_SECONDS, Action::Release { services: etcd });
     draft.steps.changing("from the first write on, the old data dirs are history").irreversible();
     draft.steps.ends(fences.etcd);
     let names = facts.inventory.etcd.members.keys().cloned().collect();
-    draft.steps.add("Wait for a leader and equal data", WAIT_SECONDS, Action::WaitForEtcd { members: names });
+    draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members: names });
 
     let apiservers = apiservers(facts);
     let hosts: Vec<String> = apiservers.iter().map(|service| service.host.clone()).collect();
-    let title = format!("Start {}", services(&apiservers));
-    draft.steps.add(title, START_SECONDS, Action::Release { services: apiservers });
+    draft.steps.add(START_SECONDS, Action::Release { services: apiservers });
     draft.steps.changing("kubelets remove at once every pod that the restored state does not know");
     draft.steps.ends(fences.control_plane);
-    let title = format!("Wait until the API servers on {} are ready", hosts.join(", "));
-    draft.steps.add(title, 180, Action::WaitForApiservers { hosts });
+    draft.steps.add(180, Action::WaitForApiservers { hosts });
 
     let controllers = controllers(facts);
-    let leases = draft.steps.add(
-        "Give up the leader leases that the restored state knows",
-        START_SECONDS,
-        Action::ReleaseLeases { candidates: controllers.clone() },
-    );
+    let leases = draft.steps.add(START_SECONDS, Action::ReleaseLeases { candidates: controllers.clone() });
     draft.steps.changing("a new controller-manager and scheduler can lead at once: all old ones are fenced");
-    let title = format!("Start {}", services(&controllers));
-    draft.steps.add(title, START_SECONDS, Action::Release { services: controllers });
+    draft.steps.add(START_SECONDS, Action::Release { services: controllers });
     draft.steps.ends(leases);
     let look = Look::new(facts);
     let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !look.is_behind(host));
@@ -149,7 +136,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences) {
     super::control_plane::leaders(draft);
     nodes::checks(draft);
     let hosts = facts.inventory.etcd.members.values().map(|member| member.host.clone()).collect();
-    draft.steps.add("Clean up what was sent to the machines", 60, Action::CleanUp { hosts });
+    draft.steps.add(60, Action::CleanUp { hosts });
 }
 
 fn members(facts: &Facts) -> Vec<HostService> {

@@ -1,6 +1,6 @@
 //! Collects steps and numbers them.
 
-use crate::plan::{Action, HostService, Step};
+use crate::plan::{Action, Step};
 
 /// The steps of a plan in the making.
 #[derive(Default)]
@@ -8,11 +8,11 @@ pub(super) struct Steps(Vec<Step>);
 
 impl Steps {
     /// Adds a step and gives its number.
-    pub fn add(&mut self, title: impl Into<String>, timeout_seconds: u64, action: Action) -> u32 {
+    pub fn add(&mut self, timeout_seconds: u64, action: Action) -> u32 {
         let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX).saturating_add(1);
         self.0.push(Step {
             number,
-            title: title.into(),
+            title: action.title(),
             action,
             changes: Vec::new(),
             irreversible: false,
@@ -54,17 +54,4 @@ impl Steps {
     pub fn into_vec(self) -> Vec<Step> {
         self.0
     }
-}
-
-/// `etcd.service on m1, m2`, for titles.
-pub(super) fn services(services: &[HostService]) -> String {
-    let mut parts: Vec<(String, Vec<&str>)> = Vec::new();
-    for HostService { host, service } in services {
-        match parts.iter_mut().find(|(name, _)| *name == service.label()) {
-            Some((_, hosts)) => hosts.push(host),
-            None => parts.push((service.label().to_owned(), vec![host])),
-        }
-    }
-    let parts = parts.iter().map(|(name, hosts)| format!("{name} on {}", hosts.join(", ")));
-    parts.collect::<Vec<_>>().join("; ")
 }

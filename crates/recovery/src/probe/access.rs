@@ -114,8 +114,11 @@ impl Access {
             why: error.to_string(),
         })?;
         let read = Kubeconfig::read_from(&self.kubernetes.kubeconfig).map_err(|error| self.unfit(&error))?;
-        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-        let mut config = config.map_err(|error| self.unfit(&error))?;
+        if has_proxy(&read) {
+            let why = "proxy-url is set, and Lifeboat connects to each API server directly; remove it";
+            return Err(self.bad_kubeconfig(why));
+        }
+        let mut config = direct(read).await.map_err(|error| self.unfit(&error))?;
         if config.accept_invalid_certs {
             let why = "insecure-skip-tls-verify is set, which lets anyone answer in the API server's place; \
                        give it the cluster's certificate-authority instead";
@@ -138,4 +141,26 @@ impl Access {
     fn bad_kubeconfig(&self, why: impl Into<String>) -> ApiError {
         ApiError::Kubeconfig { path: self.kubernetes.kubeconfig.clone(), why: why.into() }
     }
+}
+
+/// Whether the cluster of its current context is reached through a proxy.
+fn has_proxy(kubeconfig: &Kubeconfig) -> bool {
+    let current = kubeconfig.current_context.as_ref();
+    let context = kubeconfig.contexts.iter().find(|named| Some(&named.name) == current);
+    let cluster = context.and_then(|named| named.context.as_ref()).map(|context| &context.cluster);
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(&named.name) == cluster);
+    let proxy = cluster.and_then(|named| named.cluster.as_ref()?.proxy_url.as_ref());
+    proxy.is_some_and(|url| !url.is_empty())
+}
+
+/// The configuration of a client that connects to an API server directly. `HTTPS_PROXY` leads out of a network, not to
+/// the machines of a cluster in it, and each API server must be asked by itself.
+pub(crate) async fn direct(mut kubeconfig: Kubeconfig) -> Result<Config, KubeconfigError> {
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        // kube reads the environment only where nothing is set.
+        cluster.proxy_url = Some("http://unused".into());
+    }
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.proxy_url = None;
+    Ok(config)
 }

@@ -8,6 +8,7 @@ mod job;
 mod wire;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -28,8 +29,10 @@ const RUNNING: &str = "Running";
 /// Access to a ZStack management node by an AccessKey.
 #[derive(Debug, Clone)]
 pub struct ZStackConfig {
-    /// Its API, such as `http://10.0.0.2:8080`.
+    /// Its API, such as `https://10.0.0.2:8443`.
     pub endpoint: String,
+    /// CAs that its certificate may chain to, in place of the system's.
+    pub ca: Option<PathBuf>,
     /// Id of the AccessKey.
     pub access_key_id: Secret,
     /// Secret of the AccessKey.
@@ -46,13 +49,13 @@ pub struct ZStack {
 impl ZStack {
     /// Uses an AccessKey. Nothing is sent yet.
     pub fn new(config: ZStackConfig) -> Result<Self> {
-        let http = Http::new(&config.endpoint)?;
+        let http = Http::new(&config.endpoint, config.ca.as_deref())?;
         Ok(Self { http, auth: Auth::access_key(config.access_key_id, config.access_key_secret) })
     }
 
     /// Uses an account and its password; logs in when first needed, and again when the session is over.
     pub fn with_account(endpoint: &str, account: &str, password: Secret) -> Result<Self> {
-        Ok(Self { http: Http::new(endpoint)?, auth: Auth::account(account, password) })
+        Ok(Self { http: Http::new(endpoint, None)?, auth: Auth::account(account, password) })
     }
 
     /// Says where the management node's clock is, if not in this machine's time zone. ZStack compares wall clocks

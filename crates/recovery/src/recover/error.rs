@@ -23,6 +23,16 @@ pub enum RecoverError {
     /// What the plan rests on has changed.
     #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
     Drift(Vec<Drift>),
+    /// A plan file holds other steps than those that follow from the cluster.
+    #[error(
+        "the plan file does not hold what follows from the cluster as it is: it says {theirs:?} where {ours:?} is due; plan again"
+    )]
+    OtherPlan {
+        /// The first step that differs, of the file.
+        theirs: String,
+        /// The step in its place.
+        ours: String,
+    },
     /// The person said no.
     #[error("not confirmed; {0}")]
     Declined(Declined),

@@ -8,7 +8,7 @@ use lifeboat_etcd::InitialCluster;
 use tokio::time::timeout;
 
 use crate::journal::{Entry, Event};
-use crate::operation::{Operation, Operations, ensure_is_of};
+use crate::operation::{Operation, Operations};
 use crate::plan::{Action, Plan, Step};
 
 use super::{Declined, Desk, RecoverError, Recovery, Report};
@@ -31,11 +31,10 @@ impl Recovery<'_> {
     pub async fn resume(&self, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
         let mut operation = operations.resume()?;
-        for plan in operation.plans()? {
-            ensure_is_of(&operation.id, &plan.cluster, self.inventory)?;
-        }
-        let current = operation.current()?;
+        operation.plans(self.inventory)?;
+        let current = operation.current(self.inventory)?;
         if let Some((plan, recorded)) = &current {
+            self.refuse_unlisted(plan)?;
             self.agree(&operation, plan, recorded, desk).await?;
         }
         self.locked(&mut operation, desk, async |this, operation, desk, report| {

@@ -1,16 +1,23 @@
 use super::*;
 
+pub(super) fn inventory() -> Inventory {
+    let text = include_str!("../../../../docs/lifeboat.example.yaml");
+    Inventory::parse(text, std::path::Path::new("/")).unwrap()
+}
+
 /// A plan that builds etcd anew.
 pub(super) fn restore() -> Plan {
+    let (id, inventory) = ("20261124-030000-abcd", inventory());
+    let member = inventory.etcd.members.keys().next().unwrap();
     let steps = serde_json::json!([
         {"number": 1, "title": "fence", "action": {"do": "fence", "services": []}, "changes": [],
          "irreversible": false, "timeoutSeconds": 1},
-        {"number": 2, "title": "restore", "action": {"do": "restoreMember", "member": "a",
-         "initialCluster": "a=http://10.0.0.1:2380", "token": "lifeboat-1"}, "changes": [],
+        {"number": 2, "title": "restore", "action": {"do": "restoreMember", "member": member,
+         "initialCluster": inventory.initial_cluster(), "token": format!("lifeboat-{id}")}, "changes": [],
          "irreversible": false, "timeoutSeconds": 1}
     ]);
     serde_json::from_value(serde_json::json!({
-        "schemaVersion": 1, "id": "1", "cluster": "prod", "observedAt": "2026-03-02T08:30:00Z", "treats": [],
+        "schemaVersion": 1, "id": id, "cluster": inventory.cluster, "observedAt": "2026-03-02T08:30:00Z", "treats": [],
         "candidates": [], "steps": steps, "manual": [], "fingerprint": {}
     }))
     .unwrap()
@@ -29,9 +36,9 @@ fn begun() -> (tempfile::TempDir, Operations, Operation) {
 #[test]
 fn an_operation_is_open_only_while_a_plan_is_under_way() {
     let (_dir, _operations, mut operation) = begun();
-    assert!(has_begun_a_plan(&operation));
+    assert!(has_begun_a_plan(&operation, &inventory()));
     operation.journal.record(Event::PlanDone { plan: restore().id }).unwrap();
-    assert!(!has_begun_a_plan(&operation));
+    assert!(!has_begun_a_plan(&operation, &inventory()));
     let said = RecoverError::Declined(Declined::Round(2)).to_string();
     assert!(!said.contains("nothing was done"), "{said}");
 }
@@ -39,5 +46,5 @@ fn an_operation_is_open_only_while_a_plan_is_under_way() {
 #[test]
 fn what_was_restored_is_not_restored_again() {
     let (_dir, _operations, operation) = begun();
-    assert!(has_restored(&operation).unwrap());
+    assert!(has_restored(&operation, &inventory()).unwrap());
 }

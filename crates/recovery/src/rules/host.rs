@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::facts::{Disk, HostFacts, Login};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::inventory::Service;
+use crate::inventory::{HostSpec, Service};
 
 use super::look::{Look, seen_in};
 use super::sighting::{Sighting, listed};
@@ -24,6 +24,7 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
         found.extend(login(look, host, &spec.address, facts));
         found.extend(wrong_machine(look, host));
         let Some(facts) = look.host(host) else { continue };
+        found.extend(no_machine_id(host, spec, facts));
         found.extend(full(host, facts));
         found.extend(read_only(host, facts));
         found.extend(fenced(look, host, facts));
@@ -77,6 +78,20 @@ fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {
                 "find out which machine answers at {host}'s address; if {host} was really made anew, write its new \
                  machineId into the inventory"
             )),
+    )
+}
+
+/// Without the id another machine at the address is not noticed, and is changed in its place.
+fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Sighting> {
+    let id = facts.machine_id.get().filter(|_| spec.machine_id.is_none())?;
+    Some(
+        Sighting::new(FindingId::HostNoMachineId, Severity::Warning)
+            .on(host)
+            .shown_by([seen_in(&facts.machine_id, format!("{host}: machine id is {id}"))])
+            .manual(
+                "check that the right machine answers for {who}, then add what `cat /etc/machine-id` prints there to the \
+                 inventory, as machineId of the host",
+            ),
     )
 }
 

@@ -20,6 +20,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::HostUnreachable => format!("{who} cannot be reached"),
         FindingId::HostKeyChanged => format!("{who} {has} another host key than before"),
         FindingId::HostWrongMachine => format!("Another machine answers at the address of {who}"),
+        FindingId::HostNoMachineId => format!("The inventory has no machineId for {who}"),
         FindingId::HostDenied => format!("{who} {does} not let us in"),
         FindingId::HostClockSkew => format!("The clock{s} of {who} {is} off"),
         FindingId::HostDiskFull => format!("The disk{s} of {who} {is} full"),
@@ -88,6 +89,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         }
         FindingId::SchedulerNoLeader | FindingId::SchedulerDown => &["placing new pods on nodes"],
         FindingId::ServiceFenced => &["everything that needs these services"],
+        FindingId::HostNoMachineId => &["noticing that another machine has come to the address"],
         FindingId::HostClockSkew => &["judging certificates, tokens and leases"],
         FindingId::NicMissing
         | FindingId::NicChanged

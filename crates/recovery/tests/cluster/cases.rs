@@ -19,6 +19,7 @@ pub fn all() -> Cases {
         ("host-denied", host_denied()),
         ("host-key-changed", host_key_changed()),
         ("wrong-machine", wrong_machine()),
+        ("no-machine-id", no_machine_id()),
         ("disk-full", disk_full()),
         ("disk-read-only", disk_read_only()),
         ("clock-off", clock_off(&["m2"])),
@@ -161,6 +162,14 @@ fn wrong_machine() -> Builder {
         .api_down("m3", "connect: Connection refused");
     *value(&mut all.host("m3").machine_id) = "c0ffee00c0ffee00c0ffee00c0ffee00".into();
     root(&mut all, "m3").available = 0;
+    all
+}
+
+fn no_machine_id() -> Builder {
+    let mut all = Builder::healthy();
+    for host in ["m2", "n1"] {
+        all.0.inventory.hosts.get_mut(host).unwrap().machine_id = None;
+    }
     all
 }
 

@@ -149,6 +149,7 @@ fn inventory() -> Inventory {
         },
         cloud: Some(Cloud::Zstack(Zstack {
             endpoint: "http://10.123.0.249:8080".into(),
+            ca: None,
             access_key_id: SecretRef::Env("ZSTACK_KEY_ID".into()),
             access_key_secret: SecretRef::Env("ZSTACK_KEY_SECRET".into()),
             ip_ranges: vec![IpRangeSpec {

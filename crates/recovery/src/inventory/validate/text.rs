@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A name that is safe in messages, file names and commands.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.chars().all(in_name)
 }
 
@@ -12,19 +12,24 @@ fn in_name(letter: char) -> bool {
 }
 
 /// One word that no program takes for an option.
-pub(super) fn is_argument(text: &str) -> bool {
+pub(crate) fn is_argument(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// An IP address or a host name.
-pub(super) fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || is_name(text)
 }
 
+/// The content of `/etc/machine-id`.
+pub(crate) fn is_machine_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 /// A MAC of one machine: six pairs of digits, neither broadcast nor multicast nor zero.
-pub(super) fn is_mac(text: &str) -> bool {
+pub(crate) fn is_mac(text: &str) -> bool {
     let pairs: Vec<&str> = text.split(':').collect();
     let hex = |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
     let first = pairs.first().and_then(|pair| u8::from_str_radix(pair, 16).ok());
@@ -35,14 +40,14 @@ pub(super) fn is_mac(text: &str) -> bool {
 }
 
 /// The name of a service unit.
-pub(super) fn is_unit(text: &str) -> bool {
+pub(crate) fn is_unit(text: &str) -> bool {
     let stem = text.strip_suffix(".service").unwrap_or_default();
     let good = |letter: char| in_name(letter) || ":@\\".contains(letter);
     !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(good)
 }
 
 /// Why it is no URL of these schemes with a host.
-pub(super) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<(), String> {
+pub(crate) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
     let scheme = uri.scheme_str().unwrap_or_default();
     if !schemes.contains(&scheme) || uri.authority().is_none() {
@@ -64,7 +69,7 @@ pub(super) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<
 }
 
 /// What is wrong with an IP range, if its parts are addresses.
-pub(super) fn wrong_range(start: &str, end: &str, netmask: &str) -> Option<String> {
+pub(crate) fn wrong_range(start: &str, end: &str, netmask: &str) -> Option<String> {
     if let (Ok(start), Ok(end)) = (start.parse::<Ipv6Addr>(), end.parse::<Ipv6Addr>()) {
         return (start > end).then(|| format!("{start} lies behind {end}"));
     }

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use serde_json::Value;
 
 use super::wire::{ErrorCode, Failure};
@@ -40,9 +41,10 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(endpoint: &str) -> Result<Self> {
+    /// The API at this URL, whose certificate chains to one of the CAs in this file; to one of the system's without.
+    pub(super) fn new(endpoint: &str, ca: Option<&Path>) -> Result<Self> {
         let bad = |reason: String| ProviderError::Endpoint { reason };
-        let url = Url::parse(endpoint).map_err(|error| bad(format!("{error}; write http://HOST:8080")))?;
+        let url = Url::parse(endpoint).map_err(|error| bad(format!("{error}; write https://HOST:8443")))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad(format!("{} is neither http nor https", url.scheme())));
         }
@@ -51,13 +53,15 @@ impl Http {
         }
         let endpoint = url.as_str().trim_end_matches('/').trim_end_matches(CONTEXT).to_owned();
         // The management node is near, and signatures are for it alone: no proxy, no redirect.
-        let client = Client::builder()
+        let mut client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| bad(format!("set up HTTP: {error}")))?;
+            .no_proxy();
+        if let Some(ca) = ca {
+            client = client.tls_certs_only(authorities(ca).map_err(bad)?);
+        }
+        let client = client.build().map_err(|error| bad(format!("set up HTTP: {error}")))?;
         Ok(Self { client, endpoint })
     }
 
@@ -143,13 +147,22 @@ fn sentence(bytes: &[u8]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_SENTENCE).collect()
 }
 
+/// The certificates in a file.
+fn authorities(file: &Path) -> std::result::Result<Vec<Certificate>, String> {
+    let bytes = fs_err::read(file).map_err(|error| format!("its ca: {error}"))?;
+    match Certificate::from_pem_bundle(&bytes) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(format!("its ca: {} holds no certificate in PEM", file.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn endpoints() {
-        let endpoint = |text| Http::new(text).map(|http| http.endpoint);
+        let endpoint = |text| Http::new(text, None).map(|http| http.endpoint);
         for good in [
             "http://cloud:8080",
             "http://cloud:8080/",
@@ -162,5 +175,52 @@ mod tests {
             let error = endpoint(bad).unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    /// One answer over TLS, on loopback; the CA in a file.
+    async fn served() -> (tempfile::NamedTempFile, String) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio_rustls::rustls::ServerConfig;
+
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(ca.path(), cert.pem()).unwrap();
+        let key = tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+        let provider = std::sync::Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config =
+            config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key.into()).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+                    .await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (ca, format!("https://localhost:{port}"))
+    }
+
+    #[tokio::test]
+    async fn a_cloud_is_known_by_the_ca_of_the_inventory_alone() {
+        let (ca, endpoint) = served().await;
+        let ask = async |ca: Option<&Path>| {
+            let http = Http::new(&endpoint, ca).unwrap();
+            http.send(Method::GET, "/v1/vms", &[], HeaderMap::new(), None).await
+        };
+        assert!(matches!(ask(Some(ca.path())).await, Ok(Answer::Done(_))));
+        assert!(ask(None).await.is_err());
+        let (other, _) = served().await;
+        assert!(ask(Some(other.path())).await.is_err());
+        fs_err::write(other.path(), "no certificate").unwrap();
+        let why = Http::new(&endpoint, Some(other.path())).unwrap_err().to_string();
+        assert!(why.contains("holds no certificate"), "{why}");
     }
 }

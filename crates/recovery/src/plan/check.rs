@@ -1,0 +1,145 @@
+//! A plan from a file is data of others until it is checked: it may name nothing but what is the inventory's.
+
+use super::{Action, HostService, Plan, StateSource};
+use crate::inventory::{Cloud, Inventory, is_machine_id};
+use crate::operation::is_id;
+use crate::planner::aside;
+
+/// What is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanMismatch {
+    /// The plan itself is not one that Lifeboat makes.
+    #[error("not a plan of lifeboat: {0}")]
+    Form(&'static str),
+    /// A step names something that the inventory does not have.
+    #[error("step {step} ({what}) names {name}, which is not in the inventory")]
+    Foreign {
+        /// Its number.
+        step: u32,
+        /// What it does.
+        what: String,
+        /// The name.
+        name: String,
+    },
+}
+
+type Named = Result<(), String>;
+
+impl Plan {
+    /// Takes a plan that was read from a file: refuses one that names what the inventory does not have, and gives its steps
+    /// the titles of what they do.
+    ///
+    /// # Errors
+    /// [`PlanMismatch`].
+    pub fn checked(mut self, inventory: &Inventory) -> Result<Self, PlanMismatch> {
+        if !is_id(&self.id) {
+            return Err(PlanMismatch::Form("its id is not a time and four letters"));
+        }
+        if !self.machine_ids.iter().all(|(host, id)| is_machine_id(id) && inventory.hosts.contains_key(host))
+        {
+            return Err(PlanMismatch::Form("its machine ids are not those of machines of the inventory"));
+        }
+        let last = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        for (number, step) in (1..).zip(&self.steps) {
+            if step.number != number || step.holds_until.is_some_and(|until| until <= number || until > last)
+            {
+                return Err(PlanMismatch::Form("its steps are not in order"));
+            }
+            self.check(&step.action, inventory).map_err(|name| PlanMismatch::Foreign {
+                step: number,
+                what: step.action.title(),
+                name,
+            })?;
+        }
+        for step in &mut self.steps {
+            step.title = step.action.title();
+            step.changes.clear();
+        }
+        Ok(self)
+    }
+
+    /// What an action names and the inventory does not have, if there is such a thing.
+    fn check(&self, action: &Action, inventory: &Inventory) -> Named {
+        match action {
+            Action::CreateIpRange { range } => {
+                let Some(Cloud::Zstack(zstack)) = &inventory.cloud else { return Err("a cloud".into()) };
+                has(zstack.ip_ranges.contains(range), || {
+                    format!("IP range {}-{}", range.start_ip, range.end_ip)
+                })
+            }
+            Action::AttachNic { host, vm, nic } => {
+                is_vm(inventory, host, vm)?;
+                let known = inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref());
+                has(known.is_some_and(|known| known.nics.contains(nic)), || format!("NIC {}", nic.ip))
+            }
+            Action::StartVm { host, vm } => is_vm(inventory, host, vm),
+            Action::WaitForHosts { hosts } | Action::CleanUp { hosts } => are_hosts(inventory, hosts),
+            Action::Fence { services }
+            | Action::Release { services }
+            | Action::Start { services }
+            | Action::Restart { services }
+            | Action::ReleaseLeases { candidates: services } => are_services(inventory, services),
+            Action::Distribute { source, hosts, .. } => {
+                if let StateSource::Member(name) = source {
+                    is_member(inventory, name)?;
+                }
+                are_hosts(inventory, hosts)
+            }
+            Action::MoveAside { member, to } => {
+                is_member(inventory, member)?;
+                let known = inventory.etcd.members.get(member).map(|spec| aside(&spec.data_dir, &self.id));
+                has(known.as_ref() == Some(to), || to.display().to_string())
+            }
+            Action::RestoreMember { member, initial_cluster, token } => {
+                is_member(inventory, member)?;
+                has(*token == self.token(), || format!("token {token}"))?;
+                has(*initial_cluster == inventory.initial_cluster(), || initial_cluster.clone())
+            }
+            Action::RemoveMember { member, id } => {
+                is_member(inventory, member)?;
+                has(u64::from_str_radix(id, 16).is_ok(), || format!("member id {id}"))
+            }
+            Action::AddLearner { member } | Action::PromoteLearner { member } => is_member(inventory, member),
+            Action::WaitForEtcd { members } | Action::ClearNospace { members } => {
+                members.iter().try_for_each(|member| is_member(inventory, member))
+            }
+            Action::WaitForApiservers { hosts } => {
+                all(hosts, |host| inventory.kubernetes.masters.contains_key(host))
+            }
+            Action::RecoverNodes { hosts } => {
+                all(hosts, |host| inventory.kubernetes.nodes.contains_key(host))
+            }
+            Action::WaitForChecks { checks } => {
+                all(checks, |name| inventory.checks.iter().any(|check| check.name == *name))
+            }
+            Action::Settle { .. } | Action::WaitForLeaders => Ok(()),
+        }
+    }
+}
+
+fn has(known: bool, name: impl FnOnce() -> String) -> Named {
+    if known { Ok(()) } else { Err(name()) }
+}
+
+fn all(names: &[String], known: impl Fn(&String) -> bool) -> Named {
+    names.iter().try_for_each(|name| has(known(name), || name.clone()))
+}
+
+fn are_hosts(inventory: &Inventory, hosts: &[String]) -> Named {
+    all(hosts, |host| inventory.hosts.contains_key(host))
+}
+
+fn is_member(inventory: &Inventory, name: &str) -> Named {
+    has(inventory.etcd.members.contains_key(name), || name.to_owned())
+}
+
+fn is_vm(inventory: &Inventory, host: &str, vm: &str) -> Named {
+    let known = inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref());
+    has(known.is_some_and(|known| known.uuid == vm), || format!("VM {vm} of {host}"))
+}
+
+fn are_services(inventory: &Inventory, services: &[HostService]) -> Named {
+    services.iter().try_for_each(|HostService { host, service }| {
+        has(inventory.services_on(host).contains(service), || format!("{} on {host}", service.key()))
+    })
+}

@@ -1,0 +1,62 @@
+//! What a step is called. A title follows from the action alone, so that what is read is what is done: a plan file has no
+//! say in it.
+
+use super::{Action, HostService};
+
+impl Action {
+    /// What it does, in one line.
+    pub fn title(&self) -> String {
+        match self {
+            Self::CreateIpRange { range } => {
+                format!("Make the cloud's IP range {}-{} again", range.start_ip, range.end_ip)
+            }
+            Self::AttachNic { host, nic, .. } => {
+                format!("Attach {host}'s NIC {} with MAC {}", nic.ip, nic.mac)
+            }
+            Self::StartVm { host, .. } => format!("Switch on {host}"),
+            Self::WaitForHosts { hosts } => format!("Wait until {} can be logged in to", hosts.join(", ")),
+            Self::Settle { .. } => "Let what depends on it recover by itself".into(),
+            Self::Fence { services } => format!("Stop and fence {}", names(services)),
+            Self::Release { services } | Self::Start { services } => format!("Start {}", names(services)),
+            Self::Restart { services } => format!("Restart {}", names(services)),
+            Self::Distribute { source, revision, hosts } => {
+                let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
+                format!("Bring the state of {source}{at} to {}", hosts.join(", "))
+            }
+            Self::MoveAside { member, to } => format!("Move {member}'s data dir aside to {}", to.display()),
+            Self::RestoreMember { member, .. } => format!("Restore {member}"),
+            Self::WaitForEtcd { members } => {
+                format!("Wait for a leader and equal data on {}", members.join(", "))
+            }
+            Self::RemoveMember { member, .. } => format!("Take {member}'s old id out of the cluster"),
+            Self::AddLearner { member } => format!("Add {member} as a learner and start it"),
+            Self::PromoteLearner { member } => format!("Promote {member} once it has caught up"),
+            Self::ClearNospace { members } => {
+                format!("Compact, defragment and clear the NOSPACE alarm on {}", members.join(", "))
+            }
+            Self::WaitForApiservers { hosts } => {
+                format!("Wait until the API servers on {} are ready", hosts.join(", "))
+            }
+            Self::ReleaseLeases { .. } => "Give up the leader leases that the restored state knows".into(),
+            Self::WaitForLeaders => "Wait for a leading controller-manager and scheduler".into(),
+            Self::RecoverNodes { hosts } => format!("Get nodes Ready: {}", hosts.join(", ")),
+            Self::WaitForChecks { checks } => format!("Wait until these answer: {}", checks.join(", ")),
+            Self::CleanUp { hosts } => {
+                format!("Clean up what was sent to the machines: {}", hosts.join(", "))
+            }
+        }
+    }
+}
+
+/// `etcd.service on m1, m2`.
+fn names(services: &[HostService]) -> String {
+    let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for HostService { host, service } in services {
+        match parts.iter_mut().find(|(name, _)| *name == service.label()) {
+            Some((_, hosts)) => hosts.push(host),
+            None => parts.push((service.label(), vec![host])),
+        }
+    }
+    let parts = parts.iter().map(|(name, hosts)| format!("{name} on {}", hosts.join(", ")));
+    parts.collect::<Vec<_>>().join("; ")
+}
