@@ -36,6 +36,7 @@ pub fn restore(bytes: &[u8]) {
             version: [None, Some(EtcdVersion::V3_4), Some(EtcdVersion::V3_6), Some(EtcdVersion::V3_7)]
                 [usize::from(how >> 4 & 3)],
             skip_hash_check: false,
+            allow_empty: true,
         };
         let Ok(source) = open(&file) else { return };
         restored(source.as_ref(), &options, &data_dir);

@@ -12,7 +12,8 @@ use crate::output::Format;
 ///
 /// SOURCE is a snapshot from `lifeboat save` or `etcdctl snapshot save`, a member's db file (member/snap/db in its
 /// data dir), or the data dir itself of a stopped or crashed member: its db with what its write-ahead log has
-/// beyond it. Reading opens it read-only and writes nothing in it or beside it. To read, member:NAME is the data dir
+/// beyond it. A snapshot may be packed (zip, gzip, xz, zstd, tar), or the only one in a folder: it is unpacked into a
+/// temporary file in $TMPDIR or /var/tmp. Reading opens it read-only and writes nothing in it or beside it. To read, member:NAME is the data dir
 /// of a member in the inventory, read on its machine.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, propagate_version = true)]

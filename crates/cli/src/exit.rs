@@ -1,5 +1,6 @@
 //! Exit codes are API: scripts decide by them.
 
+use std::io;
 use std::process::ExitCode;
 
 use lifeboat_etcd::Error;
@@ -11,6 +12,7 @@ use lifeboat_recovery::planner::PlanError;
 use lifeboat_recovery::recover::RecoverError;
 
 use crate::output::ReaderGone;
+use crate::terminal::stderr_line;
 
 /// How a command ended that did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +61,41 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
-    if let Some(Error::Damaged(kind)) = error.downcast_ref::<Error>() {
-        eprintln!("    {}", kind.remedy());
+    stderr_line(format_args!("error: {error:#}"));
+    if let Some(remedy) = remedy(error) {
+        stderr_line(format_args!("    {remedy}"));
     }
     ExitCode::from(code(error))
+}
+
+/// What to do about an error, where that is known and not in its text.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Damaged(kind)) => Some(kind.remedy()),
+        Some(Error::Empty { .. }) => Some(
+            "check that this is the source you meant (lifeboat inspect); --allow-empty makes a cluster without keys of it",
+        ),
+        Some(_) => error.chain().find_map(|cause| unreadable(cause.downcast_ref::<io::Error>()?)),
+        None => None,
+    }
+}
+
+/// What to do where the operating system refuses to read. None of it says anything about what is there.
+fn unreadable(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Some("run it as root, or as the user that owns the files"),
+        io::ErrorKind::StaleNetworkFileHandle => {
+            Some("the file server has another file system there now: unmount it and mount it again")
+        }
+        io::ErrorKind::NotConnected | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
+            Some("the file system's server does not answer: mount it again")
+        }
+        // `ErrorKind` has no name for EIO.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Some(
+            "the disk fails to read: see `dmesg`; copy what can be read with `ddrescue`, and give `lifeboat salvage` the copy",
+        ),
+        _ => None,
+    }
 }
 
 fn code(error: &anyhow::Error) -> u8 {
@@ -83,12 +115,12 @@ fn code(error: &anyhow::Error) -> u8 {
         return recovery_code(error);
     }
     match error.downcast_ref::<Error>() {
-        Some(Error::Refused(_) | Error::Unreplayable(_) | Error::Changed) => REFUSED,
+        Some(Error::Refused(_) | Error::Unreplayable(_) | Error::Changed | Error::Empty { .. }) => REFUSED,
         Some(Error::PartlyRestored { .. }) => PARTLY,
         Some(Error::NotFound { .. } | Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => {
             USAGE
         }
-        Some(Error::Damaged(_) | Error::NotASource { .. }) => FINDINGS,
+        Some(Error::Damaged(_) | Error::NotASource { .. } | Error::NotAFile { .. }) => FINDINGS,
         _ => UNEXPECTED,
     }
 }

@@ -23,7 +23,10 @@ pub fn mend(mut error: clap::Error) -> clap::Error {
         // The verbs of `recover` are optional, and stand in brackets.
         ErrorKind::InvalidSubcommand if usage.contains("<COMMAND>") => {
             let word = text(&error, ContextKind::InvalidSubcommand).to_lowercase();
-            if let Some((verb, _)) = VERBS.iter().find(|(_, words)| words.contains(&word.as_str())) {
+            let behind = std::env::args().skip_while(|argument| !argument.eq_ignore_ascii_case(&word)).nth(1);
+            if let Some(verb) = behind.and_then(|second| snapshot_verb(&word, &second)) {
+                error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![verb.to_owned()]));
+            } else if let Some((verb, _)) = VERBS.iter().find(|(_, words)| words.contains(&word.as_str())) {
                 let verb = ContextValue::Strings(vec![(*verb).to_owned()]);
                 error.insert(ContextKind::SuggestedSubcommand, verb);
             }
@@ -37,6 +40,16 @@ pub fn mend(mut error: clap::Error) -> clap::Error {
         _ => {}
     }
     error
+}
+
+/// What stands for `etcdutl snapshot VERB` and `etcdctl snapshot VERB` here.
+fn snapshot_verb(first: &str, second: &str) -> Option<&'static str> {
+    match (first, second) {
+        ("snapshot", "restore") => Some("restore"),
+        ("snapshot", "save") => Some("save"),
+        ("snapshot", "status") => Some("inspect"),
+        _ => None,
+    }
 }
 
 fn instead(argument: &str, usage: &str) -> Option<String> {

@@ -9,6 +9,8 @@ use lifeboat_recovery::inventory::{Cloud, Inventory, Zstack};
 use lifeboat_recovery::probe::Access;
 use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 
+use crate::terminal::stderr_line;
+
 /// Which cluster.
 #[derive(Debug, clap::Args)]
 pub struct InventoryArgs {
@@ -38,7 +40,7 @@ impl InventoryArgs {
         let Some(Cloud::Zstack(spec)) = &inventory.cloud else { return access };
         let cloud = zstack(spec).map_err(|error| format!("{error:#}"));
         if let Err(why) = &cloud {
-            eprintln!("warning: the cloud cannot be asked, and is unknown: {why}");
+            stderr_line(format_args!("warning: the cloud cannot be asked, and is unknown: {why}"));
         }
         access.with_cloud(cloud)
     }
@@ -47,11 +49,11 @@ impl InventoryArgs {
 /// The way to a ZStack.
 pub fn zstack(zstack: &Zstack) -> Result<Arc<dyn CloudProvider>> {
     if zstack.is_exposed() {
-        eprintln!(
+        stderr_line(format_args!(
             "warning: the cloud is asked over http ({}): whoever is on the way can change what is asked of it; use https \
              (cloud.zstack.endpoint, and ca for a CA of your own)",
             zstack.endpoint
-        );
+        ));
     }
     let config = ZStackConfig {
         endpoint: zstack.endpoint.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Parses, dispatches to a command, maps its error to an exit code. A command file holds its arguments and
 //! formats what the crates below decide.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
 mod commands;
@@ -16,6 +17,7 @@ mod paint;
 mod progress;
 mod source;
 mod staged;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::paint::Paint;
+use crate::terminal::{Escape, Filter, printable};
+
 /// Version of the JSON and YAML written; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -42,6 +45,12 @@ pub fn write_all(bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).and_then(|()| out.flush()).map_err(reader_gone)
 }
 
+/// Writes bytes to stdout as they are, for programs: not for a terminal.
+pub fn write_raw(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    write(&mut out).and_then(|()| out.flush()).map_err(reader_gone)
+}
+
 fn reader_gone(error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::BrokenPipe => ReaderGone.into(),
@@ -57,16 +66,18 @@ pub fn print<T: Serialize>(
 ) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let document = Document { schema_version: SCHEMA_VERSION, body };
+    let escape = if format == Format::Table { Escape::Rust } else { Escape::Json };
+    let mut safe = Filter::new(&mut out, escape, Paint::stdout().is_on());
     let written = match format {
-        Format::Table => table(&mut out),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &document)
+        Format::Table => table(&mut safe),
+        Format::Json => serde_json::to_writer_pretty(&mut safe, &document)
             .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
+            .and_then(|()| writeln!(safe)),
         Format::Yaml => {
-            out.write_all(serde_saphyr::to_string(&document).context("encode as YAML")?.as_bytes())
+            safe.write_all(serde_saphyr::to_string(&document).context("encode as YAML")?.as_bytes())
         }
     };
-    written.and_then(|()| out.flush()).map_err(reader_gone)
+    written.and_then(|()| safe.flush()).map_err(reader_gone)
 }
 
 /// Writes `name   value` lines, the values in one column.
@@ -87,21 +98,4 @@ pub fn bytes(count: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// Text that cannot drive a terminal or forge a line: control characters and bytes that are not UTF-8 are
-/// escaped.
-pub fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
-    }
-    text
 }

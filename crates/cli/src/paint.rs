@@ -19,6 +19,11 @@ impl Paint {
         Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
     }
 
+    /// Whether there are colours.
+    pub fn is_on(self) -> bool {
+        self.on
+    }
+
     /// Text in the colour of how bad it is.
     pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Painted<T> {
         let colour = match severity {

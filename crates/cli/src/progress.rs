@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lifeboat_etcd::Progress;
 
+use crate::terminal::{printable, stderr_line};
+
 /// How often a line is written where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Work shorter than this is not worth a line.
@@ -61,14 +63,14 @@ impl Shown {
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
-                bar.set_message(what.to_owned());
+                bar.set_message(printable(what.as_bytes()));
             }
             Some(Show::Lines(phase)) => {
                 let Ok(mut phase) = phase.lock() else { return };
                 let now = Instant::now();
                 if now >= phase.next_line {
                     phase.next_line = now + LINE_INTERVAL;
-                    eprintln!("look: {done}/{total}");
+                    stderr_line(format_args!("look: {done}/{total}"));
                 }
             }
         }
@@ -94,8 +96,10 @@ impl Shown {
                 phase.next_line = now + LINE_INTERVAL;
                 let done = self.done.load(Ordering::Relaxed);
                 match phase.total.filter(|total| *total > 0) {
-                    Some(total) => eprintln!("{}: {}%", phase.name, (done * 100 / total).min(99)),
-                    None => eprintln!("{}: {}", phase.name, crate::output::bytes(done)),
+                    Some(total) => {
+                        stderr_line(format_args!("{}: {}%", phase.name, (done * 100 / total).min(99)));
+                    }
+                    None => stderr_line(format_args!("{}: {}", phase.name, crate::output::bytes(done))),
                 }
             }
         }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{Replay, Severity, Source, is_data_dir, open_with};
+use lifeboat_etcd::{LogBeside, Replay, Severity, Source, is_data_dir, open_with};
 
 use crate::exit::Usage;
-use crate::output::printable;
+use crate::terminal::{printable, stderr_line};
 
 /// How far the log of a source counts that is a data dir.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -21,6 +21,13 @@ impl ReplayArgs {
     /// Opens a source, and warns of what a person should know of its log; that is in `wal_dir`, if etcd ran with
     /// `--wal-dir`.
     pub fn open(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+        let opened = self.open_noted(source, wal_dir)?;
+        warn_of_log_beside(source)?;
+        Ok(opened)
+    }
+
+    /// As [`open`](Self::open), for a verb that looks at the log beside a db file by itself.
+    pub fn open_noted(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let opened = self.open_unwarned(source, wal_dir)?;
         warn(opened.as_ref());
         Ok(opened)
@@ -41,6 +48,7 @@ impl ReplayArgs {
     pub fn open_any(self, source: &Path) -> lifeboat_etcd::Result<Box<dyn Source>> {
         let opened = open_with(source, self.replay(is_data_dir(source)?), None)?;
         warn(opened.as_ref());
+        warn_of_log_beside(source)?;
         Ok(opened)
     }
 
@@ -49,10 +57,19 @@ impl ReplayArgs {
     }
 }
 
+/// Says that a db file is not all that its member had.
+pub fn warn_of_log_beside(source: &Path) -> lifeboat_etcd::Result<()> {
+    if let Some(log) = LogBeside::of(source)? {
+        stderr_line(format_args!("warning: {}: {log}", source.display()));
+    }
+    Ok(())
+}
+
 /// Says on stderr what is worth knowing of a source's log and is no reason not to use it.
 fn warn(source: &dyn Source) {
     for kind in source.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
         let path = source.origin().path.display().to_string();
-        eprintln!("warning: {}: {kind}; {}", printable(path.as_bytes()), kind.remedy());
+        let path = printable(path.as_bytes());
+        stderr_line(format_args!("warning: {path}: {kind}; {}", kind.remedy()));
     }
 }

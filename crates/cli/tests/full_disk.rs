@@ -55,7 +55,16 @@ fn a_restore_that_cannot_write_leaves_nothing_at_any_size() {
     let (restored, wal) = (dir.path().join("new/restored"), dir.path().join("logs/wal"));
     let (to, wal_dir) = (restored.to_str().unwrap(), wal.to_str().unwrap());
     let two = "m1=http://h1:2380,m2=http://h2:2380";
-    let one = ["restore", source, "--initial-cluster-token", "t", "--data-dir", to];
+    let one = [
+        "restore",
+        source,
+        "--initial-cluster",
+        "default=http://h1:2380",
+        "--initial-cluster-token",
+        "t",
+        "--data-dir",
+        to,
+    ];
     let all = ["restore", source, "--all-members", to, "--initial-cluster", two];
     let split = [&one[..], &["--wal-dir", wal_dir]].concat();
 
@@ -102,7 +111,16 @@ fn a_data_dir_that_was_there_stays_there_and_empty() {
     let dir = tempfile::tempdir().unwrap();
     let source = lab::fixture::kubernetes_snapshot();
     let data_dir = dir.path().to_str().unwrap();
-    let args = ["restore", source.to_str().unwrap(), "--initial-cluster-token", "t", "--data-dir", data_dir];
+    let args = [
+        "restore",
+        source.to_str().unwrap(),
+        "--initial-cluster",
+        "default=http://h1:2380",
+        "--initial-cluster-token",
+        "t",
+        "--data-dir",
+        data_dir,
+    ];
     fails_clearly(&limited(100, &args), dir.path(), "File too large", "existing");
     assert_eq!(entries(dir.path()), [""; 0]);
     lifeboat_ok(args);
@@ -130,11 +148,11 @@ fn a_full_disk_leaves_nothing_and_room_made_lets_the_restore_through() {
     // What the mount holds after the failure goes to stderr, behind the failure itself.
     let script = r#"
         mount -t tmpfs -o size="$3k" lifeboat-test "$2" || exit 90
-        "$0" restore "$1" --initial-cluster-token t --data-dir "$2/etcd"
+        "$0" restore "$1" --initial-cluster default=http://h1:2380 --initial-cluster-token t --data-dir "$2/etcd"
         code=$?
         [ -z "$(ls -A "$2")" ] || { find "$2" >&2; exit 91; }
         mount -o remount,size=100m "$2" || exit 92
-        "$0" restore "$1" --initial-cluster-token t --data-dir "$2/etcd" >/dev/null || exit 93
+        "$0" restore "$1" --initial-cluster default=http://h1:2380 --initial-cluster-token t --data-dir "$2/etcd" >/dev/null || exit 93
         [ -e "$2/etcd/member/snap/db" ] || exit 94
         exit $code
     "#;

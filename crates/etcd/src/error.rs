@@ -1,7 +1,8 @@
 //! Why a call could not go on. Damage that a check can list is a [`Finding`](crate::Finding) instead.
 
+use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::finding::FindingKind;
 
@@ -15,6 +16,14 @@ pub enum Error {
     /// The operating system refused a file operation; the error names the path.
     #[error("file operation")]
     Io(#[from] io::Error),
+    /// As [`Error::Io`], of a file that the error does not name.
+    #[error("read or write {}", path.display())]
+    File {
+        /// The file, or its directory where it has no name.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The source was written to while it was read.
     #[error(
         "the source was changed while it was read: stop the etcd that writes to it, or save a snapshot of it"
@@ -55,12 +64,28 @@ pub enum Error {
         path: PathBuf,
     },
     /// The path is nothing that can be a source.
-    #[error("{path} is {found}; a snapshot file, an etcd db file or a member's data dir is needed")]
+    #[error("{} is {found}; {remedy}", path.display())]
     NotASource {
         /// The path.
         path: PathBuf,
         /// What it is.
+        found: Cow<'static, str>,
+        /// What to do.
+        remedy: Cow<'static, str>,
+    },
+    /// A path where a file is expected names something else, which is not opened.
+    #[error("{} is {found}, not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
         found: &'static str,
+    },
+    /// A restore of it would make a cluster without keys.
+    #[error("refused: {} holds no keys at the revision asked for", path.display())]
+    Empty {
+        /// The source.
+        path: PathBuf,
     },
     /// Stopped before anything was written, because going on could destroy something or give a wrong answer.
     #[error("refused: {0}")]
@@ -94,6 +119,21 @@ pub enum Error {
         /// What the file says.
         found: String,
     },
+}
+
+impl Error {
+    pub(crate) fn not_a_source(
+        path: &Path,
+        found: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::NotASource { path: path.into(), found: found.into(), remedy: remedy.into() }
+    }
+
+    /// A failed read or write of a file that does not name itself.
+    pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
+        Self::File { path: path.into(), source: error }
+    }
 }
 
 impl From<lifeboat_bbolt::Error> for Error {

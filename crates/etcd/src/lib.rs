@@ -23,10 +23,12 @@
 )]
 
 mod apply;
+mod archive;
 mod check;
 mod compare;
 mod error;
 mod export;
+mod files;
 mod finding;
 mod inspect;
 mod join;
@@ -67,7 +69,9 @@ pub use salvage::{
     Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Salvaged, Taken, Which, salvage,
 };
 pub use schema::Bucket;
-pub use source::{EntryId, LogPosition, RaftPosition, log_position};
-pub use source::{Integrity, Origin, Replay, Source, SourceDir, SourceFile, is_data_dir, open, open_with};
+pub use source::{EntryId, Held, LogBeside, LogEnd, LogPosition, RaftPosition, log_position};
+pub use source::{
+    Integrity, Origin, Replay, Source, SourceDir, SourceFile, is_data_dir, open, open_file, open_with,
+};
 pub use state::{Alarm, AlarmKind, Auth, Lease, State};
 pub use version::EtcdVersion;

@@ -151,6 +151,9 @@ fn write(
         return Err(kind.clone().into());
     }
     let keep = KeepSet::at(source, options.revision.unwrap_or(i64::MAX), progress)?;
+    if keep.live_keys == 0 && !options.allow_empty {
+        return Err(Error::Empty { path: source.origin().path });
+    }
     let contents = Contents::plan(&state, &keep, options)?;
 
     let mut staged = options.targets.iter().map(Staging::plan).collect::<Result<Vec<_>>>()?;
@@ -232,6 +235,7 @@ mod tests {
             revision: None,
             version: None,
             skip_hash_check: false,
+            allow_empty: false,
         };
         let staged: Vec<_> = options.targets.iter().map(|target| Staging::plan(target).unwrap()).collect();
         staged.iter().for_each(|stage| stage.create().unwrap());

@@ -25,10 +25,11 @@ mod view;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::finding::FindingKind;
 use crate::progress::Progress;
-use crate::source::Replay;
 use crate::source::data_dir::lock;
+use crate::source::{Located, Replay, locate, member_dir};
 use crate::wal::{Log, WalDir};
 
 pub use account::{Account, BucketAccount, Keys};
@@ -51,13 +52,14 @@ pub fn salvage(
     wal_dir: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<(Salvaged, Account)> {
-    if fs_err::metadata(path)?.is_dir() {
-        return from_data_dir(path, how_far, wal_dir, progress);
-    }
+    let file = match locate(path)? {
+        Located::DataDir => return from_data_dir(path, how_far, wal_dir, progress),
+        Located::File(file) => file,
+    };
     if wal_dir.is_some() || how_far != Replay::Committed {
         return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
-    Salvaged::open(path, progress)?.finish(None, progress)
+    Salvaged::open(&file, progress)?.finish(None, progress)
 }
 
 fn from_data_dir(
@@ -66,22 +68,23 @@ fn from_data_dir(
     wal_dir: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<(Salvaged, Account)> {
-    let member = path.join("member");
-    if !member.is_dir() {
-        return Err(Error::NotASource { path: path.into(), found: "a directory without member/" });
-    }
+    let member = member_dir(path)?;
     let db = member.join("snap").join("db");
     let _lock = lock(&db)?;
     let missing = || Error::from(FindingKind::DbMissing { path: db.clone() });
-    let salvaged = if db.is_file() { Salvaged::open(&db, progress) } else { Err(missing()) };
+    let salvaged =
+        if files::metadata(&db)?.is_some() { Salvaged::open(&db, progress) } else { Err(missing()) };
     let index = salvaged.as_ref().map_or(0, Salvaged::consistent_index);
     let wal_dir = wal_dir.map_or(member.join("wal"), Path::to_path_buf);
     let log = as_data(WalDir::open(&wal_dir).and_then(|wal| Ok((Log::scan_to_damage(&wal, index)?, wal))))?;
     let snapshot = log.as_ref().map_or(0, |(log, _)| log.snapshot);
     // The db that came with a raft snapshot and waits to be put in its place.
     let received = received(&db, snapshot);
-    let salvaged =
-        if index < snapshot && received.is_file() { Salvaged::open(&received, progress)? } else { salvaged? };
+    let salvaged = if index < snapshot && files::metadata(&received)?.is_some() {
+        Salvaged::open(&received, progress)?
+    } else {
+        salvaged?
+    };
     let replayed = match log {
         Ok((log, wal)) => log::replay(&salvaged, &wal, &log, how_far)?,
         Err(kind) => Replayed::unusable(kind),

@@ -1,13 +1,14 @@
 //! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
 //! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
 
+mod beside;
 pub(crate) mod data_dir;
 pub(crate) mod digest;
 mod file;
+mod locate;
 mod overlay;
 mod raft;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -16,8 +17,11 @@ use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
+pub use beside::{Held, LogBeside, LogEnd};
 pub use data_dir::{Replay, SourceDir};
 pub use file::SourceFile;
+pub use locate::is_data_dir;
+pub(crate) use locate::{Located, locate, member_dir};
 pub(crate) use overlay::Overlay;
 pub use raft::{EntryId, LogPosition, RaftPosition, log_position};
 
@@ -111,37 +115,28 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
     open_with(path, Replay::default(), None)
 }
 
+/// Opens what a path names if it is a snapshot or a db file, packed or not, as [`open`] does.
+///
+/// # Errors
+/// As [`open`]; [`Error::Invalid`] for a data dir.
+pub fn open_file(path: &Path) -> Result<SourceFile> {
+    match locate(path)? {
+        Located::File(file) => SourceFile::open(&file),
+        Located::DataDir => Err(Error::Invalid(format!("{} is a data dir, not a file", path.display()))),
+    }
+}
+
 /// Like [`open`], and says how far the log of a data dir counts, and where it is when etcd ran with `--wal-dir`.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Invalid`] for the log of what has none.
 pub fn open_with(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-    if is_data_dir(path)? {
-        return Ok(Box::new(SourceDir::open(path, replay, wal_dir)?));
-    }
+    let file = match locate(path)? {
+        Located::DataDir => return Ok(Box::new(SourceDir::open(path, replay, wal_dir)?)),
+        Located::File(file) => file,
+    };
     if wal_dir.is_some() || replay != Replay::Committed {
         return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
-    Ok(Box::new(SourceFile::open(path)?))
-}
-
-/// Whether a path names a data dir; else it names a file that may be a snapshot or a db.
-///
-/// # Errors
-/// [`Error::NotFound`], and [`Error::NotASource`] for what is neither.
-pub fn is_data_dir(path: &Path) -> Result<bool> {
-    let metadata = match fs_err::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::NotFound { path: path.into() });
-        }
-        metadata => metadata?,
-    };
-    let not_a_source = |found| Err(Error::NotASource { path: path.into(), found });
-    match metadata {
-        dir if dir.is_dir() && path.join("member").is_dir() => Ok(true),
-        dir if dir.is_dir() => not_a_source("a directory without member/"),
-        file if !file.is_file() => not_a_source("not a regular file"),
-        file if file.len() == 0 => not_a_source("an empty file"),
-        _ => Ok(false),
-    }
+    Ok(Box::new(SourceFile::open(&file)?))
 }

@@ -15,6 +15,7 @@ use crate::cache;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
 /// A file that is unpacked, with the digest the MANIFEST gives of it.
+#[derive(Debug, Clone, Copy)]
 struct Fixture {
     name: &'static str,
     sha256: &'static str,
@@ -28,6 +29,34 @@ const LOST_QUORUM: Fixture = Fixture {
     name: "lost-quorum-etcd-3.6.tar",
     sha256: "f4f92044bb88c3c6378e94e56fc8033dbcf54acde677953113f7373ef689ba1a",
 };
+
+/// Data dirs in a state that was reported from the field, rebuilt with real etcd; the MANIFEST describes each.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldInput(Fixture);
+
+impl FieldInput {
+    /// The Kubernetes snapshot as backup tools leave it, and a database of another program.
+    pub const FOREIGN_BACKUPS: Self = Self(Fixture {
+        name: "foreign-backups.tar",
+        sha256: "018bfe22539e3bf18472f50614dccabdf45c4e28af0e37ceb08aa7bed3352b15",
+    });
+    /// `f2`: a member whose db has 38 keys, and with its log 40.
+    pub const DB_WITH_LOG_BESIDE: Self = Self(Fixture {
+        name: "db-with-log-beside.tar",
+        sha256: "64b7b96ed730602ab649c0168e320a00d324f712d0f743bdea13dd018f03d55c",
+    });
+    #[cfg(test)]
+    const ALL: [Self; 2] = [Self::FOREIGN_BACKUPS, Self::DB_WITH_LOG_BESIDE];
+
+    /// Unpacks it into a directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be unpacked, as without `tar`.
+    pub fn unpack(self, to: &Path) {
+        extract(&self.0, to);
+    }
+}
 
 /// A snapshot of a small Kubernetes cluster (340 keys, 798752 bytes). Shared by all tests: copy it to change it.
 ///
@@ -46,7 +75,11 @@ pub fn kubernetes_snapshot() -> PathBuf {
 ///
 /// When they cannot be unpacked, as without `tar`.
 pub fn members_of_a_lost_quorum(to: &Path) {
-    let tar = unpacked(&LOST_QUORUM).expect("unpack a fixture");
+    extract(&LOST_QUORUM, to);
+}
+
+fn extract(fixture: &Fixture, to: &Path) {
+    let tar = unpacked(fixture).expect("unpack a fixture");
     let status = Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(to).status().expect("run tar");
     assert!(status.success(), "tar: {status}");
 }
@@ -78,7 +111,8 @@ mod tests {
     #[test]
     fn the_fixtures_are_those_the_manifest_names() {
         let manifest = fs::read_to_string(Path::new(FIXTURES).join("MANIFEST")).unwrap();
-        for fixture in [KUBERNETES, LOST_QUORUM] {
+        let inputs = FieldInput::ALL.map(|input| input.0);
+        for fixture in [KUBERNETES, LOST_QUORUM].into_iter().chain(inputs) {
             unpacked(&fixture).unwrap();
             assert!(manifest.contains(&format!("{}  {}", fixture.sha256, fixture.name)), "{}", fixture.name);
         }

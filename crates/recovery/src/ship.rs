@@ -271,6 +271,37 @@ mod tests {
         assert_eq!(looked(dir.path(), "proc /proc proc defaults\n").await.unwrap(), DataDir::Absent);
     }
 
+    /// No permission, a failing disk and a file server that is gone look alike to test(1): like nothing there.
+    #[tokio::test]
+    async fn what_cannot_be_read_is_unknown_and_not_gone() {
+        use std::os::unix::fs::symlink;
+        let unknown = async |dir: &Path| looked(dir, "").await.expect_err("unknown").to_string();
+        let dir = tempfile::tempdir().unwrap();
+        let etcd = dir.path().join("etcd");
+        symlink("etcd", &etcd).unwrap();
+        assert!(unknown(dir.path()).await.contains("Too many levels of symbolic links"));
+        fs_err::remove_file(&etcd).unwrap();
+        symlink("/not/there", &etcd).unwrap();
+        let why = unknown(dir.path()).await;
+        assert!(why.contains("is a symbolic link to /not/there, which does not exist"), "{why}");
+        fs_err::remove_file(&etcd).unwrap();
+        fs_err::create_dir(&etcd).unwrap();
+        assert_eq!(looked(dir.path(), "").await.unwrap(), DataDir::Absent);
+        fs_err::write(etcd.join("member"), "").unwrap();
+        assert!(unknown(dir.path()).await.contains("is not a directory"));
+    }
+
+    #[tokio::test]
+    async fn a_named_pipe_is_not_opened() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let snap = dir.path().join("etcd/member/snap");
+        fs_err::create_dir_all(&snap).unwrap();
+        mknodat(CWD, snap.join("db"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let why = looked(dir.path(), "").await.expect_err("unknown").to_string();
+        assert!(why.contains("member/snap/db is not a regular file"), "{why}");
+    }
+
     #[tokio::test]
     async fn a_log_that_lies_elsewhere_is_not_damage() {
         let dir = tempfile::tempdir().unwrap();

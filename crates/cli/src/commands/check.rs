@@ -10,6 +10,7 @@ use crate::commands::Context;
 use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
+use crate::source::warn_of_log_beside;
 
 /// Check a source: its digest, every page, every revision and value.
 ///
@@ -68,7 +69,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Ok(status);
     }
     let report = match args.source.open_unwarned() {
-        Ok(source) => check(source.as_ref(), &context.progress)?,
+        Ok(source) => {
+            warn_of_log_beside(args.source.path())?;
+            check(source.as_ref(), &context.progress)?
+        }
         // Too damaged to be opened is a finding like any other.
         Err(error) => match error.downcast::<Error>()? {
             Error::Damaged(kind) => CheckReport::of_damage(kind),

@@ -21,7 +21,8 @@ Examples:
   lifeboat explain etcd
   lifeboat explain etcd.quorum-lost")]
 pub struct Args {
-    /// The finding's id, as `lifeboat diagnose` prints it, or a part of it; without one, all ids are listed.
+    /// The finding's id, as `lifeboat diagnose` and `lifeboat check` print it, or a part of it; without one, all ids are
+    /// listed.
     #[arg(hide_possible_values = true, value_parser = PartOfId)]
     id: Option<String>,
 }
@@ -35,7 +36,7 @@ impl TypedValueParser for PartOfId {
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
         match value.to_str() {
-            Some(text) if FindingId::ALL.iter().any(|id| id.as_str().contains(text)) => Ok(text.to_owned()),
+            Some(text) if pages().any(|page| page.id.contains(text)) => Ok(text.to_owned()),
             _ => ids().parse_ref(command, arg, value).map_err(|mut error| {
                 // The list of all ids would hide the nearest one.
                 error.remove(ContextKind::ValidValue);
@@ -51,7 +52,24 @@ impl TypedValueParser for PartOfId {
 }
 
 fn ids() -> PossibleValuesParser {
-    PossibleValuesParser::new(FindingId::ALL.iter().map(|id| id.as_str()))
+    PossibleValuesParser::new(pages().map(|page| page.id))
+}
+
+/// What is found in sources: a section for each id.
+const SOURCES: &str = include_str!("../../../../docs/source-findings.md");
+
+/// Every finding's page: of a cluster, then of a source.
+fn pages() -> impl Iterator<Item = Page> {
+    let of_cluster =
+        |id: &FindingId| Page { id: id.as_str(), title: id.title().into(), page: id.page().into() };
+    let of_source = |section: &'static str| {
+        let (id, text) = section.split_once('\n').unwrap_or((section, ""));
+        let text = text.trim();
+        let title = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        let end = title.find(". ").map_or(title.len(), |end| end + 1);
+        Page { id, title: title[..end].to_owned(), page: format!("# {id}\n\n{text}\n") }
+    };
+    FindingId::ALL.iter().map(of_cluster).chain(SOURCES.split("\n## ").skip(1).map(of_source))
 }
 
 #[derive(Serialize)]
@@ -61,36 +79,50 @@ struct List {
 
 #[derive(Serialize)]
 struct Line {
-    id: FindingId,
-    title: &'static str,
+    id: &'static str,
+    title: String,
 }
 
 #[derive(Serialize)]
 struct Page {
-    id: FindingId,
-    title: &'static str,
+    id: &'static str,
+    title: String,
     /// Markdown.
-    page: &'static str,
+    page: String,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let part = args.id.as_deref().unwrap_or_default();
-    match FindingId::parse(part) {
+    match pages().find(|page| page.id == part) {
         None => list(part, context)?,
-        Some(id) => {
-            let body = Page { id, title: id.title(), page: id.page() };
-            output::print(context.format, &body, |out| out.write_all(body.page.as_bytes()))?;
-        }
+        Some(page) => output::print(context.format, &page, |out| out.write_all(page.page.as_bytes()))?,
     }
     Ok(Status::Ok)
 }
 
 /// The findings whose ids have `part` in them.
 fn list(part: &str, context: &Context) -> Result<()> {
-    let ids = FindingId::ALL.iter().filter(|id| id.as_str().contains(part));
-    let body = List { findings: ids.map(|id| Line { id: *id, title: id.title() }).collect() };
-    let width = body.findings.iter().map(|line| line.id.as_str().len()).max().unwrap_or(0);
+    let listed = pages().filter(|page| page.id.contains(part));
+    let body = List { findings: listed.map(|page| Line { id: page.id, title: page.title }).collect() };
+    let width = body.findings.iter().map(|line| line.id.len()).max().unwrap_or(0);
     output::print(context.format, &body, |out| {
-        body.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id.as_str(), line.title))
+        body.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id, line.title))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every id that `check` prints can be asked for.
+    #[test]
+    fn every_finding_of_a_source_has_a_section() {
+        let code = include_str!("../../../etcd/src/finding/meaning.rs");
+        let ids = code.split_once("fn id(").and_then(|(_, rest)| rest.split_once("fn severity(")).unwrap().0;
+        for id in ids.split('"').skip(1).step_by(2) {
+            let page = pages().find(|page| page.id == id);
+            let page = page.unwrap_or_else(|| panic!("docs/source-findings.md has no section {id}"));
+            assert!(page.title.ends_with('.') && page.title.len() < 200, "{id}: {:?}", page.title);
+        }
+    }
 }

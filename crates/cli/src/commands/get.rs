@@ -13,7 +13,8 @@ use std::os::unix::ffi::OsStringExt;
 use crate::commands::Context;
 use crate::commands::remote::AnySource;
 use crate::exit::Status;
-use crate::output;
+use crate::output::{self, Format};
+use crate::terminal;
 
 /// Read keys from a source, as they are or as they were at a revision.
 #[derive(Debug, clap::Args)]
@@ -106,11 +107,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     context.progress.finish();
     if found.is_empty() {
         let begins = if query.prefix { "no key begins with" } else { "there is no key" };
-        eprintln!(
-            "note: {begins} {} at revision {}",
-            output::printable(&query.key),
-            args.rev.unwrap_or(revision)
-        );
+        let at = args.rev.unwrap_or(revision);
+        terminal::stderr_line(format_args!(
+            "note: {begins} {} at revision {at}",
+            terminal::printable(&query.key)
+        ));
     }
     let body = Body {
         header: Header { revision },
@@ -118,7 +119,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         count: found.len(),
     };
     let on_terminal = std::io::stdout().is_terminal();
-    output::print(context.format, &body, |out| {
+    let table = |out: &mut dyn Write| {
         for (key, found) in &found {
             write_line(out, key, on_terminal)?;
             if !args.keys_only {
@@ -126,7 +127,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             }
         }
         Ok(())
-    })?;
+    };
+    if context.format == Format::Table && !on_terminal {
+        output::write_raw(table)?;
+    } else {
+        output::print(context.format, &body, table)?;
+    }
     Ok(Status::Ok)
 }
 
@@ -134,7 +140,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 fn write_line(out: &mut dyn Write, bytes: &[u8], on_terminal: bool) -> std::io::Result<()> {
     if on_terminal {
         let mut lines = bytes.split(|byte| *byte == b'\n');
-        return lines.try_for_each(|line| writeln!(out, "{}", output::printable(line)));
+        return lines.try_for_each(|line| writeln!(out, "{}", terminal::printable(line)));
     }
     out.write_all(bytes)?;
     out.write_all(b"\n")

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::commands::Context;
 use crate::exit::{Refused, Status};
 use crate::inventory::zstack;
-use crate::output;
+use crate::{output, terminal};
 
 /// Write the inventory of a running cluster, found by looking at its machines.
 ///
@@ -122,7 +122,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         nodes: found.inventory.kubernetes.nodes.len(),
         notes,
     };
-    body.notes.iter().for_each(|note| eprintln!("note: {}", output::printable(note.as_bytes())));
+    body.notes.iter().for_each(|note| {
+        terminal::stderr_line(format_args!("note: {}", terminal::printable(note.as_bytes())));
+    });
     output::print(context.format, &body, |out| {
         let Body { hosts, members, masters, nodes, .. } = &body;
         let counts = format!("{hosts} hosts, {members} etcd members, {masters} masters, {nodes} nodes");
@@ -159,7 +161,11 @@ fn request<'a>(args: &Args, context: &'a Context) -> Result<Request<'a>> {
         ssh: Ssh { user: args.ssh_user.clone(), config },
         cluster: args.name.clone(),
         cloud,
-        watch: if context.progress.is_quiet() { &|_| {} } else { &|what| eprintln!("{what}") },
+        watch: if context.progress.is_quiet() {
+            &|_| {}
+        } else {
+            &|what| terminal::stderr_line(format_args!("{what}"))
+        },
     })
 }
 

@@ -18,6 +18,7 @@ use crate::commands::remote::no_such_member;
 use crate::exit::{Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output;
+use crate::terminal::stderr_line;
 use desk::Terminal;
 
 /// Bring the cluster back: look, plan, ask, act, and look again, until nothing is found any more.
@@ -193,6 +194,11 @@ fn ensure_there(source: &StateSource, inventory: &Inventory) -> Result<()> {
             );
             return Err(Usage(why).into());
         }
+        // It is sent to machines as it is.
+        StateSource::Snapshot(path) if fs_err::metadata(path)?.is_dir() => {
+            let why = format!("--source {} is a directory: name the snapshot in it", path.display());
+            return Err(Usage(why).into());
+        }
         StateSource::Snapshot(path) => drop(open(path)?),
     }
     Ok(())
@@ -219,7 +225,7 @@ fn finish(report: &Report, context: &Context) -> Result<Status> {
 async fn stop_on_ctrl_c() {
     if tokio::signal::ctrl_c().await.is_ok() {
         STOP.store(true, Ordering::Relaxed);
-        eprintln!("stopping after this step; again to stop at once");
+        stderr_line(format_args!("stopping after this step; again to stop at once"));
     }
     if tokio::signal::ctrl_c().await.is_ok() {
         std::process::exit(130);

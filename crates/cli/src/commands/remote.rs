@@ -19,8 +19,9 @@ use crate::commands::Context;
 use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::inventory::InventoryArgs;
-use crate::output::{self, ReaderGone};
+use crate::output::ReaderGone;
 use crate::source::ReplayArgs;
+use crate::terminal;
 
 /// Longest a verb may take on a machine: a check reads every page of gigabytes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -137,7 +138,7 @@ async fn on_machine(host: &dyn Host, spec: &HostSpec, arguments: Vec<String>) ->
     if let Some(expected) = &spec.machine_id {
         let found = host.run_ok(&Command::new(["cat", "/etc/machine-id"])).await?.text();
         if found.trim() != expected {
-            let (name, found) = (host.name(), output::printable(found.trim().as_bytes()));
+            let (name, found) = (host.name(), terminal::printable(found.trim().as_bytes()));
             let why =
                 format!("{name} is another machine: its machine id is {found}, the inventory has {expected}");
             return Err(Refused(why).into());
@@ -156,7 +157,9 @@ async fn on_machine(host: &dyn Host, spec: &HostSpec, arguments: Vec<String>) ->
     }
     let ended = ended?;
     let said = String::from_utf8_lossy(&ended.stderr);
-    said.lines().for_each(|line| eprintln!("{}", output::printable(line.as_bytes())));
+    if !said.trim().is_empty() {
+        terminal::stderr_line(format_args!("{}", said.trim_end()));
+    }
     Ok(Status::Elsewhere(u8::try_from(ended.code).unwrap_or(1)))
 }
 
@@ -192,7 +195,7 @@ impl Stdout {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if let Some(line) = self.line.strip_suffix(b"\n") {
-                writeln!(out, "{}", output::printable(line))?;
+                writeln!(out, "{}", terminal::printable(line))?;
                 self.line.clear();
             }
         }
@@ -216,7 +219,7 @@ impl AsyncWrite for Stdout {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> task::Poll<io::Result<()>> {
-        let rest = output::printable(&std::mem::take(&mut self.line));
+        let rest = terminal::printable(&std::mem::take(&mut self.line));
         let mut out = io::stdout().lock();
         let written = out.write_all(rest.as_bytes()).and_then(|()| out.flush());
         self.noted(written)

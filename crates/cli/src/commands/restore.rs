@@ -1,8 +1,9 @@
 //! `lifeboat restore`.
 
 mod body;
+mod guards;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -107,6 +108,14 @@ pub struct Args {
     /// Do not verify the digest behind a snapshot.
     #[arg(long)]
     skip_hash_check: bool,
+
+    /// Restore a db file although the log beside it has what it lacks.
+    #[arg(long)]
+    db_only: bool,
+
+    /// Make a cluster without keys of a source that has none.
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 /// etcdutl's defaults, for a cluster of one.
@@ -155,6 +164,7 @@ impl Args {
             revision: self.rev,
             version: self.etcd_version,
             skip_hash_check: self.skip_hash_check,
+            allow_empty: self.allow_empty,
         })
     }
 
@@ -176,7 +186,7 @@ impl Args {
         if let Some(name) = member(&self.source) {
             return Err(only_here("restore", name));
         }
-        self.replay.open(&self.source, self.source_wal_dir.as_deref())
+        self.replay.open_noted(&self.source, self.source_wal_dir.as_deref())
     }
 
     fn targets(&self, cluster: &InitialCluster) -> Result<Vec<Target>> {
@@ -207,14 +217,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let options = args.initial_cluster().map(|cluster| args.options(cluster)).transpose()?;
     if args.others.is_empty() {
         let source = args.open()?;
-        return from(source.as_ref(), &args.source.display().to_string(), None, options, context);
+        return from(args, source.as_ref(), &args.source.display().to_string(), None, options, context);
     }
     let compared = Compared::new(&args.source, &args.others, args.replay, context)?;
     let (name, source) = compared.taken(args.take.as_deref())?;
-    from(source, name, Some(&compared), options, context)
+    from(args, source, name, Some(&compared), options, context)
 }
 
 fn from(
+    args: &Args,
     source: &dyn Source,
     name: &str,
     compared: Option<&Compared>,
@@ -222,6 +233,8 @@ fn from(
     context: &Context,
 ) -> Result<Status> {
     let Some(options) = options else { return Err(Args::needs_initial_cluster(source)?.into()) };
+    guards::log_beside(Path::new(name), args.db_only)?;
+    guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
     let body = Body::new(name.to_owned(), &report, &options, compared);

@@ -6,7 +6,7 @@ use lifeboat_etcd::{Changes, Divergence, Relation};
 
 use super::Compared;
 use super::words::{counted, diverged, shown};
-use crate::output::printable;
+use crate::terminal::printable;
 
 /// Keys listed of what one source has and another lacks; `-o json` lists more.
 const MOST_KEYS: usize = 10;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use lifeboat_etcd::{Change, Changes, Divergence, EntryId, NoChoice, RaftPosition, Relation};
 
 use super::Compared;
-use crate::output::printable;
+use crate::terminal::printable;
 
 /// Bytes of a key shown at most.
 const MOST_SHOWN: usize = 200;

@@ -5,6 +5,7 @@
 mod binary;
 mod craft;
 mod crafted;
+mod files;
 mod flipped;
 mod limits;
 #[path = "../support/mod.rs"]
@@ -51,6 +52,7 @@ fn restore_into(path: &Path, data_dir: &Path) -> Result<RestoreReport, Error> {
         revision: None,
         version: None,
         skip_hash_check: false,
+        allow_empty: true,
     };
     restore(open(path)?.as_ref(), &options, &NoProgress)
 }

@@ -28,8 +28,13 @@ fn restore(args: &[&str]) -> (Option<i32>, String) {
 
 pub fn restore_from(source: &Path, args: &[&str]) -> (Option<i32>, String) {
     let one = ["--initial-cluster-token", "token", "--name", "default"];
-    let kind = if args.contains(&"--all-members") { &[][..] } else { &one };
-    let output = lifeboat([&["restore", source.to_str().unwrap()][..], kind, args].concat());
+    let cluster = ["--initial-cluster", "default=http://h1:2380"];
+    let kind = match (args.contains(&"--all-members"), args.contains(&"--initial-cluster")) {
+        (true, _) => Vec::new(),
+        (false, true) => one.to_vec(),
+        (false, false) => [&one[..], &cluster].concat(),
+    };
+    let output = lifeboat([&["restore", source.to_str().unwrap()][..], &kind, args].concat());
     let stderr = text(&output.stderr);
     assert!(!stderr.contains("panicked"), "{stderr}");
     (output.status.code(), stderr)

@@ -80,7 +80,17 @@ fn restore(dir: &Path, more: &[&str]) -> Vec<String> {
 #[test]
 fn a_member_that_is_there_is_whole() {
     let dir = scratch();
-    let args = restore(dir.path(), &["--data-dir", "ROOT/new/m1.etcd", "--initial-cluster-token", "t"]);
+    let args = restore(
+        dir.path(),
+        &[
+            "--data-dir",
+            "ROOT/new/m1.etcd",
+            "--initial-cluster",
+            "default=http://h1:2380",
+            "--initial-cluster-token",
+            "t",
+        ],
+    );
     let Some(recorded) = Recorded::of(dir.path(), &args, &["new/m1.etcd/member"]) else { return };
     recorded.holds_by_syncing(&["db", "snap", "wal", "member", "m1.etcd", "new", "root"]);
 }
@@ -98,7 +108,16 @@ fn every_member_of_a_cluster_that_is_there_is_whole() {
 #[test]
 fn a_log_of_its_own_that_is_there_is_whole() {
     let dir = scratch();
-    let to = ["--data-dir", "ROOT/m1.etcd", "--wal-dir", "ROOT/logs/m1", "--initial-cluster-token", "t"];
+    let to = [
+        "--data-dir",
+        "ROOT/m1.etcd",
+        "--wal-dir",
+        "ROOT/logs/m1",
+        "--initial-cluster",
+        "default=http://h1:2380",
+        "--initial-cluster-token",
+        "t",
+    ];
     let args = restore(dir.path(), &to);
     let Some(recorded) = Recorded::of(dir.path(), &args, &["m1.etcd/member", "logs/m1"]) else { return };
     recorded.holds_by_syncing(&["db", "logs"]);

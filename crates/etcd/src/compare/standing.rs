@@ -1,5 +1,7 @@
 //! What one source holds, and whether it may be chosen.
 
+use std::borrow::Cow;
+
 use super::Extent;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
@@ -17,7 +19,7 @@ pub enum Unfit {
     Damaged(FindingKind),
     /// It is no source.
     #[error("it is {0}")]
-    NotASource(&'static str),
+    NotASource(Cow<'static, str>),
     /// etcd itself found its member to hold other data than the rest.
     #[error("etcd found this member to hold other data than its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
     Corrupt(Alarm),
@@ -35,6 +37,7 @@ impl Unfit {
         match error {
             Error::Damaged(kind) | Error::Unreplayable(kind) => Ok(Self::Damaged(kind)),
             Error::NotASource { found, .. } => Ok(Self::NotASource(found)),
+            Error::NotAFile { found, .. } => Ok(Self::NotASource(found.into())),
             error => Err(error),
         }
     }

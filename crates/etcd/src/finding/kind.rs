@@ -36,6 +36,12 @@ pub enum FindingKind {
         /// How many.
         bytes: u64,
     },
+    /// A compressed file or an archive whose bytes do not decode.
+    #[error("it cannot be unpacked: {defect}")]
+    Archive {
+        /// What its decoder says.
+        defect: String,
+    },
     /// A bbolt file of another program.
     #[error("a bbolt file, but not etcd's: it has no bucket {bucket:?}")]
     NotEtcd {

@@ -21,6 +21,7 @@ impl FindingKind {
             Self::DigestMismatch { .. } => "snapshot.digest-mismatch",
             Self::NoDigest => "snapshot.no-digest",
             Self::TrailingBytes { .. } => "snapshot.trailing-bytes",
+            Self::Archive { .. } => "snapshot.archive",
             Self::NotEtcd { .. } => "etcd.not-etcd",
             Self::NothingToSalvage => "etcd.nothing-to-salvage",
             Self::UnknownBucket { .. } => "etcd.unknown-bucket",
@@ -120,6 +121,7 @@ impl FindingKind {
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }
             | Self::TrailingBytes { .. }
+            | Self::Archive { .. }
             | Self::RevisionKey { .. }
             | Self::KeyValue { .. }
             | Self::SmallBucket { .. } => "do not restore from it while another copy or member survives",

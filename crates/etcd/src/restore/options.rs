@@ -35,6 +35,8 @@ pub struct RestoreOptions {
     pub version: Option<EtcdVersion>,
     /// Do not verify the digest behind a snapshot.
     pub skip_hash_check: bool,
+    /// Make a cluster without keys of a source that has none.
+    pub allow_empty: bool,
 }
 
 impl RestoreOptions {

@@ -12,6 +12,7 @@ use super::problems::Problems;
 use super::states::States;
 use super::store::Store;
 use super::view::Which;
+use crate::archive;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
@@ -39,7 +40,7 @@ pub struct Salvaged {
 impl Salvaged {
     /// Opens a db and takes what its trees give.
     pub(super) fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
-        let file = Arc::new(fs_err::File::open(path)?.into_parts().0);
+        let file = Arc::new(archive::open(path)?);
         let size = file.metadata()?.len();
         let mut problems = Problems::default();
         let has_digest = digest::is_present(size);

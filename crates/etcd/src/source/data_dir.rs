@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::member_dir;
 use super::{Integrity, Origin, Overlay, RaftPosition, Source, SourceFile};
 use super::{VisitAll, VisitPair, VisitRevision};
 use crate::apply;
 use crate::error::{Error, Result};
+use crate::files::{self, open_regular};
 use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
 use crate::schema::Bucket;
@@ -57,7 +59,7 @@ impl SourceDir {
     /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no db or no log, or the db
     /// is no etcd db at all. With other damage it opens, so that it can be checked.
     pub fn open(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Self> {
-        let member = path.join("member");
+        let member = member_dir(path)?;
         let snap = member.join("snap");
         let _lock = lock(&snap.join("db"))?;
         let wal = WalDir::open(wal_dir.unwrap_or(&member.join("wal")))?;
@@ -92,10 +94,10 @@ impl SourceDir {
 /// Refuses a db that an etcd has open (bbolt's `flock`), and keeps one from opening it. A file system that knows
 /// no locks cannot tell.
 pub(crate) fn lock(db: &Path) -> Result<Option<fs_err::File>> {
-    let file = match fs_err::File::open(db) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
+    if files::metadata(db)?.is_none() {
+        return Ok(None);
+    }
+    let file = open_regular(db)?;
     match flock(file.file(), FlockOperation::NonBlockingLockShared) {
         Err(Errno::WOULDBLOCK) => Err(Error::Refused(format!(
             "an etcd is running on {}: stop the member first, or save a snapshot of it",
@@ -106,7 +108,7 @@ pub(crate) fn lock(db: &Path) -> Result<Option<fs_err::File>> {
 }
 
 fn open_db(path: &Path) -> Result<Option<SourceFile>> {
-    if path.is_file() { SourceFile::open(path).map(Some) } else { Ok(None) }
+    if files::metadata(path)?.is_some() { SourceFile::open(path).map(Some) } else { Ok(None) }
 }
 
 /// Why a log cannot be used, or the directory cannot be read.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lifeboat_bbolt::{CheckVisitor, Damage, Db};
 
 use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision, digest};
+use crate::archive;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::progress::Progress;
@@ -33,7 +34,7 @@ impl SourceFile {
     /// [`Error::Damaged`](crate::Error::Damaged) when it is no bbolt file at all; a failed read. A damaged bbolt file opens, so
     /// that it can be checked.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = fs_err::File::open(path)?.into_parts().0;
+        let file = archive::open(path)?;
         let size = file.metadata()?.len();
         let has_digest = digest::is_present(size);
         let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
@@ -48,6 +49,31 @@ impl SourceFile {
             Err(error) => return Err(error.into()),
         };
         Ok(Self { path: path.into(), db, has_digest, buckets, unknown, damage })
+    }
+
+    /// The `hash` of `etcdutl snapshot status`: a CRC-32C over the name, and every key and value, of every bucket
+    /// (`etcdutl/snapshot/v3_snapshot.go`, `Status`). It is of this file and no other: members of one cluster differ.
+    ///
+    /// # Errors
+    /// Damage on the way, or a failed read.
+    pub fn status_hash(&self) -> Result<u32> {
+        self.ensure_readable()?;
+        let (mut crc, mut failed) = (0, None);
+        self.db.for_each_bucket(|name, bucket| {
+            if failed.is_some() {
+                return;
+            }
+            crc = crc32c::crc32c_append(crc, name);
+            let read = self.db.for_each(bucket, |key, value| {
+                crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, key), value);
+                Ok::<_, crate::Error>(())
+            });
+            failed = read.err();
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(self.db.ensure_unchanged().map(|()| crc)?),
+        }
     }
 
     fn bucket(&self, bucket: Bucket) -> Option<&lifeboat_bbolt::Bucket> {

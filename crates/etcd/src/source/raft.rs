@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::member::{ClusterId, MemberId};
+use crate::source::member_dir;
 use crate::wal::{Log, WalDir};
 
 /// An entry of raft's log. The greater one is the newer (`raft/log.go`, `isUpToDate`).
@@ -88,7 +89,7 @@ pub struct LogPosition {
 /// # Errors
 /// There is no log, or it is damaged.
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
-    let inside = data_dir.join("member").join("wal");
+    let inside = member_dir(data_dir)?.join("wal");
     let wal = WalDir::open(wal_dir.unwrap_or(&inside))?;
     let mut log = Log::scan(&wal, u64::MAX)?;
     if log.last_term == 0 {

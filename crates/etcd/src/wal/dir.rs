@@ -4,6 +4,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 use crate::finding::FindingKind;
 use crate::wal::read::{Failure, SegmentReader, Step};
 use crate::wal::segment::{Record, RecordKind, WalDefect, parse_segment_name};
@@ -107,7 +108,7 @@ impl WalDir {
                 return Ok(End::Damaged(FindingKind::WalSegmentMissing { sequence }));
             }
             expected = segment.sequence.checked_add(1);
-            let file = fs_err::File::open(self.dir.join(&segment.name))?;
+            let file = open_regular(&self.dir.join(&segment.name))?;
             let size = file.metadata()?.len();
             let is_last = place + 1 == segments.len();
             let mut reader = SegmentReader::new(BufReader::with_capacity(BUFFER, file), size, crc, is_last);

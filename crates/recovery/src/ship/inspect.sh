@@ -3,6 +3,28 @@
 # Arguments: PROGRAM DATA_DIR FSTAB
 
 program=$1 dir=$2 fstab=$3
+LC_ALL=C
+export LC_ALL
+# What cannot be told is unknown: neither gone nor damaged.
+fail() {
+    printf '%s\n' "$1" >&2
+    exit 1
+}
+# Whether something is at a path. test(1) says no as well where it has no permission, where the disk fails, and where a file
+# server is gone.
+there() {
+    if why=$(ls -dL -- "$1" 2>&1); then return 0; fi
+    case $why in
+    *'No such file or directory'*) ;;
+    *) fail "$why" ;;
+    esac
+    part=$1
+    while [ -n "$part" ]; do
+        if [ -L "$part" ] && ! [ -e "$part" ]; then fail "$part is a symbolic link to $(readlink "$part"), which does not exist"; fi
+        part=${part%/*}
+    done
+    return 1
+}
 real=$(readlink -f "$dir" 2>/dev/null) || real=$dir
 mounted() {
     while read -r _ at _; do
@@ -21,9 +43,12 @@ if [ -r "$fstab" ]; then
         if ! mounted "$at"; then printf '%s' "$at"; exit 92; fi
     done <"$fstab"
 fi
-if ! [ -e "$dir/member" ]; then exit 90; fi
+if ! there "$dir/member"; then exit 90; fi
+if ! [ -d "$dir/member" ]; then fail "$dir/member is not a directory"; fi
 db=$dir/member/snap/db
-if [ -e "$db" ]; then
+if there "$db"; then
+    # Opening a named pipe would block.
+    if ! [ -f "$db" ]; then fail "$db is not a regular file"; fi
     flock -n -s -E 91 "$db" true
     case $? in
     0) ;;
@@ -32,7 +57,7 @@ if [ -e "$db" ]; then
     esac
 fi
 # A db with keys had a log, which may be elsewhere. One without was begun anew and refused by its cluster before it had any.
-if ! [ -e "$dir/member/wal" ] && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
+if ! there "$dir/member/wal" && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
     exit 93
 fi
 exec "$program" inspect "$dir" --quiet -o json

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use lifeboat_recovery::finding::{Diagnosis, Evidence, Finding, Remedy};
 use serde::Serialize;
 
-use crate::output::printable;
 use crate::paint::Paint;
+use crate::terminal::printable;
 
 /// So much evidence of one finding is shown; a file of facts has the rest.
 const MOST_EVIDENCE: usize = 20;

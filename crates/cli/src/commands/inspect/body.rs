@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use lifeboat_etcd::{FindingKind, Inspection, Integrity, RaftPosition};
 use serde::Serialize;
 
-use crate::output;
+use crate::{output, terminal};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -223,7 +223,7 @@ impl Body {
         let mut prefixes: Vec<_> = self.keys_by_prefix.iter().collect();
         prefixes.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
         for (name, count) in prefixes {
-            writeln!(out, "{count:>9}  {}", output::printable(name.as_bytes()))?;
+            writeln!(out, "{count:>9}  {}", terminal::printable(name.as_bytes()))?;
         }
         if self.keys_of_further_prefixes > 0 {
             writeln!(out, "{:>9}  (of further prefixes)", self.keys_of_further_prefixes)?;

@@ -1,6 +1,6 @@
 //! The person at the terminal.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
 
 use lifeboat_recovery::execute::Progress;
@@ -10,6 +10,7 @@ use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::recover::Desk;
 
 use crate::commands::Context;
+use crate::terminal::{stderr_clear_line, stderr_line, stderr_prompt, stderr_replace_line};
 
 use super::body;
 
@@ -35,13 +36,15 @@ impl Terminal {
     fn waiting(&self, line: &str) {
         if self.terminal && !self.quiet {
             let line: String = line.chars().take(110).collect();
-            eprint!("\r\x1b[K{line}");
+            stderr_replace_line(&line);
         }
     }
 
     fn line(&self, line: &str) {
-        let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}{line}");
+        if self.terminal {
+            stderr_clear_line();
+        }
+        stderr_line(format_args!("{line}"));
     }
 }
 
@@ -58,11 +61,10 @@ impl Desk for Terminal {
             return true;
         }
         if !io::stdin().is_terminal() {
-            eprintln!("stdin is no terminal: add --yes to do this without a question");
+            stderr_line(format_args!("stdin is no terminal: add --yes to do this without a question"));
             return false;
         }
-        eprint!("Do this? Type yes: ");
-        let _ = io::stderr().flush();
+        stderr_prompt("Do this? Type yes: ");
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
     }

@@ -7,7 +7,7 @@ use lifeboat_etcd::{Account, BucketAccount, Exported, Integrity, LogAccount, Ran
 use serde::Serialize;
 
 use crate::commands::check::FindingBody;
-use crate::output;
+use crate::{output, terminal};
 
 /// Ranges and keys shown to people at most.
 const MOST_SHOWN: usize = 8;
@@ -141,7 +141,7 @@ impl Body {
             possibly_lost_ranges: account.possibly_lost.count,
             conflicts: account.conflicts.listed.iter().map(ToString::to_string).collect(),
             unlisted_conflicts: unlisted(account.conflicts.count, account.conflicts.listed.len()),
-            doubtful_keys: keys.listed.iter().map(|key| output::printable(key)).collect(),
+            doubtful_keys: keys.listed.iter().map(|key| terminal::printable(key)).collect(),
             unlisted_doubtful_keys: unlisted(keys.count, keys.listed.len()),
             page_size: account.page_size,
             pages: account.pages,

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use lifeboat_recovery::finding::Severity;
 
-use crate::output::{bytes, printable};
+use crate::output::bytes;
 use crate::paint::Paint;
+use crate::terminal::printable;
 
 use super::body::{Body, Controller, DiskRow, State};
 

@@ -17,6 +17,21 @@ clock() {
     printf 'clock\t%s\n' "$(date +%s.%N 2>/dev/null)"
 }
 
+# Whether something is at a path: yes, no, or why it cannot be told. test(1) says no as well where it has no permission, where
+# the disk fails, and where a file server is gone.
+there() {
+    if [ -e "$1" ]; then
+        echo yes
+    elif why=$(within 2 ls -dL -- "$1" 2>&1); then
+        echo yes
+    else
+        case $why in
+        *'No such file or directory'*) echo no ;;
+        *) printf '%s' "$why" | tr '\t\r\n' '   ' ;;
+        esac
+    fi
+}
+
 # The file system that holds a path, or would hold it: a lost data dir's would be its parent's.
 disk() {
     path=$1
@@ -24,8 +39,8 @@ disk() {
     /*) ;;
     *) path=/ ;;
     esac
-    while [ -n "$path" ] && [ ! -e "$path" ]; do path=${path%/*}; done
-    blocks=$(within 2 df -Pk "${path:-/}" 2>/dev/null | tail -n 1)
+    while [ -n "$path" ] && [ "$(there "$path")" = no ]; do path=${path%/*}; done
+    blocks=$(within 2 df -Pk "${path:-/}" 2>&1 | tail -n 1)
     inodes=$(within 2 df -Pi "${path:-/}" 2>/dev/null | tail -n 1)
     at=${blocks##*% }
     mode=
@@ -57,9 +72,7 @@ runs() {
 }
 
 pod() {
-    manifest=no fenced=no process=no
-    if [ -e "$1" ]; then manifest=yes; fi
-    if [ -e "$fenced_dir/${1##*/}" ]; then fenced=yes; fi
+    manifest=$(there "$1") fenced=$(there "$fenced_dir/${1##*/}") process=no
     if runs "$2"; then process=yes; fi
     printf 'pod\t%s\t%s\t%s\n' "$manifest" "$fenced" "$process"
 }
@@ -69,7 +82,7 @@ units() {
     within 3 systemctl show -p LoadState -p ActiveState -p SubState -p UnitFileState -p NRestarts -- "$@" 2>&1 |
         while read -r line; do printf 'unit\t%s\n' "$line"; done
     for unit in "$@"; do
-        if [ -e "/etc/systemd/system/$unit.d/$drop_in" ]; then printf 'fence\tyes\n'; else printf 'fence\tno\n'; fi
+        printf 'fence\t%s\n' "$(there "/etc/systemd/system/$unit.d/$drop_in")"
     done
 }
 

@@ -104,6 +104,23 @@ fn a_static_pod_is_told_by_its_manifest_and_by_the_whole_name_of_its_process() {
     expect("lifeboat-test-process", false, false, true);
 }
 
+/// What cannot be told is unknown: a fence that was not seen would be taken for one that is not there.
+#[test]
+fn a_path_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let looped = dir.path().join("loop");
+    symlink("loop", &looped).unwrap();
+    let inside = looped.join("manifest.yaml").display().to_string();
+    let fenced = looped.display().to_string();
+    let arguments = [FENCE_DROP_IN, &fenced, "no", &inside, "--", &inside, "etcd", "--"];
+    under_every_shell(&arguments, |shell, said| {
+        let why = said.pods(1).unwrap_err();
+        assert!(why.contains("symbolic links"), "{shell}: {why}");
+        let why = said.disks(1).unwrap_err();
+        assert!(why.contains("symbolic links"), "{shell}: {why}");
+    });
+}
+
 #[test]
 fn clocks_that_may_agree_do() {
     let seconds = |clock, asked| super::Offset::of(clock, asked).seconds;

@@ -1,0 +1,100 @@
+//! What is said, or refused, before a restore writes anything.
+
+use std::path::Path;
+
+use anyhow::Result;
+use lifeboat_etcd::{InitialCluster, LogBeside, Member, Source, State};
+
+use crate::exit::Refused;
+use crate::terminal::stderr_line;
+
+/// Refuses a db file whose log has what it lacks.
+pub(super) fn log_beside(path: &Path, db_only: bool) -> Result<()> {
+    let Some(log) = LogBeside::of(path)? else { return Ok(()) };
+    if db_only {
+        stderr_line(format_args!("warning: {}: {log}", path.display()));
+        return Ok(());
+    }
+    Err(Refused(format!("{}: {log}; --db-only restores the db without the log", path.display())).into())
+}
+
+/// Refuses the default cluster of one where the source had real members, and says where the new cluster is out of keeping
+/// with the source's.
+pub(super) fn members(source: &dyn Source, cluster: &InitialCluster, is_given: bool) -> Result<()> {
+    // What is damaged is said by the restore itself.
+    let Ok(State { members, .. }) = State::read(source) else { return Ok(()) };
+    let Some(known) = InitialCluster::of(&members, "") else { return Ok(()) };
+    if !is_given && differs(&members, cluster) {
+        return Err(Refused(format!(
+            "without --initial-cluster this would make one member at {cluster}, and no other can join it there; the source \
+             has these\n    --initial-cluster {known}\n  to make the one member all the same, add --initial-cluster {cluster}"
+        ))
+        .into());
+    }
+    for line in mismatches(&members, cluster) {
+        stderr_line(format_args!("warning: {line}"));
+    }
+    Ok(())
+}
+
+fn differs(members: &[Member], cluster: &InitialCluster) -> bool {
+    cluster.initial_members().iter().any(|new| {
+        !members
+            .iter()
+            .any(|old| old.name == new.name && old.peer_urls.iter().all(|url| new.peer_urls.contains(url)))
+    })
+}
+
+/// Names and URLs that look mistaken: moving to new machines changes both.
+fn mismatches(members: &[Member], cluster: &InitialCluster) -> Vec<String> {
+    let mut lines = Vec::new();
+    for new in cluster.initial_members() {
+        let urls = new.peer_urls.join(",");
+        for old in members.iter().filter(|old| !old.name.is_empty()) {
+            let same_urls = old.peer_urls.iter().all(|url| new.peer_urls.contains(url));
+            if old.name == new.name && !same_urls {
+                lines.push(format!(
+                    "member {}: its peer URL was {}, and becomes {urls}",
+                    new.name,
+                    old.peer_urls.join(",")
+                ));
+            } else if old.name != new.name && same_urls {
+                lines.push(format!("peer URL {urls}: its member was {}, and becomes {}", old.name, new.name));
+            }
+        }
+        let is_loopback =
+            |url: &String| ["//localhost:", "//127.", "//[::1]:"].iter().any(|host| url.contains(host));
+        let was_loopback = members.iter().any(|old| old.peer_urls.iter().any(is_loopback));
+        if new.peer_urls.iter().any(is_loopback) && !was_loopback {
+            lines.push(format!("member {}: no other member can reach {urls}", new.name));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifeboat_etcd::MemberId;
+
+    fn member(name: &str, url: &str) -> Member {
+        Member {
+            id: MemberId(1),
+            peer_urls: vec![url.into()],
+            is_learner: false,
+            name: name.into(),
+            client_urls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn mistaken_names_and_urls_are_told_from_new_machines() {
+        let members = [member("a", "https://10.0.0.1:2380"), member("b", "https://10.0.0.2:2380")];
+        let said = |cluster: &str| mismatches(&members, &InitialCluster::parse(cluster, "t").unwrap());
+        assert!(said("a=https://10.0.0.1:2380,b=https://10.0.0.2:2380").is_empty());
+        assert!(said("c=https://10.0.1.1:2380,d=https://10.0.1.2:2380").is_empty());
+        assert!(said("a=https://10.0.0.9:2380")[0].contains("was https://10.0.0.1:2380"));
+        assert!(said("x=https://10.0.0.2:2380")[0].contains("was b, and becomes x"));
+        assert!(said("default=http://localhost:2380")[0].contains("no other member can reach"));
+    }
+}

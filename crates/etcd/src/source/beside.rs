@@ -1,0 +1,143 @@
+//! The log that lies beside a db file. A db is written some time after the log, and who reads it alone, as many guides
+//! say, misses what came between.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::locate::data_dir_of;
+use super::{Replay, Source, SourceDir, SourceFile, log_position};
+use crate::error::{Error, Result};
+use crate::finding::FindingKind;
+use crate::inspect::{Inspection, inspect};
+use crate::progress::NoProgress;
+use crate::state::State;
+
+/// Keys are counted in dbs up to this size: it takes passes over all of it.
+const MAX_COUNTED: u64 = 256 << 20;
+
+/// A log beside a db file that has, or may have, what the db lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogBeside {
+    /// The data dir that db and log make up.
+    pub data_dir: PathBuf,
+    /// Index of the last raft entry that the db has.
+    pub db_index: u64,
+    /// What the log has.
+    pub log: LogEnd,
+}
+
+/// How far a log goes beside a db.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEnd {
+    /// Beyond the db.
+    At {
+        /// Index of its last entry.
+        index: u64,
+        /// Keys and revision of the db, and of the db with the log, where they were counted.
+        held: Option<(Held, Held)>,
+    },
+    /// It cannot be told.
+    Unknown(FindingKind),
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Keys alive.
+    pub keys: u64,
+    /// Its revision.
+    pub revision: i64,
+}
+
+impl LogBeside {
+    /// The log beside a db file; `None` where there is none, or it has nothing that the db lacks.
+    ///
+    /// # Errors
+    /// A failed read. A db that is damaged has no end to compare: its own reader says so.
+    pub fn of(file: &Path) -> Result<Option<Self>> {
+        let Some(data_dir) = data_dir_of(file)? else { return Ok(None) };
+        let read = || -> Result<_> {
+            let db = SourceFile::open(file)?;
+            let index = State::read(&db)?.consistent_index.unwrap_or(0);
+            Ok((db, index))
+        };
+        let (db, db_index) = match read() {
+            Ok(read) => read,
+            Err(Error::Damaged(_) | Error::NotASource { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let end = |index| Ok((index > db_index).then_some(LogEnd::At { index, held: None }));
+        let log = match SourceDir::open(&data_dir, Replay::Committed, None) {
+            Ok(dir) => match dir.raft() {
+                Some(position) => further(&db, &dir, position.last_index.max(position.replayed_to), db_index),
+                None => match log_position(&data_dir, None) {
+                    Ok(position) => end(position.last_index),
+                    Err(Error::Damaged(kind)) => Ok(Some(LogEnd::Unknown(kind))),
+                    Err(error) => Err(error),
+                },
+            },
+            // An etcd runs there.
+            Err(Error::Refused(_)) => {
+                log_position(&data_dir, None).map_or(Ok(None), |position| end(position.last_index))
+            }
+            Err(Error::Damaged(kind) | Error::Unreplayable(kind)) => Ok(Some(LogEnd::Unknown(kind))),
+            Err(error) => Err(error),
+        };
+        Ok(log?.map(|log| Self { data_dir, db_index, log }))
+    }
+}
+
+/// What the log adds. Entries that change no key, such as those that raft writes for itself, are no loss.
+fn further(db: &SourceFile, dir: &SourceDir, index: u64, db_index: u64) -> Result<Option<LogEnd>> {
+    if index <= db_index {
+        return Ok(None);
+    }
+    if db.origin().size > MAX_COUNTED {
+        return Ok(Some(LogEnd::At { index, held: None }));
+    }
+    let (alone, together) = match (inspect(db, &NoProgress), inspect(dir, &NoProgress)) {
+        (Ok(alone), Ok(together)) => (alone, together),
+        (Err(Error::Damaged(_)), _) | (_, Err(Error::Damaged(_))) => {
+            return Ok(Some(LogEnd::At { index, held: None }));
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let same_leases = alone.state.leases == together.state.leases && alone.state.auth == together.state.auth;
+    let uncommitted = dir.raft().is_some_and(|position| position.uncommitted_entries() > 0);
+    if same_leases && !uncommitted && held(&alone) == held(&together) {
+        return Ok(None);
+    }
+    Ok(Some(LogEnd::At { index, held: Some((held(&alone), held(&together))) }))
+}
+
+fn held(inspection: &Inspection) -> Held {
+    Held { keys: inspection.live_keys, revision: inspection.revision }
+}
+
+impl fmt::Display for LogBeside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.log {
+            LogEnd::At { index, held } => {
+                write!(
+                    f,
+                    "the log beside this db goes on to raft index {index}, the db ends at {}",
+                    self.db_index
+                )?;
+                if let Some((alone, together)) = held {
+                    write!(
+                        f,
+                        ": with the log {} keys at revision {}, without it {} at {}",
+                        together.keys, together.revision, alone.keys, alone.revision
+                    )?;
+                }
+            }
+            LogEnd::Unknown(kind) => {
+                write!(
+                    f,
+                    "the log beside this db cannot be replayed, and the db may lack what it has: {kind}"
+                )?;
+            }
+        }
+        write!(f, "; name the data dir to have both: {}", self.data_dir.display())
+    }
+}
