@@ -23,7 +23,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Keys, passwords and every Secret of a cluster pass through this process: none of it may end in a core dump.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // Where the kernel does not let us, nothing is worse than before.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
 fn main() -> ExitCode {
+    keep_memory_private();
     // Two TLS providers in one process make rustls panic at first use: name the one we link.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::mend(error).exit());

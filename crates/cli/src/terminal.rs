@@ -42,6 +42,23 @@ pub fn stderr_prompt(question: &str) {
     let _ = io::stderr().flush();
 }
 
+/// Asks for a line that the terminal does not show.
+pub fn read_password(question: &str) -> io::Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    tcsetattr(&stdin, OptionalActions::Now, &hidden)?;
+    stderr_prompt(question);
+    let mut line = String::new();
+    let read = stdin.read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Now, &shown)?;
+    read?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 /// Takes away what [`stderr_replace_line`] left.
 #[expect(clippy::print_stderr, reason = "the one place")]
 pub fn stderr_clear_line() {

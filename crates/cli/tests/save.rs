@@ -48,6 +48,8 @@ fn saves_what_etcdctl_saves() {
             our_status["hash"], their_status["hash"],
             "{version}: other keys or values in some bucket"
         );
+        let ours_by_us = lifeboat_json(["hash".as_ref(), ours.as_os_str(), "--status".as_ref()]);
+        assert_eq!(ours_by_us["statusHash"], our_status["hash"], "{version}");
         if version == EtcdVersion::V3_4 {
             // From 3.5 on every snapshot begins with a commit, so no two have the same pages.
             assert!(fs_err::read(&ours).unwrap() == fs_err::read(&theirs).unwrap(), "other bytes");
@@ -98,7 +100,7 @@ fn saves_over_tls() {
     let endpoint = cluster.client_endpoint(0);
     let (bad, plain) = (path("bad.db"), endpoint.replace("https", "http"));
     for (url, more, words) in [
-        (endpoint, vec![], ["UnknownIssuer", "--cacert"]),
+        (endpoint, vec![], ["signed by an unknown authority, CN=lab-ca", "--cacert"]),
         (endpoint, vec!["--cacert".to_owned(), file(&tls.ca)], ["Maintenance/Status", "--cert"]),
         (plain.as_str(), vec![], [plain.as_str(), "scheme"]),
     ] {
@@ -106,6 +108,138 @@ fn saves_over_tls() {
         fails(&lifeboat(args), 1, &words);
     }
     assert_eq!(entries(dir.path()).len(), 4, "{:?}", entries(dir.path()));
+}
+
+/// Saves over TLS as soon as the member listens, and tells how that ended.
+fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output {
+    eventually("the member listens", || {
+        let output = save_output(cluster, path, more);
+        let stderr = text(&output.stderr);
+        (!stderr.contains("Connection refused") && !stderr.contains("no leader")).then_some(output)
+    })
+}
+
+/// A certificate that keeps people out is named with what is wrong with it; who must have the data can still have it.
+#[test]
+fn certificates_that_are_refused_are_told_in_words() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let dir = tempfile::tempdir().unwrap();
+    let (certificates, bad) = (dir.path().join("tls"), dir.path().join("bad.db"));
+    let member = |pair: &str| {
+        let file = |kind: &str, end: &str| {
+            format!("--{kind}-file={}", certificates.join(format!("{pair}.{end}")).display())
+        };
+        ClusterBuilder::new(EtcdVersion::V3_6)
+            .tls()
+            .dir(dir.path())
+            .flag(file("cert", "crt"))
+            .flag(file("key", "key"))
+            .unsafe_no_fsync()
+            .spawn()
+            .unwrap()
+    };
+    let has_date = |stderr: &str| {
+        let date = stderr.split_once("expired on ").and_then(|(_, rest)| rest.get(..20));
+        date.is_some_and(|date| date.starts_with("20") && date.ends_with("-01-01T00:00:00Z"))
+    };
+
+    let cluster = member("expired-server");
+    let stderr = fails(
+        &save_when_it_listens(&cluster, &bad, &[]),
+        1,
+        &["the member's certificate expired on", "--insecure-skip-tls-verify"],
+    );
+    assert!(has_date(&stderr), "{stderr}");
+    let tls = cluster.tls().unwrap();
+    let file = |path: &Path| path.display().to_string();
+    let client = |cert: &Path, key: &Path| vec!["--cert".to_owned(), file(cert), "--key".into(), file(key)];
+    let endpoint = cluster.client_endpoint(0).to_owned();
+    let save = |name: &str, more: Vec<String>| {
+        let args =
+            ["save".to_owned(), endpoint.clone(), file(&dir.path().join(name))].into_iter().chain(more);
+        lifeboat(args)
+    };
+    let insecure =
+        client(&tls.client.cert, &tls.client.key).into_iter().chain(["--insecure-skip-tls-verify".into()]);
+    let insecure: Vec<String> = insecure.collect();
+    eventually("the member has a leader", || {
+        let output = save("saved.db", insecure.clone());
+        let stderr = text(&output.stderr);
+        assert!(output.status.success() || stderr.contains("no leader"), "{stderr}");
+        output.status.success().then_some(())
+    });
+
+    // Of our own certificate the member says nothing: it hangs up.
+    let expired = client(&tls.expired_client.cert, &tls.expired_client.key);
+    let output = save("bad.db", expired.into_iter().chain(["--insecure-skip-tls-verify".into()]).collect());
+    let stderr = fails(
+        &output,
+        1,
+        &["the client certificate", "expired-client.crt expired on", "the member refuses it"],
+    );
+    assert!(has_date(&stderr), "{stderr}");
+    drop(cluster);
+
+    fs_err::remove_dir_all(dir.path().join("m1")).unwrap();
+    fs_err::remove_dir_all(&certificates).unwrap();
+    let cluster = member("misnamed-server");
+    let words = ["the member's certificate is for etcd.example, not for 127.0.0.1", "--server-name"];
+    fails(&save_when_it_listens(&cluster, &bad, &[]), 1, &words);
+    let named =
+        save_when_it_listens(&cluster, &dir.path().join("named.db"), &["--server-name", "etcd.example"]);
+    assert!(named.status.success(), "{}", text(&named.stderr));
+    assert!(!bad.exists());
+}
+
+/// As etcd listens where it is meant for its own machine alone.
+#[test]
+fn saves_over_a_unix_socket() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("etcd.sock");
+    let url = format!("unix://{}", socket.display());
+    let builder = ClusterBuilder::new(EtcdVersion::V3_6).flag(format!("--listen-client-urls={url}"));
+    let _cluster = builder.unsafe_no_fsync().spawn().unwrap();
+    let saved = dir.path().join("saved.db").display().to_string();
+    eventually("the member has a leader", || {
+        let output = lifeboat(["save", &url, &saved]);
+        let stderr = text(&output.stderr);
+        let is_starting =
+            ["no leader", "No such file", "Connection refused"].iter().any(|word| stderr.contains(word));
+        assert!(output.status.success() || is_starting, "{stderr}");
+        output.status.success().then_some(())
+    });
+    assert!(etcdutl_status(Path::new(&saved))["totalSize"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn what_is_no_endpoint_is_a_mistake_in_the_command_line() {
+    let file = "/nowhere/backup.db";
+    for (args, word) in [
+        (vec!["save", "https://etcd-0", file], "no port"),
+        (vec!["save", "ftp://etcd-0:2379", file], "the scheme"),
+        (vec!["save", "http://a:1", "http://b:1"], "two URLs"),
+        (vec!["save", "http://a:1,http://b:1", file], "endpoint"),
+        (
+            vec![
+                "save",
+                "http://a:1",
+                file,
+                "--cert",
+                "a",
+                "--key",
+                "b",
+                "--password",
+                "x",
+                "--password-file",
+                "y",
+            ],
+            "--password-file",
+        ),
+    ] {
+        fails(&lifeboat(&args), 2, &[word]);
+    }
+    fails(&lifeboat_with(["save", "http://b:1"], &[("ETCDCTL_ENDPOINTS", "http://a:1")]), 2, &["is a URL"]);
 }
 
 /// With authentication on, root's password opens the door, and is never shown, right or wrong.
@@ -120,6 +254,9 @@ fn saves_from_a_cluster_with_authentication() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let both = format!("root:{PASSWORD}");
+        let password = path("password");
+        fs_err::write(&password, format!("{PASSWORD}\n")).unwrap();
+        let from_file = ["--user", "root", "--password-file", password.to_str().unwrap()];
         let accepted = [
             save_output(&cluster, &path("1.db"), &["--user", "root", "--password", PASSWORD]),
             save_output(&cluster, &path("2.db"), &["--user", &both]),
@@ -129,15 +266,19 @@ fn saves_from_a_cluster_with_authentication() {
                 &path("4.db"),
                 &[("ETCDCTL_USER", "root"), ("ETCDCTL_PASSWORD", PASSWORD)],
             ),
+            save_output(&cluster, &path("5.db"), &from_file),
         ];
         for output in &accepted {
             assert!(output.status.success(), "{version}: {}", text(&output.stderr));
             assert_silent_about(output, PASSWORD);
         }
+        // `ps` shows what is in the arguments, and only that.
+        let is_warned = |output: &Output| text(&output.stderr).contains("visible to other users");
+        assert_eq!(accepted.each_ref().map(is_warned), [true, true, false, false, false]);
 
         let wrong = "letmein-letmein";
         let refused = [
-            (save_output(&cluster, &path("5.db"), &["--user", &format!("root:{wrong}")]), "password"),
+            (save_output(&cluster, &path("6.db"), &["--user", &format!("root:{wrong}")]), "password"),
             (
                 with_credentials(
                     &cluster,
@@ -155,7 +296,7 @@ fn saves_from_a_cluster_with_authentication() {
             assert_silent_about(output, wrong);
             assert_silent_about(output, PASSWORD);
         }
-        assert_eq!(entries(dir.path()).len(), accepted.len());
+        assert_eq!(entries(dir.path()).len(), accepted.len() + 1);
     }
 }
 

@@ -13,8 +13,10 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::auth::{Auth, Token, is_stale};
+use crate::dial::Dialer;
 use crate::method::Method;
-use crate::{ConnectOptions, Endpoint, Error, Result, tls};
+use crate::tls::Tls;
+use crate::{ClientCertificate, ConnectOptions, Endpoint, Error, Result};
 
 /// The largest response a [`Client`](crate::Client) accepts, 128 MiB.
 ///
@@ -36,35 +38,42 @@ pub(crate) struct Connection {
     channel: Channel,
     endpoint: Arc<Endpoint>,
     auth: Option<Arc<Auth>>,
+    /// What speaks against our own certificate, if anything does.
+    client_certificate: Option<ClientCertificate>,
     pub(crate) command_timeout: Duration,
     pub(crate) snapshot_idle_timeout: Duration,
 }
 
 impl Connection {
     pub(crate) async fn open(options: &ConnectOptions, endpoint: &str) -> Result<Self> {
-        let endpoint = Endpoint::parse(endpoint, options.has_tls_file())?;
+        let endpoint = Arc::new(Endpoint::parse(endpoint, options.has_tls_file())?);
+        let tls = endpoint.is_tls().then(|| Tls::new(options, &endpoint)).transpose()?;
         let invalid = |_| Error::Endpoint { endpoint: endpoint.to_string(), reason: "not a URL" };
-        let mut builder = Channel::from_shared(endpoint.to_string())
+        // The dialer does TLS; to tonic, the connection is a plain one with the origin of an encrypted one.
+        let url = |scheme: &str| format!("{scheme}://{}", endpoint.authority());
+        let origin = url(if endpoint.is_tls() { "https" } else { "http" });
+        let builder = Channel::from_shared(url("http"))
             .map_err(invalid)?
-            .connect_timeout(options.dial_timeout)
-            .tcp_keepalive(Some(KEEP_ALIVE))
+            .origin(
+                origin
+                    .parse()
+                    .map_err(|_| Error::Endpoint { endpoint: origin.clone(), reason: "not a URL" })?,
+            )
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        if endpoint.is_tls() {
-            let config = tls::client_config(options)?;
-            builder = builder.tls_config(config).map_err(|error| Error::tls(&endpoint, &error))?;
-        }
-        // The connect timeout above covers one TCP attempt; this one all of them and the handshake.
-        let channel = timeout(options.dial_timeout, builder.connect())
+        let dialer = Dialer::new(endpoint.clone(), tls.clone(), KEEP_ALIVE, options.dial_timeout);
+        // The connect timeout of the dialer covers one TCP attempt; this one all of them and the handshake.
+        let channel = timeout(options.dial_timeout, builder.connect_with_connector(dialer))
             .await
             .map_err(|_| Error::ConnectTimeout {
                 endpoint: endpoint.to_string(),
                 timeout: options.dial_timeout,
             })?
-            .map_err(|error| Error::connect(&endpoint, &error))?;
+            .map_err(|error| unconnected(&endpoint, tls.as_ref(), &error))?;
         let connection = Self {
             channel,
-            endpoint: Arc::new(endpoint),
+            endpoint,
+            client_certificate: tls.as_ref().and_then(Tls::client_certificate).cloned(),
             auth: options.user.as_ref().map(|(name, password)| Arc::new(Auth::new(name, password))),
             command_timeout: options.command_timeout,
             snapshot_idle_timeout: options.snapshot_idle_timeout,
@@ -158,7 +167,15 @@ impl Connection {
     }
 
     pub(crate) fn error(&self, method: Method, status: &Status) -> Error {
-        Error::call(&*self.endpoint, method, status)
+        let error = Error::call(&*self.endpoint, method, status);
+        match (&error, &self.client_certificate) {
+            // A member that refuses a certificate hangs up after the handshake, on the first call.
+            (Error::Call { cause: Some(_), .. }, Some(certificate)) => Error::ClientCertificate {
+                endpoint: self.endpoint.to_string(),
+                certificate: certificate.clone(),
+            },
+            _ => error,
+        }
     }
 
     pub(crate) async fn within<T>(
@@ -209,5 +226,21 @@ impl Connection {
             request.metadata_mut().insert("token", token.clone());
         }
         request
+    }
+}
+
+/// Why no connection came about, with what is known of the certificates.
+fn unconnected(endpoint: &Endpoint, tls: Option<&Tls>, error: &tonic::transport::Error) -> Error {
+    let endpoint_text = endpoint.to_string();
+    let connect = Error::connect(endpoint, error);
+    let Some(tls) = tls else { return connect };
+    if let Some(problem) = tls.rejected() {
+        return Error::ServerCertificate { endpoint: endpoint_text, problem };
+    }
+    match (connect.is_permanent(), tls.client_certificate()) {
+        (true, Some(certificate)) => {
+            Error::ClientCertificate { endpoint: endpoint_text, certificate: certificate.clone() }
+        }
+        _ => connect,
     }
 }

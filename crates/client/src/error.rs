@@ -4,6 +4,7 @@
 //! share a gRPC code, and only the text tells a lagging learner from a wrong request.
 
 mod cause;
+mod certificate;
 
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 
 pub use cause::Cause;
+pub use certificate::{ClientCertificate, ServerCertificate};
 
 use crate::method::Method;
 
@@ -61,6 +63,22 @@ pub enum Error {
         endpoint: String,
         /// Why.
         source: Cause,
+    },
+    /// The certificate that the member shows is refused here.
+    #[error("{endpoint}: the member's certificate {problem}")]
+    ServerCertificate {
+        /// The member's endpoint.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: ServerCertificate,
+    },
+    /// The member hung up on a certificate of ours that cannot be good.
+    #[error("{endpoint}: {certificate}: the member refuses it")]
+    ClientCertificate {
+        /// The member's endpoint.
+        endpoint: String,
+        /// Which, and what is wrong with it.
+        certificate: ClientCertificate,
     },
     /// No connection: refused, unreachable, an unknown host, or a TLS handshake that failed.
     #[error("{endpoint}: connect")]
@@ -131,10 +149,6 @@ const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 const TOO_LARGE: &str = "grpc: received message larger than max";
 
 impl Error {
-    pub(crate) fn tls(endpoint: &impl ToString, error: &tonic::transport::Error) -> Self {
-        Self::Tls { endpoint: endpoint.to_string(), source: Cause::of_transport(error) }
-    }
-
     pub(crate) fn connect(endpoint: &impl ToString, error: &tonic::transport::Error) -> Self {
         Self::Connect { endpoint: endpoint.to_string(), source: Cause::of_transport(error) }
     }
@@ -160,6 +174,8 @@ impl Error {
             | Self::Options { .. }
             | Self::ReadFile { .. }
             | Self::NotPem { .. }
+            | Self::ServerCertificate { .. }
+            | Self::ClientCertificate { .. }
             | Self::Tls { .. } => true,
             Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::SnapshotTruncated { .. } => false,
             Self::Connect { source, .. } => source.is_bad_peer(),

@@ -30,6 +30,7 @@
 mod auth;
 mod client;
 mod connection;
+mod dial;
 mod endpoint;
 mod error;
 pub mod messages;
@@ -43,7 +44,7 @@ mod watch;
 pub use client::Client;
 pub use connection::MAX_RESPONSE_BYTES;
 pub use endpoint::Endpoint;
-pub use error::{Cause, Error, Result};
+pub use error::{Cause, ClientCertificate, Error, Result, ServerCertificate};
 pub use options::ConnectOptions;
 pub use prost::bytes::Bytes;
 pub use snapshot::SnapshotStream;

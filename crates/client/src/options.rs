@@ -23,6 +23,8 @@ pub struct ConnectOptions {
     pub key: Option<PathBuf>,
     /// The name the member's certificate must carry, when that is not the endpoint's host.
     pub server_name: Option<String>,
+    /// Takes any certificate of a member, an expired one or another's too: whoever answers is believed.
+    pub insecure_skip_tls_verify: bool,
     /// User name and password for etcd's own authentication. Ignored by a cluster that has
     /// authentication off, as etcdctl does.
     pub user: Option<(String, String)>,
@@ -37,7 +39,7 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Whether a TLS file is given, which makes `https` the scheme of an endpoint without one.
     pub(crate) fn has_tls_file(&self) -> bool {
-        self.ca_cert.is_some() || self.cert.is_some() || self.key.is_some()
+        self.ca_cert.is_some() || self.cert.is_some() || self.key.is_some() || self.insecure_skip_tls_verify
     }
 }
 
@@ -50,6 +52,7 @@ impl Default for ConnectOptions {
             cert: None,
             key: None,
             server_name: None,
+            insecure_skip_tls_verify: false,
             user: None,
             dial_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5),
@@ -66,6 +69,7 @@ impl fmt::Debug for ConnectOptions {
             .field("cert", &self.cert)
             .field("key", &self.key)
             .field("server_name", &self.server_name)
+            .field("insecure_skip_tls_verify", &self.insecure_skip_tls_verify)
             .field("user", &self.user.as_ref().map(|(name, _)| (name, Hidden)))
             .field("dial_timeout", &self.dial_timeout)
             .field("command_timeout", &self.command_timeout)

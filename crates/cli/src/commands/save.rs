@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use lifeboat_client::messages::{AlarmType, StatusResponse};
-use lifeboat_client::{Client, ConnectOptions};
+use lifeboat_client::{Client, ConnectOptions, Endpoint};
 use lifeboat_etcd::{hash_kv, open};
 use serde::Serialize;
 
 use crate::commands::remote::{member, only_here};
 use crate::commands::{Context, hash};
-use crate::connection::{Connection, unreached};
+use crate::connection::{Connection, unreached, warn_of_clear_text};
 use crate::exit::{Refused, Status, Usage};
 use crate::source::ReplayArgs;
 use crate::{output, staged};
@@ -108,8 +108,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 
 fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
     match args.url_and_file.as_slice() {
+        [first, second] if second.contains("://") => Err(Usage(format!(
+            "a snapshot is taken from one member and written to a file: {first} and {second} are two URLs"
+        ))
+        .into()),
         [url, file] => Ok((url.clone(), file.into())),
         [file] => match args.connection.endpoints.as_slice() {
+            [_] if file.contains("://") => Err(Usage(format!("no file to write: {file} is a URL")).into()),
             [endpoint] => Ok((endpoint.clone(), file.into())),
             [] if fs_err::symlink_metadata(file).is_ok() => Err(Usage(format!(
                 "no file to write: to save {file}, name the new file behind it: lifeboat save {file} FILE"
@@ -136,6 +141,8 @@ async fn save(
     file: &Path,
     context: &Context,
 ) -> Result<Body> {
+    let parsed = Endpoint::parse(endpoint, args.connection.has_tls_flag()).map_err(unreached)?;
+    warn_of_clear_text(options, &parsed);
     let client = Client::connect(options, endpoint).await.map_err(unreached)?;
     let status = client.status().await.map_err(unreached)?;
     let (problems, warnings) = health(&client, &status).await;

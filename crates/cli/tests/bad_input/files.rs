@@ -417,3 +417,22 @@ fn nothing_that_is_printed_drives_a_terminal() {
         }
     }
 }
+
+/// Secrets pass through: a core dump would leave them on disk.
+#[test]
+fn a_crash_leaves_no_core() {
+    use std::process::Stdio;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+    // It waits for somebody to read what does not fit into a pipe.
+    let snapshot = kubernetes_snapshot();
+    let args = ["get".as_ref(), snapshot.as_os_str(), "--prefix".as_ref(), "".as_ref()];
+    let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+    crate::support::eventually("it has begun", || {
+        let limits = fs_err::read_to_string(format!("/proc/{}/limits", child.id())).ok()?;
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"))?.to_owned();
+        let words: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+        (words == ["0", "0"]).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -28,6 +28,12 @@ impl Cause {
         Self::flatten(error.source(), &text).unwrap_or(Self { text, invalid_data: false, source: None })
     }
 
+    /// A failure before there was a connection.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let text = error.to_string();
+        Self { source: Self::flatten(error.source(), &text).map(Box::new), text, invalid_data: false }
+    }
+
     fn flatten(mut error: Option<&(dyn Error + 'static)>, top: &str) -> Option<Self> {
         let mut links: Vec<Self> = Vec::new();
         while let Some(current) = error {

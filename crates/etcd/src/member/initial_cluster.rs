@@ -131,7 +131,9 @@ fn peer_url(url: &str) -> Result<String> {
     let url = url.trim();
     let invalid = |why| Error::Invalid(format!("peer URL {url:?}: {why}"));
     let (scheme, address) = url.split_once("://").ok_or_else(|| invalid("no scheme such as https://"))?;
-    match scheme {
+    // Go's `url.Parse` makes it lower case.
+    let scheme = scheme.to_ascii_lowercase();
+    match scheme.as_str() {
         "http" | "https" => {
             if address.contains('/') {
                 return Err(invalid("it must not contain a path"));
@@ -142,7 +144,7 @@ fn peer_url(url: &str) -> Result<String> {
             }
             Ok(format!("{scheme}://{address}"))
         }
-        "unix" | "unixs" if !address.is_empty() => Ok(url.into()),
+        "unix" | "unixs" if !address.is_empty() => Ok(format!("{scheme}://{address}")),
         _ => Err(invalid("its scheme must be http, https, unix or unixs")),
     }
 }
@@ -161,6 +163,8 @@ mod tests {
         cluster.verify_advertised("a", None).unwrap();
         cluster.verify_advertised("a", Some(&["http://h:1".into()])).unwrap_err();
         cluster.verify_advertised("c", None).unwrap_err();
+        let shouted = InitialCluster::parse("a=HTTP://h:2,b=Https://[::1]:2380,a=http://h:1", "t").unwrap();
+        assert_eq!(shouted, cluster);
         assert_eq!(cluster.to_string(), "a=http://h:1,a=http://h:2,b=https://[::1]:2380");
     }
 

@@ -22,6 +22,12 @@ pub struct TlsFiles {
     pub peer: CertifiedKey,
     /// What clients show members.
     pub client: CertifiedKey,
+    /// Those of a server and of a client that have expired, for tests of what that breaks.
+    pub expired_server: CertifiedKey,
+    /// As above.
+    pub expired_client: CertifiedKey,
+    /// That of a server of other names.
+    pub misnamed_server: CertifiedKey,
 }
 
 /// A certificate and its private key.
@@ -53,6 +59,12 @@ pub(super) fn issue(dir: &Path) -> Result<TlsFiles> {
         server: certify("server", Subject::server("lab-member", &names))?,
         peer: certify("peer", Subject::server("lab-member", &names))?,
         client: certify("client", Subject::client(CLIENT_USER))?,
+        expired_server: certify(
+            "expired-server",
+            Subject { expired: true, ..Subject::server("lab-member", &names) },
+        )?,
+        expired_client: certify("expired-client", Subject { expired: true, ..Subject::client(CLIENT_USER) })?,
+        misnamed_server: certify("misnamed-server", Subject::server("lab-member", &["etcd.example".into()]))?,
     })
 }
 
