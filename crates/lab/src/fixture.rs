@@ -45,8 +45,41 @@ impl FieldInput {
         name: "db-with-log-beside.tar",
         sha256: "64b7b96ed730602ab649c0168e320a00d324f712d0f743bdea13dd018f03d55c",
     });
+    /// `h-3.4`: a member of etcd 3.4 whose `/health` was asked, then killed; 8 keys.
+    pub const HEALTH_PROBE: Self = Self(Fixture {
+        name: "health-probe-etcd-3.4.tar",
+        sha256: "b800e5a7c264d2e93e163b891ce1c4205cd9a9de0da3c6273fdeef82f4564ec1",
+    });
+    /// `y-3.6-4`: the only member of a cluster, whose last acknowledged write is above the commit index; 6 keys.
+    pub const LAST_WRITE: Self = Self(Fixture {
+        name: "single-member-last-write-etcd-3.6.tar",
+        sha256: "65e3247c807e11fa53979b4150d321ddf135c3e413f7506e1e639acfdad97691",
+    });
+    /// `j-old` and `j-wal`: keys of the v2 API in the raft snapshot; of `j-wal`, in the log too.
+    pub const V2_CONTENT: Self = Self(Fixture {
+        name: "v2-content-etcd-3.5.tar",
+        sha256: "fc7eb2e3c8b70af877febf16d77001cd058648aa67f5ab65c769680032503f1b",
+    });
+    /// `t-1` and a snapshot of it, `t-s.db`: two of three voters are still learners in the db.
+    pub const LEARNER_FLAG: Self = Self(Fixture {
+        name: "learner-flag-etcd-3.5.tar",
+        sha256: "3d3e58fb47e276982272464a70684bb25fc2d090a6eaf81ec16efc48fdc870c1",
+    });
+    /// `c-1`, `c-2` and `c-3`: one snapshot, restored three times with three tokens.
+    pub const THREE_CLUSTERS: Self = Self(Fixture {
+        name: "three-cluster-ids-etcd-3.6.tar",
+        sha256: "04ee20899a4b86cd41c251495ef991159f24c6d8aaae5dfcd945d62345c09af9",
+    });
     #[cfg(test)]
-    const ALL: [Self; 2] = [Self::FOREIGN_BACKUPS, Self::DB_WITH_LOG_BESIDE];
+    const ALL: &[Self] = &[
+        Self::FOREIGN_BACKUPS,
+        Self::DB_WITH_LOG_BESIDE,
+        Self::HEALTH_PROBE,
+        Self::LAST_WRITE,
+        Self::V2_CONTENT,
+        Self::LEARNER_FLAG,
+        Self::THREE_CLUSTERS,
+    ];
 
     /// Unpacks it into a directory.
     ///
@@ -111,7 +144,7 @@ mod tests {
     #[test]
     fn the_fixtures_are_those_the_manifest_names() {
         let manifest = fs::read_to_string(Path::new(FIXTURES).join("MANIFEST")).unwrap();
-        let inputs = FieldInput::ALL.map(|input| input.0);
+        let inputs = FieldInput::ALL.iter().map(|input| input.0);
         for fixture in [KUBERNETES, LOST_QUORUM].into_iter().chain(inputs) {
             unpacked(&fixture).unwrap();
             assert!(manifest.contains(&format!("{}  {}", fixture.sha256, fixture.name)), "{}", fixture.name);

@@ -93,6 +93,13 @@ impl ClusterLayout {
         self.tls
     }
 
+    /// The same names, URLs and token, for a cluster that takes the place of one that has ended. Its ports are not held.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Self { members, token, tls, .. } = self;
+        Self { members: members.clone(), token: token.clone(), tls: *tls, reserved: Vec::new() }
+    }
+
     /// Gives the ports up for the members to listen on.
     pub(super) fn release_ports(&mut self) {
         self.reserved.clear();
