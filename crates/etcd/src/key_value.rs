@@ -19,12 +19,15 @@ pub struct KeyValue<'bytes> {
     pub lease: i64,
 }
 
-/// Whether the value of a revision is empty: no change of a key, but the mark that `etcdutl snapshot
-/// restore --bump-revision` leaves at the revision it bumps to
-/// (`etcdutl/snapshot/v3_snapshot.go`, `unsafeBumpBucketsRevision`). A server takes it for a put of the key
-/// "", which no request can read; it outlives compactions, so it is in every later snapshot.
+/// What a restore that bumps the revision stores at the revision it bumps to, as `etcdutl snapshot restore
+/// --bump-revision` does (`etcdutl/snapshot/v3_snapshot.go`, `unsafeBumpBucketsRevision`): a revision without a value. A
+/// server takes it for a put of the key "", which no request can read; it outlives compactions, so it is in every later
+/// snapshot, and a later bump by etcdutl, which looks at revisions only, counts from it.
+pub(crate) const BUMP_MARK: &[u8] = b"";
+
+/// Whether the value of a revision is the mark of a bump, and no change of a key.
 pub(crate) fn is_bump_mark(value: &[u8]) -> bool {
-    value.is_empty()
+    value == BUMP_MARK
 }
 
 /// Why bytes are not a sound `KeyValue`.

@@ -8,7 +8,7 @@
 use super::merge::Stored;
 use super::{Extent, Fit};
 use crate::error::Result;
-use crate::key_value::KeyValue;
+use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::{KeepRule, KeepSet};
 use crate::progress::NoProgress;
 use crate::revision::Revision;
@@ -45,7 +45,7 @@ pub struct Divergence {
 /// What a revision does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The key; empty where etcdutl has left the mark of a restore.
+    /// The key.
     pub key: Vec<u8>,
     /// Whether it deletes the key.
     pub deleted: bool,
@@ -86,14 +86,15 @@ impl Compacted {
         Ok(Self { own, alive })
     }
 
-    /// What each source stores at a revision, but for what only waits to be compacted away.
+    /// What each source stores at a revision, but for what only waits to be compacted away, and for the marks of restores,
+    /// which are no changes: some restores leave none.
     pub(super) fn seen<'s>(
         &self,
         revision: Revision,
         stored: &'s [Option<Stored>],
     ) -> Vec<Option<&'s Stored>> {
         let counts = |(stored, own): (&'s Option<Stored>, &Option<(i64, KeepSet)>)| {
-            let stored = stored.as_ref()?;
+            let stored = stored.as_ref().filter(|stored| !is_bump_mark(&stored.value))?;
             match own {
                 Some((at, keep)) if revision.main <= *at => keep.contains(stored.ordinal).then_some(stored),
                 _ => Some(stored),

@@ -3,6 +3,7 @@
 //! [`KeepRule`], and whether a tombstone at the compact revision counts.
 
 use crate::error::{Error, Result};
+use crate::key_value::BUMP_MARK;
 use crate::mvcc::{KeepRule, KeepSet};
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
@@ -82,12 +83,19 @@ pub(crate) struct Hashed<'a> {
     compact_revision: i64,
     /// What the compaction that is under way will leave, where that matters.
     left: Option<KeepSet>,
+    /// Whether there is a bump mark, which survives, beside what is in `keep`.
+    has_bump_mark: bool,
 }
 
 impl<'a> Hashed<'a> {
     /// Of a store whose compaction is done.
     pub(crate) fn new(keep: &'a KeepSet, revision: i64, compact_revision: i64) -> Self {
-        Self { keep, revision, compact_revision, left: None }
+        Self { keep, revision, compact_revision, left: None, has_bump_mark: false }
+    }
+
+    /// With the mark of a bump to the revision that is hashed.
+    pub(crate) fn with_bump_mark(self) -> Self {
+        Self { has_bump_mark: true, ..self }
     }
 
     /// Of a store whose compaction is still to be done, which a server does first.
@@ -110,8 +118,8 @@ impl<'a> Hashed<'a> {
         }
         let left = self.left.as_ref().is_none_or(|left| left.keeps(rule, self.compact_revision, ordinal));
         // The server hashes all that is there when nothing is alive at all (`len(h.keep) > 0`).
-        left && (self.keep.keeps(rule, self.revision, ordinal)
-            || self.keep.keeps_nothing(rule, self.revision))
+        let keeps_nothing = !self.has_bump_mark && self.keep.keeps_nothing(rule, self.revision);
+        left && (self.keep.keeps(rule, self.revision, ordinal) || keeps_nothing)
     }
 }
 
@@ -150,6 +158,12 @@ impl<'a> Hasher<'a> {
         if older {
             self.older_hash = self.older_hash.map(|hash| append(hash, key, value));
         }
+    }
+
+    /// Takes in the mark of a bump, which the source does not have.
+    pub(crate) fn add_bump_mark(&mut self, key: BucketKey) {
+        self.hash = append(self.hash, key, BUMP_MARK);
+        self.older_hash = self.older_hash.map(|hash| append(hash, key, BUMP_MARK));
     }
 
     pub(crate) fn finish(self) -> HashKv {

@@ -9,7 +9,7 @@ use lifeboat_bbolt::{Writer, WriterOptions};
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::key_value::{KeyValue, is_bump_mark};
+use crate::key_value::{BUMP_MARK, KeyValue, is_bump_mark};
 use crate::member::Member;
 use crate::mvcc::{HashKv, Hashed, Hasher, KeepSet};
 use crate::progress::Progress;
@@ -35,8 +35,8 @@ pub(super) struct Contents<'a> {
     meta: BTreeMap<&'static str, Vec<u8>>,
     cluster: BTreeMap<&'static str, Vec<u8>>,
     members: BTreeMap<String, Vec<u8>>,
-    /// Whether the new cluster starts above the source's revisions.
-    bumped: bool,
+    /// The revision that the new cluster is bumped to, if it starts above the source's revisions.
+    bumped_to: Option<i64>,
     /// The revision up to which the new cluster answers "compacted"; `None` when it was never compacted.
     pub(super) compact_revision: Option<i64>,
     /// The revision the new cluster starts at.
@@ -48,6 +48,8 @@ pub(super) struct Contents<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) revisions: u64,
+    /// Marks of a bump, beside these.
+    pub(super) marks: u64,
     /// Of everything written.
     pub(super) crc: DbCrc,
     /// HashKV of the new cluster before its first change; differs when superseded revisions are written,
@@ -89,16 +91,16 @@ impl<'a> Contents<'a> {
             meta: meta_bucket(state, marks, version, &members),
             cluster: cluster_bucket(state, version),
             members: members_bucket(&members)?,
-            bumped: marks.is_some(),
+            bumped_to: marks,
             compact_revision: marks.or(state.compact_revision()),
             revision: marks.unwrap_or(current.min(up_to)),
             version,
         })
     }
 
-    /// Whether a revision of the source goes in. The marks of an earlier bump do not: ours replace them.
+    /// Whether a revision of the source goes in. The mark of an earlier bump does not: ours supersedes it.
     fn takes(&self, ordinal: u64, key: BucketKey, value: &[u8]) -> bool {
-        if self.bumped && is_bump_mark(value) {
+        if self.bumped_to.is_some() && is_bump_mark(value) {
             return false;
         }
         if self.history { key.revision.main <= self.up_to } else { self.keep.contains(ordinal) }
@@ -161,7 +163,9 @@ impl<'a> Contents<'a> {
     ) -> Result<Digest> {
         let mut digest = Digest::default();
         let compact_revision = self.compact_revision.unwrap_or(-1);
-        let mut hash_kv = Hasher::new(Hashed::new(self.keep, self.revision, compact_revision));
+        let hashed = Hashed::new(self.keep, self.revision, compact_revision);
+        let mut hash_kv =
+            Hasher::new(if self.bumped_to.is_some() { hashed.with_bump_mark() } else { hashed });
         let mut ordinal = 0;
         source.revisions(&mut |key, value| {
             let taken = self.takes(ordinal, key, value);
@@ -181,6 +185,12 @@ impl<'a> Contents<'a> {
             hash_kv.add(key, value);
             put(&key.to_bytes(), value)
         })?;
+        if let Some(main) = self.bumped_to {
+            let mark = BucketKey { revision: Revision::main(main), tombstone: false };
+            hash_kv.add_bump_mark(mark);
+            digest.marks += 1;
+            put(&mark.to_bytes(), BUMP_MARK)?;
+        }
         digest.hash_kv = hash_kv.finish();
         // The second read must have met what the first one counted.
         if ordinal == self.keep.revisions { Ok(digest) } else { Err(Error::Changed) }
@@ -217,11 +227,9 @@ fn too_far(current: i64) -> Error {
 
 /// The `meta` bucket of a member whose log holds the conf changes of `members` and nothing else.
 ///
-/// With `marks`, the store is compacted at that revision and the compaction is finished: a booting server
-/// takes it as its current revision too (`mvcc/kvstore.go`, `restore`), so no dummy revision is needed,
-/// and it has nothing to do. Neither has it to go on with a compaction of the source's: what that would have
-/// deleted goes with the next one, which cannot lose the keys that this one's revision deleted and put anew
-/// ([`KeepRule`](crate::mvcc::KeepRule)).
+/// With `marks`, the store is compacted at that revision and the compaction is finished, so that a server has nothing to do
+/// when it boots. Neither has it to go on with a compaction of the source's: what that would have deleted goes with the next
+/// one, which cannot lose the keys that this one's revision deleted and put anew ([`KeepRule`](crate::mvcc::KeepRule)).
 fn meta_bucket(
     state: &State,
     marks: Option<i64>,
