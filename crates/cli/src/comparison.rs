@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lifeboat_etcd::{
-    Comparison, LogPosition, NoChoice, Relation, Source, Standing, Unfit, compare, log_position,
+    Comparison, LogPosition, Majority, NoChoice, Relation, Replay, Source, Standing, Unfit, compare,
+    log_position, majorities,
 };
 
 use crate::commands::Context;
@@ -25,6 +26,8 @@ pub struct Compared {
     comparison: Comparison,
     /// How far the logs go of data dirs that cannot be read otherwise.
     logs: Vec<Option<LogPosition>>,
+    /// What the logs together show to be committed.
+    majorities: Vec<Majority>,
 }
 
 impl Compared {
@@ -32,7 +35,6 @@ impl Compared {
     /// in, ends it: with it, the answer would be another.
     pub fn new(first: &Path, others: &[PathBuf], replay: ReplayArgs, context: &Context) -> Result<Self> {
         let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
-        let mut sources = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             if let Some(name) = member(path) {
                 return Err(only_here("a comparison", name));
@@ -40,8 +42,13 @@ impl Compared {
             if paths.iter().take(index).any(|other| other == path) {
                 return Err(Usage(format!("{} is named twice", path.display())).into());
             }
-            sources.push(opened(path, replay)?);
         }
+        let (counted, majorities) = majorities(&paths)?;
+        let sources: Vec<_> = paths
+            .iter()
+            .zip(counted)
+            .map(|(path, counted)| opened(path, replay, counted))
+            .collect::<Result<_>>()?;
         let is_dir = |source: &Result<Box<dyn Source>, Unfit>| {
             source.as_ref().is_ok_and(|source| source.raft().is_some())
         };
@@ -59,7 +66,7 @@ impl Compared {
         };
         let logs = paths.iter().zip(&comparison.standings).map(log).collect();
         let names = paths.iter().map(|path| path.display().to_string()).collect();
-        Ok(Self { names, sources, comparison, logs })
+        Ok(Self { names, sources, comparison, logs, majorities })
     }
 
     /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.
@@ -99,8 +106,8 @@ impl Compared {
     }
 }
 
-fn opened(path: &Path, replay: ReplayArgs) -> Result<Result<Box<dyn Source>, Unfit>> {
-    match replay.open_any(path) {
+fn opened(path: &Path, replay: ReplayArgs, counted: Replay) -> Result<Result<Box<dyn Source>, Unfit>> {
+    match replay.open_any(path, counted) {
         Ok(source) => Ok(Ok(source)),
         Err(error) => Ok(Err(Unfit::of(error)?)),
     }

@@ -11,8 +11,9 @@ use crate::terminal::{printable, stderr_line};
 /// How far the log of a source counts that is a data dir.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct ReplayArgs {
-    /// Take in all of a data dir's log, also what the member did not know to be committed: right for the last of
-    /// the members that ran, whose clients may count on it.
+    /// Take in all of a data dir's log, also what is not known to be committed: right for the last of the members that
+    /// ran, whose clients may count on it. Not needed for the only member of a cluster, nor where the data dirs of a
+    /// majority of the members are read together.
     #[arg(long)]
     pub uncommitted: bool,
 }
@@ -44,9 +45,14 @@ impl ReplayArgs {
         Ok(open_with(source, self.replay(is_dir), wal_dir)?)
     }
 
-    /// Opens one of several sources, which need not all be data dirs.
-    pub fn open_any(self, source: &Path) -> lifeboat_etcd::Result<Box<dyn Source>> {
-        let opened = open_with(source, self.replay(is_data_dir(source)?), None)?;
+    /// Opens one of several sources, which need not all be data dirs. `counted` is how far its log counts, unless all of
+    /// it is asked for.
+    pub fn open_any(self, source: &Path, counted: Replay) -> lifeboat_etcd::Result<Box<dyn Source>> {
+        let replay = match self.replay(is_data_dir(source)?) {
+            Replay::Committed => counted,
+            asked => asked,
+        };
+        let opened = open_with(source, replay, None)?;
         warn(opened.as_ref());
         warn_of_log_beside(source)?;
         Ok(opened)

@@ -16,6 +16,7 @@ mod messages;
 mod request;
 mod store;
 mod txn;
+pub(crate) mod v2;
 mod written;
 
 use crate::error::Result;

@@ -25,6 +25,8 @@ pub struct Inspection {
     pub origin: Origin,
     /// How far its member had come in raft's log; `None` for a file.
     pub raft: Option<RaftPosition>,
+    /// What is worth knowing of its log, and of what lies beside its db.
+    pub notes: Vec<FindingKind>,
     /// How far its bytes can be trusted, or what speaks against it.
     pub integrity: Result<Integrity, FindingKind>,
     /// Members, versions, leases, alarms, auth.
@@ -72,6 +74,7 @@ fn read(source: &dyn Source, progress: &dyn Progress) -> Result<Inspection> {
     let mut inspection = Inspection {
         origin: source.origin(),
         raft: source.raft(),
+        notes: source.notes().to_vec(),
         integrity: Ok(Integrity::None),
         revision: state.current_revision(keep.newest),
         state,

@@ -26,6 +26,7 @@ mod apply;
 mod archive;
 mod check;
 mod compare;
+mod conf_state;
 mod error;
 mod export;
 mod files;
@@ -69,9 +70,13 @@ pub use salvage::{
     Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Salvaged, Taken, Which, salvage,
 };
 pub use schema::Bucket;
-pub use source::{EntryId, Held, LogBeside, LogEnd, LogPosition, RaftPosition, log_position};
 pub use source::{
-    Integrity, Origin, Replay, Source, SourceDir, SourceFile, is_data_dir, open, open_file, open_with,
+    CommitBasis, EntryId, Held, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, log_position,
+    majorities,
+};
+pub use source::{
+    Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,
+    open, open_file, open_with,
 };
 pub use state::{Alarm, AlarmKind, Auth, Lease, State};
 pub use version::EtcdVersion;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub use initial_cluster::{InitialCluster, InitialMember};
 
 /// Id of a member, shown in hexadecimal as etcdctl does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(pub u64);
 
@@ -45,7 +45,7 @@ impl FromStr for MemberId {
 }
 
 /// Id of a cluster, shown in hexadecimal as etcdctl does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u64);
 
 impl ClusterId {

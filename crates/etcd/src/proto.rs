@@ -64,11 +64,19 @@ pub(crate) struct Entry {
     pub(crate) data: Option<Vec<u8>>,
 }
 
+/// Kinds of a [`ConfChange`].
+pub(crate) mod conf_change {
+    pub(crate) const ADD_NODE: i32 = 0;
+    pub(crate) const REMOVE_NODE: i32 = 1;
+    pub(crate) const UPDATE_NODE: i32 = 2;
+    pub(crate) const ADD_LEARNER_NODE: i32 = 3;
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ConfChange {
     #[prost(uint64, optional, tag = "1")]
     pub(crate) id: Option<u64>,
-    /// 0 add node, 1 remove node, 2 update node, 3 add learner node.
+    /// One of [`conf_change`].
     #[prost(int32, optional, tag = "2")]
     pub(crate) kind: Option<i32>,
     #[prost(uint64, optional, tag = "3")]

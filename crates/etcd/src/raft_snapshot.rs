@@ -5,12 +5,17 @@
 //! up to 3.5 takes the members from the v2 store in it, 3.6 loads it and takes them from the database,
 //! 3.7 no longer reads it.
 
+use std::path::{Path, PathBuf};
+
 use prost::Message;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::member::Member;
 use crate::proto::{ConfState, RaftSnapshot as RaftSnapshotMessage, SnapFile, SnapshotMetadata};
+
+/// A file larger than this is not read: the v2 store has the members, and seldom more.
+const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A raft snapshot of membership alone: the keyspace lies in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,38 @@ impl RaftSnapshot {
             v2_store: snapshot.data.unwrap_or_default(),
         })
     }
+}
+
+/// The newest raft snapshot in `member/snap` up to an index that is whole: one that a crash cut short is passed over,
+/// as etcd does (`Snapshotter.loadMatching`).
+///
+/// # Errors
+/// A read that the operating system refused.
+pub(crate) fn newest(snap: &Path, up_to: u64) -> Result<Option<RaftSnapshot>> {
+    let entries = match fs_err::read_dir(snap) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_file = entry.file_type()?.is_file() && entry.metadata()?.len() <= MAX_FILE_BYTES;
+        let index = entry.file_name().to_str().and_then(index_in_name);
+        found.extend(index.filter(|index| is_file && *index <= up_to).map(|index| (index, entry.path())));
+    }
+    found.sort_unstable();
+    for (_, path) in found.into_iter().rev() {
+        if let Ok(snapshot) = RaftSnapshot::decode(&fs_err::read(path)?) {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
+}
+
+/// The index in the name of a `.snap` file.
+fn index_in_name(name: &str) -> Option<u64> {
+    let (_, index) = name.strip_suffix(".snap")?.split_once('-')?;
+    u64::from_str_radix(index, 16).ok()
 }
 
 /// The v2 store (`server/etcdserver/api/v2store/store.go`, `Save`) with `/0/members/<id>/raftAttributes`

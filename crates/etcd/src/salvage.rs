@@ -86,7 +86,7 @@ fn from_data_dir(
         salvaged?
     };
     let replayed = match log {
-        Ok((log, wal)) => log::replay(&salvaged, &wal, &log, how_far)?,
+        Ok((log, wal)) => log::replay(&salvaged, &member.join("snap"), &wal, &log, how_far)?,
         Err(kind) => Replayed::unusable(kind),
     };
     salvaged.of_data_dir(path, _lock).finish(Some(replayed), progress)

@@ -2,12 +2,16 @@
 //! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
 
 mod beside;
+pub(crate) mod committed;
 pub(crate) mod data_dir;
 pub(crate) mod digest;
 mod file;
 mod locate;
+mod majority;
 mod overlay;
 mod raft;
+mod v2_keys;
+mod voters;
 
 use std::path::{Path, PathBuf};
 
@@ -18,12 +22,14 @@ use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
 pub use beside::{Held, LogBeside, LogEnd};
-pub use data_dir::{Replay, SourceDir};
+pub use committed::{Replay, Uncommitted, UncommittedChange};
+pub use data_dir::SourceDir;
 pub use file::SourceFile;
 pub use locate::is_data_dir;
 pub(crate) use locate::{Located, locate, member_dir};
+pub use majority::{Majority, majorities};
 pub(crate) use overlay::Overlay;
-pub use raft::{EntryId, LogPosition, RaftPosition, log_position};
+pub use raft::{CommitBasis, EntryId, LogPosition, RaftPosition, log_position};
 
 /// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
 /// [`KeyValue`](crate::KeyValue).

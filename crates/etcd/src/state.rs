@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::conf_state::ConfState;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::member::{Member, MemberId};
@@ -117,7 +118,20 @@ impl State {
                 Ok::<_, Error>(())
             })?;
         }
+        state.promote_voters();
         Ok(state)
+    }
+
+    /// Takes a learner that raft's configuration has as a voter for a voter. etcd 3.5.1 to 3.5.19 did not store a
+    /// promotion in the `members` bucket (etcd issue 19557), and nothing makes a learner of a voter.
+    fn promote_voters(&mut self) {
+        if !self.members.iter().any(|member| member.is_learner) {
+            return;
+        }
+        let json = self.conf_state.as_deref().unwrap_or_default();
+        let Ok(ConfState { voters, .. }) = serde_json::from_str(json) else { return };
+        let is_voter = |member: &&mut Member| voters.contains(&member.id.0);
+        self.members.iter_mut().filter(is_voter).for_each(|member| member.is_learner = false);
     }
 
     /// Takes one key and value in; `None` when it does not decode.

@@ -19,7 +19,7 @@ mod log;
 mod read;
 mod segment;
 
-pub(crate) use dir::WalDir;
+pub(crate) use dir::{End, WalDir};
 pub(crate) use entries::Entries;
-pub(crate) use log::Log;
+pub(crate) use log::{Log, message};
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};

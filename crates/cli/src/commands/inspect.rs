@@ -14,7 +14,7 @@ use crate::comparison::ComparisonBody;
 use crate::exit::Status;
 use crate::output;
 use body::Body;
-pub use body::RaftBody;
+pub use body::{RaftBody, UncommittedBody};
 use log::LogBody;
 pub use log::LogPositionBody;
 

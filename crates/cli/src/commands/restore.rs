@@ -237,7 +237,7 @@ fn from(
     guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(name.to_owned(), &report, &options, compared);
+    let body = Body::new(name.to_owned(), source.notes(), &report, &options, compared);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(Status::Ok)
 }

@@ -37,8 +37,8 @@ pub struct Args {
     /// The file to write; one that exists is never replaced.
     out: PathBuf,
 
-    /// Take in all of a data dir's log, also what the member did not know to be committed: right for the last of
-    /// the members that ran, whose clients may count on it.
+    /// Take in all of a data dir's log, also what is not known to be committed: right for the last of the members that
+    /// ran, whose clients may count on it. Not needed for the only member of a cluster.
     #[arg(long)]
     uncommitted: bool,
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lifeboat_etcd::{Change, Changes, Divergence, KeyChange, Relation};
+use lifeboat_etcd::{Change, Changes, Divergence, KeyChange, Majority, Relation};
 use serde::Serialize;
 
 use super::Compared;
@@ -21,6 +21,25 @@ pub struct ComparisonBody {
     chosen: Option<String>,
     undecided: Option<String>,
     pairs: Vec<PairBody>,
+    /// The data dirs of each cluster, by its id: members of different clusters do not join each other.
+    clusters: BTreeMap<String, Vec<String>>,
+    /// What the logs of a majority of a cluster's voters show to be committed.
+    committed: Vec<MajorityBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MajorityBody {
+    cluster_id: String,
+    voters: usize,
+    /// Voters whose logs were read.
+    read: usize,
+    /// The source with the most up-to-date log.
+    source: String,
+    /// Index of the last entry that a majority of the voters has.
+    held_by_majority: u64,
+    /// Index of the last entry that counts.
+    last: u64,
 }
 
 #[derive(Serialize)]
@@ -130,12 +149,22 @@ impl From<&Compared> for ComparisonBody {
                 _ => None,
             },
         };
+        let majority = |majority: &Majority| MajorityBody {
+            cluster_id: majority.cluster_id.to_string(),
+            voters: majority.voters,
+            read: majority.read,
+            source: name(majority.place),
+            held_by_majority: majority.held,
+            last: majority.last,
+        };
         Self {
             sources: compared.source_bodies(),
             freshest: comparison.ranking.first().copied().map(name),
             chosen: choice.as_ref().ok().copied().map(name),
             undecided: choice.as_ref().err().map(|why| compared.undecided(why)),
             pairs: comparison.pairs.iter().map(pair).collect(),
+            clusters: compared.clusters(),
+            committed: compared.majorities.iter().map(majority).collect(),
         }
     }
 }

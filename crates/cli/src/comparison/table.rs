@@ -116,14 +116,22 @@ impl Compared {
 
     fn verdict(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
-        if let Some(words) = self.left_out() {
-            writeln!(out, "{words}")?;
+        for words in self.committed().into_iter().chain(self.left_out()).chain(self.apart()) {
+            writeln!(out, "{}.", printable(capitalized(&words).as_bytes()))?;
         }
         match self.comparison.choose() {
             Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
             Err(why) => writeln!(out, "A restore takes none of these unasked: {}.", self.undecided(&why)),
         }
     }
+}
+
+/// As a sentence begins, unless it begins with a path.
+fn capitalized(words: &str) -> String {
+    ["the ", "these "]
+        .into_iter()
+        .find(|start| words.starts_with(start))
+        .map_or_else(|| words.to_owned(), |_| words[..1].to_uppercase() + &words[1..])
 }
 
 fn list(out: &mut dyn Write, changes: &Changes) -> io::Result<()> {

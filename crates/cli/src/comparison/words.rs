@@ -1,8 +1,11 @@
 //! A comparison in words.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use lifeboat_etcd::{Change, Changes, Divergence, EntryId, NoChoice, RaftPosition, Relation};
+use lifeboat_etcd::{
+    Change, Changes, ClusterId, Divergence, EntryId, Majority, NoChoice, RaftPosition, Relation,
+};
 
 use super::Compared;
 use crate::terminal::printable;
@@ -47,6 +50,62 @@ impl Compared {
                  clients may count on them where no other member had a longer log: --uncommitted takes them in"
             )
         })
+    }
+
+    /// What the logs of a majority of the voters show to be committed, where that is more than each says for itself.
+    pub fn committed(&self) -> Vec<String> {
+        let words = |majority: &Majority| {
+            let Majority { voters, read, place, held, last, .. } = majority;
+            let name = &self.names[*place];
+            let beyond = match last.saturating_sub(*held) {
+                0 => String::new(),
+                1 => format!(
+                    "; entry {last}, on fewer of them, counts too, since raft could elect this member and keep it"
+                ),
+                _ => format!(
+                    "; entries {} to {last}, on fewer of them, count too, since raft could elect this member and keep them",
+                    held + 1
+                ),
+            };
+            format!(
+                "the logs of {read} of {voters} voters hold every committed entry, and {name} has the most up-to-date one{beyond}"
+            )
+        };
+        // Of one that cannot be read, it is said that its log runs further.
+        let is_fit = |majority: &&Majority| self.comparison.ranking.contains(&majority.place);
+        self.majorities.iter().filter(is_fit).map(words).collect()
+    }
+
+    /// That the sources are of several clusters, whose members refuse each other.
+    pub fn apart(&self) -> Option<String> {
+        let clusters = self.clusters();
+        let named = clusters.iter().map(|(id, names)| format!("{id} ({})", names.join(", ")));
+        (clusters.len() > 1).then(|| {
+            format!(
+                "these belong to {} clusters and will not join each other: {}; restore all members from one of them, \
+                 with one token",
+                clusters.len(),
+                named.collect::<Vec<_>>().join(", ")
+            )
+        })
+    }
+
+    /// The clusters that data dirs are of, by id, with their names.
+    pub(super) fn clusters(&self) -> BTreeMap<String, Vec<String>> {
+        let mut clusters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (place, name) in self.names.iter().enumerate() {
+            if let Some(id) = self.cluster_of(place) {
+                clusters.entry(id.to_string()).or_default().push(name.clone());
+            }
+        }
+        clusters
+    }
+
+    /// The cluster that a data dir is of.
+    fn cluster_of(&self, place: usize) -> Option<ClusterId> {
+        let inspection = self.comparison.standings[place].inspection.as_ref();
+        let raft = inspection.and_then(|inspection| inspection.raft).map(|raft| raft.cluster_id);
+        raft.or(self.logs[place].map(|log| log.cluster_id))
     }
 
     /// Why no source is taken without asking.
@@ -118,7 +177,12 @@ impl Compared {
             false => "; they have no member in common, as after a restore in between",
         };
         match (whole, missing.as_str()) {
-            (true, "") => format!("{name} holds the same as {first}"),
+            (true, "") => match (self.cluster_of(place), self.cluster_of(freshest)) {
+                (Some(own), Some(other)) if own != other => {
+                    format!("{name} holds the same keys as {first}, and is of another cluster, {own}")
+                }
+                _ => format!("{name} holds the same as {first}"),
+            },
             (true, _) => format!("{name} is an earlier state of {first}{missing}"),
             (false, _) => format!(
                 "{name} is an earlier state of {first} as far as can be seen, which is compacted beyond it{missing}{elsewhere}"

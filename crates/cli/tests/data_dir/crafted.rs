@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
-use lifeboat_etcd::{Error, FindingKind, NoProgress, RaftSnapshot, Replay, State, open, open_with, salvage};
+use lifeboat_etcd::{
+    Error, FindingKind, NoProgress, RaftSnapshot, Replay, Source, State, open, open_with, salvage,
+};
 
 use crate::peer::serve;
 use crate::raft::{Entry, Proto, append, hard_state, request, request_of, snapshot};
@@ -70,6 +72,11 @@ impl Base {
     }
 }
 
+/// What `etcd --force-new-cluster` takes of a data dir.
+pub fn by_commit_index(data_dir: &Path) -> Box<dyn Source> {
+    open_with(data_dir, Replay::CommitIndex, None).unwrap()
+}
+
 fn random_logs(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let bases = [Base::new(version), Base::with_users(version, true)];
@@ -84,14 +91,15 @@ fn random_logs(version: EtcdVersion) {
         let data_dir = base.with(&entries, commit, dir.path());
 
         let what = format!("{version}, seed {seed}");
-        let committed = open(&data_dir).unwrap();
+        let committed = by_commit_index(&data_dir);
         let raft =
             committed.raft().unwrap_or_else(|| panic!("{what}: {:?}", State::read(committed.as_ref())));
         assert_eq!((raft.commit, raft.last_index, raft.replayed_to), (commit, last, commit), "{what}");
         serve(version, &data_dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
         drop(committed);
         // A server that simply starts is alone, elects itself, and so commits all it has.
-        let whole = open_with(&data_dir, Replay::WholeLog, None).unwrap();
+        let whole = open(&data_dir).unwrap();
+        assert_eq!(whole.raft().unwrap().replayed_to, last, "{what}");
         serve(version, &data_dir, &[]).expect(whole.as_ref(), &format!("{what}, whole log"));
     }
 }
@@ -138,14 +146,14 @@ fn whom_3_5_may_still_take_for_root_is_refused() {
 
         // Nobody can take the user for another.
         let data_dir = base.with(&[grant(), put("by root")], 3, &dir.path().join("granted"));
-        serve(&data_dir).expect(open(&data_dir).unwrap().as_ref(), &format!("{version}, granted"));
+        serve(&data_dir).expect(by_commit_index(&data_dir).as_ref(), &format!("{version}, granted"));
         // The user's other roles permit it anyhow.
         let data_dir = base.with(&[grant(), revoke(), put("a/1")], 4, &dir.path().join("revoked"));
-        serve(&data_dir).expect(open(&data_dir).unwrap().as_ref(), &format!("{version}, revoked"));
+        serve(&data_dir).expect(by_commit_index(&data_dir).as_ref(), &format!("{version}, revoked"));
 
         let entries = [grant(), put("before"), delete(), put("after")];
         let data_dir = base.with(&entries, 5, &dir.path().join("deleted"));
-        let (served, source) = (serve(&data_dir), open(&data_dir).unwrap());
+        let (served, source) = (serve(&data_dir), by_commit_index(&data_dir));
         if version != EtcdVersion::V3_5 {
             served.expect(source.as_ref(), &format!("{version}, deleted"));
             continue;
@@ -159,8 +167,8 @@ fn whom_3_5_may_still_take_for_root_is_refused() {
     }
 }
 
-/// What another leader has overruled does not count, and neither does what it put in its place until it is
-/// committed.
+/// What another leader has overruled does not count, and neither does for `--force-new-cluster` what it put in its place
+/// until it is committed.
 #[test]
 fn a_later_entry_of_the_same_index_wins() {
     let version = EtcdVersion::V3_6;
@@ -176,9 +184,11 @@ fn a_later_entry_of_the_same_index_wins() {
         put("not committed").record(3, 4),
     ];
     append(&data_dir, records);
-    let source = open(&data_dir).unwrap();
+    let source = by_commit_index(&data_dir);
     assert_eq!(source.raft().unwrap().last_term, 3);
     serve(version, &data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "overruled");
+    drop(source);
+    serve(version, &data_dir, &[]).expect(open(&data_dir).unwrap().as_ref(), "overruled, an only voter");
 }
 
 /// A member that had fallen behind was sent a whole db, and crashed before it was in its place.
@@ -235,7 +245,7 @@ fn a_received_db_is_taken_and_its_lack_is_found() {
     }
 
     fs_err::write(waiting, sent).unwrap();
-    let source = open(&data_dir).unwrap();
+    let source = by_commit_index(&data_dir);
     serve(version, &data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "received db");
 }
 

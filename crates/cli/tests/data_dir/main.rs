@@ -3,6 +3,7 @@
 mod compare;
 mod crafted;
 mod damage;
+mod field;
 mod flips;
 mod kills;
 mod peer;

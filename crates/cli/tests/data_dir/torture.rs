@@ -13,8 +13,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use lab::cluster::{Cluster, ClusterBuilder};
 use lab::peers::{self, EtcdVersion};
-use lifeboat_etcd::{Replay, State, open, open_with};
+use lifeboat_etcd::{State, open};
 
+use crate::crafted::by_commit_index;
 use crate::peer::serve;
 use crate::raft::Proto;
 use crate::requests::Requests;
@@ -207,11 +208,12 @@ fn litter(data_dir: &Path) {
 /// Compares what is read of a data dir with what servers say on copies of it; tells the state of its whole log, and
 /// adds up how many entries were replayed for it.
 fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64) -> State {
-    let committed = open(data_dir).unwrap();
+    let committed = by_commit_index(data_dir);
     let alone = [&["--force-new-cluster"], FAST.as_slice()].concat();
     serve(version, data_dir, &alone).expect(committed.as_ref(), what);
     drop(committed);
-    let whole = open_with(data_dir, Replay::WholeLog, None).unwrap();
+    // An only voter has committed all that is in its log.
+    let whole = open(data_dir).unwrap();
     serve(version, data_dir, &FAST).expect(whole.as_ref(), &format!("{what}, whole log"));
     let state = State::read(whole.as_ref()).unwrap();
     let raft = whole.raft().unwrap();
@@ -220,12 +222,12 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
 
     // The binary says the same.
     let path = data_dir.display().to_string();
-    let inspected = lifeboat_json(["inspect", "--uncommitted", &path]);
+    let inspected = lifeboat_json(["inspect", &path]);
     assert_eq!(inspected["leases"], state.leases.len(), "{what}");
     assert_eq!(inspected["auth"]["enabled"], state.auth.enabled, "{what}");
     assert_eq!(inspected["auth"]["revision"], state.auth.revision, "{what}");
     assert_eq!(inspected["members"].as_array().unwrap().len(), state.members.len(), "{what}");
-    let hash = lifeboat_json(["hash", "--uncommitted", &path]);
+    let hash = lifeboat_json(["hash", &path]);
     assert_eq!(hash["hashRevision"], inspected["revision"], "{what}");
     state
 }

@@ -4,22 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::messages::{ClusterMemberAttrSetRequest, DowngradeInfoSetRequest};
+use crate::conf_state::ConfState;
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::member::{Member, MemberId};
 use crate::proto::ConfChange;
+use crate::proto::conf_change::{ADD_LEARNER_NODE, ADD_NODE, REMOVE_NODE, UPDATE_NODE};
 use crate::schema::{Bucket, cluster, meta};
 use crate::source::Overlay;
 use crate::state::State;
 use crate::version::EtcdVersion;
-
-const ADD_NODE: i32 = 0;
-const REMOVE_NODE: i32 = 1;
-const UPDATE_NODE: i32 = 2;
-const ADD_LEARNER_NODE: i32 = 3;
 
 /// Learners that a cluster may have, unless its servers were told otherwise (`DefaultMaxLearners`).
 const MOST_LEARNERS: usize = 1;
@@ -34,21 +31,6 @@ pub(super) struct Membership {
     cluster_version: Option<String>,
     /// `None` up to 3.4, which does not store it.
     conf_state: Option<ConfState>,
-}
-
-/// Raft's configuration, as `meta` holds it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct ConfState {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    voters: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    learners: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    voters_outgoing: Vec<u64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    learners_next: Vec<u64>,
-    auto_leave: bool,
 }
 
 /// What the conf change that adds or promotes a member carries.
@@ -160,17 +142,12 @@ impl Membership {
 
     fn save_conf_state(&mut self, kind: i32, id: MemberId, overlay: &mut Overlay) {
         let Some(conf_state) = &mut self.conf_state else { return };
-        if kind != UPDATE_NODE {
-            conf_state.voters.retain(|voter| *voter != id.0);
-            conf_state.learners.retain(|learner| *learner != id.0);
-        }
         match kind {
-            ADD_NODE => conf_state.voters.push(id.0),
-            ADD_LEARNER_NODE => conf_state.learners.push(id.0),
+            ADD_NODE => conf_state.add_voter(id.0),
+            ADD_LEARNER_NODE => conf_state.add_learner(id.0),
+            REMOVE_NODE => conf_state.remove(id.0),
             _ => {}
         }
-        conf_state.voters.sort_unstable();
-        conf_state.learners.sort_unstable();
         if let Ok(json) = serde_json::to_vec(conf_state) {
             overlay.set(Bucket::Meta, meta::CONF_STATE, json);
         }

@@ -74,7 +74,8 @@ pub(super) struct RequestHeader {
     pub(super) auth_revision: u64,
 }
 
-/// What etcd 3.4 and 3.5 send for the members' attributes and the cluster version.
+/// A request of the v2 API; etcd 3.4 and 3.5 also send one for members' attributes and the cluster version. Every field
+/// is here, since their types tell it from an [`InternalRaftRequest`].
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RequestV2 {
     #[prost(uint64, optional, tag = "1")]
@@ -85,6 +86,32 @@ pub(super) struct RequestV2 {
     pub(super) path: Option<String>,
     #[prost(string, optional, tag = "4")]
     pub(super) val: Option<String>,
+    #[prost(bool, optional, tag = "5")]
+    pub(super) dir: Option<bool>,
+    #[prost(string, optional, tag = "6")]
+    pub(super) prev_value: Option<String>,
+    #[prost(uint64, optional, tag = "7")]
+    pub(super) prev_index: Option<u64>,
+    #[prost(bool, optional, tag = "8")]
+    pub(super) prev_exist: Option<bool>,
+    #[prost(int64, optional, tag = "9")]
+    pub(super) expiration: Option<i64>,
+    #[prost(bool, optional, tag = "10")]
+    pub(super) wait: Option<bool>,
+    #[prost(uint64, optional, tag = "11")]
+    pub(super) since: Option<u64>,
+    #[prost(bool, optional, tag = "12")]
+    pub(super) recursive: Option<bool>,
+    #[prost(bool, optional, tag = "13")]
+    pub(super) sorted: Option<bool>,
+    #[prost(bool, optional, tag = "14")]
+    pub(super) quorum: Option<bool>,
+    #[prost(int64, optional, tag = "15")]
+    pub(super) time: Option<i64>,
+    #[prost(bool, optional, tag = "16")]
+    pub(super) stream: Option<bool>,
+    #[prost(bool, optional, tag = "17")]
+    pub(super) refresh: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]

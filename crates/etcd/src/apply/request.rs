@@ -4,16 +4,16 @@
 
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
-use serde::Deserialize;
 
 use super::auth::AuthInfo;
 use super::messages::{
-    AlarmRequest, Attributes, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest,
-    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest,
+    AlarmRequest, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
+    AuthUserChangePasswordRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest,
     ClusterMemberAttrSetRequest, ClusterVersionSetRequest, CompactionRequest, DeleteRangeRequest,
     DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest, PutRequest, RequestV2,
     TxnRequest,
 };
+use super::v2;
 use crate::finding::FindingKind;
 
 /// Bytes of a request at most. etcd takes 1.5 MiB unless told otherwise, and warns when told to take more than 10 MiB
@@ -54,7 +54,8 @@ pub(super) enum AuthRequest {
 }
 
 impl Request {
-    /// Reads the data of a normal entry; `None` when it changes nothing: a new leader's empty entry, a read.
+    /// Reads the data of a normal entry; `None` when it changes nothing of the v3 store: a new leader's empty entry, a
+    /// read, a change of a v2 key.
     pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<(AuthInfo, Self)>, FindingKind> {
         if data.is_empty() {
             return Ok(None);
@@ -68,16 +69,18 @@ impl Request {
         let Ok(mut request) = InternalRaftRequest::decode(data) else {
             let defect = "its request does not decode";
             let request = RequestV2::decode(data).map_err(|_| FindingKind::WalEntry { index, defect })?;
-            let request = from_v2(&request).map_err(unsupported)?;
-            return Ok(Some((AuthInfo::default(), request)));
+            return v2::request(&request).map_err(unsupported);
         };
+        if let Some(request) = &request.v2 {
+            return v2::request(request).map_err(unsupported);
+        }
         match unknown_field(data) {
             Some(READ_ONLY) => return Ok(None),
             Some(name) => return Err(unsupported(name.into())),
             None => {}
         }
         // The encoding is unique but for the order of fields, so a field that is not known here shows.
-        if request.v2.is_none() && request.encoded_len() != data.len() {
+        if request.encoded_len() != data.len() {
             return Err(unsupported("a request with a field of a newer etcd".into()));
         }
         let info = AuthInfo::from(request.header.take());
@@ -87,9 +90,6 @@ impl Request {
 
 /// The first that is there counts, as in `dispatch` (`apply/uber_applier.go`).
 fn one_of(request: InternalRaftRequest) -> Result<Request, String> {
-    if let Some(v2) = &request.v2 {
-        return from_v2(v2);
-    }
     let first = [
         request.cluster_version_set.map(Request::ClusterVersionSet),
         request.cluster_member_attr_set.map(Request::ClusterMemberAttrSet),
@@ -149,34 +149,6 @@ fn unknown_field(data: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// As `v2ToV3Request` does. Other requests belong to the v2 API, whose store no later version reads.
-fn from_v2(request: &RequestV2) -> Result<Request, String> {
-    #[derive(Deserialize)]
-    struct AttributesJson {
-        #[serde(default)]
-        name: String,
-        #[serde(default, rename = "clientURLs")]
-        client_urls: Option<Vec<String>>,
-    }
-    let RequestV2 { method, path, val, .. } = request;
-    let [method, path, val] = [method, path, val].map(|text| text.as_deref().unwrap_or_default());
-    let unsupported = || format!("a request of the v2 API ({method} {path})");
-    if method != "PUT" {
-        return Err(unsupported());
-    }
-    if path == "/0/version" {
-        return Ok(Request::ClusterVersionSet(ClusterVersionSetRequest { ver: val.into() }));
-    }
-    let id = path.strip_prefix("/0/members/").and_then(|rest| rest.strip_suffix("/attributes"));
-    let member_id = id.and_then(|id| u64::from_str_radix(id, 16).ok()).ok_or_else(unsupported)?;
-    let AttributesJson { name, client_urls } = serde_json::from_str(val).map_err(|_| unsupported())?;
-    let attributes = Attributes { name, client_urls: client_urls.unwrap_or_default() };
-    Ok(Request::ClusterMemberAttrSet(ClusterMemberAttrSetRequest {
-        member_id,
-        member_attributes: Some(attributes),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,27 +178,5 @@ mod tests {
         assert!(matches!(Request::decode(9, b""), Ok(None)));
         assert!(matches!(Request::decode(9, b"\xff"), Err(FindingKind::WalEntry { .. })));
         assert_eq!(refused(&vec![0; MOST_REQUEST_BYTES + 1]), "a request of 11534337 bytes");
-    }
-
-    #[test]
-    fn v2_requests_are_those_of_the_members() {
-        let request = |method: &str, path: &str, val: &str| RequestV2 {
-            id: Some(3),
-            method: Some(method.into()),
-            path: Some(path.into()),
-            val: Some(val.into()),
-        };
-        let attributes =
-            request("PUT", "/0/members/1f/attributes", r#"{"name":"m1","clientURLs":["http://h:1"]}"#);
-        let wrapped = InternalRaftRequest { v2: Some(attributes.clone()), ..Default::default() };
-        for data in [attributes.encode_to_vec(), wrapped.encode_to_vec()] {
-            let Ok(Some((_, Request::ClusterMemberAttrSet(set)))) = Request::decode(1, &data) else {
-                panic!("{data:?}")
-            };
-            assert_eq!((set.member_id, set.member_attributes.unwrap().name.as_str()), (0x1f, "m1"));
-        }
-        let version = request("PUT", "/0/version", "3.4.0").encode_to_vec();
-        assert!(matches!(Request::decode(1, &version), Ok(Some((_, Request::ClusterVersionSet(_))))));
-        assert!(refused(&request("PUT", "/1/key", "v").encode_to_vec()).contains("v2 API"));
     }
 }

@@ -12,7 +12,7 @@ use crate::key_value::KeyValue;
 use crate::member::{ClusterId, MemberId};
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
-use crate::source::{Integrity, Origin, RaftPosition, VisitAll, VisitPair, VisitRevision};
+use crate::source::{CommitBasis, Integrity, Origin, RaftPosition, VisitAll, VisitPair, VisitRevision};
 
 /// What one main revision does: keys with new values, or deleted.
 type Txn = Vec<(u8, Option<u8>)>;
@@ -102,6 +102,7 @@ impl Source for Member {
             last_term: 1,
             consistent_index: 1,
             replayed_to: 1,
+            basis: CommitBasis::CommitIndex,
         })
     }
 

@@ -9,6 +9,7 @@ use crate::key_value::KeyValueDefect;
 use crate::member::MemberId;
 use crate::revision::Revision;
 use crate::schema::Bucket;
+use crate::source::Uncommitted;
 use crate::state::Alarm;
 use crate::wal::WalDefect;
 
@@ -176,9 +177,17 @@ pub enum FindingKind {
         /// Byte offset in it.
         offset: u64,
     },
-    /// Entries that the member did not know to be committed.
-    #[error("entries {first} to {last} are not known to be committed, and not counted")]
-    WalUncommitted {
+    /// Entries that are not known to be committed.
+    #[error(
+        "{} of the log: not known to be committed, and not counted; {}", span(.0.first, .0.last), changes(.0)
+    )]
+    WalUncommitted(Uncommitted),
+    /// Entries above the commit index of a member that is the only voter.
+    #[error(
+        "{} of the log: above the commit index, and counted, since this member is the only voter. etcd started on this \
+         data dir serves this; started with --force-new-cluster, it drops it", span(*first, *last)
+    )]
+    WalOnlyVoter {
         /// Index of the first.
         first: u64,
         /// Index of the last.
@@ -200,6 +209,17 @@ pub enum FindingKind {
         /// The request, by etcd's name.
         request: String,
     },
+    /// Keys of the v2 API, which have a store of their own beside the v3 one.
+    #[error(
+        "keys of the v2 API lie beside the v3 store and are not read ({stored} in the raft snapshot, {changes} changes in \
+         the log): they stay behind"
+    )]
+    V2Keys {
+        /// Keys in the raft snapshot.
+        stored: u64,
+        /// Requests in the log after it that may change some.
+        changes: u64,
+    },
     /// The log adds more to the db, or compares more, than is done in memory.
     #[error(
         "the log asks for more than is done in memory: {MOST_REPLAY_BYTES} bytes beside the db, and {MOST_COMPARED} \
@@ -210,6 +230,33 @@ pub enum FindingKind {
 
 /// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
 const MOST_SHOWN: usize = 64;
+
+/// Changes shown at most in one line.
+const MAX_SHOWN_CHANGES: usize = 5;
+
+fn span(first: u64, last: u64) -> String {
+    if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") }
+}
+
+fn changes(uncommitted: &Uncommitted) -> String {
+    let Uncommitted { changes, further, is_known, .. } = uncommitted;
+    if !is_known {
+        return "what this changes cannot be computed here".into();
+    }
+    if changes.is_empty() {
+        return "no key is changed".into();
+    }
+    let shown = changes.iter().take(MAX_SHOWN_CHANGES).map(|change| {
+        let verb = if change.deleted { "delete" } else { "put" };
+        format!("{verb} {} (revision {})", printable(&change.key), change.revision)
+    });
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    let more = changes.len().saturating_sub(MAX_SHOWN_CHANGES) as u64 + further;
+    if more > 0 {
+        text += &format!(", and {more} changes more");
+    }
+    text
+}
 
 fn lost(first: i64, last: i64, ranges: u64) -> String {
     let one =

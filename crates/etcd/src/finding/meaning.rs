@@ -41,9 +41,11 @@ impl FindingKind {
             Self::WalEntriesMissing { .. } => "wal.entries-missing",
             Self::WalBehindDb { .. } => "wal.behind-db",
             Self::WalTorn { .. } => "wal.torn",
-            Self::WalUncommitted { .. } => "wal.uncommitted",
+            Self::WalUncommitted(_) => "wal.uncommitted",
+            Self::WalOnlyVoter { .. } => "wal.only-voter",
             Self::WalEntry { .. } => "wal.entry",
             Self::UnsupportedRequest { .. } => "wal.unsupported-request",
+            Self::V2Keys { .. } => "etcd.v2-keys",
             Self::ReplayTooLarge => "wal.too-large",
         }
     }
@@ -55,9 +57,17 @@ impl FindingKind {
             Self::AlarmRaised { .. }
             | Self::UnknownBucket { .. }
             | Self::UnknownKey { .. }
-            | Self::RevisionsMissing { .. } => Severity::Warning,
+            | Self::RevisionsMissing { .. }
+            | Self::V2Keys { .. } => Severity::Warning,
             Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
-            Self::NoDigest | Self::CompactionPending { .. } | Self::WalUncommitted { .. } => Severity::Note,
+            // What clients may have been told of and is not taken in.
+            Self::WalUncommitted(uncommitted) if !uncommitted.changes.is_empty() || !uncommitted.is_known => {
+                Severity::Warning
+            }
+            Self::NoDigest
+            | Self::CompactionPending { .. }
+            | Self::WalUncommitted(_)
+            | Self::WalOnlyVoter { .. } => Severity::Note,
             _ => Severity::Error,
         }
     }
@@ -107,13 +117,20 @@ impl FindingKind {
             Self::WalTorn { .. } => {
                 "usable: etcd drops what a crash left unfinished, and so is done here; compare it with another member"
             }
-            Self::WalUncommitted { .. } => {
-                "nothing, as etcd drops them too; clients may have been told of them where this was the last member to \
-                 run: --uncommitted takes them in"
+            Self::WalUncommitted(_) => {
+                "read it with the data dirs of a majority of the members (lifeboat inspect A B C), which shows what is \
+                 committed; where no other member has a longer log, --uncommitted takes these entries in, since clients \
+                 may have been told of them. etcd started together with the other members keeps them if this member \
+                 is elected; --force-new-cluster drops them"
             }
+            Self::WalOnlyVoter { .. } => "nothing",
             Self::UnsupportedRequest { .. } => {
                 "start etcd of the same version with --force-new-cluster on a copy of the data dir, and save a snapshot \
                  of it"
+            }
+            Self::V2Keys { .. } => {
+                "the v3 store is complete without them; if something still uses them, read them from an etcd 3.5 with \
+                 --enable-v2 on a copy of the data dir, and put them into the restored cluster"
             }
             Self::ReplayTooLarge => {
                 "start etcd with --force-new-cluster on a copy of the data dir, and save a snapshot of it"

@@ -7,6 +7,7 @@ use prost::Message;
 
 use crate::error::{Error, Result};
 use crate::member::Member;
+use crate::proto::conf_change::ADD_NODE;
 use crate::proto::{ConfChange, ConfState, Entry, HardState, WalMetadata, WalSnapshot};
 use crate::raft_snapshot::RaftSnapshot;
 use crate::restore::RestoreOptions;
@@ -17,7 +18,6 @@ use crate::wal::{self, Record, RecordKind};
 pub(super) const TERM: u64 = 1;
 
 const CONF_CHANGE_ENTRY: i32 = 1;
-const ADD_NODE: i32 = 0;
 
 /// Writes the WAL segment and the raft snapshot of a member. `members` are ascending by id.
 pub(super) fn write(stage: &mut Staging, options: &RestoreOptions, members: &[Member]) -> Result<()> {

@@ -4,6 +4,8 @@
 //! compares it takes the other branch, and every revision after it gets another number. So it is replayed only over
 //! a state of which nothing is missing.
 
+use std::path::Path;
+
 use super::as_data;
 use super::source::Salvaged;
 use super::view::{View, Which};
@@ -11,6 +13,7 @@ use crate::apply;
 use crate::error::{Error, Result};
 use crate::finding::{FindingKind, Severity};
 use crate::key_value::is_bump_mark;
+use crate::source::committed::{Counted, counted};
 use crate::source::data_dir::notes;
 use crate::source::{Overlay, RaftPosition, Replay};
 use crate::state::State;
@@ -47,13 +50,16 @@ impl Replayed {
     }
 }
 
-/// Replays a log over what was saved of the db, if it goes on from there.
-pub(super) fn replay(salvaged: &Salvaged, wal: &WalDir, log: &Log, how_far: Replay) -> Result<Replayed> {
+/// Replays a log over what was saved of the db, if it goes on from there. `snap` has the raft snapshots.
+pub(super) fn replay(
+    salvaged: &Salvaged,
+    snap: &Path,
+    wal: &WalDir,
+    log: &Log,
+    how_far: Replay,
+) -> Result<Replayed> {
     let consistent_index = salvaged.consistent_index();
-    let up_to = match how_far {
-        Replay::Committed => log.commit,
-        Replay::WholeLog => log.commit.max(log.last_index),
-    };
+    let Counted { up_to, basis } = counted(how_far, snap, wal, log, consistent_index)?;
     let mut problems: Vec<_> = log.damage.iter().cloned().collect();
     let readable = if problems.is_empty() { up_to } else { up_to.min(log.last_index) };
     let replayed = if salvaged.store.base().is_clean() {
@@ -65,7 +71,7 @@ pub(super) fn replay(salvaged: &Salvaged, wal: &WalDir, log: &Log, how_far: Repl
         None
     };
     let replayed_to = replayed.as_ref().map_or(consistent_index, |(to, _)| *to);
-    let position = RaftPosition::of(log, consistent_index, replayed_to);
+    let position = RaftPosition::of(log, consistent_index, replayed_to, basis);
     let account = LogAccount {
         replayed: replayed_to - consistent_index,
         not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
@@ -73,7 +79,8 @@ pub(super) fn replay(salvaged: &Salvaged, wal: &WalDir, log: &Log, how_far: Repl
     };
     let is_over_all = replayed.is_some() && account.not_replayed.is_none();
     let overlay = replayed.map(|(_, overlay)| overlay).unwrap_or_default();
-    let notes = notes(log, &position, &State::read(salvaged)?, &overlay).into_iter();
+    // What is not known to be committed is in the account.
+    let notes = notes(log, &position, &State::read(salvaged)?, &overlay, None).into_iter();
     problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
     let is_whole = is_over_all && problems.is_empty();
     Ok(Replayed { account: Some(account), position: Some(position), overlay, problems, is_whole })

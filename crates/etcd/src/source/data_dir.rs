@@ -1,16 +1,15 @@
 //! A member's data dir as a source: its db, and what its log has beyond it. Nothing in it is written or created.
 //!
-//! What counts is what `etcd --force-new-cluster` would serve from a copy (`server/etcdserver/bootstrap.go`,
-//! `bootstrapWALFromSnapshot`): the entries up to the commit index the member had written down, or up to the
-//! last one its db has when that is higher.
+//! Which entries of the log count is decided in [`committed`](super::committed).
 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::committed::{Counted, Replay, Uncommitted, counted};
 use super::member_dir;
-use super::{Integrity, Origin, Overlay, RaftPosition, Source, SourceFile};
+use super::{CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, v2_keys};
 use super::{VisitAll, VisitPair, VisitRevision};
 use crate::apply;
 use crate::error::{Error, Result};
@@ -20,18 +19,6 @@ use crate::progress::Progress;
 use crate::schema::Bucket;
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
-
-/// How far the log of a data dir counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Replay {
-    /// Up to the commit index, as etcd takes it.
-    #[default]
-    Committed,
-    /// To its end. A member learns, and writes down, that an entry is committed after clients may have been told;
-    /// so the last of the members to run may hold entries that clients count on beyond its commit index. It may
-    /// also hold some that no client was ever told of.
-    WholeLog,
-}
 
 /// A data dir. An etcd that is started meanwhile waits until this is dropped.
 #[derive(Debug)]
@@ -157,13 +144,14 @@ fn replayed(
         let snapshot = log.snapshot;
         return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
     }
-    let up_to = match replay {
-        Replay::Committed => log.commit,
-        Replay::WholeLog => log.commit.max(log.last_index),
-    };
+    let Counted { up_to, basis } = counted(replay, snap, wal, &log, consistent_index)?;
     let overlay = apply::replay(db, state, &Entries::find(wal, consistent_index, up_to)?)?;
-    let position = RaftPosition::of(&log, consistent_index, up_to.max(consistent_index));
-    let notes = notes(&log, &position, state, &overlay);
+    let position = RaftPosition::of(&log, consistent_index, up_to.max(consistent_index), basis);
+    let uncommitted = Uncommitted::beyond(&position, &overlay, || {
+        apply::replay(db, state, &Entries::find(wal, consistent_index, log.last_index)?)
+    });
+    let mut notes = notes(&log, &position, state, &overlay, uncommitted);
+    notes.extend(v2_keys::find(snap, wal, state)?);
     Ok(Replayed { position, overlay, notes })
 }
 
@@ -173,19 +161,22 @@ pub(crate) fn notes(
     position: &RaftPosition,
     state: &State,
     overlay: &Overlay,
+    uncommitted: Option<Uncommitted>,
 ) -> Vec<FindingKind> {
     let member = log.member_id;
     let mut removed = overlay.pairs(Bucket::MembersRemoved).map(|(key, _)| key);
     let is_removed =
         state.members_removed.contains(&member) || removed.any(|key| key == member.to_string().as_bytes());
     let removed = is_removed.then_some(FindingKind::MemberRemoved { member });
-    let RaftPosition { last_index: last, consistent_index, replayed_to, .. } = *position;
+    let RaftPosition { last_index: last, commit, consistent_index, replayed_to, basis, .. } = *position;
     let torn = log.torn.clone();
     let torn = torn.map(|torn| FindingKind::WalTorn { segment: torn.segment, offset: torn.offset });
     let behind = (last < consistent_index).then_some(FindingKind::WalBehindDb { last, consistent_index });
-    let uncommitted =
-        (last > replayed_to).then_some(FindingKind::WalUncommitted { first: replayed_to + 1, last });
-    [torn, behind, uncommitted, removed].into_iter().flatten().collect()
+    let first = commit.max(consistent_index).saturating_add(1);
+    let only_voter = basis == CommitBasis::OnlyVoter && replayed_to >= first;
+    let only_voter = only_voter.then_some(FindingKind::WalOnlyVoter { first, last: replayed_to });
+    let uncommitted = uncommitted.map(FindingKind::WalUncommitted);
+    [torn, behind, only_voter, uncommitted, removed].into_iter().flatten().collect()
 }
 
 impl Source for SourceDir {

@@ -38,6 +38,35 @@ pub struct RaftPosition {
     pub consistent_index: u64,
     /// Index of the last entry that this source counts.
     pub replayed_to: u64,
+    /// Why the entries above the commit index count, or do not.
+    pub basis: CommitBasis,
+}
+
+/// How it is known which entries of a log are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CommitBasis {
+    /// By the commit index that the member had written down.
+    #[default]
+    CommitIndex,
+    /// The member is the only voter: what is in its log is committed, since it has nobody to ask.
+    OnlyVoter,
+    /// By the logs of a majority of the voters.
+    Majority,
+    /// It is not: the whole log counts, as asked.
+    WholeLog,
+}
+
+impl CommitBasis {
+    /// Its name, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CommitIndex => "commit-index",
+            Self::OnlyVoter => "only-voter",
+            Self::Majority => "majority",
+            Self::WholeLog => "whole-log",
+        }
+    }
 }
 
 impl RaftPosition {
@@ -46,7 +75,7 @@ impl RaftPosition {
         EntryId { term: self.last_term, index: self.last_index }
     }
 
-    pub(crate) fn of(log: &Log, consistent_index: u64, replayed_to: u64) -> Self {
+    pub(crate) fn of(log: &Log, consistent_index: u64, replayed_to: u64, basis: CommitBasis) -> Self {
         Self {
             cluster_id: log.cluster_id,
             member_id: log.member_id,
@@ -56,12 +85,17 @@ impl RaftPosition {
             last_term: log.last_term,
             consistent_index,
             replayed_to,
+            basis,
         }
     }
 
-    /// Entries of the log that this source does not count, since the member did not know them to be committed.
+    /// Entries at the end of the log that are not known to be committed, and not counted. Where the logs of a majority
+    /// decide, none: what is not counted was never committed.
     pub fn uncommitted_entries(&self) -> u64 {
-        self.last_index.saturating_sub(self.replayed_to)
+        match self.basis {
+            CommitBasis::Majority => 0,
+            _ => self.last_index.saturating_sub(self.replayed_to),
+        }
     }
 }
 

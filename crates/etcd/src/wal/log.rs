@@ -96,7 +96,7 @@ impl Log {
 }
 
 /// Its crc is right, so what does not decode was written so.
-pub(super) fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
+pub(crate) fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
     let defect = "a record of the log does not decode";
     Ok(M::decode(record.data.as_slice()).map_err(|_| FindingKind::WalEntry { index, defect })?)
 }

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lifeboat_etcd::{FindingKind, Inspection, Integrity, RaftPosition};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lifeboat_etcd::{FindingKind, InitialCluster, Inspection, Integrity, RaftPosition, UncommittedChange};
 use serde::Serialize;
 
+use crate::commands::check::FindingBody;
 use crate::{output, terminal};
 
 #[derive(Serialize)]
@@ -33,7 +36,13 @@ pub(super) struct Body {
     raft_term: Option<u64>,
     /// Of a data dir.
     raft: Option<RaftBody>,
+    /// Entries at the end of the log that are not counted.
+    uncommitted: Option<UncommittedBody>,
+    /// What is worth knowing of the log, and of what lies beside the db.
+    notes: Vec<FindingBody>,
     members: Vec<MemberBody>,
+    /// These voters, as `--initial-cluster` takes them.
+    initial_cluster: Option<String>,
     members_removed: Vec<String>,
     alarms: Vec<AlarmBody>,
     leases: usize,
@@ -58,6 +67,50 @@ pub struct RaftBody {
     consistent_index: u64,
     replayed_to: u64,
     uncommitted_entries: u64,
+    /// How it is known which entries are committed: `commit-index`, `only-voter`, `majority`, or `whole-log` as asked.
+    counted_by: &'static str,
+}
+
+/// Entries that are not known to be committed, and what they would change.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UncommittedBody {
+    first: u64,
+    last: u64,
+    changes: Vec<UncommittedChangeBody>,
+    further_changes: u64,
+    /// Whether the changes could be computed.
+    known: bool,
+}
+
+#[derive(Serialize)]
+struct UncommittedChangeBody {
+    revision: i64,
+    /// Base64.
+    key: String,
+    deleted: bool,
+}
+
+impl UncommittedBody {
+    /// Of what is worth knowing of a source.
+    pub fn of(notes: &[FindingKind]) -> Option<Self> {
+        let uncommitted = notes.iter().find_map(|kind| match kind {
+            FindingKind::WalUncommitted(uncommitted) => Some(uncommitted),
+            _ => None,
+        })?;
+        let change = |change: &UncommittedChange| UncommittedChangeBody {
+            revision: change.revision,
+            key: STANDARD.encode(&change.key),
+            deleted: change.deleted,
+        };
+        Some(Self {
+            first: uncommitted.first,
+            last: uncommitted.last,
+            changes: uncommitted.changes.iter().map(change).collect(),
+            further_changes: uncommitted.further,
+            known: uncommitted.is_known,
+        })
+    }
 }
 
 impl From<RaftPosition> for RaftBody {
@@ -72,6 +125,7 @@ impl From<RaftPosition> for RaftBody {
             consistent_index: position.consistent_index,
             replayed_to: position.replayed_to,
             uncommitted_entries: position.uncommitted_entries(),
+            counted_by: position.basis.name(),
         }
     }
 }
@@ -142,7 +196,10 @@ impl From<&Inspection> for Body {
             consistent_index: state.consistent_index,
             raft_term: state.term,
             raft: inspection.raft.map(RaftBody::from),
+            uncommitted: UncommittedBody::of(&inspection.notes),
+            notes: inspection.notes.iter().map(FindingBody::from).collect(),
             members: state.members.iter().map(member).collect(),
+            initial_cluster: InitialCluster::of(&state.members, "").map(|cluster| cluster.to_string()),
             members_removed: state.members_removed.iter().map(ToString::to_string).collect(),
             alarms: state.alarms.iter().map(alarm).collect(),
             leases: state.leases.len(),
@@ -201,6 +258,9 @@ impl Body {
             let text = format!("{} {}{learner} {}", member.id, member.name, member.peer_urls.join(","));
             fields.push((if index == 0 { "members" } else { "" }, text));
         }
+        let voters =
+            self.initial_cluster.iter().map(|cluster| ("voters", format!("--initial-cluster {cluster}")));
+        fields.extend(voters);
         fields.extend(self.raft_fields());
         fields.extend(self.undecodable.iter().map(|text| ("undecodable", text.clone())));
         output::fields(out, &fields)?;
@@ -212,7 +272,7 @@ impl Body {
         let RaftBody { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
         let uncommitted = match raft.uncommitted_entries {
             0 => String::new(),
-            entries => format!("; {entries} entries more are not known to be committed"),
+            entries => format!("; {entries} more entries are not known to be committed, and not counted"),
         };
         let log = format!("term {term}, db at {consistent_index}, replayed to {replayed_to}{uncommitted}");
         vec![("member", format!("{member_id} of cluster {cluster_id}")), ("raft", log)]

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport};
+use lifeboat_etcd::{FindingKind, Integrity, RestoreOptions, RestoreReport};
 use serde::Serialize;
 
 use crate::commands::hash;
+use crate::commands::inspect::UncommittedBody;
 use crate::comparison::{Compared, ComparisonBody};
 use crate::output;
 
@@ -24,9 +25,14 @@ pub(super) struct Body {
     revisions: u64,
     keys_without_lease: u64,
     uncommitted_entries: u64,
+    /// What these entries would change.
+    uncommitted: Option<UncommittedBody>,
     /// Of several sources, what the furthest log has and no source counts.
     #[serde(skip)]
     left_out: Option<String>,
+    /// Of several sources, that they are of several clusters.
+    #[serde(skip)]
+    apart: Option<String>,
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -51,9 +57,17 @@ struct MemberBody {
     wal_dir: Option<String>,
 }
 
+/// Why a source was taken, what the others are, and how it is known how far its log counts.
+fn because(compared: &Compared, source: &str) -> Vec<String> {
+    let mut lines = compared.because(source);
+    lines.extend(compared.committed());
+    lines
+}
+
 impl Body {
     pub(super) fn new(
         source: String,
+        notes: &[FindingKind],
         report: &RestoreReport,
         options: &RestoreOptions,
         compared: Option<&Compared>,
@@ -65,7 +79,7 @@ impl Body {
             wal_dir: member.wal_dir.as_ref().map(|dir| dir.display().to_string()),
         };
         Self {
-            because: compared.map(|compared| compared.because(&source)).unwrap_or_default(),
+            because: compared.map(|compared| because(compared, &source)).unwrap_or_default(),
             comparison: compared.map(ComparisonBody::from),
             source,
             integrity: match report.integrity {
@@ -81,7 +95,9 @@ impl Body {
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
             uncommitted_entries: report.uncommitted_entries,
+            uncommitted: UncommittedBody::of(notes),
             left_out: compared.and_then(Compared::left_out),
+            apart: compared.and_then(Compared::apart),
             hash: report.hash,
             older_hash: report.older_hash,
             db_bytes: report.db_bytes,
@@ -141,6 +157,7 @@ impl Body {
             );
             fields.push(("warning", text));
         }
+        fields.extend(self.apart.iter().map(|apart| ("warning", apart.clone())));
         for member in &self.members {
             let wal = member.wal_dir.as_ref().map(|dir| format!(", WAL in {dir}")).unwrap_or_default();
             fields.push(("member", format!("{} {} in {}{wal}", member.id, member.name, member.data_dir)));

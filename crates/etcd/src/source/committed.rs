@@ -1,0 +1,128 @@
+//! Which entries of a log are committed, as far as that is known.
+//!
+//! The commit index that a member writes down lags: an entry is committed, and clients are told, before the index that says
+//! so reaches the disk. So it is a lower bound, and what lies above it is decided by what else is known
+//! ([decision 7](../../../docs/decisions/0007-what-is-committed.md)):
+//!
+//! - The only voter of a cluster commits what it has appended: its whole log counts, as it does for an etcd that is started.
+//! - With the logs of a majority of the voters, the most up-to-date one of them holds every committed entry.
+//! - Else the commit index counts, and the entries above it are listed.
+
+use std::path::Path;
+
+use super::voters::voters;
+use super::{CommitBasis, Overlay, RaftPosition};
+use crate::error::Result;
+use crate::key_value::KeyValue;
+use crate::wal::{Log, WalDir};
+
+/// Changes listed at most of entries that are not counted.
+const MAX_CHANGES: usize = 1000;
+
+/// How far the log of a data dir counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replay {
+    /// As far as its entries are known to be committed: the whole log of an only voter, else up to the commit index.
+    #[default]
+    Committed,
+    /// Up to the commit index that the member had written down, as `etcd --force-new-cluster` takes it
+    /// (`server/etcdserver/bootstrap.go`, `bootstrapWALFromSnapshot`).
+    CommitIndex,
+    /// Up to this entry, which the logs of a majority of the voters show to be committed.
+    UpTo(u64),
+    /// To its end. A member learns, and writes down, that an entry is committed after clients may have been told;
+    /// so the last of the members to run may hold entries that clients count on beyond its commit index. It may
+    /// also hold some that no client was ever told of.
+    WholeLog,
+}
+
+/// How far a log counts, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) up_to: u64,
+    pub(crate) basis: CommitBasis,
+}
+
+/// Decides how far a log counts over a db that is at `consistent_index`.
+///
+/// # Errors
+/// A failed read; a record that does not decode.
+pub(crate) fn counted(
+    replay: Replay,
+    snap: &Path,
+    wal: &WalDir,
+    log: &Log,
+    consistent_index: u64,
+) -> Result<Counted> {
+    let whole = log.commit.max(log.last_index);
+    let (up_to, basis) = match replay {
+        Replay::CommitIndex => (log.commit, CommitBasis::CommitIndex),
+        Replay::WholeLog => (whole, CommitBasis::WholeLog),
+        Replay::UpTo(index) => (index.clamp(log.commit, whole), CommitBasis::Majority),
+        Replay::Committed if is_only_voter(snap, wal, log, consistent_index)? => {
+            (whole, CommitBasis::OnlyVoter)
+        }
+        Replay::Committed => (log.commit, CommitBasis::CommitIndex),
+    };
+    Ok(Counted { up_to, basis })
+}
+
+/// Whether the member votes alone, which matters when its log goes on above the commit index.
+fn is_only_voter(snap: &Path, wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
+    let applied = log.commit.max(consistent_index);
+    if log.last_index <= applied {
+        return Ok(false);
+    }
+    Ok(voters(snap, wal, applied)?.is_some_and(|voters| voters == [log.member_id]))
+}
+
+/// Entries at the end of a log that are not known to be committed, and not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncommitted {
+    /// Index of the first.
+    pub first: u64,
+    /// Index of the last.
+    pub last: u64,
+    /// What they would change, in order; at most a thousand changes.
+    pub changes: Vec<UncommittedChange>,
+    /// Changes beyond those listed.
+    pub further: u64,
+    /// Whether the changes are known: not when the entries cannot be replayed here.
+    pub is_known: bool,
+}
+
+/// A change that an entry would make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UncommittedChange {
+    /// The revision it would be.
+    pub revision: i64,
+    /// The key.
+    pub key: Vec<u8>,
+    /// Whether the key would be deleted.
+    pub deleted: bool,
+}
+
+impl Uncommitted {
+    /// What a log has beyond the entries counted. `whole` is what all of it adds to the db.
+    pub(crate) fn beyond(
+        position: &RaftPosition,
+        counted: &Overlay,
+        whole: impl FnOnce() -> Result<Overlay>,
+    ) -> Option<Self> {
+        let (first, last) = (position.replayed_to.saturating_add(1), position.last_index);
+        // The logs of other members have shown that these were never committed.
+        if first > last || position.basis == CommitBasis::Majority {
+            return None;
+        }
+        let unknown = Self { first, last, changes: Vec::new(), further: 0, is_known: false };
+        let Ok(whole) = whole() else { return Some(unknown) };
+        let beyond = whole.revisions().get(counted.revisions().len()..).unwrap_or_default();
+        let change = |(key, encoded): &(crate::revision::BucketKey, Vec<u8>)| {
+            let kv = KeyValue::decode(encoded).unwrap_or_default();
+            UncommittedChange { revision: key.revision.main, key: kv.key.to_vec(), deleted: key.tombstone }
+        };
+        let changes: Vec<_> = beyond.iter().take(MAX_CHANGES).map(change).collect();
+        let further = (beyond.len() - changes.len()) as u64;
+        Some(Self { changes, further, is_known: true, ..unknown })
+    }
+}
