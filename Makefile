@@ -9,7 +9,7 @@ MACHINES = lab/machines,lifeboat/machines
 help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (10 to 20 minutes from nothing, on two cores)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
-	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, and compare what is read of them"
+	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, alone and of three, with faults beside, and compare what is read and restored with what etcd serves"
 	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"
 	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of seven targets"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
@@ -31,7 +31,7 @@ test: setup
 # A round that fails names its seed, for LIFEBOAT_TORTURE_SEED, and keeps its data dir.
 ROUNDS ?= 25
 torture: setup
-	LIFEBOAT_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --release -p lifeboat --test data_dir -- torture random_logs
+	LIFEBOAT_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --release -p lifeboat --test data_dir -- torture random_logs differential
 
 # A flip that should be found is named by its byte and bit; LIFEBOAT_FLIPS_SEED gives others.
 N ?= 10000

@@ -3,6 +3,7 @@
 mod compare;
 mod crafted;
 mod damage;
+mod differential;
 mod field;
 mod flips;
 mod kills;
