@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use fs_err as fs;
 use lifeboat_recovery::facts::{Facts, SCHEMA_VERSION};
+use lifeboat_recovery::operation::Operations;
 use lifeboat_recovery::probe::{Look, Progress, observe};
 
 use crate::commands::Context;
@@ -34,7 +35,8 @@ impl FactsArgs {
     }
 
     fn observe(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
-        let (_, inventory) = self.inventory.load()?;
+        let (path, inventory) = self.inventory.load()?;
+        let pending_operation = Operations::pending(&path)?;
         let access = InventoryArgs::access(&inventory);
         let watch = |progress: Progress<'_>| {
             context.progress.item(progress.what, progress.done, progress.total);
@@ -43,7 +45,7 @@ impl FactsArgs {
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
         let facts = runtime.block_on(observe(&inventory, &access, &look.watched(&watch)));
         context.progress.finish();
-        Ok(facts)
+        Ok(Facts { pending_operation, ..facts })
     }
 }
 

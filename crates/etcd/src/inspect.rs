@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
+use crate::kubernetes::{IdentityReader, KubernetesIdentity};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
 use crate::source::{Integrity, Origin, RaftPosition, Source};
@@ -47,6 +48,8 @@ pub struct Inspection {
     pub keys_of_further_prefixes: u64,
     /// Live keys encrypted at rest, by provider and key: `aescbc:v1:key1`.
     pub encrypted_keys: BTreeMap<String, u64>,
+    /// The Kubernetes cluster it holds.
+    pub kubernetes: KubernetesIdentity,
 }
 
 /// Reads a source twice, and verifies its digest meanwhile.
@@ -85,7 +88,9 @@ fn read(source: &dyn Source, progress: &dyn Progress) -> Result<Inspection> {
         keys_by_prefix: BTreeMap::new(),
         keys_of_further_prefixes: 0,
         encrypted_keys: BTreeMap::new(),
+        kubernetes: KubernetesIdentity::default(),
     };
+    let mut identity = IdentityReader::default();
     progress.start("count keys", Some(keep.bytes));
     let mut ordinal = 0;
     source.revisions(&mut |key, value| {
@@ -96,9 +101,11 @@ fn read(source: &dyn Source, progress: &dyn Progress) -> Result<Inspection> {
             let revision = key.revision;
             let kv = KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision, defect })?;
             inspection.count(&kv, &leases);
+            identity.visit(kv.key, kv.value);
         }
         Ok(())
     })?;
+    inspection.kubernetes = identity.finish();
     Ok(inspection)
 }
 

@@ -240,6 +240,7 @@ fn empty(cluster: String, ssh: Ssh) -> Inventory {
         etcd: Etcd { tls: None, members: Default::default() },
         kubernetes: Kubernetes {
             kubeconfig: std::path::Path::new(CREDENTIALS).join(output::KUBECONFIG),
+            uid: None,
             masters: Default::default(),
             nodes: Default::default(),
         },

@@ -7,6 +7,7 @@
 mod action;
 mod cloud;
 mod context;
+mod enable;
 mod error;
 mod file;
 mod join;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::journal::{Entry, Event};
-use crate::plan::Step;
+use crate::plan::{Needs, Step};
 pub use context::Context;
 pub use error::{ExecuteError, StepError};
 pub use lock::{LockError, OperatorLock};
@@ -32,6 +33,8 @@ pub use lock::{LockError, OperatorLock};
 const POLL: Duration = Duration::from_millis(300);
 /// How long after an action that failed in passing it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// So often an action is tried that was rejected, with longer and longer pauses.
+const MAX_REJECTIONS: u32 = 4;
 
 /// Whether a step's result is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,17 +78,33 @@ pub async fn execute(
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), ExecuteError> {
     let history = History::of(recorded);
+    let mut failed = Vec::new();
     for step in &context.plan.steps {
         if history.is_superseded(step) || history.settled(step) {
+            continue;
+        }
+        if !step.needs.allow(&failed) {
+            failed.push(step.number);
             continue;
         }
         if stop.load(Ordering::Relaxed) {
             return Err(ExecuteError::Stopped { before: step.number });
         }
-        run_step(context, step, history.is_done(step), watch).await?;
+        match run_step(context, step, history.is_done(step), watch).await {
+            // What does not need it goes on, and the next round decides without it.
+            Err(ExecuteError::Step { .. }) if is_dispensable(context, step) => failed.push(step.number),
+            result => result?,
+        }
     }
     context.record(Event::PlanDone { plan: context.plan.id.clone() })?;
     Ok(())
+}
+
+/// Whether the plan says of every step behind this one what it needs, so that they can be told from those it ends.
+fn is_dispensable(context: &Context<'_>, step: &Step) -> bool {
+    let behind = context.plan.steps.iter().filter(|other| other.number > step.number);
+    step.needs != Needs::EverythingBefore
+        && behind.into_iter().all(|other| other.needs != Needs::EverythingBefore)
 }
 
 /// What the journal tells of an earlier run of the same plan.
@@ -159,13 +178,13 @@ async fn until_done(
 ) -> Result<bool, String> {
     let limit = Duration::from_secs(step.timeout_seconds);
     let deadline = tokio::time::Instant::now() + limit;
-    let (mut acted, mut why) = (false, String::from("nothing was heard"));
+    let (mut acted, mut why, mut rejections) = (false, String::from("nothing was heard"), 0_u32);
     let attempts = async {
         loop {
             match action::state(context, step).await {
                 Ok(State::Done) => return Ok(!acted),
                 Ok(State::NotYet(reason)) => why = reason,
-                Err(StepError::Passing(reason)) => why = reason,
+                Err(StepError::Passing(reason) | StepError::Rejected(reason)) => why = reason,
                 Err(StepError::Fatal(reason)) => return Err(reason),
             }
             watch(Progress::Waiting(step, &why));
@@ -179,6 +198,14 @@ async fn until_done(
                     why = reason;
                     watch(Progress::Waiting(step, &why));
                     tokio::time::sleep(RETRY).await;
+                }
+                Err(StepError::Rejected(reason)) => {
+                    rejections += 1;
+                    if rejections == MAX_REJECTIONS {
+                        return Err(format!("{reason} (tried {rejections} times)"));
+                    }
+                    watch(Progress::Waiting(step, &reason));
+                    tokio::time::sleep(RETRY * 2_u32.pow(rejections)).await;
                 }
                 Err(StepError::Fatal(reason)) => return Err(reason),
             }

@@ -7,6 +7,7 @@ mod host;
 mod kubernetes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::inventory::Inventory;
 pub use cloud::*;
 pub use etcd::*;
 pub use file::FactsFileError;
+pub(crate) use host::starts_at_boot;
 pub use host::*;
 pub use kubernetes::*;
 
@@ -44,6 +46,25 @@ pub struct Facts {
     pub kubernetes: KubernetesFacts,
     /// The inventory's checks, by name.
     pub checks: BTreeMap<String, Fact<CheckAnswer>>,
+    /// The operation on this cluster that did not end, from this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_operation: Option<PendingOperation>,
+}
+
+/// An operation that did not end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingOperation {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When its journal was last written.
+    pub last_entry: Timestamp,
+    /// What that entry says.
+    pub last: String,
+    /// Its journal.
+    pub journal: PathBuf,
 }
 
 /// Something asked: what came back, from where, when.

@@ -22,6 +22,12 @@ pub struct Diagnosis {
     pub causes: Vec<Finding>,
     /// What could not be asked and is explained by no finding.
     pub unknown: Vec<Unknown>,
+    /// What was looked at.
+    #[serde(default)]
+    pub examined: Vec<String>,
+    /// What was not looked at, and may be broken.
+    #[serde(default)]
+    pub not_examined: Vec<String>,
 }
 
 impl Diagnosis {
@@ -134,6 +140,13 @@ pub enum Remedy {
         /// The service.
         service: Service,
     },
+    /// Have a service start at boot.
+    EnableService {
+        /// The machine.
+        host: String,
+        /// The service.
+        service: Service,
+    },
     /// Replace an etcd member, while the others have a quorum.
     ReplaceMember {
         /// The member.
@@ -162,6 +175,7 @@ impl fmt::Display for Remedy {
             Self::StartVm { host } => write!(f, "switch on the VM of {host}"),
             Self::StartService { host, service } => write!(f, "start {} on {host}", service.label()),
             Self::RestartService { host, service } => write!(f, "restart {} on {host}", service.label()),
+            Self::EnableService { host, service } => write!(f, "enable {} on {host}", service.label()),
             Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
             Self::RestoreCluster => f.write_str("build etcd anew from the freshest state there is"),
             Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),

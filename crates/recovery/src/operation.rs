@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::io::Write;
 
+use crate::facts::PendingOperation;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, Journal, JournalError};
 use crate::ownership::{OwnershipError, ensure_own};
 use crate::plan::{Plan, PlanMismatch};
+
+/// How an operation ends that has brought the cluster back.
+pub const RECOVERED: &str = "recovered";
 
 /// Why an operation cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,17 @@ pub struct Operations {
     _lock: fs::File,
 }
 
+/// What an operation did.
+#[derive(Debug)]
+pub struct Past {
+    /// Its plans.
+    pub plans: Vec<Plan>,
+    /// Its journal.
+    pub journal: Vec<Entry>,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
 /// One operation.
 #[derive(Debug)]
 pub struct Operation {
@@ -107,6 +122,57 @@ impl Operations {
     /// The directory of the operations on the cluster of this inventory.
     pub fn dir(inventory: &Path) -> PathBuf {
         inventory.parent().unwrap_or(Path::new("")).join(".lifeboat")
+    }
+
+    /// The operation that did not end, if there is one; one that is at work now is not meant. Nothing is changed.
+    ///
+    /// # Errors
+    /// The directory or the journal cannot be read.
+    pub fn pending(inventory: &Path) -> Result<Option<PendingOperation>, OperationError> {
+        let dir = Self::dir(inventory);
+        if !dir.exists() {
+            return Ok(None);
+        }
+        // One that is at work is not pending.
+        let at_work = fs::File::open(dir.join("lock"))
+            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
+        let id = if at_work { None } else { unfinished(&dir)? };
+        let Some(id) = id else { return Ok(None) };
+        let journal = dir.join(&id).join("journal.jsonl");
+        let entries = Journal::read(&journal)?;
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
+        let (started, last_entry) = (first.at, last.at);
+        Ok(Some(PendingOperation { id, started, last_entry, last: words(&last.event), journal }))
+    }
+
+    /// The plans and journals of operations that were at work after a time and did not recover the cluster. One that is
+    /// damaged is left out: it only says what not to try again.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn since(path: &Path, inventory: &Inventory, time: Timestamp) -> Result<Vec<Past>, OperationError> {
+        let dir = Self::dir(path);
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&dir)? {
+            let dir = entry?.path();
+            let Ok(entries) = Journal::read(&dir.join("journal.jsonl")) else { continue };
+            let recovered = |entry: &Entry| matches!(&entry.event, Event::Ended { how } if how == RECOVERED);
+            if entries.last().is_none_or(|last| last.at < time) || entries.iter().any(recovered) {
+                continue;
+            }
+            let plans = entries.iter().filter_map(|entry| match &entry.event {
+                Event::Plan { plan } if is_id(plan) => {
+                    load_plan(&dir.join(format!("{plan}.json")), inventory).ok()
+                }
+                _ => None,
+            });
+            let ended = entries.iter().any(|entry| matches!(entry.event, Event::Ended { .. }));
+            found.push(Past { plans: plans.collect(), journal: entries, ended });
+        }
+        Ok(found)
     }
 
     /// Takes the lock of this machine. The kernel gives it back when the process dies.
@@ -135,7 +201,7 @@ impl Operations {
     /// # Errors
     /// [`OperationError::Unfinished`] while another has not ended.
     pub fn begin(&self, rounds: bool) -> Result<Operation, OperationError> {
-        if let Some(id) = self.unfinished()? {
+        if let Some(id) = unfinished(&self.dir)? {
             return Err(OperationError::Unfinished(id));
         }
         let id = new_id();
@@ -152,7 +218,7 @@ impl Operations {
     /// # Errors
     /// [`OperationError::Nothing`] when every one has.
     pub fn resume(&self) -> Result<Operation, OperationError> {
-        let id = self.unfinished()?.ok_or(OperationError::Nothing)?;
+        let id = unfinished(&self.dir)?.ok_or(OperationError::Nothing)?;
         let dir = self.dir.join(&id);
         let journal = Journal::open(&dir.join("journal.jsonl"))?;
         Ok(Operation { id, dir, journal })
@@ -175,30 +241,44 @@ impl Operations {
         operation.journal.record(Event::Ended { how: "abandoned".into() })?;
         Ok(operation.id)
     }
+}
 
-    /// The newest operation whose journal does not say that it ended. One without a first entry never began.
-    fn unfinished(&self) -> Result<Option<String>, OperationError> {
-        let mut names: Vec<String> = fs::read_dir(&self.dir)?
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| is_id(name))
-            .collect();
-        names.sort();
-        for name in names.into_iter().rev() {
-            let dir = self.dir.join(&name);
-            let path = dir.join("journal.jsonl");
-            let Ok(found) = fs::symlink_metadata(&path) else { continue };
-            // Behind a link it would be written elsewhere.
-            ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
-            ensure_plain(&path, found.is_file())?;
-            ensure_own(&path)?;
-            let entries = Journal::read(&path)?;
-            let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
-            if !entries.is_empty() && !entries.iter().any(ended) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
+/// What a journal's entry says, in a few words.
+fn words(event: &Event) -> String {
+    match event {
+        Event::Started { .. } => "started".into(),
+        Event::Plan { plan } => format!("plan {plan} was accepted"),
+        Event::Begin { step, title } => format!("step {step} began: {title}"),
+        Event::Note { step, .. } => format!("step {step} was under way"),
+        Event::Done { step, .. } => format!("step {step} was done"),
+        Event::Failed { step, why } => format!("step {step} failed: {why}"),
+        Event::PlanDone { plan } => format!("plan {plan} was done"),
+        Event::Ended { how } => how.clone(),
     }
+}
+
+/// The newest operation whose journal does not say that it ended. One without a first entry never began.
+fn unfinished(dir: &Path) -> Result<Option<String>, OperationError> {
+    let mut names: Vec<String> = fs::read_dir(dir)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_id(name))
+        .collect();
+    names.sort();
+    for name in names.into_iter().rev() {
+        let dir = dir.join(&name);
+        let path = dir.join("journal.jsonl");
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        // Behind a link it would be written elsewhere.
+        ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
+        ensure_plain(&path, found.is_file())?;
+        ensure_own(&path)?;
+        let entries = Journal::read(&path)?;
+        let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
+        if !entries.is_empty() && !entries.iter().any(ended) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn ensure_plain(path: &Path, is_so: bool) -> Result<(), OperationError> {

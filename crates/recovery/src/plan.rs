@@ -127,6 +127,9 @@ pub struct Candidate {
     pub newest: Option<Timestamp>,
     /// Whether the plan takes it.
     pub chosen: bool,
+    /// Whether it holds another cluster's state: it is taken only when a person names it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// What taking it would lose, or why it cannot be taken.
     pub remark: String,
 }
@@ -166,7 +169,38 @@ pub struct Step {
     pub irreversible: bool,
     /// Seconds after which it counts as failed.
     pub timeout_seconds: u64,
+    /// What must be done before it.
+    #[serde(default, skip_serializing_if = "Needs::is_default")]
+    pub needs: Needs,
     /// The step up to which its result must stand: a fence is lifted by a later step. Absent: to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_until: Option<u32>,
+}
+
+/// What must be done before a step. Where a step fails, those that do not need it go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Needs {
+    /// Every step before it.
+    #[default]
+    EverythingBefore,
+    /// Each of these steps.
+    Steps(Vec<u32>),
+    /// At least one of these steps.
+    OneOf(Vec<u32>),
+}
+
+impl Needs {
+    fn is_default(&self) -> bool {
+        *self == Self::EverythingBefore
+    }
+
+    /// Whether a step can be done after these have failed, or were left out because of one that has.
+    pub fn allow(&self, failed: &[u32]) -> bool {
+        match self {
+            Self::EverythingBefore => failed.is_empty(),
+            Self::Steps(steps) => !steps.iter().any(|step| failed.contains(step)),
+            Self::OneOf(steps) => steps.iter().any(|step| !failed.contains(step)),
+        }
+    }
 }

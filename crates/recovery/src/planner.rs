@@ -8,11 +8,13 @@ mod candidates;
 mod control_plane;
 mod etcd;
 mod fingerprint;
+mod identity;
 mod nodes;
 mod reach;
 mod restore;
 mod snapshot;
 mod steps;
+mod tried;
 
 use std::collections::BTreeMap;
 
@@ -21,11 +23,12 @@ use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
 use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotIdentity};
 use steps::Steps;
+pub use tried::Tried;
 
 /// What a plan depends on beside facts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
     /// Unique name of the plan.
     pub id: String,
@@ -33,6 +36,8 @@ pub struct PlanOptions {
     pub snapshots: Vec<Snapshot>,
     /// Where a restore must take its state from, when a person has said so.
     pub source: Option<StateSource>,
+    /// What earlier plans have tried.
+    pub tried: Tried,
 }
 
 /// Why there is no plan.
@@ -74,6 +79,12 @@ pub enum PlanError {
          --source member:NAME"
     )]
     Apart(String),
+    /// The snapshots are of several Kubernetes clusters, and nothing shows which of them is this one.
+    #[error(
+        "the snapshots are of different clusters, and nothing that can be read shows which is this one: {0}; name the right \
+         one with --source"
+    )]
+    MixedSnapshots(String),
     /// A machine that must be fenced may be another one.
     #[error(
         "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not built anew, whatever \
@@ -94,7 +105,7 @@ pub enum PlanError {
 /// [`PlanError`] when what is wrong cannot be mended with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
-    let wants = Wants::of(&diagnosis.causes);
+    let wants = Wants::of(&diagnosis.causes).after(&options.tried, facts);
     let restores = restores(diagnosis, options.source.as_ref());
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
@@ -104,6 +115,7 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
             etcd::plan(&mut draft, &wants);
             control_plane::plan(&mut draft, &wants);
             nodes::plan(&mut draft, &wants);
+            control_plane::enable(&mut draft, &wants);
         }
     }
     Ok(Plan {
@@ -159,14 +171,14 @@ struct Draft<'a> {
 
 /// The remedies of a diagnosis, each once.
 #[derive(Default)]
-struct Wants<'a> {
-    remedies: Vec<&'a Remedy>,
+struct Wants {
+    remedies: Vec<Remedy>,
     restore: bool,
     manual: Vec<String>,
 }
 
-impl<'a> Wants<'a> {
-    fn of(causes: &'a [Finding]) -> Self {
+impl Wants {
+    fn of(causes: &[Finding]) -> Self {
         let mut wants = Self::default();
         causes.iter().for_each(|cause| wants.add(cause));
         wants
@@ -174,13 +186,13 @@ impl<'a> Wants<'a> {
 
     /// Takes a finding's remedies, and those of what follows from it; not while only a person can end the finding,
     /// since what follows cannot be mended before: a service does not start on a full disk.
-    fn add(&mut self, finding: &'a Finding) {
+    fn add(&mut self, finding: &Finding) {
         for remedy in &finding.remedies {
             match remedy {
                 Remedy::Manual(text) if !self.manual.contains(text) => self.manual.push(text.clone()),
                 Remedy::Manual(_) => {}
                 Remedy::RestoreCluster => self.restore = true,
-                other if !self.remedies.contains(&other) => self.remedies.push(other),
+                other if !self.remedies.contains(other) => self.remedies.push(other.clone()),
                 _ => {}
             }
         }

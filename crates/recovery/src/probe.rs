@@ -9,7 +9,9 @@ pub mod checks;
 pub mod cloud;
 pub mod etcd;
 pub mod host;
+mod kubelet;
 pub mod kubernetes;
+mod reach;
 pub(crate) mod reason;
 
 use std::collections::BTreeMap;
@@ -81,13 +83,20 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
     let seen: &(dyn Fn(&str) + Sync) = &seen;
     let hosts = Hosts::new(inventory, access, seen);
     let depth = etcd::Depth { hosts: &hosts, keep_program: look.keep_program };
-    let (cloud, host_facts, members, (masters, kubernetes), checks) = tokio::join!(
+    let (cloud, mut host_facts, members, (masters, kubernetes), checks) = tokio::join!(
         cloud_facts(inventory, access, seen),
         hosts.all(),
         etcd::look(inventory, access, look.data_dirs.then_some(depth), seen),
         kubernetes::look(inventory, access, &hosts, seen),
         check_facts(inventory, seen),
     );
+    if look.data_dirs {
+        for (name, fact) in kubelet::look(inventory, access, &hosts, &kubernetes.nodes).await {
+            if let Some(host) = host_facts.get_mut(&name) {
+                host.kubelet_api = Some(fact);
+            }
+        }
+    }
     Facts {
         schema_version: facts::SCHEMA_VERSION,
         observed_at,
@@ -98,6 +107,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
         masters,
         kubernetes,
         checks,
+        pending_operation: None,
     }
 }
 

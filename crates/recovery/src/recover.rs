@@ -4,21 +4,21 @@ mod error;
 mod report;
 mod resume;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::execute::{Context, OperatorLock, Progress, execute};
 use crate::facts::Facts;
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event};
-use crate::operation::{Operation, OperationError, Operations};
+use crate::operation::{Operation, OperationError, Operations, RECOVERED};
 use crate::plan::{Plan, StateSource, Step};
-use crate::planner::{PlanError, PlanOptions, Snapshot, drift, fingerprint, plan, restores, unused};
+use crate::planner::{PlanError, PlanOptions, Snapshot, Tried, drift, fingerprint, plan, restores, unused};
 use crate::probe::{Access, Look, observe};
 use crate::rules::diagnose;
 pub use error::{Declined, RecoverError};
@@ -32,6 +32,9 @@ const LOOKS: usize = 3;
 const PAUSE: Duration = Duration::from_secs(2);
 /// A plan that was looked at for longer than this is compared with what is now before it is done.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// For so long a remedy that did not help is not tried again.
+const REMEMBER: SignedDuration = SignedDuration::from_mins(30);
 
 /// The person at the desk.
 pub trait Desk {
@@ -70,7 +73,8 @@ impl Recovery<'_> {
     /// [`PlanError`].
     pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
         // Nothing may be done after it: nothing stays on the machines.
-        let facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let mut facts = observe(self.inventory, self.access, &Look::whole()).await;
+        facts.pending_operation = Operations::pending(&self.inventory_path)?;
         let diagnosis = diagnose(&facts);
         let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
         Ok((diagnosis, plan))
@@ -265,7 +269,7 @@ impl Recovery<'_> {
         facts: &Facts,
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
-    ) -> Result<Plan, PlanError> {
+    ) -> Result<Plan, RecoverError> {
         self.decide_as(&crate::operation::new_id(), facts, diagnosis, source).await
     }
 
@@ -275,11 +279,21 @@ impl Recovery<'_> {
         facts: &Facts,
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
-    ) -> Result<Plan, PlanError> {
+    ) -> Result<Plan, RecoverError> {
         let source = source.cloned();
         let restores = restores(diagnosis, source.as_ref());
         let snapshots = if restores { self.snapshots().await } else { Vec::new() };
-        plan(facts, diagnosis, &PlanOptions { id: id.into(), snapshots, source })
+        let tried = self.tried()?;
+        Ok(plan(facts, diagnosis, &PlanOptions { id: id.into(), snapshots, source, tried })?)
+    }
+
+    /// What was tried in vain lately: in earlier rounds of this operation, and in operations that ended without success.
+    fn tried(&self) -> Result<Tried, RecoverError> {
+        let mut tried = Tried::default();
+        for past in Operations::since(&self.inventory_path, self.inventory, Timestamp::now() - REMEMBER)? {
+            past.plans.iter().for_each(|plan| tried.add(plan, &past.journal, past.ended));
+        }
+        Ok(tried)
     }
 
     /// Refuses a plan file that brings a snapshot with it: which file is the state of the cluster is for the inventory or the
@@ -331,7 +345,7 @@ fn refuse_other(plan: &Plan, derived: &Plan) -> Result<(), RecoverError> {
 fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
     report.end(Timestamp::now(), operation.rounds(), diagnosis);
     let how = match report {
-        Report { recovered: true, .. } => "recovered",
+        Report { recovered: true, .. } => RECOVERED,
         Report { left, .. } if left.is_empty() => "nothing found, and not all is known",
         _ => "findings are left",
     };

@@ -8,17 +8,19 @@ mod cause;
 mod checks;
 mod cloud;
 mod control_plane;
+mod coverage;
 mod etcd;
 mod host;
 mod leaders;
 pub(crate) mod look;
 mod nodes;
+mod operation;
 mod sighting;
 mod unknown;
 mod words;
 
 use crate::facts::Facts;
-use crate::finding::{Diagnosis, Remedy};
+use crate::finding::{Diagnosis, FindingId, Remedy};
 use crate::inventory::Service;
 use look::Look;
 use sighting::Sighting;
@@ -36,13 +38,17 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     sightings.extend(leaders::look(&look));
     sightings.extend(nodes::look(&look));
     sightings.extend(checks::look(&look));
+    sightings.extend(operation::look(&look));
     untouchable(&look, &mut sightings);
+    leave_alone_without_state(&mut sightings);
     let unknown = unknown::list(&look, &sightings);
     Diagnosis {
         observed_at: facts.observed_at,
         cluster: facts.inventory.cluster.clone(),
         causes: cause::tree(&look, &cluster, sightings),
         unknown,
+        examined: coverage::examined(facts),
+        not_examined: coverage::not_examined(),
     }
 }
 
@@ -51,7 +57,30 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
 fn untouchable(look: &Look<'_>, sightings: &mut [Sighting]) {
     let trusted = |remedy: &Remedy| sighting::touches(look, remedy).all(|host| look.is_trusted(&host));
     for sighting in sightings {
-        sighting.remedies.retain(|remedy| trusted(remedy) && !is_started_by_another(look, remedy));
+        sighting.remedies.retain(|remedy| {
+            trusted(remedy) && !is_started_by_another(look, remedy) && can_end(look, remedy)
+        });
+    }
+}
+
+/// Whether what a remedy starts at its end can be started at all: a member is not taken out of the cluster for one that
+/// cannot come.
+fn can_end(look: &Look<'_>, remedy: &Remedy) -> bool {
+    let Remedy::ReplaceMember { member } = remedy else { return true };
+    let Some(spec) = look.inventory().etcd.members.get(member) else { return false };
+    look.service(&spec.host, &spec.service).is_none_or(|state| sighting::can_start(&spec.service, state))
+}
+
+/// While etcd serves a state that is not the cluster's, nothing that reads it is started, restarted or replaced: a kubelet
+/// that starts then removes every pod that the state does not have.
+fn leave_alone_without_state(sightings: &mut [Sighting]) {
+    if !sightings.iter().any(|sighting| sighting.id == FindingId::EtcdStateLost) {
+        return;
+    }
+    for sighting in sightings {
+        sighting.remedies.retain(|remedy| {
+            matches!(remedy, Remedy::AttachNics { .. } | Remedy::StartVm { .. } | Remedy::Manual(_))
+        });
     }
 }
 

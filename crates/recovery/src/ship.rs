@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lifeboat_etcd::KubernetesIdentity;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::facts::{DataDir, DataDirState, LogState};
+use crate::facts::{DataDir, DataDirState, FoundDir, LogState};
 use crate::host::{Command, Host, HostError, digest};
 
 /// Where the program is kept on machines, in a directory named by its SHA-256.
@@ -26,6 +27,11 @@ if [ -x "$1" ]; then sha256sum < "$1"; fi
 /// log is not there (93). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
 const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
+
+/// Prints the data dirs on a machine, one a line.
+const FIND_DATA_DIRS: &str = include_str!("ship/find.sh");
+/// So many data dirs of a machine are read.
+const MAX_FOUND_DIRS: usize = 8;
 
 /// Lifeboat's program on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +138,26 @@ async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> R
     }
 }
 
+/// The data dirs on a machine: those that an etcd has open, those beside `dir`, and those moved aside inside it. At
+/// most eight are read, those in use and the newest first.
+///
+/// # Errors
+/// The machine does not answer.
+pub async fn find_data_dirs(
+    host: &dyn Host,
+    shipped: &Shipped,
+    dir: &Path,
+) -> Result<Vec<FoundDir>, HostError> {
+    let found = host.run_ok(&Command::script(FIND_DATA_DIRS, [dir.display().to_string()])).await?.text();
+    let mut dirs = Vec::new();
+    for path in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
+        let path = PathBuf::from(path);
+        let holds = inspect_data_dir(host, shipped, &path).await.ok();
+        dirs.push(FoundDir { path, holds });
+    }
+    Ok(dirs)
+}
+
 /// What `lifeboat inspect -o json` tells of a data dir, as far as it decides anything.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +167,7 @@ struct Inspection {
     revision: i64,
     live_keys: u64,
     raft: Option<Raft>,
+    kubernetes: Option<KubernetesIdentity>,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +177,7 @@ struct Raft {
     member_id: String,
     last_term: u64,
     last_index: u64,
+    consistent_index: Option<u64>,
 }
 
 /// What `lifeboat inspect --raft -o json` tells. A log that is written to while it is read may look damaged.
@@ -171,13 +199,13 @@ fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
         let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
         return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
     }
-    let Inspection { integrity_error, undecodable, revision, live_keys, raft } =
+    let Inspection { integrity_error, undecodable, revision, live_keys, raft, kubernetes } =
         serde_json::from_slice(stdout).ok()?;
     let damage: Vec<String> = integrity_error.into_iter().chain(undecodable).collect();
     if !damage.is_empty() {
         return Some(DataDir::Damaged(damage));
     }
-    let Raft { cluster_id, member_id, last_term, last_index } = raft?;
+    let Raft { cluster_id, member_id, last_term, last_index, consistent_index } = raft?;
     Some(DataDir::Sound(DataDirState {
         cluster_id,
         member_id,
@@ -185,6 +213,8 @@ fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
         last_index,
         revision,
         keys: live_keys,
+        db_index: consistent_index,
+        kubernetes,
     }))
 }
 
@@ -231,6 +261,8 @@ mod tests {
             last_index: 9,
             revision: 7,
             keys: 3,
+            db_index: None,
+            kubernetes: None,
         };
         assert_eq!(read(sound, b""), Some(DataDir::Sound(state)));
         let text = String::from_utf8_lossy(sound);
@@ -322,6 +354,25 @@ mod tests {
         // Begun anew on an empty disk, and refused by its cluster.
         let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
         assert_eq!(begun, DataDir::Damaged(vec!["no log".into()]));
+    }
+
+    #[tokio::test]
+    async fn data_dirs_are_found_beside_the_one_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["etcd", "etcd.old", "etcd/lifeboat-aside-1", "with space", "no-data"] {
+            fs_err::create_dir_all(root.join(name).join("member/snap")).unwrap();
+            if name != "no-data" {
+                fs_err::write(root.join(name).join("member/snap/db"), b"").unwrap();
+            }
+        }
+        std::os::unix::fs::symlink(root.join("etcd"), root.join("link")).unwrap();
+        let command = Command::script(FIND_DATA_DIRS, [root.join("link").display().to_string()]);
+        let said = LocalHost::new("here").run_ok(&command).await.unwrap().text();
+        let mut found: Vec<&str> =
+            said.lines().filter_map(|line| line.strip_prefix(root.to_str()?)).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["/etcd", "/etcd.old", "/etcd/lifeboat-aside-1", "/with space"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const ID: &str = "20261124-030000-abcd";
 
 fn planned(facts: &Facts) -> Option<Plan> {
-    plan(facts, &diagnose(facts), &PlanOptions { id: ID.into(), snapshots: Vec::new(), source: None }).ok()
+    plan(facts, &diagnose(facts), &PlanOptions { id: ID.into(), ..PlanOptions::default() }).ok()
 }
 
 fn case(name: &str) -> (Inventory, Value) {

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use lifeboat_etcd::KubernetesIdentity;
 use lifeboat_recovery::facts::{Answer, DataDir, Facts, Login};
-use lifeboat_recovery::plan::{Action, HostService, Plan, StateSource};
-use lifeboat_recovery::planner::{PlanError, PlanOptions, Snapshot, drift, plan};
+use lifeboat_recovery::journal::{Entry, Event};
+use lifeboat_recovery::plan::{Action, HostService, Needs, Plan, StateSource, Step};
+use lifeboat_recovery::planner::{PlanError, PlanOptions, Snapshot, SnapshotIdentity, Tried, drift, plan};
 use lifeboat_recovery::rules::diagnose;
 
 use cluster::cases;
@@ -18,6 +20,7 @@ fn options() -> PlanOptions {
         path: PathBuf::from("/backups").join(name),
         written: Some("2026-11-09T03:00:00Z".parse().unwrap()),
         revision,
+        identity: None,
     };
     PlanOptions {
         id: "20261124-030000-abcd".into(),
@@ -25,7 +28,7 @@ fn options() -> PlanOptions {
             snapshot("half-a-month-old.db", Ok(400)),
             snapshot("torn.db", Err("damaged: the file is shorter than its meta page says".into())),
         ],
-        source: None,
+        ..PlanOptions::default()
     }
 }
 
@@ -51,6 +54,7 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         Action::Fence { services: all }
         | Action::Release { services: all }
         | Action::Start { services: all }
+        | Action::Enable { services: all }
         | Action::Restart { services: all } => services(all),
         Action::ReleaseLeases { candidates } => services(candidates),
         Action::RecoverNodes { hosts } | Action::Distribute { hosts, .. } | Action::CleanUp { hosts } => {
@@ -256,6 +260,148 @@ fn members_of_different_clusters_are_not_ranked() {
     assert!(said.contains("e1 at revision 41200") && said.contains("aaaa000011112222"), "{said}");
     let named = planned_from(&facts, StateSource::Member("e1".into())).unwrap();
     assert!(named.restores());
+}
+
+/// What the journal says of a plan whose steps were all done, but for those that failed.
+fn journal(plan: &Plan, failed: &[u32]) -> Vec<Entry> {
+    let event = |event| Entry { at: cluster::now(), event };
+    let steps = plan.steps.iter().map(|step| match failed.contains(&step.number) {
+        true => Event::Failed { step: step.number, why: "attach failed in the cloud: no free port".into() },
+        false => Event::Done { step: step.number, already: false },
+    });
+    [Event::Started { rounds: true }, Event::Plan { plan: plan.id.clone() }]
+        .into_iter()
+        .chain(steps)
+        .map(event)
+        .collect()
+}
+
+fn planned_after(facts: &Facts, before: &[(&Plan, Vec<u32>)]) -> Plan {
+    let mut tried = Tried::default();
+    before.iter().for_each(|(plan, failed)| tried.add(plan, &journal(plan, failed), false));
+    plan(facts, &diagnose(facts), &PlanOptions { tried, ..options() }).unwrap()
+}
+
+/// A restart that did not help gives way to a replacement, and that to people.
+#[test]
+fn what_did_not_help_gives_way_to_the_next_and_never_to_itself() {
+    let facts = cases::all().remove("member-silent").unwrap();
+    let has = |plan: &Plan, is: fn(&Action) -> bool| plan.steps.iter().any(|step| is(&step.action));
+    let restarts = |action: &Action| matches!(action, Action::Restart { .. });
+    let replaces = |action: &Action| matches!(action, Action::AddLearner { .. });
+    let first = planned(&facts).unwrap();
+    assert!(has(&first, restarts) && !has(&first, replaces));
+    let second = planned_after(&facts, &[(&first, vec![])]);
+    assert!(!has(&second, restarts) && has(&second, replaces));
+    let third = planned_after(&facts, &[(&first, vec![]), (&second, vec![])]);
+    assert!(!has(&third, restarts) && !has(&third, replaces), "{:?}", third.steps);
+    assert!(third.manual.iter().any(|manual| manual.contains("its log says why")), "{:?}", third.manual);
+}
+
+/// A member is taken away only while the others are a quorum; else people learn whose log goes furthest.
+#[test]
+fn a_member_that_the_quorum_may_hang_on_is_not_replaced_after_a_restart_in_vain() {
+    let mut facts = cases::all().remove("member-silent").unwrap();
+    let first = planned(&facts).unwrap();
+    facts.members.get_mut("m2").unwrap().linearizable.answer = Answer::Unknown("no answer".into());
+    let second = planned_after(&facts, &[(&first, vec![])]);
+    assert!(!second.steps.iter().any(|step| matches!(step.action, Action::AddLearner { .. })));
+    let manual = second.manual.join("\n");
+    assert!(manual.contains("no quorum without it") && manual.contains("--source member:"), "{manual}");
+}
+
+/// One refused NIC does not keep the others from being attached, nor the next round from going on.
+#[test]
+fn what_the_cloud_refused_is_left_to_people_and_the_rest_goes_on() {
+    let facts = cases::all().remove("incident").unwrap();
+    let first = planned(&facts).unwrap();
+    let attach = |plan: &Plan, host: &str| {
+        let is = |step: &&Step| matches!(&step.action, Action::AttachNic { host: of, .. } if of == host);
+        plan.steps.iter().find(is).map(|step| step.number)
+    };
+    let refused = attach(&first, "e1").unwrap();
+    let waits = first.steps.iter().find(|step| matches!(step.action, Action::WaitForHosts { .. })).unwrap();
+    assert!(matches!(&waits.needs, Needs::OneOf(steps) if steps.contains(&refused)), "{:?}", waits.needs);
+    for step in first.steps.iter().filter(|step| matches!(step.action, Action::AttachNic { .. })) {
+        assert!(!matches!(step.needs, Needs::EverythingBefore), "{}", step.title);
+    }
+    let second = planned_after(&facts, &[(&first, vec![refused])]);
+    assert_eq!(attach(&second, "e1"), None);
+    assert!(attach(&second, "m2").is_some());
+    assert!(second.manual.iter().any(|manual| manual.contains("no free port")), "{:?}", second.manual);
+    // People may have seen to it: the next recovery asks for it again.
+    let mut tried = Tried::default();
+    tried.add(&first, &journal(&first, &[refused]), true);
+    let again = plan(&facts, &diagnose(&facts), &PlanOptions { tried, ..options() }).unwrap();
+    assert!(attach(&again, "e1").is_some());
+}
+
+fn snapshot_of(name: &str, revision: i64, uid: &str, nodes: &[&str], member: &str) -> Snapshot {
+    let kubernetes = KubernetesIdentity {
+        prefix: "/registry".into(),
+        uid: Some(uid.into()),
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        node_count: nodes.len() as u64,
+    };
+    Snapshot {
+        path: PathBuf::from("/backups").join(name),
+        written: None,
+        revision: Ok(revision),
+        identity: Some(SnapshotIdentity { kubernetes, members: vec![member.into()], peer_urls: Vec::new() }),
+    }
+}
+
+fn planned_with(
+    facts: &Facts,
+    snapshots: Vec<Snapshot>,
+    source: Option<StateSource>,
+) -> Result<Plan, PlanError> {
+    plan(facts, &diagnose(facts), &PlanOptions { snapshots, source, ..options() })
+}
+
+/// It has more revisions than this cluster's own snapshot, and that says nothing.
+#[test]
+fn another_clusters_snapshot_is_chosen_only_by_name() {
+    let facts = cases::all().remove("all-data-gone").unwrap();
+    let ours = snapshot_of("ours.db", 578_000, "uid-a", &["n1", "n2"], "e1");
+    let theirs = snapshot_of("theirs.db", 1_000_000_000, "uid-b", &["a1", "a2"], "x1");
+    let snapshots = vec![theirs.clone(), ours.clone()];
+    let plan = planned_with(&facts, snapshots.clone(), None).unwrap();
+    let files: Vec<&StateSource> = plan
+        .candidates
+        .iter()
+        .filter(|candidate| matches!(candidate.source, StateSource::Snapshot(_)))
+        .map(|candidate| &candidate.source)
+        .collect();
+    assert_eq!(files, [&StateSource::Snapshot(ours.path), &StateSource::Snapshot(theirs.path.clone())]);
+    let [own, other] = &plan.candidates[plan.candidates.len() - 2..] else { panic!() };
+    assert!(own.chosen && own.remark.contains("every write after it"), "{}", own.remark);
+    assert!(other.foreign && !other.chosen, "{other:?}");
+    assert_eq!(other.remark, "another cluster's (kube-system uid-b; nodes a1, a2; members x1)");
+    let named = planned_with(&facts, snapshots, Some(StateSource::Snapshot(theirs.path))).unwrap();
+    assert!(named.restores());
+}
+
+/// Nodes are called alike in many clusters; the UID of kube-system is not.
+#[test]
+fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
+    let one = snapshot_of("one.db", 500, "uid-a", &["n1", "n2"], "e1");
+    let two = snapshot_of("two.db", 900, "uid-b", &["n1", "n2"], "e1");
+    let gone = cases::all().remove("all-data-gone").unwrap();
+    let Err(PlanError::MixedSnapshots(said)) = planned_with(&gone, vec![one.clone(), two.clone()], None)
+    else {
+        panic!("a choice was made")
+    };
+    assert!(said.contains("uid-a in /backups/one.db") && said.contains("uid-b"), "{said}");
+    // What a member holds shows which one is this cluster's.
+    let mut facts = cases::all().remove("members-older-than-the-snapshot").unwrap();
+    let DataDir::Sound(mut state) = cluster::sound("e1", 300) else { panic!() };
+    state.kubernetes = one.identity.clone().map(|identity| identity.kubernetes);
+    facts.members.get_mut("e1").unwrap().data_dir.answer = Answer::Value(DataDir::Sound(state));
+    let plan = planned_with(&facts, vec![two], None).unwrap();
+    assert!(plan.candidates[0].chosen && plan.candidates[0].source == StateSource::Member("e1".into()));
+    let refused = planned_with(&facts, vec![one], None);
+    assert!(matches!(refused, Err(PlanError::Undecided { .. })), "{refused:?}");
 }
 
 /// While a quorum holds, nothing happens to the members that are well.

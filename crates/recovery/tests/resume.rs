@@ -41,7 +41,7 @@ fn facts() -> Facts {
 /// A plan of three steps or more, cut short before the first.
 fn cut_short(inventory: &Path) -> Plan {
     let facts = facts();
-    let options = PlanOptions { id: "20261124-030000-abcd".into(), snapshots: Vec::new(), source: None };
+    let options = PlanOptions { id: "20261124-030000-abcd".into(), ..PlanOptions::default() };
     let plan = plan(&facts, &diagnose(&facts), &options).unwrap();
     Operations::lock(inventory).unwrap().begin(true).unwrap().accept(&plan).unwrap();
     plan

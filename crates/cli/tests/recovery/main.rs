@@ -11,6 +11,7 @@ mod interrupted;
 mod machines;
 mod scene;
 mod transcript;
+mod witness;
 mod writer;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ const SCENARIOS: &[&[Scenario]] = &[
     etcd::SCENARIOS,
     control_plane::SCENARIOS,
     machines::SCENARIOS,
+    witness::SCENARIOS,
     interrupted::SCENARIOS,
     incident::STATIC_PODS,
     etcd::STATIC_PODS,

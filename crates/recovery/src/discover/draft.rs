@@ -211,6 +211,7 @@ impl Draft {
     }
 
     fn nodes(&mut self) {
+        self.inventory.kubernetes.uid = self.found.api.as_ref().and_then(|api| api.uid.clone());
         let nodes = match &self.found.api {
             Some(api) => api.nodes.clone(),
             None => Vec::new(),

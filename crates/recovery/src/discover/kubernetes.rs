@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, PostParams};
 use kube::config::Kubeconfig;
@@ -22,6 +22,8 @@ pub(super) struct Told {
     /// A kubeconfig with everything it refers to inside. It is a secret: no `Debug`.
     pub(super) kubeconfig: Vec<u8>,
     pub(super) nodes: Vec<NodeSeen>,
+    /// UID of the namespace kube-system.
+    pub(super) uid: Option<String>,
     /// Addresses of API servers, by their own account.
     pub(super) apiservers: Vec<String>,
 }
@@ -81,12 +83,14 @@ async fn told(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<
         return Err("it may not do everything".into());
     }
     let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await.map_err(why)?;
+    let system = Api::<Namespace>::all(client.clone()).get("kube-system").await.map_err(why)?;
     let ours = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
     let slices = Api::<EndpointSlice>::namespaced(client, "default").list(&ours).await.map_err(why)?;
     let apiservers = slices.items.into_iter().flat_map(|slice| slice.endpoints);
     Ok(Told {
         kubeconfig,
         nodes: nodes.items.into_iter().map(node).collect(),
+        uid: system.metadata.uid,
         apiservers: apiservers.flat_map(|endpoint| endpoint.addresses).collect(),
     })
 }

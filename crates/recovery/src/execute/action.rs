@@ -5,7 +5,7 @@ use crate::plan::{Action, Step};
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, cloud, learner, lease, node, nospace, service, state, wait};
+use super::{State, cloud, enable, learner, lease, node, nospace, service, state, wait};
 
 /// Whether a step's result is there.
 pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, StepError> {
@@ -20,6 +20,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
             service::all(context, services, service::running).await
         }
         Action::Restart { services } => service::restarted(context, step.number, services).await,
+        Action::Enable { services } => enable::are_enabled(context, services).await,
         Action::Distribute { source, hosts, .. } => state::is_distributed(context, source, hosts).await,
         Action::MoveAside { member, to } => state::is_aside(context, member, to).await,
         Action::RestoreMember { member, initial_cluster, token } => {
@@ -50,6 +51,7 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::Release { services } => service::each(context, services, Change::Release).await,
         Action::Start { services } => service::each(context, services, Change::Start).await,
         Action::Restart { services } => service::restart(context, number, services).await,
+        Action::Enable { services } => enable::enable(context, services).await,
         Action::Distribute { source, revision, hosts } => {
             state::distribute(context, source, *revision, hosts).await
         }

@@ -51,6 +51,22 @@ impl Context<'_> {
         notes.collect()
     }
 
+    /// The steps of this plan that have failed and were not done since.
+    pub(super) fn failed_steps(&self) -> Vec<u32> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = |entry: &Entry| matches!(&entry.event, Event::Plan { plan } if *plan == self.plan.id);
+        let mut failed = Vec::new();
+        let start = journal.entries().iter().rposition(plan).unwrap_or(0);
+        for entry in journal.entries().iter().skip(start) {
+            match entry.event {
+                Event::Failed { step, .. } => failed.push(step),
+                Event::Done { step, .. } => failed.retain(|known| *known != step),
+                _ => {}
+            }
+        }
+        failed
+    }
+
     pub(super) fn host(&self, name: &str) -> Result<&Arc<dyn Host>, StepError> {
         let unknown = || StepError::Fatal(format!("the inventory has no host {name}"));
         self.access.hosts.get(name).ok_or_else(unknown)

@@ -10,6 +10,9 @@ pub enum StepError {
     /// It may work in a moment: no answer, or not ready.
     #[error("{0}")]
     Passing(String),
+    /// It was refused by whom it was asked of, and may be taken in a while: worth a few tries.
+    #[error("{0}")]
+    Rejected(String),
     /// Trying again would not help, or would hurt.
     #[error("{0}")]
     Fatal(String),
@@ -29,9 +32,10 @@ impl From<HostError> for StepError {
 impl From<ProviderError> for StepError {
     fn from(error: ProviderError) -> Self {
         match &error {
-            ProviderError::Unreachable { .. }
-            | ProviderError::Timeout { .. }
-            | ProviderError::JobFailed { .. } => Self::Passing(error.to_string()),
+            ProviderError::Unreachable { .. } | ProviderError::Timeout { .. } => {
+                Self::Passing(error.to_string())
+            }
+            ProviderError::JobFailed { .. } => Self::Rejected(error.to_string()),
             _ => Self::Fatal(error.to_string()),
         }
     }

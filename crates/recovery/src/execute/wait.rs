@@ -6,6 +6,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use crate::facts::Login;
+use crate::plan::Action;
 use crate::probe::{self, Look};
 use crate::rules;
 
@@ -23,6 +24,8 @@ const DISPENSABLE: Duration = Duration::from_secs(60);
 /// Whether all of these can be logged in to, and are who they should be. One that neither etcd nor the control plane needs
 /// is waited for a minute only: the next look finds it again, and the cluster is not to lie still for it.
 pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<State, StepError> {
+    let refused = refused(context);
+    let hosts: Vec<String> = hosts.iter().filter(|host| !refused.contains(host)).cloned().collect();
     let asked = hosts.iter().map(|name| async move {
         let Some(host) = context.access.hosts.get(name) else {
             return Ok(Some(format!("{name} is unknown")));
@@ -47,6 +50,17 @@ pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) ->
     let are_dispensable = missing.map(|(host, _)| host).all(|host| !context.inventory.holds_cluster_up(host));
     let is_over = are_dispensable && waited >= DISPENSABLE;
     first(answers.into_iter().map(|answer| answer.map(|why| why.filter(|_| !is_over))).collect())
+}
+
+/// The machines that the cloud did not bring back in this run: there is nothing to wait for.
+fn refused<'a>(context: &'a Context<'_>) -> Vec<&'a String> {
+    let failed = context.failed_steps();
+    let steps = context.plan.steps.iter().filter(|step| failed.contains(&step.number));
+    let hosts = steps.filter_map(|step| match &step.action {
+        Action::AttachNic { host, .. } | Action::StartVm { host, .. } => Some(host),
+        _ => None,
+    });
+    hosts.collect()
 }
 
 /// Whether nothing more is to be expected from waiting: all is well and lives, the time is over, or the cluster has had

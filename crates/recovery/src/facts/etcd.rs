@@ -1,8 +1,12 @@
 //! What an etcd member says, and what its data dir holds when it is stopped.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lifeboat_etcd::KubernetesIdentity;
 use serde::{Deserialize, Serialize};
 
-use super::Fact;
+use super::{Fact, Reach};
 
 /// What is known of a member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +24,38 @@ pub struct MemberFacts {
     pub hash_kv: Fact<HashKv>,
     /// What its data dir holds, read on its machine; unknown while the member runs.
     pub data_dir: Fact<DataDir>,
+    /// Which Kubernetes cluster the keyspace that it serves belongs to; absent where none is expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Fact<KubernetesIdentity>>,
+    /// The data dirs on its machine, read where the state that it serves is not this cluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Fact<Vec<FoundDir>>>,
+    /// Whether the other members' peer addresses, by name, can be reached from its machine; asked for only where a member
+    /// does not answer or sees no leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Fact<BTreeMap<String, Reach>>>,
+}
+
+/// A data dir found on a machine, whether the inventory names it or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundDir {
+    /// Where it is, symlinks resolved.
+    pub path: PathBuf,
+    /// What it holds; `None` for one that could not be read.
+    pub holds: Option<DataDir>,
 }
 
 impl MemberFacts {
+    /// The Kubernetes cluster of the state that it serves, or that its sound data dir holds.
+    pub fn kubernetes(&self) -> Option<&KubernetesIdentity> {
+        match (self.identity.as_ref().and_then(Fact::get), self.data_dir.get()) {
+            (Some(identity), _) => Some(identity),
+            (None, Some(DataDir::Sound(state))) => state.kubernetes.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Id of the cluster it belongs to, from its own mouth or its sound data dir, in hexadecimal.
     pub fn cluster_id(&self) -> Option<&str> {
         match (self.status.get(), self.data_dir.get()) {
@@ -57,6 +90,9 @@ pub struct MemberStatus {
     pub db_size: u64,
     /// Bytes of it in use.
     pub db_size_in_use: u64,
+    /// The most bytes its db may have, `--quota-backend-bytes`; known since etcd 3.6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
     /// Errors it reports of itself.
     pub errors: Vec<String>,
 }
@@ -139,4 +175,17 @@ pub struct DataDirState {
     pub revision: i64,
     /// Live keys.
     pub keys: u64,
+    /// Index of the last entry in the db itself. A log that ends before it is not the db's: its etcd does not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_index: Option<u64>,
+    /// Which Kubernetes cluster it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesIdentity>,
+}
+
+impl DataDirState {
+    /// Index of the last entry in the db, where the log ends before that.
+    pub fn log_ends_before(&self) -> Option<u64> {
+        self.db_index.filter(|db| *db > self.last_index)
+    }
 }

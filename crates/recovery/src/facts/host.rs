@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Fact;
+use super::{Certificate, Fact};
 
 /// What a machine says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,32 @@ pub struct HostFacts {
     /// The kubelet's own health, on machines that are nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet: Option<Fact<KubeletHealth>>,
+    /// The kubelet's connection to the API; asked for only where its node is not Ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubelet_api: Option<Fact<KubeletApi>>,
+}
+
+/// How a kubelet connects to the API, seen from its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeletApi {
+    /// `server` in its kubeconfig.
+    pub server: String,
+    /// Whether a TCP connection to that server can be made.
+    pub reach: Reach,
+    /// Its client certificate; absent where it has none or it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+}
+
+/// Whether a TCP connection can be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reach {
+    /// It was made.
+    Connected,
+    /// It was not, and why: `Connection refused`, `no answer within 2 s`.
+    Failed(String),
 }
 
 /// Whether one can log in to a machine.
@@ -89,4 +115,9 @@ pub struct KubeletHealth {
     pub ok: bool,
     /// What it said, or why it said nothing.
     pub detail: String,
+}
+
+/// Whether systemd starts a unit at boot, by its `UnitFileState`.
+pub(crate) fn starts_at_boot(unit_file_state: &str) -> bool {
+    matches!(unit_file_state, "enabled" | "enabled-runtime" | "alias" | "static" | "generated")
 }

@@ -66,6 +66,12 @@ finding_ids! {
     HostDiskFull = "host.disk-full",
     /// A file system a control plane writes to is mounted read-only.
     HostDiskReadOnly = "host.disk-read-only",
+    /// A machine has lost its units and data.
+    HostReset = "host.reset",
+    /// A service runs and does not start at the next boot.
+    ServiceDisabled = "service.disabled",
+    /// An operation of Lifeboat did not end.
+    OperationPending = "operation.pending",
     /// Lifeboat holds a service stopped, from a recovery that did not end.
     ServiceFenced = "service.fenced",
     /// etcd has no quorum: no writes, and no linearizable reads.
@@ -87,6 +93,8 @@ finding_ids! {
     EtcdMemberStranger = "etcd.member.stranger",
     /// An etcd member has the data and no vote.
     EtcdMemberLearner = "etcd.member.learner",
+    /// The cluster lists a member that the inventory does not have.
+    EtcdMemberUnlisted = "etcd.member.unlisted",
     /// The db has reached its quota; etcd refuses writes.
     EtcdNospace = "etcd.nospace",
     /// etcd itself found a member to hold other data than the rest.
@@ -113,6 +121,10 @@ finding_ids! {
     NodeKubeletDown = "node.kubelet-down",
     /// A kubelet runs and does not answer.
     NodeKubeletHung = "node.kubelet-hung",
+    /// A kubelet's client certificate has expired.
+    NodeKubeletCertExpired = "node.kubelet-cert-expired",
+    /// A kubelet does not reach its API server.
+    NodeApiUnreachable = "node.api-unreachable",
     /// There is no Node object of a node; its kubelet may still renew its lease.
     NodeMissing = "node.missing",
     /// A check of the inventory fails.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use lifeboat_etcd::KubernetesIdentity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,22 @@ impl Inventory {
     pub fn holds_cluster_up(&self, host: &str) -> bool {
         self.kubernetes.masters.contains_key(host)
             || self.etcd.members.values().any(|member| member.host == host)
+    }
+}
+
+impl Kubernetes {
+    /// The names of the Node objects that the cluster is meant to have.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|(host, node)| node.name.as_deref().unwrap_or(host))
+    }
+
+    /// Whether a state is this cluster's: by its UID where that is known, else by its nodes. True where neither tells.
+    pub fn owns(&self, identity: &KubernetesIdentity) -> bool {
+        if let (Some(ours), Some(theirs)) = (&self.uid, &identity.uid) {
+            return ours == theirs;
+        }
+        let all_listed = identity.nodes.len() as u64 == identity.node_count;
+        self.nodes.is_empty() || !all_listed || self.node_names().any(|name| identity.nodes.contains(name))
     }
 }
 
@@ -208,6 +225,10 @@ pub struct Kubernetes {
     /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by each
     /// master's own.
     pub kubeconfig: PathBuf,
+    /// UID of the namespace kube-system, by which a state of this cluster is told from another cluster's. `lifeboat init`
+    /// writes it; `kubectl get namespace kube-system -o jsonpath={.metadata.uid}` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// The masters, by the name of their machine.
     pub masters: BTreeMap<String, Master>,
     /// The nodes, by the name of their machine.

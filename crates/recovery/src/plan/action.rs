@@ -63,6 +63,11 @@ pub enum Action {
         /// Machine and service.
         services: Vec<HostService>,
     },
+    /// Have services start at boot.
+    Enable {
+        /// Machine and service.
+        services: Vec<HostService>,
+    },
     /// Bring the state to be restored to every machine that gets it, as a snapshot file checked by its digest.
     Distribute {
         /// Where it comes from.

@@ -78,6 +78,7 @@ impl Plan {
             | Action::Release { services }
             | Action::Start { services }
             | Action::Restart { services }
+            | Action::Enable { services }
             | Action::ReleaseLeases { candidates: services } => are_services(inventory, services),
             Action::Distribute { source, hosts, .. } => {
                 if let StateSource::Member(name) = source {

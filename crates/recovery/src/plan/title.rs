@@ -19,6 +19,7 @@ impl Action {
             Self::Fence { services } => format!("Stop and fence {}", names(services)),
             Self::Release { services } | Self::Start { services } => format!("Start {}", names(services)),
             Self::Restart { services } => format!("Restart {}", names(services)),
+            Self::Enable { services } => format!("Enable {}", names(services)),
             Self::Distribute { source, revision, hosts } => {
                 let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
                 format!("Bring the state of {source}{at} to {}", hosts.join(", "))

@@ -7,7 +7,11 @@ use lifeboat_etcd::EntryId;
 use crate::facts::{DataDir, Facts, MemberFacts};
 use crate::plan::{Candidate, StateSource};
 
+use super::identity::{OwnIdentity, ensure_one_cluster};
 use super::{Draft, PlanError, Snapshot};
+
+/// By so many revisions a restore raises the revision, so that clients read again.
+const BUMP: i64 = 1_000_000_000;
 
 /// Every place the state could come from, the freshest first.
 ///
@@ -17,13 +21,19 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
     let mut members: Vec<(EntryId, Candidate)> =
         facts.members.keys().filter_map(|name| member_candidate(facts, name)).collect();
     members.sort_by_key(|(last, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *last)));
-    let mut snapshots: Vec<Candidate> = snapshots.iter().map(snapshot_candidate).collect();
-    snapshots.sort_by_key(|candidate| std::cmp::Reverse((candidate.revision, candidate.newest)));
+    let own = OwnIdentity::of(facts);
+    let mut snapshots: Vec<Candidate> =
+        snapshots.iter().map(|snapshot| snapshot_candidate(&own, snapshot)).collect();
+    snapshots.sort_by_key(|candidate| {
+        (candidate.foreign, std::cmp::Reverse((candidate.revision, candidate.newest)))
+    });
     let mut all: Vec<Candidate> = members.into_iter().map(|(_, candidate)| candidate).collect();
     all.append(&mut snapshots);
-    let newest = all.iter().filter_map(|candidate| candidate.revision).max();
+    // Revisions are counted within one history only.
+    let ours = |candidate: &&Candidate| !candidate.foreign;
+    let newest = all.iter().filter(ours).filter_map(|candidate| candidate.revision).max();
     let beyond = beyond(facts);
-    for candidate in &mut all {
+    for candidate in all.iter_mut().filter(|candidate| !candidate.foreign) {
         if let (Some(revision), Some(newest)) = (candidate.revision, newest) {
             candidate.remark = loss(revision, newest, &candidate.source, &beyond);
         }
@@ -53,8 +63,11 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
     let none = EntryId::default();
     let candidate = |last, revision, remark: String| {
         let source = StateSource::Member(name.into());
-        (last, Candidate { source, revision, newest: None, chosen: false, remark })
+        (last, Candidate { source, revision, newest: None, chosen: false, foreign: false, remark })
     };
+    if let Some(why) = serves_another_state(facts, member) {
+        return Some(candidate(none, None, why));
+    }
     if let Some(status) = member.status.get() {
         // Its data dir is read once it is fenced; the revision it serves now is the least that must be found.
         let learner = status.learner.then(|| "a learner".to_owned());
@@ -67,7 +80,9 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
             candidate(none, None, "holds no keys: it was begun anew".into())
         }
         (Some(DataDir::Sound(state)), _) => {
-            let last = EntryId { term: state.last_term, index: state.last_index };
+            // The db counts as it is where the log ends before it.
+            let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));
+            let last = EntryId { term: state.last_term, index };
             candidate(last, Some(state.revision), String::new())
         }
         (Some(DataDir::Damaged(why)), _) => candidate(none, None, format!("damaged: {}", why.join("; "))),
@@ -77,17 +92,27 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
     })
 }
 
-fn snapshot_candidate(snapshot: &Snapshot) -> Candidate {
+/// That a member serves a state that is not this cluster's.
+fn serves_another_state(facts: &Facts, member: &MemberFacts) -> Option<String> {
+    let identity = member.identity.as_ref()?.get()?;
+    (!facts.inventory.kubernetes.owns(identity)).then(|| "serves a state that is not this cluster's".into())
+}
+
+fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
     let source = StateSource::Snapshot(snapshot.path.clone());
+    let foreign = snapshot.identity.as_ref().and_then(|identity| own.contradiction(identity));
+    let is_foreign = foreign.is_some();
     let (revision, remark) = match &snapshot.revision {
-        Ok(revision) => (Some(*revision), String::new()),
+        Ok(revision) => (Some(*revision), foreign.unwrap_or_default()),
         Err(why) => (None, why.clone()),
     };
-    Candidate { source, revision, newest: snapshot.written, chosen: false, remark }
+    Candidate { source, revision, newest: snapshot.written, chosen: false, foreign: is_foreign, remark }
 }
 
 fn loss(revision: i64, newest: i64, source: &StateSource, beyond: &[String]) -> String {
     match (newest.saturating_sub(revision), source) {
+        // A restore raises revisions by this much: what was written since cannot be counted.
+        (lost, _) if lost >= BUMP => "older than a restore: loses every write since before it".into(),
         (0, StateSource::Member(_)) if !beyond.is_empty() => beyond.join("; "),
         (0, StateSource::Member(_)) => "loses nothing that is known".into(),
         (0, StateSource::Snapshot(_)) => "loses every write after it was taken".into(),
@@ -100,11 +125,12 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
     let wanted = draft.options.source.as_ref();
     let fits = |candidate: &&mut Candidate| match wanted {
         Some(source) => candidate.source == *source,
-        None => candidate.revision.is_some(),
+        None => candidate.revision.is_some() && !candidate.foreign,
     };
     if wanted.is_none() {
         apart(draft.facts, &draft.candidates)?;
         undecided(&draft.candidates)?;
+        ensure_one_cluster(draft)?;
     }
     let chosen = draft.candidates.iter_mut().find(fits);
     match (chosen, wanted) {
@@ -142,7 +168,8 @@ fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
 /// which state is right then, only people know.
 fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
     let first = |of: fn(&Candidate) -> bool| {
-        candidates.iter().filter(|candidate| of(candidate)).find_map(|c| Some((c, c.revision?)))
+        let ours = candidates.iter().filter(|candidate| of(candidate) && !candidate.foreign);
+        ours.filter_map(|candidate| Some((candidate, candidate.revision?))).next()
     };
     let member = first(|candidate| matches!(candidate.source, StateSource::Member(_)));
     let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));

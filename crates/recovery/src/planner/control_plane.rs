@@ -12,7 +12,7 @@ const READY_SECONDS: u64 = 180;
 const LEADER_SECONDS: u64 = 90;
 
 /// Adds what the control plane needs, API servers before their clients.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     let masters = &draft.facts.inventory.kubernetes.masters;
     let is_apiserver =
         |host: &str, service: &Service| masters.get(host).is_some_and(|master| master.apiserver == *service);
@@ -32,6 +32,21 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
     }
 }
 
+/// Has units start at boot that run and do not.
+pub(super) fn enable(draft: &mut Draft<'_>, wants: &Wants) {
+    let services = wants.remedies.iter().filter_map(|remedy| match remedy {
+        Remedy::EnableService { host, service } => {
+            Some(HostService { host: host.clone(), service: service.clone() })
+        }
+        _ => None,
+    });
+    let services: Vec<HostService> = services.collect();
+    if !services.is_empty() {
+        draft.steps.add(START_SECONDS, Action::Enable { services });
+        draft.steps.changing("started at the next boot; what runs now goes on");
+    }
+}
+
 /// Adds the wait for leaders. The lease of one that has died holds for another 15 s by default.
 pub(super) fn leaders(draft: &mut Draft<'_>) {
     draft.steps.add(LEADER_SECONDS, Action::WaitForLeaders);
@@ -46,7 +61,7 @@ fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>
     }
 }
 
-fn collect(wants: &Wants<'_>, wanted: impl Fn(&str, &Service) -> bool, restart: bool) -> Vec<HostService> {
+fn collect(wants: &Wants, wanted: impl Fn(&str, &Service) -> bool, restart: bool) -> Vec<HostService> {
     let services = wants.remedies.iter().filter_map(|remedy| match remedy {
         Remedy::StartService { host, service } if !restart => Some((host, service)),
         Remedy::RestartService { host, service } if restart => Some((host, service)),

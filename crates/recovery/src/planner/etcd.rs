@@ -15,7 +15,7 @@ const WAIT_SECONDS: u64 = 60;
 const CATCH_UP_SECONDS: u64 = 900;
 
 /// Adds what etcd needs.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     start(draft, wants);
     // One at a time: the next replacement is planned from what the cluster looks like after the first.
     let replace = wants.remedies.iter().find_map(|remedy| match remedy {
@@ -39,7 +39,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
 
 /// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
 /// next round: one that does not come up is then known better.
-fn start(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+fn start(draft: &mut Draft<'_>, wants: &Wants) {
     let (mut start, mut restart) = (Vec::new(), Vec::new());
     for member in draft.facts.inventory.etcd.members.values() {
         let service = HostService { host: member.host.clone(), service: member.service.clone() };

@@ -10,7 +10,7 @@ const NODE_SECONDS: u64 = 300;
 const CHECK_SECONDS: u64 = 120;
 
 /// Adds what nodes need.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     let hosts: Vec<String> = wants
         .remedies
         .iter()

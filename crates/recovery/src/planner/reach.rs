@@ -2,7 +2,7 @@
 
 use crate::finding::Remedy;
 use crate::inventory::{Cloud, IpRangeSpec};
-use crate::plan::Action;
+use crate::plan::{Action, Needs};
 
 use super::{Draft, Wants};
 
@@ -13,27 +13,47 @@ const BOOT_SECONDS: u64 = 300;
 /// How long members, API servers and nodes get to find each other again by themselves.
 const SETTLE_SECONDS: u64 = 30;
 
-/// Adds what brings machines back; nothing when all that can be brought back are there.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants<'_>) {
-    let mut back = Vec::new();
+/// Adds what brings machines back; nothing when all that can be brought back are there. Machines do not need each other:
+/// one that the cloud refuses keeps none of the others away.
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
+    let mut back = Back::default();
     for remedy in &wants.remedies {
         match remedy {
             Remedy::AttachNics { hosts } => {
-                create_ranges(draft);
-                // One that fails keeps those behind it waiting.
+                let ranges = create_ranges(draft);
+                // Those that the cluster stands on come first.
                 let mut hosts = hosts.clone();
                 hosts.sort_by_key(|host| !draft.facts.inventory.holds_cluster_up(host));
-                hosts.iter().for_each(|host| attach(draft, host, &mut back));
+                hosts.iter().for_each(|host| attach(draft, host, &ranges, &mut back));
             }
             Remedy::StartVm { host } => start(draft, host, &mut back),
             _ => {}
         }
     }
-    if back.is_empty() {
+    if back.hosts.is_empty() {
         return;
     }
-    draft.steps.add(BOOT_SECONDS, Action::WaitForHosts { hosts: back });
+    let Back { hosts, steps } = back;
+    draft.steps.add(BOOT_SECONDS, Action::WaitForHosts { hosts });
+    draft.steps.needing(Needs::OneOf(steps.clone()));
     settle(draft);
+    draft.steps.needing(Needs::OneOf(steps));
+}
+
+/// The machines that come back, and the steps that bring them.
+#[derive(Default)]
+struct Back {
+    hosts: Vec<String>,
+    steps: Vec<u32>,
+}
+
+impl Back {
+    fn add(&mut self, host: &str, step: u32) {
+        if !self.hosts.iter().any(|known| known == host) {
+            self.hosts.push(host.into());
+        }
+        self.steps.push(step);
+    }
 }
 
 /// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
@@ -42,20 +62,23 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
 }
 
 /// Addresses can be given out only inside a range: those that are gone are made again.
-fn create_ranges(draft: &mut Draft<'_>) {
-    let Some(Cloud::Zstack(zstack)) = &draft.facts.inventory.cloud else { return };
+fn create_ranges(draft: &mut Draft<'_>) -> Vec<u32> {
+    let Some(Cloud::Zstack(zstack)) = &draft.facts.inventory.cloud else { return Vec::new() };
     let known = draft.facts.cloud.as_ref().and_then(|cloud| cloud.ip_ranges.get());
-    let Some(known) = known else { return };
+    let Some(known) = known else { return Vec::new() };
     let gone = |range: &&IpRangeSpec| {
         let holds = |ip: &str| known.iter().any(|known| known.contains(&range.l3_network, ip));
         !(holds(&range.start_ip) && holds(&range.end_ip))
     };
+    let mut steps = Vec::new();
     for range in zstack.ip_ranges.iter().filter(gone) {
-        draft.steps.add(ATTACH_SECONDS, Action::CreateIpRange { range: range.clone() });
+        steps.push(draft.steps.add(ATTACH_SECONDS, Action::CreateIpRange { range: range.clone() }));
+        draft.steps.needing(Needs::Steps(Vec::new()));
     }
+    steps
 }
 
-fn attach(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
+fn attach(draft: &mut Draft<'_>, host: &str, ranges: &[u32], back: &mut Back) {
     let inventory = &draft.facts.inventory;
     let Some(vm) = inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()) else { return };
     let nics = draft.facts.cloud.as_ref().and_then(|cloud| cloud.nics.get());
@@ -64,21 +87,17 @@ fn attach(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
             continue;
         }
         let action = Action::AttachNic { host: host.into(), vm: vm.uuid.clone(), nic: nic.clone() };
-        draft.steps.add(ATTACH_SECONDS, action);
+        let step = draft.steps.add(ATTACH_SECONDS, action);
         draft.steps.changing(format!("{host} is on the network again with the address and MAC it had"));
+        draft.steps.needing(Needs::Steps(ranges.to_vec()));
+        back.add(host, step);
     }
-    push_once(back, host);
 }
 
-fn start(draft: &mut Draft<'_>, host: &str, back: &mut Vec<String>) {
+fn start(draft: &mut Draft<'_>, host: &str, back: &mut Back) {
     let Some(vm) = draft.facts.inventory.hosts.get(host).and_then(|spec| spec.vm.as_ref()) else { return };
     let action = Action::StartVm { host: host.into(), vm: vm.uuid.clone() };
-    draft.steps.add(BOOT_SECONDS, action);
-    push_once(back, host);
-}
-
-fn push_once(list: &mut Vec<String>, item: &str) {
-    if !list.iter().any(|known| known == item) {
-        list.push(item.into());
-    }
+    let step = draft.steps.add(BOOT_SECONDS, action);
+    draft.steps.needing(Needs::Steps(Vec::new()));
+    back.add(host, step);
 }

@@ -1,6 +1,6 @@
 //! Collects steps and numbers them.
 
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Needs, Step};
 
 /// The steps of a plan in the making.
 #[derive(Default)]
@@ -17,6 +17,7 @@ impl Steps {
             changes: Vec::new(),
             irreversible: false,
             timeout_seconds,
+            needs: Needs::default(),
             holds_until: None,
         });
         number
@@ -35,6 +36,14 @@ impl Steps {
         if let Some(step) = self.0.last_mut() {
             step.irreversible = true;
         }
+    }
+
+    /// Says what the newest step needs, if not everything before it.
+    pub fn needing(&mut self, needs: Needs) -> &mut Self {
+        if let Some(step) = self.0.last_mut() {
+            step.needs = needs;
+        }
+        self
     }
 
     /// Says that what step `number` brings about stands only until the newest step.

@@ -1,12 +1,15 @@
 //! etcd members: each is asked by itself, since what one says of the others is another fact than what they say.
 
 mod data_dir;
+mod identity;
+mod peers;
 
 use std::collections::BTreeMap;
 
 use futures::future::{OptionFuture, join_all};
 use lifeboat_client::messages::{AlarmType, RangeRequest, StatusResponse};
 use lifeboat_client::{Client, Code, Error};
+use lifeboat_etcd::KubernetesIdentity;
 use tokio::join;
 
 use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus};
@@ -40,7 +43,7 @@ pub(super) async fn look(
     seen: &(dyn Fn(&str) + Sync),
 ) -> BTreeMap<String, MemberFacts> {
     let asked = inventory.etcd.members.keys().map(|name| async move {
-        let answers = Answers::of(access, name).await;
+        let answers = Answers::of(inventory, access, name).await;
         seen(&format!("etcd member {name}"));
         (name, answers)
     });
@@ -49,11 +52,33 @@ pub(super) async fn look(
         let silent = answers.get(name).is_some_and(|answers| answers.status.get().is_none());
         async move { data_dir::look(inventory, access, name, spec, silent, depth).await }
     });
-    let (alarms, hashes, dirs) = join!(alarms(&answers), hashes(&answers), join_all(dirs));
-    let rest = answers.into_iter().zip(alarms).zip(hashes).zip(dirs);
-    rest.map(|((((name, answers), alarms), hash_kv), data_dir)| {
-        let Answers { status, member_list, linearizable, .. } = answers;
-        (name.clone(), MemberFacts { status, member_list, linearizable, alarms, hash_kv, data_dir })
+    let beside = inventory.etcd.members.iter().map(|(name, spec)| {
+        let lost = answers.get(name).is_some_and(|answers| answers.is_of_another_cluster(inventory));
+        async move { data_dir::beside(inventory, access, spec, depth.filter(|_| lost)).await }
+    });
+    let checked = async {
+        let alarms = alarms(&answers).await;
+        let hashes = hashes(inventory, &answers, &alarms, depth).await;
+        (alarms, hashes)
+    };
+    let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
+    let peers = peers::look(inventory, access, depth.filter(|_| apart));
+    let ((alarms, hashes), dirs, beside, peers) = join!(checked, join_all(dirs), join_all(beside), peers);
+    let rest = answers.into_iter().zip(alarms).zip(hashes).zip(dirs).zip(beside).zip(peers);
+    rest.map(|((((((name, answers), alarms), hash_kv), data_dir), beside), peers)| {
+        let Answers { status, member_list, linearizable, identity, .. } = answers;
+        let facts = MemberFacts {
+            status,
+            member_list,
+            linearizable,
+            alarms,
+            hash_kv,
+            data_dir,
+            identity,
+            beside,
+            peers,
+        };
+        (name.clone(), facts)
     })
     .collect()
 }
@@ -65,6 +90,7 @@ struct Answers {
     status: Fact<MemberStatus>,
     member_list: Fact<Vec<MemberEntry>>,
     linearizable: Fact<bool>,
+    identity: Option<Fact<KubernetesIdentity>>,
 }
 
 fn source(member: &str, call: &str) -> String {
@@ -72,7 +98,8 @@ fn source(member: &str, call: &str) -> String {
 }
 
 impl Answers {
-    async fn of(access: &Access, name: &str) -> Self {
+    async fn of(inventory: &Inventory, access: &Access, name: &str) -> Self {
+        let holds_kubernetes = !inventory.kubernetes.masters.is_empty();
         let of = |call| source(name, call);
         let (status, member_list, range) =
             (of("Maintenance.Status"), of("Cluster.MemberList"), of("KV.Range"));
@@ -86,11 +113,15 @@ impl Answers {
                     status: Fact::unknown(status, &why),
                     member_list: Fact::unknown(member_list, &why),
                     linearizable: Fact::unknown(range, &why),
+                    identity: None,
                 };
             }
         };
         let read = RangeRequest { limit: 1, keys_only: true, ..RangeRequest::key(KEY) };
-        let answers = join!(client.status(), client.member_list(false), client.range(read));
+        let identity = OptionFuture::from(
+            holds_kubernetes.then(|| identity::ask(&client, source(name, "KV.Range, namespace and nodes"))),
+        );
+        let answers = join!(client.status(), client.member_list(false), client.range(read), identity);
         let linearizable = match answers.2 {
             Ok(_) => Fact::value(range, true),
             Err(error) if is_no_quorum(&error) => Fact::value(range, false),
@@ -104,8 +135,22 @@ impl Answers {
             status: known(status, answers.0.map(self::status)),
             member_list: known(member_list, answers.1.map(entries)),
             linearizable,
+            identity: answers.3,
             client: Some(client),
         }
+    }
+
+    /// Whether it serves a state that has none of the inventory's nodes.
+    fn is_of_another_cluster(&self, inventory: &Inventory) -> bool {
+        let identity = self.identity.as_ref().and_then(Fact::get);
+        identity.is_some_and(|identity| !inventory.kubernetes.owns(identity))
+    }
+
+    /// Why a heavy question is not asked of it.
+    fn doubt(&self, alarms: &Fact<Vec<Alarm>>) -> Option<String> {
+        let status = self.status.get()?;
+        let raised = alarms.get().into_iter().flatten().find(|alarm| alarm.member_id == status.member_id);
+        raised.map(|alarm| format!("its {} alarm is raised", alarm.kind))
     }
 
     fn cluster(&self) -> Option<&str> {
@@ -152,6 +197,7 @@ fn status(status: StatusResponse) -> MemberStatus {
         learner: status.is_learner,
         db_size: status.db_size.try_into().unwrap_or(0),
         db_size_in_use: status.db_size_in_use.try_into().unwrap_or(0),
+        quota: u64::try_from(status.db_size_quota).ok().filter(|quota| *quota > 0),
         errors: status.errors,
     }
 }
@@ -197,24 +243,42 @@ fn alarm(alarm: lifeboat_client::messages::AlarmMember) -> Alarm {
     Alarm { member_id: hex(alarm.member_id), kind }
 }
 
-/// HashKV of each member, at the lowest revision of those of its cluster that answer.
-async fn hashes(answers: &BTreeMap<&String, Answers>) -> Vec<Fact<HashKv>> {
+/// HashKV of each member, at the lowest revision of those of its cluster that answer. It reads the member's whole db, so
+/// members are asked one after the other, and none that is in doubt: a page that is broken would end its process.
+async fn hashes(
+    inventory: &Inventory,
+    answers: &BTreeMap<&String, Answers>,
+    alarms: &[Fact<Vec<Alarm>>],
+    depth: Option<Depth<'_, '_>>,
+) -> Vec<Fact<HashKv>> {
     let mut lowest: BTreeMap<&str, i64> = BTreeMap::new();
     for status in answers.values().filter_map(|answers| answers.status.get()) {
         let revision = lowest.entry(&status.cluster_id).or_insert(status.revision);
         *revision = status.revision.min(*revision);
     }
-    let asked = answers.values().map(|answers| {
+    let mut hashes = Vec::new();
+    for (answers, alarms) in answers.values().zip(alarms) {
+        let source = source(&answers.name, "Maintenance.HashKV");
         let revision = answers.cluster().and_then(|cluster| lowest.get(cluster)).copied();
-        async move {
-            let source = source(&answers.name, "Maintenance.HashKV");
-            match (&answers.client, revision) {
-                (Some(client), Some(revision)) => hash_kv(client, source, revision).await,
-                _ => Fact::unknown(source, "the member does not answer"),
-            }
-        }
-    });
-    join_all(asked).await
+        let doubt = match answers.doubt(alarms) {
+            None => is_restarting(inventory, &answers.name, depth).await,
+            doubt => doubt,
+        };
+        hashes.push(match (&answers.client, revision, doubt) {
+            (Some(_), Some(_), Some(doubt)) => Fact::unknown(source, format!("not asked: {doubt}")),
+            (Some(client), Some(revision), None) => hash_kv(client, source, revision).await,
+            _ => Fact::unknown(source, "the member does not answer"),
+        });
+    }
+    hashes
+}
+
+/// Whether a member's service is between two starts.
+async fn is_restarting(inventory: &Inventory, name: &str, depth: Option<Depth<'_, '_>>) -> Option<String> {
+    let spec = inventory.etcd.members.get(name)?;
+    let host = depth?.hosts.trusted(inventory, &spec.host).await.ok()?;
+    let state = host.services.get()?.get(&spec.service.key())?;
+    (!state.is_running()).then(|| format!("{} is {}", spec.service.label(), state.active))
 }
 
 async fn hash_kv(client: &Client, source: String, revision: i64) -> Fact<HashKv> {

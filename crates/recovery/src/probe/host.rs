@@ -149,6 +149,7 @@ fn facts(
         disks: known(source("df"), said.disks(questions.paths.len())),
         services: known(source("systemctl, manifests, processes"), services),
         kubelet: questions.kubelet.then(|| known(source("kubelet /healthz"), said.kubelet())),
+        kubelet_api: None,
     }
 }
 
@@ -166,6 +167,7 @@ fn nothing(
         disks: Fact::unknown(source("df"), why),
         services: Fact::unknown(source("systemctl, manifests, processes"), why),
         kubelet: questions.kubelet.then(|| Fact::unknown(source("kubelet /healthz"), why)),
+        kubelet_api: None,
     }
 }
 

@@ -17,6 +17,11 @@ use crate::inventory::Inventory;
 use super::access::Access;
 use super::{Hosts, reason};
 
+/// A certificate from its DER encoding.
+pub(super) fn certificate(der: &[u8]) -> Result<Certificate, String> {
+    certificate::understand(der)
+}
+
 /// Asks one master's API server. Its certificate is the one it shows.
 pub async fn master(inventory: &Inventory, access: &Access, name: &str) -> MasterFacts {
     let source = |what: &str| format!("API server {name}: {what}");

@@ -26,6 +26,9 @@ pub struct Report {
     pub rounds: usize,
     /// The steps of this run, in order.
     pub steps: Vec<StepReport>,
+    /// The steps that failed and that others did not need: title and reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
     /// What was lost by restoring an older state, if anything was restored.
     pub lost: Vec<String>,
     /// What is still found.
@@ -66,6 +69,7 @@ impl Report {
             recovered: false,
             rounds: 0,
             steps: Vec::new(),
+            failed: Vec::new(),
             lost: Vec::new(),
             left: Vec::new(),
             unknown: Vec::new(),
@@ -75,6 +79,9 @@ impl Report {
     }
 
     pub(super) fn watch(&mut self, plan: &Plan, progress: &Progress<'_>) {
+        if let Progress::Failed(step, why) = progress {
+            self.failed.push(format!("{}: {why}", step.title));
+        }
         let Progress::Done { step, took, already } = progress else { return };
         self.steps.push(StepReport {
             plan: plan.id.clone(),

@@ -1,6 +1,6 @@
 //! The masters: API servers and their certificates, controller-managers, schedulers.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::facts::{Fact, Health, MasterFacts};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
@@ -8,7 +8,7 @@ use crate::inventory::{Master, Service};
 
 use super::etcd::{Cluster, Quorum};
 use super::look::{Look, no_answer, seen_in};
-use super::sighting::{Sighting, again_and_again, start, stopped};
+use super::sighting::{Sighting, again_and_again, day, is_crash_loop, start, stopped};
 
 /// From here on an API server's certificate is worth a warning.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -49,7 +49,7 @@ fn not_running(look: &Look<'_>, host: &str, service: &Service, id: FindingId) ->
             .on(host)
             .with_service(host, service)
             .shown_by(look.service_evidence(host, service))
-            .remedy(start(host, service, Some(state)))
+            .remedies((!is_crash_loop(state)).then(|| start(host, service, Some(state))))
             .remedies(log),
     )
 }
@@ -112,7 +112,8 @@ fn apiserver(
     Some(match condition {
         Condition::Stopped => {
             let log = state.and_then(|state| again_and_again(state, service));
-            sighting.remedy(start(host, service, state)).remedies(log)
+            let start = (!state.is_some_and(is_crash_loop)).then(|| start(host, service, state));
+            sighting.remedies(start).remedies(log)
         }
         _ if state.is_some() && would_help => {
             sighting.remedy(Remedy::RestartService { host: host.into(), service: service.clone() })
@@ -166,8 +167,4 @@ fn health(host: &str, facts: &MasterFacts) -> Vec<Evidence> {
         return line("livez and readyz", &facts.livez).into_iter().collect();
     }
     [line("livez", &facts.livez), line("readyz", &facts.readyz)].into_iter().flatten().collect()
-}
-
-fn day(at: Timestamp) -> String {
-    at.to_string().split('T').next().unwrap_or_default().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::facts::{Disk, HostFacts, Login};
+use crate::facts::{DataDir, Disk, Fact, HostFacts, Login};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::{HostSpec, Service};
 
@@ -28,6 +28,8 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
         found.extend(full(host, facts));
         found.extend(read_only(host, facts));
         found.extend(fenced(look, host, facts));
+        found.extend(reset(look, host, facts));
+        found.extend(disabled(look, host, facts));
     }
     found.extend(clocks(look));
     found
@@ -37,12 +39,27 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
     let evidence = |why: &str| [seen_in(&facts.login, format!("{host}: {why}"))];
     match facts.login.get()? {
         Login::Ok => None,
-        Login::Unreachable(why) => Some(
-            Sighting::new(FindingId::HostUnreachable, Severity::Error)
+        Login::Unreachable(why) => {
+            let sighting = Sighting::new(FindingId::HostUnreachable, Severity::Error)
                 .on(host)
                 .shown_by(evidence(why))
-                .manual("look at the console of {who}: is it on, and on the network with its address?"),
-        ),
+                .shown_by(seen_at_work(look, host));
+            Some(match look.answers(host) {
+                true => sighting
+                    .summary(format!("{host} cannot be reached over SSH only: what runs on it answers"))
+                    .manual(
+                        "start sshd on {who} from its console, or open its port (`systemctl status sshd`)",
+                    ),
+                // Something there refuses: a machine that is off does not.
+                false if is_refusal(why) => sighting
+                    .summary(format!("{host} refuses SSH: the machine is up, its sshd is not"))
+                    .manual(
+                        "start sshd on {who} from its console; is the machine at its address the right one?",
+                    ),
+                false => sighting
+                    .manual("look at the console of {who}: is it on, and on the network with its address?"),
+            })
+        }
         Login::HostKeyChanged(why) => Some(
             Sighting::new(FindingId::HostKeyChanged, Severity::Critical)
                 .on(host)
@@ -58,12 +75,100 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                 Sighting::new(FindingId::HostDenied, Severity::Error)
                     .on(host)
                     .shown_by(evidence(why))
+                    .shown_by(seen_at_work(look, host))
                     .manual(format!(
                         "let {user} log in to {{who}} with a key, and use sudo without a password"
                     )),
             )
         }
     }
+}
+
+fn is_refusal(why: &str) -> bool {
+    why.contains("Connection refused")
+}
+
+/// What answers on a machine that cannot be logged in to.
+fn seen_at_work(look: &Look<'_>, host: &str) -> Vec<Evidence> {
+    let members = look.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
+    let members = members.filter_map(|(name, _)| {
+        let status = &look.facts.members.get(name)?.status;
+        status.get().map(|_| seen_in(status, format!("{host}: etcd member {name} answers")))
+    });
+    let api = look.facts.masters.get(host).filter(|_| look.api_answers(host));
+    let api = api.map(|master| seen_in(&master.readyz, format!("{host}: its API server is ready")));
+    let nodes = &look.facts.kubernetes.nodes;
+    let node = look.node_is_heard(host).then(|| seen_in(nodes, format!("{host}: its node is Ready")));
+    members.chain(api).chain(node).collect()
+}
+
+/// A machine that has none of its units and none of its data: it was reinstalled, or its disk replaced.
+fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let services = look.inventory().services_on(host);
+    let is_gone = |service: &&Service| {
+        look.service(host, service).is_some_and(|state| match service {
+            Service::Unit(_) => state.sub == "not-found",
+            Service::StaticPod(_) => !state.enabled && !state.fenced && !state.is_running(),
+        })
+    };
+    let members = || look.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
+    let dirs: Vec<(&std::path::PathBuf, &Fact<DataDir>)> = members()
+        .filter_map(|(name, spec)| Some((&spec.data_dir, &look.facts.members.get(name)?.data_dir)))
+        .collect();
+    let no_data = dirs.iter().all(|(_, dir)| dir.get() == Some(&DataDir::Absent));
+    // One unit that is missing may be called otherwise.
+    if services.len() + dirs.len() < 2 || !no_data || !services.iter().all(|service| is_gone(&service)) {
+        return None;
+    }
+    let missing: Vec<String> = services.iter().map(Service::key).collect();
+    let data =
+        dirs.iter().map(|(path, fact)| seen_in(fact, format!("{host}: {} is missing", path.display())));
+    let mut what = missing.clone();
+    what.extend(dirs.iter().map(|(path, _)| format!("the data in {}", path.display())));
+    let sighting = Sighting::new(FindingId::HostReset, Severity::Error)
+        .on(host)
+        .summary(format!("{host} has lost what it ran: {} are missing", listed(&what)))
+        .shown_by([seen_in(&facts.services, format!("{host}: there is no {}", listed(&missing)))])
+        .shown_by(data)
+        .manual(format!(
+            "rebuild {host}: install {} with their configuration and PKI again (from a backup of /etc/kubernetes and the \
+             units, or with what installed the cluster), then `lifeboat recover`: an etcd member gets its data from the \
+             others",
+            listed(&missing)
+        ));
+    Some(services.iter().fold(sighting, |sighting, service| sighting.with_service(host, service)))
+}
+
+/// Units that run now and that nothing starts at the next boot.
+fn disabled(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let services = look.inventory().services_on(host);
+    let units: Vec<&Service> = services
+        .iter()
+        .filter(|service| matches!(service, Service::Unit(_)))
+        .filter(|service| {
+            look.service(host, service)
+                .is_some_and(|state| state.is_running() && !state.enabled && !state.fenced)
+        })
+        .collect();
+    if units.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = units.iter().map(|service| service.label().to_owned()).collect();
+    let remedy =
+        |service: &&Service| Remedy::EnableService { host: host.into(), service: (*service).clone() };
+    Some(
+        Sighting::new(FindingId::ServiceDisabled, Severity::Warning)
+            .on(host)
+            .summary(format!(
+                "{} on {host} is not enabled: it does not start at the next boot",
+                listed(&names)
+            ))
+            .shown_by([seen_in(
+                &facts.services,
+                format!("{host}: {} runs and is not enabled", listed(&names)),
+            )])
+            .remedies(units.iter().map(remedy)),
+    )
 }
 
 fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {

@@ -74,6 +74,34 @@ impl<'a> Look<'a> {
         Some(seen_in(services, seen))
     }
 
+    /// Whether an etcd member answers.
+    pub fn member_answers(&self, member: &str) -> bool {
+        self.facts.members.get(member).is_some_and(|member| member.status.get().is_some())
+    }
+
+    /// Whether a master's API server says that it is ready.
+    pub fn api_answers(&self, host: &str) -> bool {
+        let ready = |master: &MasterFacts| master.readyz.get().is_some_and(|health| health.ok);
+        self.facts.masters.get(host).is_some_and(ready)
+    }
+
+    /// Whether a machine's node is Ready and its kubelet was heard of lately.
+    pub fn node_is_heard(&self, host: &str) -> bool {
+        let Some(spec) = self.inventory().kubernetes.nodes.get(host) else { return false };
+        let name = spec.name.as_deref().unwrap_or(host);
+        let nodes = self.facts.kubernetes.nodes.get();
+        let node = nodes.and_then(|nodes| nodes.iter().find(|node| node.name == name));
+        node.is_some_and(|node| super::nodes::complaint(self, node).is_none())
+    }
+
+    /// Whether something on a machine answers, whether or not one can log in to it.
+    pub fn answers(&self, host: &str) -> bool {
+        let members = self.inventory().etcd.members.iter();
+        members.filter(|(_, spec)| spec.host == host).any(|(name, _)| self.member_answers(name))
+            || self.api_answers(host)
+            || self.node_is_heard(host)
+    }
+
     /// Whether some API server says that it is ready, which it is only with an etcd that answers.
     pub fn api_is_ready(&self) -> bool {
         self.facts.masters.values().any(|master| master.readyz.get().is_some_and(|health| health.ok))

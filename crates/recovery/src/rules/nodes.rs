@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 
-use crate::facts::{Node, ServiceState};
+use crate::facts::{Fact, KubeletApi, Node, Reach, ServiceState};
 use crate::finding::{FindingId, Remedy, Severity};
 use crate::inventory::{NodeSpec, Service};
 
 use super::host::clocks_agree;
 use super::look::{Look, seen_in};
-use super::sighting::Sighting;
+use super::sighting::{Sighting, day};
 
 /// A kubelet renews its lease every 10 s, for 40 s (`pkg/kubelet/apis/config/v1beta1/defaults.go`); 10 s are let pass.
 const LEASE: SignedDuration = SignedDuration::from_secs(50);
@@ -19,6 +19,7 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
         found.extend(kubelet(look, host, spec));
         found.extend(missing(look, host, spec));
     }
+    found.extend(without_api(look));
     found.extend(not_ready(look));
     found.extend(left_over(look));
     found
@@ -60,7 +61,7 @@ fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
         let seen = seen_in(fact, format!("node {}: {complaint}", node.name));
         let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen]);
         match host_of(look, &node.name) {
-            Some(host) => sighting.of(&node.name, host).remedy(Remedy::RecoverNode { host: host.to_owned() }),
+            Some(host) => unheard(look, host, sighting.of(&node.name, host)),
             None => sighting.about([&node.name]).manual(format!(
                 "node {} is not in the inventory: add its machine, or look at its kubelet by hand",
                 node.name
@@ -70,9 +71,86 @@ fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
     bad.into_iter().map(sighting).collect()
 }
 
+/// Why the API does not hear of a node's kubelet, as its machine shows it. A restart of the kubelet cures a connection that
+/// has died, and no pod feels it. A reboot stops every pod, so a kubelet that answers is no reason for one.
+fn unheard(look: &Look<'_>, host: &str, sighting: Sighting) -> Sighting {
+    let restart = Remedy::RecoverNode { host: host.to_owned() };
+    let Some((fact, api)) = look
+        .host(host)
+        .and_then(|facts| facts.kubelet_api.as_ref())
+        .and_then(|fact| Some((fact, fact.get()?)))
+    else {
+        let sighting = sighting.remedy(restart);
+        return match answers(look, host) {
+            true => sighting.manual(format!(
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
+                 hear of it (its certificate, the way to its API server)"
+            )),
+            false => sighting,
+        };
+    };
+    match cut_off(look, host, fact, api) {
+        Some(_) => sighting,
+        None => sighting
+            .shown_by([seen_in(fact, format!("{host}: a TCP connection to {} can be made", api.server))])
+            .remedy(restart)
+            .manual(format!(
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
+                 hear of it"
+            )),
+    }
+}
+
+/// Kubelets that cannot speak to the API, whatever is done to them. Only nodes of which the API does not hear are asked.
+fn without_api(look: &Look<'_>) -> Vec<Sighting> {
+    let nodes = look.inventory().kubernetes.nodes.keys();
+    let seen = nodes.filter_map(|host| {
+        let fact = look.host(host)?.kubelet_api.as_ref()?;
+        cut_off(look, host, fact, fact.get()?)
+    });
+    seen.collect()
+}
+
+fn cut_off(look: &Look<'_>, host: &str, fact: &Fact<KubeletApi>, api: &KubeletApi) -> Option<Sighting> {
+    let expired =
+        api.certificate.as_ref().filter(|certificate| certificate.not_after < look.facts.observed_at);
+    if let Some(certificate) = expired {
+        let day = day(certificate.not_after);
+        return Some(
+            Sighting::new(FindingId::NodeKubeletCertExpired, Severity::Error)
+                .on(host)
+                .summary(format!("The API refuses {host}'s kubelet: its client certificate expired on {day}"))
+                .shown_by([seen_in(fact, format!("{host}: {} expired on {day}", certificate.subject))])
+                .manual(
+                    "give the kubelet of {who} a new client certificate (kubeadm: a bootstrap token, or `kubeadm init phase \
+                     kubeconfig kubelet`; else as it was made) and restart the kubelet; a reboot does not help",
+                ),
+        );
+    }
+    let Reach::Failed(why) = &api.reach else { return None };
+    Some(
+        Sighting::new(FindingId::NodeApiUnreachable, Severity::Error)
+            .on(host)
+            .alone()
+            .summary(format!("{host}'s kubelet does not reach the API at {}: {why}", api.server))
+            .shown_by([seen_in(fact, format!("{host}: no TCP connection to {}: {why}", api.server))])
+            .manual(format!(
+                "on {host}, see why {} does not answer: the load balancer there or in front of the API servers, the route, a \
+                 firewall; a reboot does not help",
+                api.server
+            )),
+    )
+}
+
+/// Whether a node's kubelet says that it is well.
+fn answers(look: &Look<'_>, host: &str) -> bool {
+    let kubelet = look.host(host).and_then(|facts| facts.kubelet.as_ref()?.get());
+    kubelet.is_some_and(|health| health.ok)
+}
+
 /// What is wrong with a node by its object and its lease. An object goes on saying Ready when nobody is there to judge
 /// it, as while no controller-manager leads, or when it comes out of a snapshot: the lease tells.
-fn complaint(look: &Look<'_>, node: &Node) -> Option<String> {
+pub(super) fn complaint(look: &Look<'_>, node: &Node) -> Option<String> {
     let silence = node.lease_renewed_at.map(|renewed| look.facts.observed_at.duration_since(renewed));
     let heard = match silence {
         Some(silence) => format!(", its kubelet was last heard {} s ago", silence.as_secs().max(0)),

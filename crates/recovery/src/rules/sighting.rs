@@ -1,5 +1,7 @@
 //! What one layer sees by itself, before it is known what follows from what.
 
+use jiff::Timestamp;
+
 use crate::facts::ServiceState;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::Service;
@@ -21,6 +23,8 @@ pub(super) struct Sighting {
     pub summary: Option<String>,
     pub evidence: Vec<Evidence>,
     pub remedies: Vec<Remedy>,
+    /// Whether it is a finding of its own beside others of its kind.
+    pub alone: bool,
 }
 
 impl Sighting {
@@ -34,6 +38,7 @@ impl Sighting {
             summary: None,
             evidence: Vec::new(),
             remedies: Vec::new(),
+            alone: false,
         }
     }
 
@@ -54,6 +59,12 @@ impl Sighting {
     /// About something that is on no machine.
     pub fn about(mut self, subjects: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.subjects.extend(subjects.into_iter().map(Into::into));
+        self
+    }
+
+    /// Not to be merged with others of its kind, which have another cause.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -94,6 +105,7 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
     let hosts: Vec<String> = match remedy {
         Remedy::StartService { host, .. }
         | Remedy::RestartService { host, .. }
+        | Remedy::EnableService { host, .. }
         | Remedy::RecoverNode { host } => vec![host.clone()],
         Remedy::ReplaceMember { member } => {
             inventory.etcd.members.get(member).map(|spec| spec.host.clone()).into_iter().collect()
@@ -110,9 +122,18 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
     hosts.into_iter()
 }
 
+/// So many restarts by systemd are no slow start any more.
+const CRASH_LOOP: u32 = 3;
+
 /// How a service is not running.
 pub(super) fn stopped(state: &ServiceState) -> &'static str {
-    if state.active == "activating" { "does not stay up" } else { "is stopped" }
+    match state.sub.as_str() {
+        "masked" => "is masked",
+        "not-found" => "has no unit",
+        _ if does_not_load(state) => "has a unit that does not load",
+        _ if state.active == "activating" => "does not stay up",
+        _ => "is stopped",
+    }
 }
 
 /// What starts a service that is stopped, if there is anything to start.
@@ -121,6 +142,13 @@ pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>)
         (Service::Unit(unit), Some(state)) if state.sub == "not-found" => Remedy::Manual(format!(
             "there is no unit {unit} on {host}: install it again, or mend the inventory if it is called otherwise"
         )),
+        (Service::Unit(unit), Some(state)) if state.sub == "masked" => Remedy::Manual(format!(
+            "{unit} on {host} is masked, so nothing can start it: find out who masked it and why, then `systemctl unmask {unit}`"
+        )),
+        (Service::Unit(unit), Some(state)) if does_not_load(state) => Remedy::Manual(format!(
+            "systemd cannot load {unit} on {host}: `systemctl status {unit}` and `systemd-analyze verify {unit}` say which line \
+             is wrong; correct it, then `systemctl daemon-reload`"
+        )),
         (Service::StaticPod(pod), Some(state)) if !state.enabled && !state.fenced => Remedy::Manual(format!(
             "put the manifest {} on {host} back: without it the kubelet does not start {}",
             pod.manifest.display(),
@@ -128,6 +156,24 @@ pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>)
         )),
         _ => Remedy::StartService { host: host.into(), service: service.clone() },
     }
+}
+
+/// Whether systemd has found a unit and cannot read it (`LoadState`).
+fn does_not_load(state: &ServiceState) -> bool {
+    matches!(state.sub.as_str(), "error" | "bad-setting")
+}
+
+/// Whether there is something that could be started: a unit that loads, a manifest that is in place.
+pub(super) fn can_start(service: &Service, state: &ServiceState) -> bool {
+    match service {
+        Service::Unit(_) => !does_not_load(state) && !matches!(state.sub.as_str(), "not-found" | "masked"),
+        Service::StaticPod(_) => state.enabled || state.fenced || state.is_running(),
+    }
+}
+
+/// Whether systemd starts it over and over: one more start changes nothing.
+pub(super) fn is_crash_loop(state: &ServiceState) -> bool {
+    state.active == "activating" && state.sub == "auto-restart" && state.restarts >= CRASH_LOOP
 }
 
 /// Where to look when a service is started over and over: one more start alone will not help it.
@@ -148,4 +194,9 @@ pub(super) fn listed(names: &[String]) -> String {
         [one] => one.clone(),
         [all @ .., last] => format!("{} and {last}", all.join(", ")),
     }
+}
+
+/// `2026-11-29`.
+pub(super) fn day(at: Timestamp) -> String {
+    at.to_string().split('T').next().unwrap_or_default().to_owned()
 }

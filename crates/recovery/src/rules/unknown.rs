@@ -60,7 +60,7 @@ fn is_hidden(found: &[Sighting], host: &str) -> bool {
 
 fn hosts(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
     for (host, _, facts) in look.hosts().filter(|(host, _, _)| !is_hidden(found, host)) {
-        let HostFacts { login, machine_id, boot_id, clock_offset, disks, services, kubelet } = facts;
+        let HostFacts { login, machine_id, boot_id, clock_offset, disks, services, kubelet, .. } = facts;
         open.add(host, "login", login);
         open.add(host, "machine id", machine_id);
         open.add(host, "boot id", boot_id);
@@ -81,7 +81,7 @@ fn members(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
         if is_named || is_hidden(found, &spec.host) {
             continue;
         }
-        let MemberFacts { status, member_list, linearizable, alarms, hash_kv, data_dir: _ } = facts;
+        let MemberFacts { status, member_list, linearizable, alarms, hash_kv, identity, .. } = facts;
         let owner = format!("etcd member {name}");
         open.add(&owner, "status", status);
         // Its data dir is read only while it is stopped, and then it is a finding.
@@ -89,6 +89,9 @@ fn members(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
             continue;
         }
         open.add(&owner, "member list", member_list);
+        if let Some(identity) = identity {
+            open.add(&owner, "namespace and nodes", identity);
+        }
         if !lost {
             open.add(&owner, "linearizable read", linearizable);
             open.add(&owner, "alarms", alarms);

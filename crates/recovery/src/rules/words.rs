@@ -25,6 +25,9 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::HostClockSkew => format!("The clock{s} of {who} {is} off"),
         FindingId::HostDiskFull => format!("The disk{s} of {who} {is} full"),
         FindingId::HostDiskReadOnly => format!("The disk{s} of {who} {is} read-only"),
+        FindingId::HostReset => format!("{who} {has} lost what {} ran", it(many)),
+        FindingId::ServiceDisabled => format!("Services on {who} do not start at the next boot"),
+        FindingId::OperationPending => format!("Operation {who} did not end"),
         FindingId::ServiceFenced => {
             format!("Lifeboat holds services on {who} stopped, from a recovery that did not end")
         }
@@ -38,6 +41,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
             format!("etcd member{s} {who} {} other data than the others", hold(many))
         }
         FindingId::EtcdMemberStranger => format!("etcd member{s} {who} {does} not belong to the cluster"),
+        FindingId::EtcdMemberUnlisted => format!("etcd member{s} {who} {is} not in the inventory"),
         FindingId::EtcdMemberLearner => format!("etcd member{s} {who} {has} the data and no vote"),
         FindingId::EtcdNospace => "etcd refuses writes: its db has reached the quota".into(),
         FindingId::EtcdCorruptAlarm => {
@@ -58,6 +62,10 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::NodeKubeletHung => {
             format!("The kubelet{s} on {who} run{} and {does} not answer", verb(many))
         }
+        FindingId::NodeKubeletCertExpired => {
+            format!("The client certificate{s} of the kubelet{s} on {who} {has} expired")
+        }
+        FindingId::NodeApiUnreachable => format!("The kubelet{s} on {who} {does} not reach the API"),
         FindingId::NodeMissing => format!("The Node object{s} of {who} {is} missing"),
         FindingId::CheckFailing => format!("Check{s} {who} fail{}", verb(many)),
     }
@@ -90,6 +98,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         FindingId::SchedulerNoLeader | FindingId::SchedulerDown => &["placing new pods on nodes"],
         FindingId::ServiceFenced => &["everything that needs these services"],
         FindingId::HostNoMachineId => &["noticing that another machine has come to the address"],
+        FindingId::OperationPending => &["another recovery of this cluster"],
         FindingId::HostClockSkew => &["judging certificates, tokens and leases"],
         FindingId::NicMissing
         | FindingId::NicChanged
@@ -99,6 +108,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         | FindingId::HostKeyChanged
         | FindingId::HostWrongMachine
         | FindingId::HostDenied
+        | FindingId::HostReset
         | FindingId::HostDiskFull
         | FindingId::HostDiskReadOnly => return carried(look, hosts),
         FindingId::ApiserverDown | FindingId::ApiserverNotReady | FindingId::ApiserverCertExpired => {
@@ -107,19 +117,22 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         FindingId::NodeNotReady
         | FindingId::NodeKubeletDown
         | FindingId::NodeKubeletHung
+        | FindingId::NodeKubeletCertExpired
+        | FindingId::NodeApiUnreachable
         | FindingId::NodeMissing => &["starting, stopping and watching pods there"],
         _ => &[],
     };
     fixed.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// What runs on these machines: who depends on it is who feels it.
+/// What runs on these machines and is not seen at work in the same look: who depends on it is who feels it.
 fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
     let inventory = look.inventory();
     let on = |host: &String| hosts.contains(host);
-    let members = inventory.etcd.members.iter().filter(|(_, member)| on(&member.host));
-    let masters = inventory.kubernetes.masters.keys().filter(|host| on(host));
-    let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host));
+    let members =
+        inventory.etcd.members.iter().filter(|(name, spec)| on(&spec.host) && !look.member_answers(name));
+    let masters = inventory.kubernetes.masters.keys().filter(|host| on(host) && !look.api_answers(host));
+    let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host) && !look.node_is_heard(host));
     let mut carried = Vec::new();
     let mut add = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
@@ -129,7 +142,7 @@ fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
     add("etcd on", members.map(|(name, _)| name.clone()).collect());
     add("API on", masters.cloned().collect());
     add("pods on", nodes.cloned().collect());
-    for host in hosts {
+    for host in hosts.iter().filter(|host| !look.answers(host)) {
         let roles = inventory.hosts.get(host).map(|spec| spec.roles.as_slice()).unwrap_or_default();
         roles.iter().for_each(|role| add(role, vec![format!("on {host}")]));
     }

@@ -25,6 +25,8 @@ pub fn all() -> Cases {
         ("clock-off", clock_off(&["m2"])),
         ("our-clock-off", clock_off(&["m1", "m2", "m3", "e1", "nfs", "n1", "n2"])),
         ("fenced", fenced()),
+        ("unit-disabled", disabled()),
+        ("operation-pending", pending()),
         ("two-stopped", two_stopped()),
         ("two-corrupt", two_corrupt()),
         ("all-data-gone", all_data_gone()),
@@ -215,6 +217,27 @@ fn fenced() -> Builder {
     }
     let all = MEMBERS.iter().fold(all, |all, member| all.member_stopped(member, DataDir::Absent));
     MASTERS.iter().fold(all, |all, master| all.api_down(master, "connect: Connection refused"))
+}
+
+/// Started by hand, and never enabled.
+fn disabled() -> Builder {
+    let mut all = Builder::healthy();
+    for unit in [ETCD, APISERVER] {
+        all.service("m3", unit).enabled = false;
+    }
+    all
+}
+
+fn pending() -> Builder {
+    let mut all = Builder::healthy();
+    all.0.pending_operation = Some(PendingOperation {
+        id: "20261124-020000-abcd".into(),
+        started: ago(3600),
+        last_entry: ago(3500),
+        last: "step 4 failed: m3: unreachable".into(),
+        journal: ".lifeboat/20261124-020000-abcd/journal.jsonl".into(),
+    });
+    all
 }
 
 /// Two members are merely stopped.

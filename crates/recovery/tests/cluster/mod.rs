@@ -57,6 +57,7 @@ impl Builder {
             masters: MASTERS.iter().map(|name| ((*name).into(), master(name))).collect(),
             kubernetes: kubernetes(),
             checks: [("web".into(), check(true, "200 OK"))].into(),
+            pending_operation: None,
             inventory,
         };
         Self(facts)
@@ -141,6 +142,7 @@ fn inventory() -> Inventory {
         },
         kubernetes: Kubernetes {
             kubeconfig: file("admin.conf"),
+            uid: None,
             masters: MASTERS.iter().map(|name| ((*name).into(), master(name))).collect(),
             nodes: NODES
                 .iter()
@@ -212,6 +214,7 @@ fn host(inventory: &Inventory, name: &str) -> HostFacts {
         disks: known(&ssh("df"), [("/".into(), disk)].into()),
         services: known(&ssh("systemctl, manifests, processes"), services.collect()),
         kubelet: NODES.contains(&name).then(|| known(&ssh("kubelet /healthz"), kubelet)),
+        kubelet_api: None,
     }
 }
 
@@ -234,6 +237,7 @@ fn member(name: &str) -> MemberFacts {
         learner: false,
         db_size: 48_000_000,
         db_size_in_use: 31_000_000,
+        quota: None,
         errors: Vec::new(),
     };
     let hash = HashKv { revision: REVISION, hash: 0x9a3c_11d7, compact_revision: 40_000 };
@@ -244,6 +248,9 @@ fn member(name: &str) -> MemberFacts {
         alarms: known(&etcd("Maintenance.Alarm"), Vec::new()),
         hash_kv: known(&etcd("Maintenance.HashKV"), hash),
         data_dir: unknown(&format!("ssh {name}: /var/lib/etcd"), &format!("{name} runs on it")),
+        identity: None,
+        beside: None,
+        peers: None,
     }
 }
 
@@ -491,6 +498,8 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
         last_index: 52_310 - (REVISION - revision).unsigned_abs(),
         revision,
         keys: 1_480,
+        db_index: None,
+        kubernetes: None,
     })
 }
 

@@ -32,7 +32,8 @@ impl<'a> Body<'a> {
             writeln!(page.out)?;
         }
         page.unknown(self.diagnosis)?;
-        page.verdict(self.diagnosis)
+        page.verdict(self.diagnosis)?;
+        page.coverage(self.diagnosis)
     }
 }
 
@@ -104,6 +105,13 @@ impl Page<'_> {
         writeln!(self.out)
     }
 
+    /// What was looked at and what was not: nothing found is not all is well.
+    fn coverage(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
+        let (examined, not) = (diagnosis.examined.join(", "), diagnosis.not_examined.join(", "));
+        let line = format!("Examined: {examined}. Not examined: {not}.");
+        writeln!(self.out, "{}", self.paint.dim(line))
+    }
+
     fn verdict(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
         let cluster = shown(&diagnosis.cluster);
         let Some(first) = diagnosis.causes.first() else {
@@ -149,9 +157,8 @@ fn remedies(remedies: &[Remedy]) -> Vec<String> {
             Remedy::StartService { host, service } => (format!("start {} on", service.label()), host),
             Remedy::RestartService { host, service } => (format!("restart {} on", service.label()), host),
             Remedy::StartVm { host } => ("switch on the VM of".into(), host),
-            Remedy::RecoverNode { host } => {
-                ("restart the kubelet, and reboot if that does not help, on".into(), host)
-            }
+            Remedy::EnableService { host, service } => (format!("enable {} on", service.label()), host),
+            Remedy::RecoverNode { host } => ("restart the kubelet on".into(), host),
             other => {
                 lines.push((other.to_string(), Vec::new()));
                 continue;

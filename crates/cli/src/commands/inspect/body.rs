@@ -5,7 +5,9 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lifeboat_etcd::{FindingKind, InitialCluster, Inspection, Integrity, RaftPosition, UncommittedChange};
+use lifeboat_etcd::{
+    FindingKind, InitialCluster, Inspection, Integrity, KubernetesIdentity, RaftPosition, UncommittedChange,
+};
 use serde::Serialize;
 
 use crate::commands::check::FindingBody;
@@ -52,6 +54,7 @@ pub(super) struct Body {
     encrypted_keys: BTreeMap<String, u64>,
     keys_by_prefix: BTreeMap<String, u64>,
     keys_of_further_prefixes: u64,
+    kubernetes: KubernetesIdentity,
     undecodable: Vec<String>,
 }
 
@@ -214,6 +217,7 @@ impl From<&Inspection> for Body {
             encrypted_keys: inspection.encrypted_keys.clone(),
             keys_by_prefix: inspection.keys_by_prefix.clone(),
             keys_of_further_prefixes: inspection.keys_of_further_prefixes,
+            kubernetes: inspection.kubernetes.clone(),
             undecodable: state.undecodable.iter().map(ToString::to_string).collect(),
         }
     }
@@ -262,9 +266,18 @@ impl Body {
             self.initial_cluster.iter().map(|cluster| ("voters", format!("--initial-cluster {cluster}")));
         fields.extend(voters);
         fields.extend(self.raft_fields());
+        fields.extend(self.kubernetes_field());
         fields.extend(self.undecodable.iter().map(|text| ("undecodable", text.clone())));
         output::fields(out, &fields)?;
         self.prefix_table(out)
+    }
+
+    /// Which Kubernetes cluster it is; nothing for a store of something else.
+    fn kubernetes_field(&self) -> Option<(&'static str, String)> {
+        let KubernetesIdentity { prefix, uid, node_count, .. } = &self.kubernetes;
+        let uid = uid.as_deref().unwrap_or("unknown");
+        (!prefix.is_empty())
+            .then(|| ("kubernetes", format!("cluster {uid}, {node_count} nodes (UID of kube-system)")))
     }
 
     fn raft_fields(&self) -> Vec<(&'static str, String)> {

@@ -89,6 +89,10 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         let already = if step.already { "  (was so already)" } else { "" };
         writeln!(out, "  {:>6.1} s  {}{already}", step.seconds, step.title)?;
     }
+    if !report.failed.is_empty() {
+        writeln!(out, "\nFailed:")?;
+        report.failed.iter().try_for_each(|failed| writeln!(out, "  - {failed}"))?;
+    }
     if !report.lost.is_empty() {
         writeln!(out, "\nThe state came from:")?;
         report.lost.iter().try_for_each(|lost| writeln!(out, "  - {lost}"))?;

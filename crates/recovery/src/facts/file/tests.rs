@@ -16,6 +16,7 @@ fn inventory() -> Inventory {
         etcd: Etcd { tls: None, members: BTreeMap::new() },
         kubernetes: Kubernetes {
             kubeconfig: "admin.conf".into(),
+            uid: None,
             masters: BTreeMap::new(),
             nodes: BTreeMap::new(),
         },
@@ -38,6 +39,7 @@ fn facts() -> Facts {
         disks: Fact::value("ssh m1: df", BTreeMap::from([("/var".into(), disk)])),
         services: unknown(),
         kubelet: None,
+        kubelet_api: None,
     };
     Facts {
         schema_version: SCHEMA_VERSION,
@@ -54,6 +56,7 @@ fn facts() -> Facts {
             leases_without_node: unknown(),
         },
         checks: BTreeMap::new(),
+        pending_operation: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::facts::{DataDir, Fact};
+use crate::facts::{DataDir, Fact, FoundDir};
 use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
@@ -56,6 +56,33 @@ pub(super) async fn look(
     }
 }
 
+/// The data dirs on a member's machine, where that is wanted: what it runs on, and what lies beside.
+pub(super) async fn beside(
+    inventory: &Inventory,
+    access: &Access,
+    spec: &MemberSpec,
+    depth: Option<Depth<'_, '_>>,
+) -> Option<Fact<Vec<FoundDir>>> {
+    let depth = depth?;
+    let source = format!("ssh {}: data dirs", spec.host);
+    let found = async {
+        depth.hosts.trusted(inventory, &spec.host).await?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let _turn = depth.hosts.turn(&spec.host).await?;
+        let found = with_program(host.as_ref(), depth.keep_program, async |shipped| {
+            ship::find_data_dirs(host.as_ref(), shipped, &spec.data_dir).await
+        });
+        match timeout(LIMIT, found).await {
+            Ok(found) => found.map_err(|error| reason::of(&error)),
+            Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
+        }
+    };
+    Some(match found.await {
+        Ok(found) => Fact::value(source, found),
+        Err(why) => Fact::unknown(source, why),
+    })
+}
+
 /// What a member's service is while it runs, and `None` while it is known not to run.
 async fn running(
     inventory: &Inventory,
@@ -69,15 +96,24 @@ async fn running(
     Ok(state.is_running().then(|| state.active.clone()))
 }
 
-/// Reads it there. Lifeboat's program goes again if it came for this; else somebody may be working with it.
+/// Reads it there.
 async fn inspect(
     host: &dyn Host,
     spec: &MemberSpec,
     attempts: usize,
     keep_program: bool,
 ) -> Result<DataDir, HostError> {
+    with_program(host, keep_program, async |shipped| read(host, shipped, spec, attempts).await).await
+}
+
+/// Works with Lifeboat's program on a machine. It goes again if it came for this; else somebody may be working with it.
+async fn with_program<T>(
+    host: &dyn Host,
+    keep_program: bool,
+    work: impl AsyncFnOnce(&Shipped) -> Result<T, HostError>,
+) -> Result<T, HostError> {
     let shipped = Shipped::send(host).await?;
-    let answer = read(host, &shipped, spec, attempts).await;
+    let answer = work(&shipped).await;
     if !keep_program && !shipped.was_there() {
         // What was read counts, also when the machine goes away at the end.
         let _ = Shipped::forget(host).await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::facts::{Disk, KubeletHealth, ServiceState};
+use crate::facts::{Disk, KubeletHealth, ServiceState, starts_at_boot};
 use crate::probe::reason::one_line;
 
 /// A look at a machine is a few kilobytes.
@@ -215,10 +215,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
     Ok(ServiceState {
         active: active.into(),
         sub: sub.into(),
-        enabled: matches!(
-            word("UnitFileState")?,
-            "enabled" | "enabled-runtime" | "alias" | "static" | "generated"
-        ),
+        enabled: starts_at_boot(word("UnitFileState")?),
         fenced,
         // systemd before 235 does not count them.
         restarts: properties.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or(0),

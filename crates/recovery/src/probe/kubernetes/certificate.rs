@@ -124,7 +124,7 @@ fn first(text: &[u8]) -> Result<Certificate, String> {
     Err("no certificate in PEM".into())
 }
 
-fn understand(der: &[u8]) -> Result<Certificate, String> {
+pub(super) fn understand(der: &[u8]) -> Result<Certificate, String> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|error| format!("not a certificate: {error}"))?;
     let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());

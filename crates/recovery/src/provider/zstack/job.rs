@@ -20,7 +20,7 @@ const JOB_UUID: HeaderName = HeaderName::from_static("x-job-uuid");
 const PAGE: usize = 1000;
 const MOST_PAGES: usize = 100;
 /// Enough for every attempt of an operation that is resumed again and again.
-const MOST_ATTEMPTS: usize = 64;
+const MOST_ATTEMPTS: usize = 512;
 const MOST_SUBMISSIONS: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

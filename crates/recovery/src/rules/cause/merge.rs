@@ -14,7 +14,7 @@ pub(super) fn findings(
     parents: &[Option<usize>],
     below: Option<&[usize]>,
 ) -> Vec<Finding> {
-    let mut groups: BTreeMap<FindingId, Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(FindingId, Option<usize>), Vec<usize>> = BTreeMap::new();
     for (index, (sighting, parent)) in all.iter().zip(parents).enumerate() {
         let is_below = match (below, parent) {
             (None, None) => true,
@@ -22,10 +22,10 @@ pub(super) fn findings(
             _ => false,
         };
         if is_below {
-            groups.entry(sighting.id).or_default().push(index);
+            groups.entry((sighting.id, sighting.alone.then_some(index))).or_default().push(index);
         }
     }
-    let finding = |(id, group): (FindingId, Vec<usize>)| {
+    let finding = |((id, _), group): ((FindingId, Option<usize>), Vec<usize>)| {
         let sightings: Vec<&Sighting> = group.iter().filter_map(|index| all.get(*index)).collect();
         one(look, id, &sightings, findings(look, all, parents, Some(&group)))
     };

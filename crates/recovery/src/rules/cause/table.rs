@@ -38,6 +38,7 @@ const ON_HOST: &[FindingId] = &[
     NodeNotReady,
     NodeKubeletDown,
     NodeKubeletHung,
+    NodeApiUnreachable,
     NodeMissing,
 ];
 
@@ -84,8 +85,14 @@ const NEEDS_WRITES: &[FindingId] = &[
 ];
 
 /// What needs some API server.
-const NEEDS_API: &[FindingId] =
-    &[ControllerManagerNoLeader, SchedulerNoLeader, NodeNotReady, NodeMissing, CheckFailing];
+const NEEDS_API: &[FindingId] = &[
+    ControllerManagerNoLeader,
+    SchedulerNoLeader,
+    NodeApiUnreachable,
+    NodeNotReady,
+    NodeMissing,
+    CheckFailing,
+];
 
 const API: &[FindingId] = &[ApiserverDown, ApiserverNotReady];
 const CONTROLLERS: &[FindingId] = &[ControllerManagerDown, SchedulerDown];
@@ -118,10 +125,13 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(HostWrongMachine, Scope::Everywhere, CHECKS),
     row(HostUnreachable, Scope::Everywhere, CHECKS),
     row(ServiceFenced, Scope::Service, FENCED),
+    row(HostReset, Scope::Host, ON_HOST),
     row(HostDiskReadOnly, Scope::Host, STOPS),
     row(HostDiskFull, Scope::Host, STOPS),
     row(NodeKubeletDown, Scope::Host, &[NodeNotReady, NodeMissing]),
     row(NodeKubeletHung, Scope::Host, &[NodeNotReady, NodeMissing]),
+    row(NodeKubeletCertExpired, Scope::Host, &[NodeNotReady, NodeMissing]),
+    row(NodeApiUnreachable, Scope::Host, &[NodeNotReady, NodeMissing]),
     row(NodeKubeletDown, Scope::StaticPod, STOPS_WITH_KUBELET),
     row(ApiserverCertExpired, Scope::Host, API),
     row(EtcdQuorumLost, Scope::Everywhere, NEEDS_WRITES),
@@ -145,6 +155,8 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(HostDiskReadOnly, Scope::Everywhere, CHECKS),
     row(NodeKubeletDown, Scope::Everywhere, CHECKS),
     row(NodeKubeletHung, Scope::Everywhere, CHECKS),
+    row(NodeKubeletCertExpired, Scope::Everywhere, CHECKS),
+    row(NodeApiUnreachable, Scope::Everywhere, CHECKS),
     row(NodeMissing, Scope::Everywhere, CHECKS),
     row(NodeNotReady, Scope::Everywhere, CHECKS),
     row(ControllerManagerNoLeader, Scope::Everywhere, CHECKS),

@@ -6,7 +6,7 @@ use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
 
-use super::cluster::{Cluster, Quorum};
+use super::cluster::{Cluster, Member, Quorum};
 
 pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     let mut found: Vec<Sighting> = nospace(cluster).into_iter().collect();
@@ -37,19 +37,49 @@ fn nospace(cluster: &Cluster<'_>) -> Option<Sighting> {
     for member in &cluster.members {
         if let Some(status) = member.facts.status.get() {
             let (size, used) = (status.db_size / 1_000_000, status.db_size_in_use / 1_000_000);
+            let quota = status.quota.map_or(String::new(), |quota| format!(", quota {}", bytes(quota)));
             evidence.push(seen_in(
                 &member.facts.status,
-                format!("{}: db {size} MB, {used} MB in use", member.name),
+                format!("{}: db {size} MB, {used} MB in use{quota}", member.name),
             ));
         }
     }
-    Some(
-        Sighting::new(FindingId::EtcdNospace, Severity::Critical)
-            .about(&names)
-            .summary(format!("etcd refuses writes: the db of {} has reached its quota", listed(&names)))
-            .shown_by(evidence)
-            .remedy(Remedy::ClearNospace { members: names }),
-    )
+    let small = smaller_quotas(cluster, &names);
+    let sighting = Sighting::new(FindingId::EtcdNospace, Severity::Critical)
+        .about(&names)
+        .summary(format!("etcd refuses writes: the db of {} has reached its quota", listed(&names)))
+        .shown_by(evidence);
+    Some(match small.is_empty() {
+        true => sighting.remedy(Remedy::ClearNospace { members: names }),
+        // Cleared now, the alarm would be raised again by the next writes.
+        false => small.into_iter().fold(sighting, Sighting::manual),
+    })
+}
+
+/// What to do about members that raised the alarm with a smaller quota than the others have.
+fn smaller_quotas(cluster: &Cluster<'_>, raised: &[String]) -> Vec<String> {
+    let quotas =
+        || cluster.members.iter().filter_map(|member| Some((member, member.facts.status.get()?.quota?)));
+    let Some(largest) = quotas().map(|(_, quota)| quota).max() else { return Vec::new() };
+    let small = quotas().filter(|(member, quota)| raised.contains(member.name) && *quota < largest);
+    let advice = |(member, quota): (&Member<'_>, u64)| {
+        format!(
+            "{} has a quota of {}, others have {}: raise --quota-backend-bytes in its unit or manifest on {}, restart it, and then \
+             run `lifeboat recover`, which clears the alarm",
+            member.name,
+            bytes(quota),
+            bytes(largest),
+            member.spec.host
+        )
+    };
+    small.map(advice).collect()
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_000_000 => format!("{} kB", count / 1_000),
+        _ => format!("{} MB", count / 1_000_000),
+    }
 }
 
 fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus};
+use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus, Reach};
+use crate::finding::Evidence;
 use crate::inventory::MemberSpec;
-use crate::rules::look::Look;
+use crate::rules::look::{Look, seen_in};
 
 /// What one member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +102,24 @@ impl<'a> Cluster<'a> {
                 || self.entry(member.spec).is_some_and(|entry| entry.id == id)
         };
         self.members.iter().find(mine)
+    }
+
+    /// The machines of other members from which a member's peer address cannot be reached, each with the evidence; empty
+    /// where one of them reaches it, or none was asked.
+    pub fn unreached_by(&self, name: &str) -> Vec<Evidence> {
+        let mut shown = Vec::new();
+        for other in self.members.iter().filter(|other| other.name != name) {
+            let Some(fact) = &other.facts.peers else { continue };
+            match fact.get().and_then(|peers| peers.get(name)) {
+                Some(Reach::Connected) => return Vec::new(),
+                Some(Reach::Failed(why)) => shown.push(seen_in(
+                    fact,
+                    format!("{}: no TCP connection to the peer address of {name}: {why}", other.spec.host),
+                )),
+                None => {}
+            }
+        }
+        shown
     }
 
     /// A member's entry in the cluster's list, by its peer URL.
@@ -224,6 +243,7 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
             State::DataMissing
         }
         (Some(DataDir::InUse(Some(log))), _) if forgot(&log.member_id, log.last_index) => State::DataMissing,
+        (Some(DataDir::Sound(state)), _) if state.log_ends_before().is_some() => State::Corrupt,
         (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Silent,
         (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
         (None, None) => State::Unknown,

@@ -45,6 +45,15 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             let log = service_state.and_then(|state| again_and_again(state, service));
             sighting.remedy(start(host, service, service_state)).remedies(log)
         }
+        State::Silent | State::CutOff if !cluster.unreached_by(name).is_empty() => {
+            let url = &member.spec.peer_url;
+            sighting(FindingId::EtcdMemberDown, format!("Its peers do not reach {place} at {url}"))
+                .shown_by(cluster.unreached_by(name))
+                .manual(format!(
+                    "open the way to {url} from the other members' machines (firewall, route, listen address); a restart does \
+                     not help"
+                ))
+        }
         State::Silent => {
             sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart)
         }
@@ -61,8 +70,17 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 .remedy(restart)
         }
         State::Gone => sighting(FindingId::EtcdMemberDown, format!("{place} does not answer")),
-        State::Corrupt => sighting(FindingId::EtcdMemberCorrupt, format!("The data of {place} is broken"))
-            .remedies(replace(cluster, member)),
+        State::Corrupt => {
+            let summary = match member.facts.data_dir.get() {
+                Some(DataDir::Sound(state)) => format!(
+                    "The log of {place} ends at entry {}, before its db at {}: it cannot start",
+                    state.last_index,
+                    state.log_ends_before().unwrap_or_default()
+                ),
+                _ => format!("The data of {place} is broken"),
+            };
+            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(replace(cluster, member))
+        }
         State::DataMissing => {
             let dir = member.spec.data_dir.display();
             let summary = match member.facts.data_dir.get() {

@@ -77,8 +77,15 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
 /// Starting what is merely stopped comes before building the cluster anew, which loses what no member holds.
 fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
     if cluster.within_reach() >= cluster.needed() {
+        let cut_off: Vec<Evidence> =
+            cluster.members.iter().flat_map(|member| cluster.unreached_by(member.name)).collect();
         let starts: Vec<Remedy> =
-            cluster.members.iter().filter_map(|member| set_going(look, member)).collect();
+            cluster.members.iter().filter_map(|member| set_going(look, cluster, member)).collect();
+        if starts.is_empty() && !cut_off.is_empty() {
+            return sighting.shown_by(cut_off).manual(
+                "the members do not reach each other's peer addresses: open the way (firewall, route); a restart does not help",
+            );
+        }
         if starts.is_empty() && cluster.serving() >= cluster.needed() {
             return sighting.manual(
                 "the members answer and do not find each other: check the way between their peer URLs, and the \
@@ -109,11 +116,13 @@ fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
         || inventory.etcd.members.values().any(|member| member.host == host)
 }
 
-fn set_going(look: &Look<'_>, member: &Member<'_>) -> Option<Remedy> {
+fn set_going(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
     let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
         State::Stopped => Some(start(host, service, look.service(host, service))),
-        State::Silent => Some(Remedy::RestartService { host: host.clone(), service: service.clone() }),
+        State::Silent if cluster.unreached_by(member.name).is_empty() => {
+            Some(Remedy::RestartService { host: host.clone(), service: service.clone() })
+        }
         _ => None,
     }
 }

@@ -1,0 +1,183 @@
+//! What earlier plans have tried: a remedy that did not help gives way to the next one, and never to itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{DataDir, Facts, MemberFacts};
+use crate::finding::Remedy;
+use crate::inventory::Service;
+use crate::journal::{Entry, Event};
+use crate::plan::{Action, HostService, Plan};
+
+use super::Wants;
+
+/// What earlier plans have tried and what came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Services that were started or restarted.
+    services: BTreeSet<HostService>,
+    /// Machines whose kubelets were restarted.
+    kubelets: BTreeSet<String>,
+    /// etcd members that were replaced.
+    replaced: BTreeSet<String>,
+    /// Machines whose NICs or VM the cloud did not bring back, with its words.
+    refused: BTreeMap<String, String>,
+}
+
+impl Tried {
+    /// Takes what a plan did, by the journal of its run. What the cloud refused in an operation that has `ended` is asked
+    /// for again: people may have seen to it.
+    pub fn add(&mut self, plan: &Plan, journal: &[Entry], ended: bool) {
+        let starts = |entry: &Entry| matches!(&entry.event, Event::Plan { plan: id } if *id == plan.id);
+        let run: Vec<&Event> = journal
+            .iter()
+            .skip_while(|entry| !starts(entry))
+            .skip(1)
+            .map(|entry| &entry.event)
+            .take_while(|event| !matches!(event, Event::Plan { .. }))
+            .collect();
+        for step in &plan.steps {
+            let done = run
+                .iter()
+                .any(|event| matches!(event, Event::Done { step: number, .. } if *number == step.number));
+            let failed = run.iter().rev().find_map(|event| match event {
+                Event::Failed { step: number, why } if *number == step.number => Some(why.clone()),
+                _ => None,
+            });
+            if done || failed.is_some() {
+                self.attempt(&step.action, failed.filter(|_| !done && !ended));
+            }
+        }
+    }
+
+    fn attempt(&mut self, action: &Action, failed: Option<String>) {
+        match action {
+            Action::Start { services } | Action::Restart { services } => {
+                self.services.extend(services.iter().cloned());
+            }
+            Action::RecoverNodes { hosts } => self.kubelets.extend(hosts.iter().cloned()),
+            Action::AddLearner { member } => drop(self.replaced.insert(member.clone())),
+            Action::AttachNic { host, .. } | Action::StartVm { host, .. } => {
+                if let Some(why) = failed {
+                    self.refused.insert(host.clone(), why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn has_started(&self, host: &str, service: &Service) -> bool {
+        self.services.iter().any(|tried| tried.host == host && tried.service == *service)
+    }
+}
+
+impl Wants {
+    /// Leaves out what was tried in vain and takes what comes after it.
+    pub(super) fn after(self, tried: &Tried, facts: &Facts) -> Self {
+        let mut after = Self { restore: self.restore, manual: self.manual, ..Self::default() };
+        for remedy in self.remedies {
+            next(&mut after, tried, facts, remedy);
+        }
+        after
+    }
+
+    fn want(&mut self, remedy: Remedy) {
+        if !self.remedies.contains(&remedy) {
+            self.remedies.push(remedy);
+        }
+    }
+
+    fn advise(&mut self, text: String) {
+        if !self.manual.contains(&text) {
+            self.manual.push(text);
+        }
+    }
+}
+
+fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
+    match &remedy {
+        Remedy::StartService { host, service } | Remedy::RestartService { host, service }
+            if tried.has_started(host, service) =>
+        {
+            let mut members = facts.inventory.etcd.members.iter();
+            match members.find(|(_, spec)| spec.host == *host && spec.service == *service) {
+                Some((member, _)) if !tried.replaced.contains(member) && is_dispensable(facts, member) => {
+                    after.want(Remedy::ReplaceMember { member: member.clone() });
+                }
+                Some((member, _)) => {
+                    after.advise(in_vain(host, service));
+                    after.advise(logs(facts, member));
+                }
+                None => after.advise(in_vain(host, service)),
+            }
+        }
+        Remedy::ReplaceMember { member } if tried.replaced.contains(member) => after.advise(format!(
+            "etcd member {member} was replaced and is not well all the same: its log says why (certificates, flags, the way \
+             to its peers)"
+        )),
+        Remedy::RecoverNode { host } if tried.kubelets.contains(host) => after.advise(format!(
+            "the kubelet on {host} was restarted and its node is not Ready all the same: `journalctl -u kubelet -n 50` there \
+             says why"
+        )),
+        Remedy::AttachNics { hosts } if hosts.iter().any(|host| tried.refused.contains_key(host)) => {
+            let (refused, left): (Vec<String>, Vec<String>) =
+                hosts.iter().cloned().partition(|host| tried.refused.contains_key(host));
+            refused.iter().for_each(|host| after.advise(in_the_cloud(tried, host)));
+            if !left.is_empty() {
+                after.want(Remedy::AttachNics { hosts: left });
+            }
+        }
+        Remedy::StartVm { host } if tried.refused.contains_key(host) => after.advise(in_the_cloud(tried, host)),
+        _ => after.want(remedy),
+    }
+}
+
+/// Whether the others that serve are a quorum of the voters without this member.
+fn is_dispensable(facts: &Facts, member: &str) -> bool {
+    let serves = |facts: &MemberFacts| {
+        facts.linearizable.get() == Some(&true) && facts.status.get().is_some_and(|status| !status.learner)
+    };
+    let others: Vec<&MemberFacts> = facts
+        .members
+        .iter()
+        .filter(|(name, facts)| *name != member && serves(facts))
+        .map(|(_, facts)| facts)
+        .collect();
+    let lists = others.iter().filter_map(|facts| facts.member_list.get());
+    let voters = lists.map(|list| list.iter().filter(|entry| !entry.learner).count()).max();
+    voters.is_some_and(|voters| others.len() > voters / 2)
+}
+
+/// How far every member's log goes: what the furthest holds is lost where the cluster is rebuilt from another.
+fn logs(facts: &Facts, member: &str) -> String {
+    let end = |facts: &MemberFacts| match (facts.status.get(), facts.data_dir.get()) {
+        (Some(status), _) => Some(status.raft_index),
+        (None, Some(DataDir::Sound(state))) => Some(state.last_index),
+        (None, Some(DataDir::InUse(Some(log)))) => Some(log.last_index),
+        _ => None,
+    };
+    let mut ends: Vec<(u64, &String)> =
+        facts.members.iter().filter_map(|(name, facts)| Some((end(facts)?, name))).collect();
+    ends.sort_unstable_by(|a, b| b.cmp(a));
+    let list: Vec<String> = ends.iter().map(|(index, name)| format!("{name} at entry {index}")).collect();
+    let furthest = ends.first().map_or(member, |(_, name)| name.as_str());
+    format!(
+        "{member} is not replaced: the others are no quorum without it. The logs end at: {}. If the members do not come up, \
+         stop etcd everywhere and rebuild it from the furthest: `lifeboat recover --source member:{furthest}`",
+        list.join(", ")
+    )
+}
+
+fn in_vain(host: &str, service: &Service) -> String {
+    let log = match service {
+        Service::Unit(unit) => format!("journalctl -u {unit} -n 50"),
+        Service::StaticPod(pod) => format!("crictl ps -a --name {}", pod.process),
+    };
+    format!("{} on {host} was restarted, which did not help: its log says why: `{log}`", service.label())
+}
+
+fn in_the_cloud(tried: &Tried, host: &str) -> String {
+    let why = tried.refused.get(host).map(String::as_str).unwrap_or_default();
+    format!(
+        "the cloud did not bring {host} back: {why}; see to it there, then `lifeboat recover` tries again"
+    )
+}

@@ -1,0 +1,56 @@
+//! Members that the cluster lists and the inventory does not have. A voter counts for the quorum whether it runs or not.
+
+use crate::facts::MemberEntry;
+use crate::finding::{FindingId, Severity};
+use crate::rules::look::{Look, seen_in};
+use crate::rules::sighting::Sighting;
+
+use super::cluster::Cluster;
+
+pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+    let inventory = &look.inventory().etcd.members;
+    let ours = |entry: &MemberEntry| {
+        inventory.iter().any(|(name, spec)| *name == entry.name || entry.peer_urls.contains(&spec.peer_url))
+            || cluster.by_id(&entry.id).is_some()
+    };
+    let unlisted = cluster.list.into_iter().flatten().filter(|entry| !ours(entry));
+    unlisted.filter_map(|entry| sighting(look, cluster, entry)).collect()
+}
+
+fn sighting(look: &Look<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Option<Sighting> {
+    let MemberEntry { id, name, peer_urls, learner } = entry;
+    let called = if name.is_empty() { id } else { name };
+    let at = peer_urls.join(", ");
+    let never = if name.is_empty() { ", and never started" } else { "" };
+    let known = look.inventory().etcd.members.len();
+    let (severity, summary) = match learner {
+        true => (
+            Severity::Warning,
+            format!("etcd has a learner that is not in the inventory: {called} at {at}{never}"),
+        ),
+        false => (
+            Severity::Error,
+            format!(
+                "etcd has {} voters, the inventory has {known}: {called} at {at} is not in it{never}; {} of {} are needed",
+                cluster.voters,
+                cluster.needed(),
+                cluster.voters
+            ),
+        ),
+    };
+    let teller = cluster.members.iter().find(|member| {
+        member.facts.member_list.get().is_some_and(|list| list.iter().any(|listed| listed.id == *id))
+    })?;
+    let kind = if *learner { "learner" } else { "voter" };
+    let seen = format!("{} lists the {kind} {id} {name:?} at {at}", teller.name);
+    Some(
+        Sighting::new(FindingId::EtcdMemberUnlisted, severity)
+            .about([called])
+            .summary(summary)
+            .shown_by([seen_in(&teller.facts.member_list, seen)])
+            .manual(format!(
+                "if {called} is one of yours, enter it in the inventory; if it was added by mistake or is gone for good, remove it: \
+                 `etcdctl member remove {id}`"
+            )),
+    )
+}

@@ -1,0 +1,24 @@
+//! An operation of Lifeboat that did not end: it may hold services stopped, and no other can begin.
+
+use crate::finding::{Evidence, FindingId, Severity};
+
+use super::look::Look;
+use super::sighting::Sighting;
+
+pub(super) fn look(look: &Look<'_>) -> Option<Sighting> {
+    let pending = look.facts.pending_operation.as_ref()?;
+    let id = &pending.id;
+    Some(
+        Sighting::new(FindingId::OperationPending, Severity::Warning)
+            .about([id])
+            .summary(format!("Operation {id}, started {:.0}, did not end", pending.started))
+            .shown_by([Evidence {
+                seen: format!("the last entry of its journal is of {:.0}: {}", pending.last_entry, pending.last),
+                source: format!("{}", pending.journal.display()),
+            }])
+            .manual(
+                "continue it with `lifeboat recover resume`, or give it up with `lifeboat recover abandon`: until then \
+                 `lifeboat recover` refuses to begin",
+            ),
+    )
+}
