@@ -10,7 +10,7 @@ mod locate;
 mod majority;
 mod overlay;
 mod raft;
-mod v2_keys;
+pub(crate) mod v2_keys;
 mod voters;
 
 use std::path::{Path, PathBuf};

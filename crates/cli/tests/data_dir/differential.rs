@@ -223,8 +223,9 @@ impl Round {
     /// What a person gets who follows what Lifeboat says: a restore from all there is; where it asks which state is right,
     /// the freshest; where nothing can be read, what salvage saves.
     fn restore(&self, sources: &[PathBuf]) -> Option<Restored> {
-        if let Ok(db) = self.restored("restore", sources, None) {
-            return Some(Restored { how: "restore", db });
+        match self.restored("restore", sources, None) {
+            Ok(db) => return Some(Restored { how: "restore", db }),
+            Err(why) => eprintln!("{}: {}", self.what(), why.trim()),
         }
         let inspect = [PathBuf::from("inspect"), "-o".into(), "json".into()];
         let compared = lifeboat(inspect.iter().chain(sources));

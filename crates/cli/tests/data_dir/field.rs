@@ -136,10 +136,12 @@ fn keys_of_the_v2_api_stay_behind_with_a_word() {
             let output = lifeboat(&verb);
             assert!(output.status.success() && text(&output.stderr).contains(words), "{verb:?}: {output:?}");
         }
-        let output = lifeboat(["check", path]);
-        let found = text(&output.stdout);
-        assert!(found.contains("etcd.v2-keys") && found.contains(words), "{found}");
-        assert_eq!(output.status.code(), Some(3));
+        for verb in [vec!["check", path], vec!["salvage", path, &file("salvaged.db")]] {
+            let output = lifeboat(&verb);
+            let found = text(&output.stdout);
+            assert!(found.contains(words), "{verb:?}: {found}");
+            assert_eq!(output.status.code(), Some(3), "{verb:?}: {found}");
+        }
     }
 }
 

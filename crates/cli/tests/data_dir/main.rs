@@ -7,6 +7,7 @@ mod differential;
 mod field;
 mod flips;
 mod kills;
+mod majority;
 mod peer;
 mod raft;
 mod recreated;

@@ -15,7 +15,7 @@ use crate::finding::{FindingKind, Severity};
 use crate::key_value::is_bump_mark;
 use crate::source::committed::{Counted, counted};
 use crate::source::data_dir::notes;
-use crate::source::{Overlay, RaftPosition, Replay};
+use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
 
@@ -82,6 +82,7 @@ pub(super) fn replay(
     // What is not known to be committed is in the account.
     let notes = notes(log, &position, &State::read(salvaged)?, &overlay, None).into_iter();
     problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
+    problems.extend(v2_keys::find(snap, wal, &State::read(salvaged)?)?);
     let is_whole = is_over_all && problems.is_empty();
     Ok(Replayed { account: Some(account), position: Some(position), overlay, problems, is_whole })
 }
