@@ -138,8 +138,16 @@ async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> R
     }
 }
 
-/// The data dirs on a machine: those that an etcd has open, those beside `dir`, and those moved aside inside it. At
-/// most eight are read, those in use and the newest first.
+/// Which data dirs of a machine are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Those that an etcd has open.
+    Open,
+    /// Those, the ones beside the data dir that is named, and the ones moved aside inside it.
+    All,
+}
+
+/// The data dirs on a machine. At most eight are read, those in use and the newest first.
 ///
 /// # Errors
 /// The machine does not answer.
@@ -147,13 +155,17 @@ pub async fn find_data_dirs(
     host: &dyn Host,
     shipped: &Shipped,
     dir: &Path,
+    search: Search,
 ) -> Result<Vec<FoundDir>, HostError> {
-    let found = host.run_ok(&Command::script(FIND_DATA_DIRS, [dir.display().to_string()])).await?.text();
+    let which = if search == Search::All { "all" } else { "open" };
+    let arguments = [dir.display().to_string(), which.to_owned()];
+    let found = host.run_ok(&Command::script(FIND_DATA_DIRS, arguments)).await?.text();
+    let named = found.lines().find_map(|line| line.strip_prefix('='));
     let mut dirs = Vec::new();
-    for path in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
-        let path = PathBuf::from(path);
+    for line in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
+        let path = PathBuf::from(line);
         let holds = inspect_data_dir(host, shipped, &path).await.ok();
-        dirs.push(FoundDir { path, holds });
+        dirs.push(FoundDir { path, named: named == Some(line), holds });
     }
     Ok(dirs)
 }
@@ -367,12 +379,14 @@ mod tests {
             }
         }
         std::os::unix::fs::symlink(root.join("etcd"), root.join("link")).unwrap();
-        let command = Command::script(FIND_DATA_DIRS, [root.join("link").display().to_string()]);
+        let command =
+            Command::script(FIND_DATA_DIRS, [root.join("link").display().to_string(), "all".into()]);
         let said = LocalHost::new("here").run_ok(&command).await.unwrap().text();
         let mut found: Vec<&str> =
             said.lines().filter_map(|line| line.strip_prefix(root.to_str()?)).collect();
         found.sort_unstable();
         assert_eq!(found, ["/etcd", "/etcd.old", "/etcd/lifeboat-aside-1", "/with space"]);
+        assert!(said.starts_with(&format!("={}/etcd\n", root.display())), "{said}");
     }
 
     #[test]

@@ -112,6 +112,16 @@ fn a_log_that_ends_before_its_db_is_damage_and_the_member_is_replaced() {
 }
 
 #[test]
+fn a_member_that_runs_on_another_data_dir_is_not_started() {
+    let row = Row::of("10a");
+    row.says(
+        FindingId::EtcdMemberDown,
+        &["runs on /var/lib/x, the inventory says /var/lib/etcd", "--data-dir"],
+    );
+    assert_eq!(row.titles(), Vec::<&str>::new());
+}
+
+#[test]
 fn a_machine_without_units_and_data_is_named_and_nothing_is_begun_that_cannot_end() {
     let row = Row::of("14");
     assert_eq!(row.causes(), ["host.reset"]);

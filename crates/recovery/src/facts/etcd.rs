@@ -27,7 +27,8 @@ pub struct MemberFacts {
     /// Which Kubernetes cluster the keyspace that it serves belongs to; absent where none is expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Fact<KubernetesIdentity>>,
-    /// The data dirs on its machine, read where the state that it serves is not this cluster's.
+    /// The data dirs on its machine: all that are found where the state that it serves is not this cluster's, those that an
+    /// etcd has open where it runs and nothing holds the one that is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside: Option<Fact<Vec<FoundDir>>>,
     /// Whether the other members' peer addresses, by name, can be reached from its machine; asked for only where a member
@@ -42,6 +43,8 @@ pub struct MemberFacts {
 pub struct FoundDir {
     /// Where it is, symlinks resolved.
     pub path: PathBuf,
+    /// Whether it is the one that the inventory names, whatever links lead there.
+    pub named: bool,
     /// What it holds; `None` for one that could not be read.
     pub holds: Option<DataDir>,
 }

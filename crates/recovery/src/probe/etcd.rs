@@ -14,6 +14,7 @@ use tokio::join;
 
 use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus};
 use crate::inventory::Inventory;
+use crate::ship::Search;
 
 use super::access::Access;
 use super::{Hosts, reason};
@@ -52,10 +53,6 @@ pub(super) async fn look(
         let silent = answers.get(name).is_some_and(|answers| answers.status.get().is_none());
         async move { data_dir::look(inventory, access, name, spec, silent, depth).await }
     });
-    let beside = inventory.etcd.members.iter().map(|(name, spec)| {
-        let lost = answers.get(name).is_some_and(|answers| answers.is_of_another_cluster(inventory));
-        async move { data_dir::beside(inventory, access, spec, depth.filter(|_| lost)).await }
-    });
     let checked = async {
         let alarms = alarms(&answers).await;
         let hashes = hashes(inventory, &answers, &alarms, depth).await;
@@ -63,7 +60,21 @@ pub(super) async fn look(
     };
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
     let peers = peers::look(inventory, access, depth.filter(|_| apart));
-    let ((alarms, hashes), dirs, beside, peers) = join!(checked, join_all(dirs), join_all(beside), peers);
+    let ((alarms, hashes), dirs, peers) = join!(checked, join_all(dirs), peers);
+    let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), dir)| {
+        let answers = answers.get(name);
+        let lost = answers.is_some_and(|answers| answers.is_of_another_cluster(inventory));
+        let silent = answers.is_some_and(|answers| answers.status.get().is_none());
+        async move {
+            let search = match lost {
+                true => Search::All,
+                false if data_dir::runs_elsewhere(inventory, spec, silent, dir, depth).await => Search::Open,
+                false => return None,
+            };
+            data_dir::beside(inventory, access, spec, search, depth).await
+        }
+    });
+    let beside = join_all(beside).await;
     let rest = answers.into_iter().zip(alarms).zip(hashes).zip(dirs).zip(beside).zip(peers);
     rest.map(|((((((name, answers), alarms), hash_kv), data_dir), beside), peers)| {
         let Answers { status, member_list, linearizable, identity, .. } = answers;
@@ -146,10 +157,11 @@ impl Answers {
         identity.is_some_and(|identity| !inventory.kubernetes.owns(identity))
     }
 
-    /// Why a heavy question is not asked of it.
+    /// Why a heavy question is not asked of it. A full db is no doubt of what is in it.
     fn doubt(&self, alarms: &Fact<Vec<Alarm>>) -> Option<String> {
         let status = self.status.get()?;
-        let raised = alarms.get().into_iter().flatten().find(|alarm| alarm.member_id == status.member_id);
+        let is_corrupt = |alarm: &&Alarm| alarm.kind == "CORRUPT" && alarm.member_id == status.member_id;
+        let raised = alarms.get().into_iter().flatten().find(is_corrupt);
         raised.map(|alarm| format!("its {} alarm is raised", alarm.kind))
     }
 

@@ -1,6 +1,6 @@
 //! What a diagnosis looked at and what it did not, so that "nothing found" is not read as "all is well".
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Login};
 
 /// What no rule looks at. A layer that is built takes its line out.
 const NOT_EXAMINED: &[&str] = &[
@@ -9,27 +9,36 @@ const NOT_EXAMINED: &[&str] = &[
     "kube-proxy and services",
     "ingress",
     "webhooks and API services",
-    "certificates other than the API servers' serving ones",
+    "certificates other than those of API servers and of kubelets that are not heard",
     "logs",
 ];
 
-/// What was looked at.
+/// What was looked at: of how many that let themselves be asked.
 pub(super) fn examined(facts: &Facts) -> Vec<String> {
-    let count = |number: usize, one: &str, many: &str| match number {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        number => Some(format!("{number} {many}")),
-    };
+    let cloud = facts.cloud.as_ref().is_some_and(|cloud| cloud.nics.get().is_some());
+    let machines = facts.hosts.values().filter(|host| host.login.get() == Some(&Login::Ok)).count();
+    let members = facts.members.values().filter(|member| member.status.get().is_some()).count();
+    let ready = facts.masters.values().filter(|m| m.readyz.get().or(m.livez.get()).is_some()).count();
     let nodes = facts.kubernetes.nodes.get().map_or(0, Vec::len);
     let parts = [
-        facts.cloud.as_ref().map(|_| "the cloud".to_owned()),
-        count(facts.hosts.len(), "machine", "machines"),
-        count(facts.members.len(), "etcd member", "etcd members"),
-        count(facts.masters.len(), "API server", "API servers"),
-        count(nodes, "node", "nodes"),
-        count(facts.checks.len(), "check", "checks"),
+        cloud.then(|| "the cloud".to_owned()),
+        count(machines, facts.hosts.len(), "machine", "machines"),
+        count(members, facts.members.len(), "etcd member", "etcd members"),
+        count(ready, facts.masters.len(), "API server", "API servers"),
+        count(nodes, nodes.max(facts.inventory.kubernetes.nodes.len()), "node", "nodes"),
+        count(facts.checks.len(), facts.checks.len(), "check", "checks"),
     ];
     parts.into_iter().flatten().collect()
+}
+
+/// `3 etcd members`, or `1 of 3 etcd members`.
+fn count(asked: usize, all: usize, one: &str, many: &str) -> Option<String> {
+    let what = if all == 1 { one } else { many };
+    match all {
+        0 => None,
+        _ if asked == all => Some(format!("{all} {what}")),
+        _ => Some(format!("{asked} of {all} {what}")),
+    }
 }
 
 /// What was not.

@@ -52,9 +52,9 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                     ),
                 // Something there refuses: a machine that is off does not.
                 false if is_refusal(why) => sighting
-                    .summary(format!("{host} refuses SSH: the machine is up, its sshd is not"))
+                    .summary(format!("{host} refuses SSH: a machine is up at its address, without sshd"))
                     .manual(
-                        "start sshd on {who} from its console; is the machine at its address the right one?",
+                        "start sshd on {who} from its console, and see there that no other machine has its address",
                     ),
                 false => sighting
                     .manual("look at the console of {who}: is it on, and on the network with its address?"),

@@ -1,7 +1,7 @@
-# The data dirs on a machine, one a line, those that an etcd has open first, the newest of the rest first; src/ship.rs
-# reads it. For any POSIX shell. Nothing is changed.
+# The data dirs on a machine, one a line, those that an etcd has open first, the newest of the rest first; before them a
+# `=` and what DATA_DIR is, symlinks resolved. src/ship.rs reads it. For any POSIX shell. Nothing is changed.
 #
-# Arguments: DATA_DIR
+# Arguments: DATA_DIR WHICH, which is `all` or `open`
 
 dir=$(readlink -f "$1" 2>/dev/null) || dir=$1
 parent=${dir%/*}
@@ -20,7 +20,8 @@ beside() {
         while IFS= read -r db; do readlink -f "$db"; done | sed -n 's|/member/snap/db$||p'
 }
 
+printf '=%s\n' "$dir"
 {
     opened
-    beside
+    if [ "$2" = all ]; then beside; fi
 } | awk '!seen[$0]++' | head -n 32

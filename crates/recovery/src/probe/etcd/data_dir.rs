@@ -9,7 +9,7 @@ use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
 use crate::probe::{Hosts, reason};
-use crate::ship::{self, Shipped};
+use crate::ship::{self, Search, Shipped};
 
 use super::Depth;
 
@@ -56,11 +56,28 @@ pub(super) async fn look(
     }
 }
 
+/// Whether a member's service runs, or is between two starts, while nothing holds the data dir that is named: it may run on
+/// another one.
+pub(super) async fn runs_elsewhere(
+    inventory: &Inventory,
+    spec: &MemberSpec,
+    silent: bool,
+    dir: &Fact<DataDir>,
+    depth: Option<Depth<'_, '_>>,
+) -> bool {
+    let is_free = silent && !matches!(dir.get(), Some(DataDir::InUse(_)));
+    let Some(depth) = depth.filter(|_| is_free) else { return false };
+    let Ok(facts) = depth.hosts.trusted(inventory, &spec.host).await else { return false };
+    let state = facts.services.get().and_then(|services| services.get(&spec.service.key()));
+    state.is_some_and(|state| matches!(state.active.as_str(), "active" | "activating"))
+}
+
 /// The data dirs on a member's machine, where that is wanted: what it runs on, and what lies beside.
 pub(super) async fn beside(
     inventory: &Inventory,
     access: &Access,
     spec: &MemberSpec,
+    search: Search,
     depth: Option<Depth<'_, '_>>,
 ) -> Option<Fact<Vec<FoundDir>>> {
     let depth = depth?;
@@ -70,7 +87,7 @@ pub(super) async fn beside(
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let found = with_program(host.as_ref(), depth.keep_program, async |shipped| {
-            ship::find_data_dirs(host.as_ref(), shipped, &spec.data_dir).await
+            ship::find_data_dirs(host.as_ref(), shipped, &spec.data_dir, search).await
         });
         match timeout(LIMIT, found).await {
             Ok(found) => found.map_err(|error| reason::of(&error)),

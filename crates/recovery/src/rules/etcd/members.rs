@@ -1,6 +1,6 @@
 //! The members, one by one.
 
-use crate::facts::DataDir;
+use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, no_answer, seen_in};
 use crate::rules::sighting::{Sighting, again_and_again, start, stopped};
@@ -39,6 +39,20 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
     Some(match member.state {
         State::Serving if is_learner(member) => learner(member, &place),
         State::Serving | State::Unknown => return None,
+        State::Stopped | State::Silent if elsewhere(member).is_some() => {
+            let (fact, path) = elsewhere(member)?;
+            let named = member.spec.data_dir.display();
+            sighting(
+                FindingId::EtcdMemberDown,
+                format!("{place} runs on {}, the inventory says {named}", path.display()),
+            )
+            .shown_by([seen_in(fact, format!("{host}: an etcd has {} open", path.display()))])
+            .manual(format!(
+                "if {named} is right, correct --data-dir in the unit or manifest on {host} (`systemctl cat {}`) and restart it; if \
+                 the other is, correct dataDir in the inventory",
+                service.label()
+            ))
+        }
         State::Stopped => {
             let how = service_state.map_or("is stopped", stopped);
             let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
@@ -99,6 +113,17 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             }
         }
     })
+}
+
+/// The data dir that an etcd on the member's machine has open, where that is not the inventory's.
+fn elsewhere<'a>(member: &Member<'a>) -> Option<(&'a Fact<Vec<FoundDir>>, &'a std::path::Path)> {
+    let fact = member.facts.beside.as_ref()?;
+    let is_open = |dir: &&FoundDir| matches!(dir.holds, Some(DataDir::InUse(_)));
+    let open: Vec<&FoundDir> = fact.get()?.iter().filter(is_open).collect();
+    match open.as_slice() {
+        [one] if !one.named => Some((fact, &one.path)),
+        _ => None,
+    }
 }
 
 fn is_learner(member: &Member<'_>) -> bool {

@@ -167,7 +167,7 @@ fn advice(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<String> {
         .collect();
     for (spec, dir, revision) in &found {
         let (path, host) = (dir.path.display(), &spec.host);
-        if dir.path == spec.data_dir {
+        if dir.named {
             advice.push(format!(
                 "{host}: etcd does not run on {path}, which is sound at revision {revision}: stop all etcd members, correct \
                  --data-dir in the unit or manifest (`systemctl cat {}`), and start them",
