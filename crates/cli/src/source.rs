@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{LogBeside, Replay, Severity, Source, is_data_dir, open_with};
+use lifeboat_etcd::{LogBeside, Replay, Severity, Source, deltas_beside, is_data_dir, open_with};
 
 use crate::exit::Usage;
 use crate::terminal::{printable, stderr_line};
@@ -23,7 +23,7 @@ impl ReplayArgs {
     /// `--wal-dir`.
     pub fn open(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let opened = self.open_noted(source, wal_dir)?;
-        warn_of_log_beside(source)?;
+        warn_of_what_is_beside(source)?;
         Ok(opened)
     }
 
@@ -54,7 +54,7 @@ impl ReplayArgs {
         };
         let opened = open_with(source, replay, None)?;
         warn(opened.as_ref());
-        warn_of_log_beside(source)?;
+        warn_of_what_is_beside(source)?;
         Ok(opened)
     }
 
@@ -63,12 +63,23 @@ impl ReplayArgs {
     }
 }
 
-/// Says that a db file is not all that its member had.
-pub fn warn_of_log_beside(source: &Path) -> lifeboat_etcd::Result<()> {
-    if let Some(log) = LogBeside::of(source)? {
-        stderr_line(format_args!("warning: {}: {log}", source.display()));
+/// Says that a db file is not all that its member had, nor a full snapshot all that was backed up.
+pub fn warn_of_what_is_beside(source: &Path) -> lifeboat_etcd::Result<()> {
+    if let Some(lacking) = lacking(source)? {
+        stderr_line(format_args!("warning: {}: {lacking}", source.display()));
     }
     Ok(())
+}
+
+/// What a file lacks that lies beside it, as a sentence.
+pub fn lacking(source: &Path) -> lifeboat_etcd::Result<Option<String>> {
+    if let Some(log) = LogBeside::of(source)? {
+        return Ok(Some(log.to_string()));
+    }
+    let deltas = deltas_beside(source)?;
+    Ok((deltas > 0).then(|| {
+        format!("{deltas} delta snapshots beside it go on from it and are not read here; `etcdbrctl restore` applies them")
+    }))
 }
 
 /// Says on stderr what is worth knowing of a source's log and is no reason not to use it.

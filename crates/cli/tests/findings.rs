@@ -95,13 +95,21 @@ fn what_is_no_file_of_facts_is_a_usage_error() {
 fn facts_cannot_drive_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
-    let evil =
-        fs_err::read_to_string(facts("incident")).unwrap().replace("No route to host", "\\u001b[2Jgone");
+    let evil = fs_err::read_to_string(facts("incident"))
+        .unwrap()
+        .replace("No route to host", "\\u001b]52;c;eA==\\u0007\\u001b[2J\\u009b31m\\u202egone");
     fs_err::write(&file, evil).unwrap();
+    let is_unsafe =
+        |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
     for verb in [&["diagnose", "-v"][..], &["status"]] {
-        let output = lifeboat(verb.iter().copied().chain(["--facts", file.to_str().unwrap()]));
-        assert_eq!(output.status.code(), Some(3));
-        assert!(!text(&output.stdout).contains('\u{1b}'), "{}", text(&output.stdout));
+        for format in ["table", "json", "yaml"] {
+            let output =
+                lifeboat(verb.iter().copied().chain(["--facts", file.to_str().unwrap(), "-o", format]));
+            assert_eq!(output.status.code(), Some(3));
+            let shown = text(&output.stdout);
+            assert!(!shown.contains(is_unsafe), "{verb:?} {format}: {shown}");
+            assert!(verb[0] == "status" || shown.contains("gone"), "{verb:?} {format}: {shown}");
+        }
     }
 }
 

@@ -50,6 +50,7 @@ mod state;
 mod version;
 pub mod wal;
 
+pub use archive::deltas_beside;
 pub use check::{CheckReport, check};
 pub use compare::{
     Change, Changes, Comparison, Difference, Divergence, KeyChange, NoChoice, Pair, Relation, Standing,

@@ -10,7 +10,7 @@ use crate::commands::Context;
 use crate::commands::remote::AnySource;
 use crate::exit::Status;
 use crate::output;
-use crate::source::warn_of_log_beside;
+use crate::source::warn_of_what_is_beside;
 
 /// Check a source: its digest, every page, every revision and value.
 ///
@@ -70,7 +70,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     }
     let report = match args.source.open_unwarned() {
         Ok(source) => {
-            warn_of_log_beside(args.source.path())?;
+            warn_of_what_is_beside(args.source.path())?;
             check(source.as_ref(), &context.progress)?
         }
         // Too damaged to be opened is a finding like any other.

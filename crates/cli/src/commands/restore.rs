@@ -109,7 +109,7 @@ pub struct Args {
     #[arg(long)]
     skip_hash_check: bool,
 
-    /// Restore a db file although the log beside it has what it lacks.
+    /// Restore a file although what lies beside it has more: a db without its log, a full snapshot without its deltas.
     #[arg(long)]
     db_only: bool,
 
@@ -233,7 +233,7 @@ fn from(
     context: &Context,
 ) -> Result<Status> {
     let Some(options) = options else { return Err(Args::needs_initial_cluster(source)?.into()) };
-    guards::log_beside(Path::new(name), args.db_only)?;
+    guards::beside(Path::new(name), args.db_only)?;
     guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();

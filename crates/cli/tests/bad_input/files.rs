@@ -93,7 +93,8 @@ fn backups_of_other_tools_are_read_through() {
     }
     // As OpenShift's backup script leaves it.
     let folder = dir.path().join("ocp");
-    fails(&lifeboat(["inspect".as_ref(), folder.as_os_str()]), 3, &["without member/"]);
+    let words = ["the folder of an OpenShift backup, and its snapshot is not in it", "snapshot_*.db"];
+    fails(&lifeboat(["inspect".as_ref(), folder.as_os_str()]), 3, &words);
     fs_err::copy(kubernetes_snapshot(), folder.join("snapshot_2026-05-01_000000.db")).unwrap();
     assert_eq!(keys(&folder), KEYS);
     fs_err::copy(kubernetes_snapshot(), folder.join("snapshot_2026-05-02_000000.db")).unwrap();
@@ -201,6 +202,15 @@ fn what_is_not_read_is_named_with_what_to_do() {
         3,
         &["1 delta snapshots after Full-", "etcdbrctl"],
     );
+    let full = gardener.join("Full-00000000-00009002-1518427675.gz").display().to_string();
+    let words = ["1 delta snapshots beside it go on from it", "etcdbrctl"];
+    let output = lifeboat(["hash", &full]);
+    assert_eq!(output.status.code(), Some(0));
+    words.iter().for_each(|word| assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr)));
+    let to = dir.path().join("restored").display().to_string();
+    let restore = ["restore", &full, "--all-members", &to, "--initial-cluster", MEMBERS];
+    fails(&lifeboat(restore), 4, &[&words[..], &["--db-only"]].concat());
+    assert!(lifeboat(restore.into_iter().chain(["--db-only"])).status.success());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::format::{DELTA, FULL, Head, name};
+use super::format::{DELTA, FULL, Head, OPENSHIFT, name};
 use crate::error::{Error, Result};
 use crate::files::{self, open_regular};
 
@@ -20,6 +20,7 @@ const MIN_SIZE: u64 = 64;
 pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
     let mut snapshots = Vec::new();
     let mut deltas = Vec::new();
+    let mut is_openshift = false;
     for entry in fs_err::read_dir(folder)?.take(MAX_FILES) {
         let path = entry?.path();
         // What is gone again, and a link to nothing, is passed over.
@@ -31,6 +32,7 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
             deltas.push(path);
             continue;
         }
+        is_openshift |= name(&path).starts_with(OPENSHIFT);
         let file = open_regular(&path)?;
         let head = Head::of(file.file()).map_err(|error| Error::unreadable(&path, error))?;
         if head.may_be_a_snapshot(&name(&path)) {
@@ -39,6 +41,11 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
     }
     snapshots.sort();
     match snapshots.as_slice() {
+        [] if is_openshift => Err(Error::not_a_source(
+            folder,
+            "the folder of an OpenShift backup, and its snapshot is not in it",
+            "copy its snapshot_*.db from the machine the backup was made on",
+        )),
         [] => Ok(None),
         [full] if later_deltas(full, &deltas) > 0 => Err(Error::not_a_source(
             folder,
@@ -60,6 +67,23 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
             Err(Error::not_a_source(folder, found, "name one of them"))
         }
     }
+}
+
+/// How many delta snapshots of Gardener's beside a full one go on from it: who reads the full one alone misses them.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn deltas_beside(full: &Path) -> Result<usize> {
+    let full = fs_err::canonicalize(full)?;
+    let Some(folder) = full.parent().filter(|_| name(&full).starts_with(FULL)) else { return Ok(0) };
+    let mut deltas = Vec::new();
+    for entry in fs_err::read_dir(folder)?.take(MAX_FILES) {
+        let path = entry?.path();
+        if name(&path).starts_with(DELTA) {
+            deltas.push(path);
+        }
+    }
+    Ok(later_deltas(&full, &deltas))
 }
 
 /// How many deltas go on from a full snapshot: `Incr-FIRST-LAST-TIME`, `Full-FIRST-LAST-TIME`.

@@ -35,6 +35,8 @@ const TAR_AT: usize = 257;
 /// Full and delta snapshots of etcd-backup-restore, which Gardener uses: `Full-00000000-00009002-1518427675.gz`.
 pub(super) const FULL: &str = "Full-";
 pub(super) const DELTA: &str = "Incr-";
+/// The manifests of static pods, which OpenShift's backup has beside the snapshot.
+pub(super) const OPENSHIFT: &str = "static_kuberesources";
 
 /// Files that people have where a snapshot is expected: how they begin, what they are, and what to do.
 const FOREIGN: [(&[u8], &str, &str); 8] = [
@@ -117,12 +119,10 @@ impl Head {
     }
 
     /// Whether it may be a snapshot, packed or not.
-    pub(super) fn may_be_a_snapshot(&self, name: &str) -> bool {
-        // OpenShift keeps the manifests of its static pods beside the snapshot.
-        let path = Path::new(name);
-        let other =
-            self::name(path).starts_with("static_kuberesources") || self::name(path).starts_with(DELTA);
-        !other && (self.is_bbolt() || self.format(path).is_some())
+    pub(super) fn may_be_a_snapshot(&self, file: &str) -> bool {
+        let path = Path::new(file);
+        let is_other = [OPENSHIFT, DELTA].iter().any(|other| name(path).starts_with(other));
+        !is_other && (self.is_bbolt() || self.format(path).is_some())
     }
 
     /// Refuses what is something else for certain.

@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{InitialCluster, LogBeside, Member, Source, State};
+use lifeboat_etcd::{InitialCluster, Member, Source, State};
 
 use crate::exit::Refused;
+use crate::source::lacking;
 use crate::terminal::stderr_line;
 
-/// Refuses a db file whose log has what it lacks.
-pub(super) fn log_beside(path: &Path, db_only: bool) -> Result<()> {
-    let Some(log) = LogBeside::of(path)? else { return Ok(()) };
+/// Refuses a file that lacks what lies beside it.
+pub(super) fn beside(path: &Path, db_only: bool) -> Result<()> {
+    let Some(lacking) = lacking(path)? else { return Ok(()) };
     if db_only {
-        stderr_line(format_args!("warning: {}: {log}", path.display()));
+        stderr_line(format_args!("warning: {}: {lacking}", path.display()));
         return Ok(());
     }
-    Err(Refused(format!("{}: {log}; --db-only restores the db without the log", path.display())).into())
+    Err(Refused(format!("{}: {lacking}; --db-only restores it as it is", path.display())).into())
 }
 
 /// Refuses the default cluster of one where the source had real members, and says where the new cluster is out of keeping
