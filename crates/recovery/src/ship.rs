@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::facts::{DataDir, DataDirState, FoundDir, LogState};
 use crate::host::{Command, Host, HostError, digest};
+use crate::inventory::{MemberSpec, Service};
 
 /// Where the program is kept on machines, in a directory named by its SHA-256.
 const DIR: &str = "/var/lib/lifeboat/bin";
@@ -141,24 +142,28 @@ async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> R
 /// Which data dirs of a machine are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Search {
-    /// Those that an etcd has open.
+    /// Those that the member's process has open.
     Open,
     /// Those, the ones beside the data dir that is named, and the ones moved aside inside it.
     All,
 }
 
-/// The data dirs on a machine. At most eight are read, those in use and the newest first.
+/// The data dirs on a member's machine. At most eight are read, those in use and the newest first.
 ///
 /// # Errors
 /// The machine does not answer.
 pub async fn find_data_dirs(
     host: &dyn Host,
     shipped: &Shipped,
-    dir: &Path,
+    member: &MemberSpec,
     search: Search,
 ) -> Result<Vec<FoundDir>, HostError> {
     let which = if search == Search::All { "all" } else { "open" };
-    let arguments = [dir.display().to_string(), which.to_owned()];
+    let unit = match &member.service {
+        Service::Unit(unit) => unit.as_str(),
+        Service::StaticPod(_) => "",
+    };
+    let arguments = [&member.data_dir.display().to_string(), which, unit].map(str::to_owned);
     let found = host.run_ok(&Command::script(FIND_DATA_DIRS, arguments)).await?.text();
     let named = found.lines().find_map(|line| line.strip_prefix('='));
     let mut dirs = Vec::new();
@@ -379,8 +384,10 @@ mod tests {
             }
         }
         std::os::unix::fs::symlink(root.join("etcd"), root.join("link")).unwrap();
-        let command =
-            Command::script(FIND_DATA_DIRS, [root.join("link").display().to_string(), "all".into()]);
+        let command = Command::script(
+            FIND_DATA_DIRS,
+            [root.join("link").display().to_string(), "all".into(), "no-such.service".into()],
+        );
         let said = LocalHost::new("here").run_ok(&command).await.unwrap().text();
         let mut found: Vec<&str> =
             said.lines().filter_map(|line| line.strip_prefix(root.to_str()?)).collect();

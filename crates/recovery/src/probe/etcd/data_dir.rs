@@ -87,7 +87,7 @@ pub(super) async fn beside(
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let found = with_program(host.as_ref(), depth.keep_program, async |shipped| {
-            ship::find_data_dirs(host.as_ref(), shipped, &spec.data_dir, search).await
+            ship::find_data_dirs(host.as_ref(), shipped, spec, search).await
         });
         match timeout(LIMIT, found).await {
             Ok(found) => found.map_err(|error| reason::of(&error)),
