@@ -4,7 +4,7 @@ CARGO ?= cargo
 # What lets the tests on the lab's machines be built.
 MACHINES = lab/machines,lifeboat/machines
 
-.PHONY: help demo test torture flips fuzz bench lint setup lab-setup lab-up lab-incident lab-down lab-test
+.PHONY: help demo test torture flips fuzz bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
 
 help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (10 to 20 minutes from nothing, on two cores)"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
 	@echo "make lab-test  (root) the tests that need such machines (about 20 minutes once everything is built)"
+	@echo "make chaos ROUNDS=20  (root) break machines at random so many times, and check that recover never makes it worse"
 	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
 
 # Installs what is missing (as root on Debian), or says the command.
@@ -64,6 +65,12 @@ lab-down:
 # One after the other: there is one lab on a host. `make lab-test SCENARIO=nics` runs those with `nics` in their name.
 lab-test: lab-setup
 	$(CARGO) test --workspace --features $(MACHINES) --test machines --test init --test recovery -- --test-threads=1 $(SCENARIO)
+
+# A round that fails names its seed: `make chaos SEED=n` runs it again. What was seen is kept in target/tmp/chaos.
+chaos: lab-setup
+	$(CARGO) build -p lifeboat -p lab
+	LIFEBOAT_CHAOS_ROUNDS=$(if $(SEED),1,$(ROUNDS)) LIFEBOAT_CHAOS_SEED=$(SEED) \
+		$(CARGO) test -p lifeboat --features $(MACHINES) --test recovery -- random_faults
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@
 //! well; one that fails gets a new lab behind it. Names on the command line choose scenarios, as in any test. With
 //! `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
 
+mod chaos;
 mod control_plane;
 mod etcd;
 mod incident;
@@ -24,7 +25,7 @@ use scene::Scene;
 /// What a scenario is called, where it plays, and how it goes.
 type Scenario = (&'static str, Topology, Layout, fn(&Scene));
 
-/// In this order a lab is made twice.
+/// In this order a lab is made three times.
 const SCENARIOS: &[&[Scenario]] = &[
     incident::SCENARIOS,
     etcd::SCENARIOS,
@@ -32,6 +33,7 @@ const SCENARIOS: &[&[Scenario]] = &[
     machines::SCENARIOS,
     witness::SCENARIOS,
     interrupted::SCENARIOS,
+    chaos::SCENARIOS,
     incident::STATIC_PODS,
     etcd::STATIC_PODS,
 ];

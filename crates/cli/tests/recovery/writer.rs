@@ -12,7 +12,9 @@ use crate::scene::{Scene, runtime};
 /// Longest one write may take: an election takes about a second, and a client that was connected to a member that is
 /// gone has to find another one first.
 const WRITE: Duration = Duration::from_secs(5);
-const PREFIX: &str = "/lab/acknowledged/";
+/// What the numbered keys begin with, and the key behind the last of them.
+pub const PREFIX: &str = "/lab/acknowledged/";
+pub const PREFIX_END: &str = "/lab/acknowledged0";
 
 /// Writes keys that nobody else touches, and tells which were acknowledged.
 pub fn acknowledged(scene: &Scene, round: &str, count: usize) -> BTreeSet<String> {
@@ -31,7 +33,7 @@ pub fn lost(scene: &Scene, keys: &BTreeSet<String>) -> Vec<String> {
     let endpoint = scene.lab.blueprint().etcd_endpoints().remove(0);
     let request = RangeRequest {
         key: PREFIX.into(),
-        range_end: "/lab/acknowledged0".into(),
+        range_end: PREFIX_END.into(),
         keys_only: true,
         ..RangeRequest::default()
     };

@@ -1,0 +1,133 @@
+//! The state every round begins with: the lab's machines as they were made, and etcd's data as it was when the campaign began.
+//! What a fault or a recovery did is thrown away whole, which is cheaper than a new lab and leaves nothing of it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use lab::incident;
+
+use crate::scene::Scene;
+
+const BOOT: Duration = Duration::from_secs(60);
+const WELL: Duration = Duration::from_secs(120);
+
+/// Everything of the cluster stops; what runs on a machine that only a recovery knows of as well.
+const STOP: &str = r#"
+set -eu
+units='kube-apiserver kube-controller-manager kube-scheduler etcd'
+systemctl kill -s KILL $units 2>/dev/null || :
+systemctl stop $units 2>/dev/null || :
+"#;
+
+/// Keeps the data dir and the units, once.
+const KEEP: &str = r#"
+set -eu
+if [ -e /root/baseline/kept ]; then exit 0; fi
+mkdir -p /root/baseline
+tar -C /var/lib -cSf /root/baseline/etcd.tar etcd
+cp -a /etc/systemd/system/etcd.service /root/baseline/
+cp -a /etc/fstab /root/baseline/fstab 2>/dev/null || : > /root/baseline/fstab
+sync
+: > /root/baseline/kept
+"#;
+
+/// Puts them back. Mounts go first, the deepest first: what is removed must not be what was mounted.
+const PUT_BACK: &str = r#"
+set -eu
+rm -rf /var/lib/lab-ballast
+iptables -F
+cp -a /root/baseline/fstab /etc/fstab
+while read -r _ at _; do case $at in /var/lib/etcd*|/data/*) echo "$at" ;; esac; done < /proc/mounts | sort -r |
+    while read -r at; do umount "$at"; done
+rm -rf --one-file-system /var/lib/etcd* /var/lib/lifeboat /data /root/etcd.service.unmasked
+rm -rf /etc/systemd/system/etcd.service /etc/systemd/system/etcd.service.d /etc/systemd/system/kube-*.service.d
+rm -rf /run/systemd/system/etcd.service.d
+cp -a /root/baseline/etcd.service /etc/systemd/system/
+tar -C /var/lib -xSf /root/baseline/etcd.tar
+systemctl daemon-reload
+systemctl reset-failed
+"#;
+
+const START: &str = "systemctl start --no-block etcd kube-apiserver kube-controller-manager kube-scheduler";
+
+/// Keeps what rounds begin with, unless this lab has it already.
+pub fn keep(scene: &Scene) -> Result<()> {
+    let kept = |machine: &str| scene.lab.machine(machine)?.run(&["test", "-e", "/root/baseline/kept"]);
+    let mut all = true;
+    for machine in scene.etcd_machines() {
+        all &= kept(&machine)?.status.success();
+    }
+    if all {
+        return Ok(());
+    }
+    everywhere(scene, STOP)?;
+    everywhere(scene, KEEP)?;
+    everywhere(scene, START)
+}
+
+/// Brings the machines and the cluster back to it, and waits until nothing is found.
+pub fn restore(scene: &Scene) -> Result<()> {
+    for machine in scene.lab.machines() {
+        if machine.nic()?.as_ref() != Some(&machine.spec().mac) {
+            machine.attach_nic(&machine.spec().mac)?;
+        }
+        machine.start()?;
+    }
+    for machine in scene.lab.machines() {
+        let deadline = Instant::now() + BOOT;
+        while !machine
+            .run(&["systemctl", "is-active", "--quiet", "ssh"])
+            .is_ok_and(|run| run.status.success())
+        {
+            ensure!(Instant::now() < deadline, "{} does not boot", machine.name());
+            thread::sleep(Duration::from_millis(200));
+        }
+        machine.plug()?;
+    }
+    // Every member is stopped before any comes back with older data.
+    everywhere(scene, STOP)?;
+    everywhere(scene, PUT_BACK)?;
+    everywhere(scene, START)?;
+    for name in [".lifeboat", "snapshots"] {
+        let dir = scene.dir.join(name);
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+    }
+    incident::write_inventory(&scene.dir)?;
+    wait_until_well(scene)
+}
+
+fn wait_until_well(scene: &Scene) -> Result<()> {
+    let deadline = Instant::now() + WELL;
+    loop {
+        let run = scene.lifeboat(&["diagnose"]);
+        if run.code == Some(0) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the cluster is not well again: {}", run.said());
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Runs a script on every machine with etcd, at the same time.
+fn everywhere(scene: &Scene, script: &str) -> Result<()> {
+    let machines = scene.etcd_machines();
+    thread::scope(|scope| {
+        let runs: Vec<_> = (machines.iter())
+            .map(|name| {
+                scope.spawn(move || {
+                    scene
+                        .lab
+                        .machine(name)?
+                        .exec(&["sh", "-c", script])
+                        .map(drop)
+                        .context("put a machine back")
+                })
+            })
+            .collect();
+        runs.into_iter().try_for_each(|run| run.join().expect("a thread that does not panic"))
+    })
+}

@@ -1,0 +1,342 @@
+//! One round: a layout, faults while a client writes, a recovery, and the same command once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use fs_err as fs;
+
+use super::faults::{Injection, LAYOUTS, Layout};
+use super::observe::{self, Disk, Ground, Served};
+use super::{baseline, verdict};
+use crate::scene::Scene;
+use crate::writer;
+
+/// Longest one run of lifeboat may take.
+const LIMIT: Duration = Duration::from_secs(420);
+/// Between two looks that see the same: an election, or a member that does not survive its start.
+const SETTLE: Duration = Duration::from_secs(4);
+/// A member that never settles is started again and again.
+const SETTLES: usize = 4;
+/// Longest until a cluster that lost power serves again.
+const REBOOT: Duration = Duration::from_secs(90);
+
+/// What a seed decides.
+#[derive(Debug)]
+pub struct Draw {
+    pub seed: u64,
+    /// The layout, and the machines that have it.
+    pub layout: Option<(Layout, Vec<String>)>,
+    pub injections: Vec<Injection>,
+    /// Whether a snapshot is taken before the last writes.
+    pub snapshot: bool,
+    /// Whether all machines lose power after the recovery.
+    pub reboot: bool,
+}
+
+/// How one run of lifeboat ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// None where it had to be killed.
+    pub code: Option<i32>,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+/// Everything seen of a round.
+#[derive(Debug)]
+pub struct Round {
+    pub draw: Draw,
+    /// Writes that were acknowledged before the recovery began.
+    pub acknowledged: BTreeSet<String>,
+    pub before: Served,
+    pub ground_before: BTreeMap<String, Ground>,
+    pub disks: Vec<Disk>,
+    pub first: Ended,
+    pub resumed: Option<Ended>,
+    pub after: Served,
+    pub ground_after: BTreeMap<String, Ground>,
+    pub second: Ended,
+    pub finally: Served,
+    pub ground_finally: BTreeMap<String, Ground>,
+    /// What is served after every machine lost power, where that was tried.
+    pub rebooted: Option<Served>,
+}
+
+/// What a round came to.
+pub struct Outcome {
+    pub draw: String,
+    /// Exit codes of the runs, and the writes that are lost.
+    pub how: String,
+    pub violations: Vec<String>,
+}
+
+impl Draw {
+    pub fn of(seed: u64, machines: &[String]) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..=3);
+        let layout = (rng.u32(..100) < 35).then(|| {
+            let all = rng.bool();
+            let one = machines[rng.usize(..machines.len())].clone();
+            let layout = LAYOUTS[rng.usize(..LAYOUTS.len())];
+            (layout, if all { machines.to_vec() } else { vec![one] })
+        });
+        let faults = if layout.is_some() { count.max(2) - 1 } else { count };
+        let injections = match rng.u32(..3) {
+            0 => Injection::draw_damage(&mut rng, machines),
+            _ => Injection::draw_all(&mut rng, machines, faults),
+        };
+        let reboot = layout.is_some() || rng.u32(..4) == 0;
+        Self { seed, layout, injections, snapshot: rng.bool(), reboot }
+    }
+
+    /// In one line.
+    pub fn describe(&self) -> String {
+        let mut text = format!("seed {}: ", self.seed);
+        if let Some((layout, machines)) = &self.layout {
+            let _ = write!(text, "{layout:?} on {}; ", machines.join("+"));
+        }
+        let faults: Vec<String> = self.injections.iter().map(ToString::to_string).collect();
+        text.push_str(&faults.join("; "));
+        if self.snapshot {
+            text.push_str("; a snapshot");
+        }
+        text
+    }
+}
+
+impl Ended {
+    /// The steps that were carried out.
+    pub fn steps(&self) -> usize {
+        self.stderr.lines().filter(|line| line.starts_with('[') && !line.contains("] failed")).count()
+    }
+
+    fn run(scene: &Scene, arguments: &[&str], dir: &Path, name: &str) -> Result<Self> {
+        let [out, err] = ["out", "err"].map(|end| dir.join(format!("{name}.{end}")));
+        let begin = Instant::now();
+        let mut command = scene.command(arguments);
+        command.stdout(fs::File::create(&out)?.into_file()).stderr(fs::File::create(&err)?.into_file());
+        let mut child = command.stdin(Stdio::null()).spawn()?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break Some(status);
+            }
+            if begin.elapsed() > LIMIT {
+                child.kill()?;
+                child.wait()?;
+                break None;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        Ok(Self {
+            code: status.and_then(|status| status.code()),
+            stderr: fs::read_to_string(err)?,
+            took: begin.elapsed(),
+        })
+    }
+}
+
+/// Runs a round and judges it; what was said and seen is kept below `dir`.
+pub fn run(scene: &Scene, draw: Draw, dir: &Path) -> Outcome {
+    let described = draw.describe();
+    eprintln!("--- {described}");
+    let seen = carry_out(scene, draw, dir);
+    let outcome = match &seen {
+        Ok(round) => Outcome { draw: described, how: round.how(), violations: verdict::violations(round) },
+        Err(error) => Outcome {
+            draw: described,
+            how: "not run".into(),
+            violations: vec![format!("harness: {error:#}")],
+        },
+    };
+    let mut text = format!("{}\n{}\n", outcome.draw, outcome.how);
+    for violation in &outcome.violations {
+        let _ = writeln!(text, "VIOLATED: {violation}");
+    }
+    eprint!("{text}");
+    let _ = fs::write(dir.join("verdict.txt"), text);
+    outcome
+}
+
+fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
+    let dir = fresh(dir)?;
+    fs::write(dir.join("faults.txt"), format!("{draw:#?}\n"))?;
+    baseline::restore(scene).context("put the lab back")?;
+    if let Some((layout, machines)) = &draw.layout {
+        for machine in machines {
+            layout.apply(scene, machine).with_context(|| format!("{layout:?} on {machine}"))?;
+        }
+        settle(scene)?;
+    }
+    let acknowledged = writes_and_faults(scene, &draw)?;
+    let before = settled(scene)?;
+    let ground_before = observe::grounds(scene)?;
+    let disks = observe::disks(scene, &dir)?;
+    fs::write(dir.join("disks.txt"), described(&disks, &acknowledged))?;
+    let facts = dir.join("facts.json").display().to_string();
+    Ended::run(scene, &["diagnose", "-o", "json", "--save-facts", &facts], &dir, "diagnose")?;
+
+    let first = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "recover")?;
+    let resumed = match first.code {
+        Some(5) => Some(Ended::run(scene, &["recover", "resume", "--yes", "-o", "json"], &dir, "resume")?),
+        _ => None,
+    };
+    let after = at_least(scene, before.healthy.len())?;
+    let ground_after = observe::grounds(scene)?;
+    let second = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "again")?;
+    let finally = at_least(scene, after.healthy.len())?;
+    let ground_finally = observe::grounds(scene)?;
+    observe::keep_logs(scene, &dir)?;
+    let rebooted = match draw.reboot && first.code == Some(0) {
+        true => Some(lose_power(scene, finally.healthy.len())?),
+        false => None,
+    };
+    Ok(Round {
+        draw,
+        acknowledged,
+        before,
+        ground_before,
+        disks,
+        first,
+        resumed,
+        after,
+        ground_after,
+        second,
+        finally,
+        ground_finally,
+        rebooted,
+    })
+}
+
+fn fresh(dir: &Path) -> Result<PathBuf> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir)?;
+    Ok(dir.into())
+}
+
+/// Waits until every member serves.
+fn settle(scene: &Scene) -> Result<()> {
+    let all = scene.etcd_machines().len();
+    let served = at_least(scene, all)?;
+    anyhow::ensure!(served.healthy.len() == all, "only {:?} serve with the new layout", served.healthy);
+    Ok(())
+}
+
+/// Injects the faults while a client writes; the writes that were acknowledged.
+fn writes_and_faults(scene: &Scene, draw: &Draw) -> Result<BTreeSet<String>> {
+    let mut rng = Rng::with_seed(draw.seed ^ 0x5EED);
+    let mut keys = writer::acknowledged(scene, "early", 60);
+    if draw.snapshot {
+        scene.snapshot();
+        keys.extend(writer::acknowledged(scene, "late", 40));
+    }
+    let mut injected = Ok(());
+    let account = writer::during(scene, &scene.lab.blueprint().etcd_endpoints(), || {
+        for injection in &draw.injections {
+            thread::sleep(Duration::from_millis(rng.u64(200..2500)));
+            injected = injection.inject(scene).with_context(|| format!("inject {injection}"));
+            if injected.is_err() {
+                return;
+            }
+        }
+        thread::sleep(Duration::from_millis(rng.u64(200..2500)));
+    });
+    injected?;
+    keys.extend(account.acknowledged);
+    Ok(keys)
+}
+
+/// What is served once it no longer changes; at worst what was seen least.
+fn settled(scene: &Scene) -> Result<Served> {
+    let mut before = Served::ask(scene)?;
+    for _ in 0..SETTLES {
+        thread::sleep(SETTLE);
+        let now = Served::ask(scene)?;
+        if now.healthy == before.healthy {
+            return Ok(now);
+        }
+        before = if now.healthy.len() < before.healthy.len() { now } else { before };
+    }
+    Ok(before)
+}
+
+/// What is served, after some time for an election where fewer than these serve.
+fn at_least(scene: &Scene, healthy: usize) -> Result<Served> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let served = Served::ask(scene)?;
+        if served.healthy.len() >= healthy || Instant::now() > deadline {
+            return Ok(served);
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Cuts the power of every machine, switches it on again, and waits until as many members serve as before.
+fn lose_power(scene: &Scene, healthy: usize) -> Result<Served> {
+    let machines = scene.lab.machines();
+    machines.iter().try_for_each(lab::machines::Machine::kill)?;
+    machines.iter().try_for_each(lab::machines::Machine::start)?;
+    let deadline = Instant::now() + REBOOT;
+    loop {
+        let served = Served::ask(scene)?;
+        if served.healthy.len() >= healthy || Instant::now() > deadline {
+            return Ok(served);
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn described(disks: &[Disk], acknowledged: &BTreeSet<String>) -> String {
+    let mut text = format!("{} writes acknowledged\n", acknowledged.len());
+    for Disk { machine, dir, keys } in disks {
+        let _ = match keys {
+            Ok(keys) => {
+                let missing = acknowledged.difference(keys).count();
+                writeln!(text, "{machine} {dir}: {} keys, lacks {missing} of those acknowledged", keys.len())
+            }
+            Err(why) => writeln!(text, "{machine} {dir}: {why}"),
+        };
+    }
+    text
+}
+
+impl Round {
+    /// Acknowledged writes that are not served.
+    pub fn lost(&self, served: &Served) -> Option<Vec<&String>> {
+        let keys = served.keys.as_ref()?;
+        Some(self.acknowledged.iter().filter(|key| !keys.contains(*key)).collect())
+    }
+
+    fn how(&self) -> String {
+        let code = |ended: &Ended| ended.code.map_or("killed".into(), |code| code.to_string());
+        let lost = |served: &Served| {
+            self.lost(served).map_or("not served".into(), |lost| format!("{} lost", lost.len()))
+        };
+        let mut text = format!("exit {} in {:.0} s", code(&self.first), self.first.took.as_secs_f64());
+        if let Some(resumed) = &self.resumed {
+            let _ = write!(text, ", resumed {}", code(resumed));
+        }
+        let _ = write!(
+            text,
+            ", again {}; {} of {} acknowledged writes; healthy {} -> {} -> {}",
+            code(&self.second),
+            lost(&self.finally),
+            self.acknowledged.len(),
+            self.before.healthy.len(),
+            self.after.healthy.len(),
+            self.finally.healthy.len()
+        );
+        if let Some(rebooted) = &self.rebooted {
+            let _ = write!(text, " -> {} after a power loss", rebooted.healthy.len());
+        }
+        text
+    }
+}
