@@ -56,8 +56,7 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
         let source = open(&data_dir).unwrap();
         match State::read(source.as_ref()) {
             Ok(_) => {
-                serve(version, &data_dir, &["--force-new-cluster"])
-                    .expect(source.as_ref(), &format!("cut at {cut}"));
+                serve(version, &data_dir, &[]).expect(source.as_ref(), &format!("cut at {cut}"));
                 // What is dropped is said, by the verbs that only read as well.
                 let is_torn = |kind: &FindingKind| matches!(kind, FindingKind::WalTorn { .. });
                 let said = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
@@ -126,7 +125,7 @@ fn a_log_of_several_segments_is_read_through() {
     assert_eq!(segments.len(), 3, "{segments:?}");
     let source = open(data_dir).unwrap();
     assert!(source.raft().unwrap().consistent_index < 20);
-    serve(version, data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "segments");
+    serve(version, data_dir, &[]).expect(source.as_ref(), "segments");
     drop(source);
 
     fs_err::rename(&segments[1], dir_of(data_dir).join("elsewhere")).unwrap();

@@ -263,11 +263,12 @@ impl Round {
     fn run(mut self, tally: &mut Tally) {
         let what = self.what();
         let mut cluster = self.start();
+        let client = cluster.client(0).unwrap();
+        for i in 0..20 {
+            cluster.block_on(client.put(format!("early{i}"), "x", 0)).unwrap();
+        }
+        drop(client);
         let snapshot = self.rng.bool().then(|| {
-            let client = cluster.client(0).unwrap();
-            for i in 0..20 {
-                cluster.block_on(client.put(format!("early{i}"), "x", 0)).unwrap();
-            }
             let path = self.path("earlier.db");
             save(&cluster, &path);
             path
@@ -310,9 +311,11 @@ impl Round {
     }
 }
 
-/// What came of the rounds, by fault.
-#[derive(Default)]
-struct Tally(BTreeMap<Fault, Counts>);
+/// What came of the rounds, by fault; shown in the end, also when a round fails.
+struct Tally {
+    version: EtcdVersion,
+    counts: BTreeMap<Fault, Counts>,
+}
 
 #[derive(Default)]
 struct Counts {
@@ -331,7 +334,7 @@ impl Tally {
         ours: &Option<Keyspace>,
         theirs: &Option<Keyspace>,
     ) {
-        let counts = self.0.entry(fault).or_default();
+        let counts = self.counts.entry(fault).or_default();
         let revision = |keyspace: &Option<Keyspace>| keyspace.as_ref().map(|keyspace| keyspace.revision);
         counts.rounds += 1;
         counts.served += u64::from(theirs.is_some());
@@ -339,10 +342,12 @@ impl Tally {
         counts.nothing += u64::from(ours.is_none());
         *counts.how.entry(restored.as_ref().map_or("nothing", |restored| restored.how)).or_default() += 1;
     }
+}
 
-    fn show(&self, version: EtcdVersion) {
-        let mut lines = format!("etcd {version}\n");
-        for (fault, Counts { rounds, served, more, nothing, how }) in &self.0 {
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let mut lines = format!("etcd {}\n", self.version);
+        for (fault, Counts { rounds, served, more, nothing, how }) in &self.counts {
             let _ = writeln!(
                 lines,
                 "  {fault:?}: {rounds} rounds; etcd served in {served}; more than etcd in {more}, nothing in {nothing}; {how:?}"
@@ -354,13 +359,12 @@ impl Tally {
 
 fn differential(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
-    let mut tally = Tally::default();
+    let mut tally = Tally { version, counts: BTreeMap::new() };
     for seed in rounds(4) {
         Round::new(version, seed).run(&mut tally);
     }
-    tally.show(version);
     assert!(
-        tally.0.values().any(|counts| counts.served > 0),
+        tally.counts.values().any(|counts| counts.served > 0),
         "etcd served in no round: a comparison of nothing"
     );
 }

@@ -2,6 +2,7 @@
 //! etcd reads.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
@@ -19,7 +20,7 @@ use crate::support::{eventually, restore_all, same_hash, served};
 pub type Acknowledged = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Writes until it fails, as Kubernetes would.
-fn write(endpoint: &str, writer: u64) -> Acknowledged {
+fn write(endpoint: &str, writer: u64, rounds: &AtomicU64) -> Acknowledged {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options = ConnectOptions { command_timeout: Duration::from_secs(3), ..ConnectOptions::default() };
@@ -30,6 +31,7 @@ fn write(endpoint: &str, writer: u64) -> Acknowledged {
             if write_round(&client, writer, round, &mut told).await.is_err() {
                 break;
             }
+            rounds.fetch_add(1, Ordering::Relaxed);
         }
         told
     })
@@ -73,11 +75,16 @@ async fn write_round(
 /// Lets writers write to every member for a while and then kills them all.
 pub fn kill_while_writing(cluster: &mut Cluster, milliseconds: u64) -> Acknowledged {
     let endpoints = cluster.client_endpoints();
+    let rounds = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..)
             .zip(&endpoints)
-            .map(|(writer, endpoint)| scope.spawn(move || write(endpoint, writer)))
+            .map(|(writer, endpoint)| {
+                let rounds = &rounds;
+                scope.spawn(move || write(endpoint, writer, rounds))
+            })
             .collect();
+        eventually("a client is told of a write", || (rounds.load(Ordering::Relaxed) > 0).then_some(()));
         std::thread::sleep(Duration::from_millis(milliseconds));
         (0..endpoints.len()).for_each(|member| cluster.kill(member).unwrap());
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
