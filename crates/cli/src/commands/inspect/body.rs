@@ -277,7 +277,7 @@ impl Body {
         let KubernetesIdentity { prefix, uid, node_count, .. } = &self.kubernetes;
         let uid = uid.as_deref().unwrap_or("unknown");
         (!prefix.is_empty())
-            .then(|| ("kubernetes", format!("cluster {uid}, {node_count} nodes (UID of kube-system)")))
+            .then(|| ("cluster", format!("Kubernetes: kube-system has UID {uid}, {node_count} nodes")))
     }
 
     fn raft_fields(&self) -> Vec<(&'static str, String)> {
