@@ -250,8 +250,8 @@ fn proxies_of_the_environment_are_not_asked_for_the_cluster() {
     }
     let dir = tempfile::tempdir().unwrap();
     let inventory = inventory_of_nothing(dir.path(), "").display().to_string();
-    let facts = dir.path().join("facts.json");
-    for proxy in ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "not a url"] {
+    for (at, proxy) in ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "not a url"].into_iter().enumerate() {
+        let facts = dir.path().join(format!("facts-{at}.json"));
         let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"];
         let args = ["diagnose", "--inventory", &inventory, "--save-facts", facts.to_str().unwrap()];
         let seen = support::lifeboat_with(args, &names.map(|name| (name, proxy)));

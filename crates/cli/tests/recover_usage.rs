@@ -67,7 +67,7 @@ fn an_inventory_that_others_can_write_is_refused_and_nothing_of_it_is_run() {
             &["recover", "--yes"],
             &["recover", "resume"],
         ] {
-            let output = lifeboat(["--inventory", inventory.to_str().unwrap()].iter().chain(verb));
+            let output = lifeboat(verb.iter().chain(&["--inventory", inventory.to_str().unwrap()]));
             fails(&output, 4, &["can be written by others", &format!("chmod go-w {}", file.display())]);
         }
         set_mode(file, 0o644);

@@ -117,6 +117,9 @@ fn a_plan_with_an_id_of_another_form_is_refused() {
     let mut machines = plan.clone();
     machines["machineIds"] = json!({ "elsewhere": "0123456789abcdef0123456789abcdef" });
     assert!(matches!(loaded(&inventory, &machines), Err(OperationError::ForeignPlan { .. })));
+    let mut endless = plan.clone();
+    endless["steps"][0]["timeoutSeconds"] = u64::MAX.into();
+    assert!(matches!(loaded(&inventory, &endless), Err(OperationError::ForeignPlan { .. })));
     let mut order = plan;
     order["steps"][0]["number"] = 7.into();
     assert!(matches!(loaded(&inventory, &order), Err(OperationError::ForeignPlan { .. })));

@@ -305,3 +305,63 @@ fn unused(hosts: &BTreeMap<String, HostSpec>, name: &str, address: &str) -> Stri
     let usable = is_name(name) && name != "localhost" && !hosts.contains_key(name);
     if usable { name.to_owned() } else { address.replace(':', "-") }
 }
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_client::messages::Member;
+
+    use super::super::kubernetes::{NodeSeen, Told};
+    use super::*;
+
+    fn member(name: &str, host: &str) -> Member {
+        Member {
+            name: name.into(),
+            peer_urls: vec![format!("https://{host}:2380")],
+            client_urls: vec![format!("https://{host}:2379")],
+            ..Member::default()
+        }
+    }
+
+    fn node(name: &str, address: &str) -> NodeSeen {
+        NodeSeen { name: name.into(), address: Some(address.into()), machine_id: None }
+    }
+
+    /// What a cluster says of its members and nodes becomes commands, paths and unit lines later.
+    #[tokio::test]
+    async fn names_and_addresses_of_another_form_are_left_out() {
+        let members = [
+            ("good", "10.0.0.1"),
+            ("x|e id", "10.0.0.2"),
+            ("x\u{1b}]52;c;aWQ=\u{7}", "10.0.0.3"),
+            ("-x", "10.0.0.4"),
+            ("../x", "10.0.0.5"),
+            ("local-one", "local"),
+            ("loopback", "127.0.0.1"),
+            ("option", "-oProxyCommand=id"),
+            ("user", "root@10.0.0.6"),
+        ];
+        let nodes = [
+            ("good", "10.0.0.1"),
+            ("second", "10.0.0.7"),
+            ("x\ny", "10.0.0.8"),
+            ("option", "-oProxyCommand=id"),
+            ("local", "local"),
+        ];
+        let told = Told {
+            kubeconfig: Vec::new(),
+            nodes: nodes.map(|(name, address)| node(name, address)).to_vec(),
+            apiservers: Vec::new(),
+        };
+        let members = members.map(|(name, host)| member(name, host)).to_vec();
+        let found = Found { members: Some(members), api: Some(told), ..Found::default() };
+        let inventory = empty("prod".into(), crate::inventory::Ssh::default());
+        let mut draft = Draft { found, names: Vec::new(), inventory, notes: Vec::new() };
+        draft.members().await;
+        draft.nodes();
+        let Draft { inventory, notes, .. } = draft;
+        assert_eq!(inventory.etcd.members.keys().collect::<Vec<_>>(), ["good"]);
+        assert_eq!(inventory.kubernetes.nodes.keys().collect::<Vec<_>>(), ["good", "second"]);
+        assert_eq!(inventory.hosts.keys().collect::<Vec<_>>(), ["good", "second"]);
+        assert_eq!(notes.iter().filter(|note| note.ends_with("left out")).count(), 8 + 3, "{notes:?}");
+    }
+}

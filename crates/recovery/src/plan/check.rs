@@ -23,6 +23,9 @@ pub enum PlanMismatch {
     },
 }
 
+/// Seconds that no step needs: a month.
+const LONGEST_STEP: u64 = 30 * 24 * 3600;
+
 type Named = Result<(), String>;
 
 impl Plan {
@@ -38,6 +41,9 @@ impl Plan {
         if !self.machine_ids.iter().all(|(host, id)| is_machine_id(id) && inventory.hosts.contains_key(host))
         {
             return Err(PlanMismatch::Form("its machine ids are not those of machines of the inventory"));
+        }
+        if self.steps.iter().any(|step| step.timeout_seconds > LONGEST_STEP) {
+            return Err(PlanMismatch::Form("a step may take more than a month"));
         }
         let last = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         for (number, step) in (1..).zip(&self.steps) {

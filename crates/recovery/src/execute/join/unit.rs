@@ -32,13 +32,15 @@ pub(super) fn drop_in(text: &str, own: &str, flags: &[Flag<'_>]) -> Result<Strin
 /// The values of `ExecStart` that count, each on one line: an empty one takes back those before it.
 fn exec_start(text: &str, own: &str) -> Vec<String> {
     let (mut commands, mut section, mut is_own) = (Vec::new(), String::new(), false);
-    let mut lines = text.lines();
+    let (mut lines, mut before) = (text.lines(), "");
     while let Some(line) = lines.next() {
-        if let Some(file) = line.strip_prefix("# /") {
-            // systemctl begins each file with its path.
+        // systemctl begins each file with its path, behind an empty line.
+        let is_file = before.trim().is_empty() && (line.ends_with(".service") || line.ends_with(".conf"));
+        if let Some(file) = line.strip_prefix("# /").filter(|_| is_file) {
             is_own = file.rsplit('/').next() == Some(own);
             section.clear();
         }
+        before = line;
         let mut line = line.trim().to_owned();
         if line.starts_with(['#', ';']) || is_own {
             continue;
@@ -119,7 +121,7 @@ mod tests {
     #[test]
     fn flags_go_behind_the_command_line_that_counts() {
         let text = "# /etc/systemd/system/etcd.service\n[Unit]\nExecStart=no\n[Service]\nType=notify\n\
-                    ExecStart=/usr/bin/old\nExecStart=\n  ExecStart = -/usr/local/bin/etcd \\\n  # why\n  --name=a \\\n    \
+                    ExecStart=/usr/bin/old\n# /usr/bin/old is old\nExecStart=\n  ExecStart = -/usr/local/bin/etcd \\\n  # why\n  --name=a \\\n    \
                     --data-dir \"/var/lib/etcd\"\n\n# /etc/systemd/system/etcd.service.d/10-x.conf\nExecStart=/no/section\n";
         let expected = format!(
             "[Service]\nExecStart=\nExecStart=-/usr/local/bin/etcd --name=a --data-dir \"/var/lib/etcd\" {ADDED}\n"
