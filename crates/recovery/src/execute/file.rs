@@ -1,6 +1,6 @@
 //! Configuration files of machines: read, and written back as a whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -41,16 +41,33 @@ sync "$dir"
 sha256sum < "$path"
 "#;
 
-/// The text of a file.
-pub(super) async fn read(context: &Context<'_>, host: &str, path: &Path) -> Result<String, StepError> {
-    let path = path.display().to_string();
+/// Prints the path of the first of `$2`, `$3`, ... that is there, and `$1` bytes of what is in it.
+const READ_FIRST: &str = r#"
+limit=$1; shift
+for path in "$@"; do
+    if [ -e "$path" ]; then printf '%s\n' "$path"; exec head -c "$limit" -- "$path"; fi
+done
+echo "none of these is there: $*" >&2
+exit 66
+"#;
+
+/// The first of these files that is there, and its text.
+pub(super) async fn read_first(
+    context: &Context<'_>,
+    host: &str,
+    paths: &[&Path],
+) -> Result<(PathBuf, String), StepError> {
     let limit = (LIMIT + 1).to_string();
-    let command = Command::new(["head", "-c", limit.as_str(), "--", path.as_str()]);
+    let paths = paths.iter().map(|path| path.display().to_string());
+    let command = Command::script(READ_FIRST, std::iter::once(limit).chain(paths));
     let output = context.host(host)?.run_ok(&command).await?;
-    if output.stdout.len() > LIMIT {
-        return Err(StepError::Fatal(format!("{host}: {path} is larger than {LIMIT} bytes")));
+    let unfit = |why: &str| StepError::Fatal(format!("{host}: a manifest or unit {why}"));
+    let text = String::from_utf8(output.stdout).map_err(|_| unfit("is not text"))?;
+    let (path, text) = text.split_once('\n').ok_or_else(|| unfit("cannot be read"))?;
+    if text.len() > LIMIT {
+        return Err(unfit("is larger than 1 MiB"));
     }
-    String::from_utf8(output.stdout).map_err(|_| StepError::Fatal(format!("{host}: {path} is not text")))
+    Ok((path.into(), text.to_owned()))
 }
 
 /// Replaces a file at once or not at all, if it is still what was read, and makes sure that it is there as written.

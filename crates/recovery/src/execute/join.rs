@@ -73,11 +73,19 @@ pub(super) async fn prepare(
             context.change(host, Command::new(["systemctl", "daemon-reload"])).await?;
         }
         Service::StaticPod(pod) => {
-            // It is fenced: it lies out of the kubelet's sight while it is changed.
-            let path = Path::new(FENCED_MANIFESTS).join(pod.manifest.file_name().unwrap_or_default());
-            let text = file::read(context, host, &path).await?;
+            // Fenced, it lies out of the kubelet's sight while it is changed. An earlier run may have released it already.
+            let fenced = Path::new(FENCED_MANIFESTS).join(pod.manifest.file_name().unwrap_or_default());
+            let (path, text) = file::read_first(context, host, &[&fenced, &pod.manifest]).await?;
+            let place = path.display().to_string();
             let changed = manifest::with_flags(&text, &pod.process, &flags)
-                .map_err(|why| refused(host, &path.display().to_string(), &why))?;
+                .map_err(|why| refused(host, &place, &why))?;
+            if changed != text && path != fenced {
+                return Err(refused(
+                    host,
+                    &place,
+                    "it is not fenced, and the kubelet would see it half changed",
+                ));
+            }
             if changed != text {
                 file::replace(context, host, &path, Some(&text), &changed).await?;
             }
