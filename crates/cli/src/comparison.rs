@@ -33,7 +33,7 @@ pub struct Compared {
 impl Compared {
     /// Opens and compares sources. One that is damaged is told as such; one that is not there, or that an etcd runs
     /// in, ends it: with it, the answer would be another.
-    pub fn new(first: &Path, others: &[PathBuf], replay: ReplayArgs, context: &Context) -> Result<Self> {
+    pub fn new(first: &Path, others: &[PathBuf], replay: &ReplayArgs, context: &Context) -> Result<Self> {
         let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
         for (index, path) in paths.iter().enumerate() {
             if let Some(name) = member(path) {
@@ -47,7 +47,10 @@ impl Compared {
         let sources: Vec<_> = paths
             .iter()
             .zip(counted)
-            .map(|(path, counted)| opened(path, replay, counted))
+            .map(|(path, counted)| {
+                let bases: Vec<&Path> = paths.iter().copied().filter(|other| other != path).collect();
+                opened(path, &bases, replay, counted)
+            })
             .collect::<Result<_>>()?;
         let is_dir = |source: &Result<Box<dyn Source>, Unfit>| {
             source.as_ref().is_ok_and(|source| source.raft().is_some())
@@ -106,8 +109,13 @@ impl Compared {
     }
 }
 
-fn opened(path: &Path, replay: ReplayArgs, counted: Replay) -> Result<Result<Box<dyn Source>, Unfit>> {
-    match replay.open_any(path, counted) {
+fn opened(
+    path: &Path,
+    bases: &[&Path],
+    replay: &ReplayArgs,
+    counted: Replay,
+) -> Result<Result<Box<dyn Source>, Unfit>> {
+    match replay.open_any(path, bases, counted) {
         Ok(source) => Ok(Ok(source)),
         Err(error) => Ok(Err(Unfit::of(error)?)),
     }

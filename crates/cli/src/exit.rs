@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use lifeboat_etcd::Error;
+use lifeboat_etcd::{Error, FindingKind};
 use lifeboat_recovery::execute::LockError;
 use lifeboat_recovery::inventory::{InventoryError, SecretError};
 use lifeboat_recovery::operation::OperationError;
@@ -51,6 +51,16 @@ pub struct Refused(pub String);
 #[error("{0}")]
 pub struct Unsound(pub String);
 
+/// A data dir whose log cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", Error::from(kind.clone()))]
+pub struct Unreadable {
+    /// Why.
+    pub kind: FindingKind,
+    /// What else can be done, what keeps most first.
+    pub ways: Vec<String>,
+}
+
 /// What was asked for contradicts itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -64,6 +74,10 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     stderr_line(format_args!("error: {error:#}"));
     if let Some(remedy) = remedy(error) {
         stderr_line(format_args!("    {remedy}"));
+    }
+    if let Some(Unreadable { kind, ways }) = error.downcast_ref::<Unreadable>() {
+        stderr_line(format_args!("    {}", kind.remedy()));
+        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
     }
     ExitCode::from(code(error))
 }
@@ -107,6 +121,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Unsound>() {
         return FINDINGS;
+    }
+    if let Some(Unreadable { kind, .. }) = error.downcast_ref::<Unreadable>() {
+        return if matches!(Error::from(kind.clone()), Error::Unreplayable(_)) { REFUSED } else { FINDINGS };
     }
     if error.is::<Usage>() || error.is::<InventoryError>() || error.is::<SecretError>() {
         return USAGE;

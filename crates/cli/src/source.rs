@@ -1,66 +1,130 @@
 //! The sources that verbs read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use lifeboat_etcd::{LogBeside, Replay, Severity, Source, deltas_beside, is_data_dir, open_with};
+use lifeboat_etcd::{
+    Base, Bases, LogBeside, NoProgress, Replay, Severity, Source, deltas_beside, inspect, is_data_dir, open,
+    open_on, salvage,
+};
 
-use crate::exit::Usage;
+use crate::exit::{Unreadable, Usage};
 use crate::terminal::{printable, stderr_line};
 
-/// How far the log of a source counts that is a data dir.
-#[derive(Debug, Clone, Copy, clap::Args)]
+/// How a source is read that is a data dir.
+#[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
     /// Take in all of a data dir's log, also what is not known to be committed: right for the last of the members that
     /// ran, whose clients may count on it. Not needed for the only member of a cluster, nor where the data dirs of a
     /// majority of the members are read together.
     #[arg(long)]
     pub uncommitted: bool,
+
+    /// Read the log of a data dir on top of this snapshot or db of the same cluster, in place of the data dir's own
+    /// db. It is checked that they belong together and that the log has all entries between.
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
 }
 
 impl ReplayArgs {
     /// Opens a source, and warns of what a person should know of its log; that is in `wal_dir`, if etcd ran with
     /// `--wal-dir`.
-    pub fn open(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    pub fn open(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let opened = self.open_noted(source, wal_dir)?;
         warn_of_what_is_beside(source)?;
         Ok(opened)
     }
 
     /// As [`open`](Self::open), for a verb that looks at the log beside a db file by itself.
-    pub fn open_noted(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    pub fn open_noted(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let opened = self.open_unwarned(source, wal_dir)?;
         warn(opened.as_ref());
-        Ok(opened)
+        match opened.unusable() {
+            Some(kind) => {
+                let kind = kind.clone();
+                drop(opened);
+                Err(Unreadable { ways: self.ways(source, wal_dir), kind }.into())
+            }
+            None => Ok(opened),
+        }
     }
 
     /// Opens a source whose log is going to be checked.
-    pub fn open_unwarned(self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    pub fn open_unwarned(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let is_dir = is_data_dir(source)?;
-        for (given, flag) in [(self.uncommitted, "--uncommitted"), (wal_dir.is_some(), "a WAL dir")] {
+        for (given, flag) in [
+            (self.uncommitted, "--uncommitted"),
+            (wal_dir.is_some(), "a WAL dir"),
+            (self.base.is_some(), "--base"),
+        ] {
             if given && !is_dir {
                 return Err(Usage(format!("{flag} is for a data dir: other sources have no log")).into());
             }
         }
-        Ok(open_with(source, self.replay(is_dir), wal_dir)?)
+        Ok(open_on(source, self.replay(is_dir), wal_dir, self.bases())?)
     }
 
     /// Opens one of several sources, which need not all be data dirs. `counted` is how far its log counts, unless all of
-    /// it is asked for.
-    pub fn open_any(self, source: &Path, counted: Replay) -> lifeboat_etcd::Result<Box<dyn Source>> {
+    /// it is asked for. Where a data dir's own db cannot be used, its log is read on top of one of the others that fits.
+    pub fn open_any(
+        &self,
+        source: &Path,
+        others: &[&Path],
+        counted: Replay,
+    ) -> lifeboat_etcd::Result<Box<dyn Source>> {
         let replay = match self.replay(is_data_dir(source)?) {
             Replay::Committed => counted,
             asked => asked,
         };
-        let opened = open_with(source, replay, None)?;
+        let opened = open_on(source, replay, None, Bases::OwnOr(others))?;
         warn(opened.as_ref());
         warn_of_what_is_beside(source)?;
         Ok(opened)
     }
 
-    fn replay(self, is_dir: bool) -> Replay {
+    /// How far a log counts.
+    pub fn replay(&self, is_dir: bool) -> Replay {
         if self.uncommitted && is_dir { Replay::WholeLog } else { Replay::Committed }
     }
+
+    /// What a log may be read on top of.
+    pub fn bases(&self) -> Bases<'_> {
+        self.base.as_deref().map_or(Bases::Own, Bases::Only)
+    }
+
+    /// What else can be done with a data dir that cannot be read, what keeps most first.
+    fn ways(&self, data_dir: &Path, wal_dir: Option<&Path>) -> Vec<String> {
+        let db = data_dir.join("member").join("snap").join("db");
+        let salvaged = salvage(data_dir, self.replay(true), wal_dir, &NoProgress).ok();
+        let salvaged = salvaged.and_then(|(salvaged, _)| inspect(&salvaged, &NoProgress).ok());
+        let alone = open(&db).ok().and_then(|db| inspect(db.as_ref(), &NoProgress).ok());
+        let mut ways: Vec<_> = [
+            (salvaged, format!("lifeboat salvage {} OUT", data_dir.display())),
+            (alone, format!("the db without its log, {}", db.display())),
+        ]
+        .into_iter()
+        .filter_map(|(held, way)| Some((held?, way)))
+        .collect();
+        ways.sort_by_key(|(held, _)| std::cmp::Reverse(held.revision));
+        let text = |(held, way)| {
+            let lifeboat_etcd::Inspection { live_keys, revision, .. } = held;
+            format!("{way}: {live_keys} keys, up to revision {revision}")
+        };
+        ways.into_iter().map(text).collect()
+    }
+}
+
+/// What a data dir is read as, where its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
+pub fn combination(source: &dyn Source) -> Option<String> {
+    let origin = source.origin();
+    let (base, raft) = (origin.base?, source.raft()?);
+    let dir = origin.path.file_name().map_or_else(|| origin.path.clone(), PathBuf::from);
+    let log = format!("{}'s log to {}", dir.display(), raft.replayed_to);
+    let text = match base {
+        Base::Nothing => format!("{log}, from its first entry on"),
+        base => format!("{base} at raft {} + {log}", raft.consistent_index),
+    };
+    Some(printable(text.as_bytes()))
 }
 
 /// Says that a db file is not all that its member had, nor a full snapshot all that was backed up.

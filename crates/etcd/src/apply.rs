@@ -13,21 +13,29 @@ mod key_range;
 mod lease;
 mod membership;
 mod messages;
+mod overlap;
 mod request;
 mod store;
 mod txn;
 pub(crate) mod v2;
 mod written;
 
+use std::collections::BTreeSet;
+
+use prost::Message;
+
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::KeyValue;
+use crate::keys::Keys;
 use crate::proto::Entry;
 use crate::revision::BucketKey;
 use crate::schema::{Bucket, meta};
 use crate::source::{Overlay, Source};
 use crate::state::State;
-use crate::wal::Entries;
+use crate::wal::{Entries, Item, RecordKind, WalDir};
+
+pub(crate) use overlap::overlap;
 
 use alarm::Alarms;
 use auth::{Auth, AuthInfo};
@@ -46,6 +54,9 @@ const CONF_CHANGE: i32 = 1;
 /// Bytes held at most of what requests look at, and again of what they write: far above what a server has not yet
 /// committed to its db, far below what a machine that restores has.
 pub(crate) const MOST_REPLAY_BYTES: u64 = 512 << 20;
+
+/// Bytes of keys that are named at most.
+const MOST_NAMED_BYTES: usize = 64 << 20;
 
 /// Keys that compares of transactions look at, at most: some minutes of work.
 pub(crate) const MOST_COMPARED: u64 = 4_000_000_000;
@@ -75,6 +86,55 @@ pub(crate) fn replay(db: &dyn Source, state: &State, entries: &Entries<'_>) -> R
     };
     entries.each(&mut |entry| replay.entry(&entry))?;
     Ok(replay.store.overlay)
+}
+
+/// The keys that entries from one index to another name to write or delete, of ranges the first, as far as they can be
+/// read.
+///
+/// # Errors
+/// A failed read.
+pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<Keys> {
+    let mut named = BTreeSet::new();
+    let mut bytes = 0;
+    wal.walk(first, &mut |item| {
+        if let Item::Record(record) = item
+            && record.kind == RecordKind::Entry
+            && let Ok(entry) = Entry::decode(record.data.as_slice())
+            && (first..=last).contains(&entry.index.unwrap_or(0))
+            && entry.kind.unwrap_or(NORMAL) == NORMAL
+            && bytes < MOST_NAMED_BYTES
+        {
+            let data = entry.data.as_deref().unwrap_or_default();
+            let request = Request::decode(entry.index.unwrap_or(0), data).ok().flatten();
+            for key in request.map(|(_, request)| request.keys()).unwrap_or_default() {
+                bytes += key.len();
+                named.insert(key);
+            }
+        }
+        Ok(())
+    })?;
+    let mut keys = Keys::default();
+    named.iter().for_each(|key| keys.add(key));
+    Ok(keys)
+}
+
+/// The version that the members of a cluster agreed on last.
+///
+/// # Errors
+/// Damage in an entry; [`FindingKind::UnsupportedRequest`].
+pub(crate) fn cluster_version(entries: &Entries<'_>) -> Result<Option<String>> {
+    let mut version = None;
+    entries.each(&mut |entry| {
+        let data = entry.data.as_deref().unwrap_or_default();
+        if entry.kind.unwrap_or(NORMAL) == NORMAL
+            && let Some((_, Request::ClusterVersionSet(set))) =
+                Request::decode(entry.index.unwrap_or(0), data)?
+        {
+            version = Some(set.ver);
+        }
+        Ok(())
+    })?;
+    Ok(version)
 }
 
 /// Whether one of the entries may have written a revision, which the state they follow on should not have then.

@@ -34,6 +34,7 @@ mod finding;
 mod inspect;
 mod join;
 mod key_value;
+mod keys;
 mod kubernetes;
 mod member;
 mod mvcc;
@@ -61,6 +62,7 @@ pub use export::{Exported, export};
 pub use finding::{Finding, FindingKind, Severity};
 pub use inspect::{Inspection, inspect};
 pub use key_value::{KeyValue, KeyValueDefect};
+pub use keys::Keys;
 pub use kubernetes::{KubernetesIdentity, uid_of};
 pub use member::{ClusterId, InitialCluster, InitialMember, Member, MemberId};
 pub use mvcc::{Found, HashKv, KeepSet, Query, get, hash_kv};
@@ -70,9 +72,11 @@ pub use ranges::Ranges;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
 pub use salvage::{
-    Account, BucketAccount, Conflicts, Keys, LogAccount, Problems, Salvaged, Taken, Which, salvage,
+    Account, BucketAccount, Conflicts, LogAccount, PassedOver, Problems, Salvaged, Taken, Which, salvage,
+    salvage_on,
 };
 pub use schema::Bucket;
+pub use source::{Base, Bases, Identity, open_on};
 pub use source::{
     CommitBasis, EntryId, Held, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, log_position,
     majorities,

@@ -1,7 +1,7 @@
 //! Ranges of main revisions, as a list that damage cannot make as long as it likes.
 
 /// Ranges listed at most.
-const MOST_LISTED: usize = 1000;
+const MOST_LISTED: usize = 100_000;
 
 /// Main revisions, first to last; a last of `None` is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

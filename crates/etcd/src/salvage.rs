@@ -17,6 +17,7 @@ mod judge;
 mod key_bucket;
 mod log;
 mod problems;
+mod salvaged;
 mod source;
 mod states;
 mod store;
@@ -29,15 +30,17 @@ use crate::files;
 use crate::finding::FindingKind;
 use crate::progress::Progress;
 use crate::source::data_dir::lock;
-use crate::source::{Located, Replay, locate, member_dir};
+use crate::source::{Bases, Located, Replay, Source, SourceDir, locate, member_dir};
 use crate::wal::{Log, WalDir};
 
-pub use account::{Account, BucketAccount, Keys};
+pub use account::{Account, BucketAccount, PassedOver};
 pub use judge::Conflicts;
 pub use log::LogAccount;
 use log::Replayed;
 pub use problems::Problems;
-pub use source::Salvaged;
+pub use salvaged::Salvaged;
+use salvaged::Saved;
+use source::SavedDb;
 pub use store::Taken;
 pub use view::Which;
 
@@ -52,44 +55,118 @@ pub fn salvage(
     wal_dir: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<(Salvaged, Account)> {
+    salvage_on(path, how_far, wal_dir, Bases::Own, progress)
+}
+
+/// Like [`salvage`], and says what the log of a data dir may be read on top of.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_on(
+    path: &Path,
+    how_far: Replay,
+    wal_dir: Option<&Path>,
+    bases: Bases<'_>,
+    progress: &dyn Progress,
+) -> Result<(Salvaged, Account)> {
     let file = match locate(path)? {
-        Located::DataDir => return from_data_dir(path, how_far, wal_dir, progress),
+        Located::DataDir => return from_data_dir(path, how_far, wal_dir, bases, progress),
         Located::File(file) => file,
     };
-    if wal_dir.is_some() || how_far != Replay::Committed {
+    if wal_dir.is_some() || how_far != Replay::Committed || matches!(bases, Bases::Only(_)) {
         return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
-    Salvaged::open(&file, progress)?.finish(None, progress)
+    of_db(SavedDb::open(&file, progress)?.finish(None, progress)?)
+}
+
+fn of_db((saved, account): (SavedDb, Account)) -> Result<(Salvaged, Account)> {
+    Ok((Salvaged(Saved::Db(Box::new(saved))), account))
 }
 
 fn from_data_dir(
     path: &Path,
     how_far: Replay,
     wal_dir: Option<&Path>,
+    bases: Bases<'_>,
     progress: &dyn Progress,
 ) -> Result<(Salvaged, Account)> {
     let member = member_dir(path)?;
-    let db = member.join("snap").join("db");
-    let _lock = lock(&db)?;
-    let missing = || Error::from(FindingKind::DbMissing { path: db.clone() });
-    let salvaged =
-        if files::metadata(&db)?.is_some() { Salvaged::open(&db, progress) } else { Err(missing()) };
-    let index = salvaged.as_ref().map_or(0, Salvaged::consistent_index);
+    let lock = lock(&member.join("snap").join("db"))?;
     let wal_dir = wal_dir.map_or(member.join("wal"), Path::to_path_buf);
-    let log = as_data(WalDir::open(&wal_dir).and_then(|wal| Ok((Log::scan_to_damage(&wal, index)?, wal))))?;
+    let (others, only): (&[&Path], _) = match &bases {
+        Bases::Own => (&[], false),
+        Bases::OwnOr(others) => (others, false),
+        Bases::Only(base) => (std::slice::from_ref(base), true),
+    };
+    let own = if only { None } else { Some(as_data(from_own_db(path, how_far, &wal_dir, lock, progress))?) };
+    if let Some(Ok((saved, account))) = own {
+        let base = saved.store.base();
+        // Nothing goes further than the log on top of a db that is whole.
+        let is_newest = base.is_clean() && base.which == Which::Newest;
+        if account.is_complete || is_newest && others.is_empty() {
+            return of_db((saved, account));
+        }
+        let why = account.problems.listed.first().cloned();
+        let log = from_log(path, how_far, &wal_dir, others, why, progress)?;
+        return match log {
+            Some((log, of_log)) if of_log.keeps_more_than(&account) => Ok((log, of_log.beside(&account))),
+            Some((_, of_log)) => of_db((saved, account.beside(&of_log))),
+            None => of_db((saved, account)),
+        };
+    }
+    let why = own.and_then(std::result::Result::err);
+    match from_log(path, how_far, &wal_dir, others, why.clone(), progress)? {
+        Some(saved) => Ok(saved),
+        // What is wrong with the base that was chosen.
+        None if only => match SourceDir::open(path, how_far, Some(&wal_dir), bases)?.unusable() {
+            Some(kind) => Err(kind.clone().into()),
+            None => Err(FindingKind::NothingToSalvage.into()),
+        },
+        None => Err(why.unwrap_or(FindingKind::NothingToSalvage).into()),
+    }
+}
+
+/// What the data dir's own db gives, and its log on top of that.
+fn from_own_db(
+    path: &Path,
+    how_far: Replay,
+    wal_dir: &Path,
+    lock: Option<fs_err::File>,
+    progress: &dyn Progress,
+) -> Result<(SavedDb, Account)> {
+    let snap = member_dir(path)?.join("snap");
+    let db = snap.join("db");
+    let missing = || Error::from(FindingKind::DbMissing { path: db.clone() });
+    let saved = if files::metadata(&db)?.is_some() { SavedDb::open(&db, progress) } else { Err(missing()) };
+    let index = saved.as_ref().map_or(0, SavedDb::consistent_index);
+    let log = as_data(WalDir::open(wal_dir).and_then(|wal| Ok((Log::scan(&wal, index)?, wal))))?;
     let snapshot = log.as_ref().map_or(0, |(log, _)| log.snapshot);
     // The db that came with a raft snapshot and waits to be put in its place.
     let received = received(&db, snapshot);
-    let salvaged = if index < snapshot && files::metadata(&received)?.is_some() {
-        Salvaged::open(&received, progress)?
+    let saved = if index < snapshot && files::metadata(&received)?.is_some() {
+        SavedDb::open(&received, progress)?
     } else {
-        salvaged?
+        saved?
     };
     let replayed = match log {
-        Ok((log, wal)) => log::replay(&salvaged, &member.join("snap"), &wal, &log, how_far)?,
+        Ok((log, wal)) => log::replay(&saved, &snap, &wal, &log, how_far)?,
         Err(kind) => Replayed::unusable(kind),
     };
-    salvaged.of_data_dir(path, _lock).finish(Some(replayed), progress)
+    saved.of_data_dir(path, lock).finish(Some(replayed), progress)
+}
+
+/// What the log gives on top of anything but the data dir's own db.
+fn from_log(
+    path: &Path,
+    how_far: Replay,
+    wal_dir: &Path,
+    others: &[&Path],
+    why: Option<FindingKind>,
+    progress: &dyn Progress,
+) -> Result<Option<(Salvaged, Account)>> {
+    let Some(dir) = SourceDir::without_db(path, how_far, wal_dir, others, why)? else { return Ok(None) };
+    let account = Account::of_log(&dir, progress)?;
+    Ok(Some((Salvaged(Saved::Log(Box::new(dir))), account)))
 }
 
 fn received(db: &Path, snapshot: u64) -> PathBuf {

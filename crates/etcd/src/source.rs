@@ -1,6 +1,7 @@
 //! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
 //! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
 
+mod base;
 mod beside;
 pub(crate) mod committed;
 pub(crate) mod data_dir;
@@ -21,9 +22,10 @@ use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
+pub use base::{Base, Identity};
 pub use beside::{Held, LogBeside, LogEnd};
 pub use committed::{Replay, Uncommitted, UncommittedChange};
-pub use data_dir::SourceDir;
+pub use data_dir::{Bases, SourceDir};
 pub use file::SourceFile;
 pub use locate::is_data_dir;
 pub(crate) use locate::{Located, locate, member_dir};
@@ -42,7 +44,7 @@ pub type VisitPair<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 pub type VisitAll<'a> = &'a mut dyn FnMut(Bucket, &[u8], &[u8]);
 
 /// The history of one etcd keyspace, wherever its bytes are.
-pub trait Source: Send + Sync {
+pub trait Source: std::fmt::Debug + Send + Sync {
     /// Where it comes from, for messages.
     fn origin(&self) -> Origin;
 
@@ -54,6 +56,11 @@ pub trait Source: Send + Sync {
     /// What is worth knowing of the log that it counts, damage aside.
     fn notes(&self) -> &[FindingKind] {
         &[]
+    }
+
+    /// Why it cannot be read, where that is known before it is read.
+    fn unusable(&self) -> Option<&FindingKind> {
+        None
     }
 
     /// Calls `visit` with every revision, ascending. Every call yields the same revisions.
@@ -100,6 +107,8 @@ pub struct Origin {
     pub size: u64,
     /// Bytes of it in use, when the file can tell cheaply.
     pub size_in_use: u64,
+    /// What a data dir's log was read on top of, where that is not its own db.
+    pub base: Option<Base>,
 }
 
 /// How far the bytes of a source can be trusted.
@@ -137,11 +146,24 @@ pub fn open_file(path: &Path) -> Result<SourceFile> {
 /// # Errors
 /// As [`open`]; [`Error::Invalid`] for the log of what has none.
 pub fn open_with(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    open_on(path, replay, wal_dir, Bases::Own)
+}
+
+/// Like [`open_with`], and says what the log of a data dir may be read on top of.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open_on(
+    path: &Path,
+    replay: Replay,
+    wal_dir: Option<&Path>,
+    bases: Bases<'_>,
+) -> Result<Box<dyn Source>> {
     let file = match locate(path)? {
-        Located::DataDir => return Ok(Box::new(SourceDir::open(path, replay, wal_dir)?)),
+        Located::DataDir => return Ok(Box::new(SourceDir::open(path, replay, wal_dir, bases)?)),
         Located::File(file) => file,
     };
-    if wal_dir.is_some() || replay != Replay::Committed {
+    if wal_dir.is_some() || replay != Replay::Committed || matches!(bases, Bases::Only(_)) {
         return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
     }
     Ok(Box::new(SourceFile::open(&file)?))

@@ -18,8 +18,9 @@ mod entries;
 mod log;
 mod read;
 mod segment;
+mod terms;
 
-pub(crate) use dir::{End, WalDir};
+pub(crate) use dir::{BadRecord, End, Item, WalDir};
 pub(crate) use entries::Entries;
 pub(crate) use log::{Log, message};
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};

@@ -29,6 +29,14 @@ const LOST_QUORUM: Fixture = Fixture {
     name: "lost-quorum-etcd-3.6.tar",
     sha256: "f4f92044bb88c3c6378e94e56fc8033dbcf54acde677953113f7373ef689ba1a",
 };
+const SNAPSHOT_AND_LOG: Fixture = Fixture {
+    name: "snapshot-and-log-etcd-3.6.tar",
+    sha256: "9eeccbadabcb2345b7c75dd3ba61b3b4618e7d539ed098007c46114963a94283",
+};
+const BAD_RECORD: Fixture = Fixture {
+    name: "bad-record-in-log-etcd-3.5.tar",
+    sha256: "305d2ae27f694e908e8492aa650410708fe8b8e92eaf7717fdd4fd39781db64d",
+};
 
 /// Data dirs in a state that was reported from the field, rebuilt with real etcd; the MANIFEST describes each.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +119,26 @@ pub fn members_of_a_lost_quorum(to: &Path) {
     extract(&LOST_QUORUM, to);
 }
 
+/// Unpacks the data dir `s-3.6` of a cluster of one, whose db is noise and whose log goes from entry 1 to 66, and the
+/// snapshot `s-3.6-nightly.db` of it at entry 25 into a directory.
+///
+/// # Panics
+///
+/// When they cannot be unpacked, as without `tar`.
+pub fn snapshot_and_log(to: &Path) {
+    extract(&SNAPSHOT_AND_LOG, to);
+}
+
+/// Unpacks the data dirs `e-3.5-a` and `e-3.5-b` of a cluster of one into a directory, whose log has one bad record: a
+/// has it among what the db has, b behind that.
+///
+/// # Panics
+///
+/// When they cannot be unpacked, as without `tar`.
+pub fn bad_record_in_log(to: &Path) {
+    extract(&BAD_RECORD, to);
+}
+
 fn extract(fixture: &Fixture, to: &Path) {
     let tar = unpacked(fixture).expect("unpack a fixture");
     let status = Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(to).status().expect("run tar");
@@ -145,7 +173,7 @@ mod tests {
     fn the_fixtures_are_those_the_manifest_names() {
         let manifest = fs::read_to_string(Path::new(FIXTURES).join("MANIFEST")).unwrap();
         let inputs = FieldInput::ALL.iter().map(|input| input.0);
-        for fixture in [KUBERNETES, LOST_QUORUM].into_iter().chain(inputs) {
+        for fixture in [KUBERNETES, LOST_QUORUM, SNAPSHOT_AND_LOG, BAD_RECORD].into_iter().chain(inputs) {
             unpacked(&fixture).unwrap();
             assert!(manifest.contains(&format!("{}  {}", fixture.sha256, fixture.name)), "{}", fixture.name);
         }

@@ -181,6 +181,9 @@ pub async fn find_data_dirs(
 struct Inspection {
     integrity_error: Option<String>,
     undecodable: Vec<String>,
+    /// What Lifeboat reads behind and etcd does not start on.
+    #[serde(default)]
+    stops_etcd: Vec<String>,
     revision: i64,
     live_keys: u64,
     raft: Option<Raft>,
@@ -216,9 +219,9 @@ fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
         let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
         return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
     }
-    let Inspection { integrity_error, undecodable, revision, live_keys, raft, kubernetes } =
+    let Inspection { integrity_error, undecodable, stops_etcd, revision, live_keys, raft, kubernetes } =
         serde_json::from_slice(stdout).ok()?;
-    let damage: Vec<String> = integrity_error.into_iter().chain(undecodable).collect();
+    let damage: Vec<String> = integrity_error.into_iter().chain(undecodable).chain(stops_etcd).collect();
     if !damage.is_empty() {
         return Some(DataDir::Damaged(damage));
     }
@@ -285,6 +288,9 @@ mod tests {
         let text = String::from_utf8_lossy(sound);
         let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
         assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()])));
+        // What Lifeboat can read is not sound where etcd does not start on it.
+        let read_on = text.replace("\"undecodable\"", "\"stopsEtcd\":[\"bad record\"],\"undecodable\"");
+        assert_eq!(read(read_on.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad record".into()])));
         for said in ["error: damaged: x\n    y\n", "warning: the log is torn\nerror: x\n    y\n"] {
             assert_eq!(read(b"", said.as_bytes()), Some(DataDir::Damaged(vec!["x".into()])));
         }

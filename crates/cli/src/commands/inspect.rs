@@ -13,6 +13,7 @@ use crate::commands::remote::AnySource;
 use crate::comparison::ComparisonBody;
 use crate::exit::Status;
 use crate::output;
+use crate::source::combination;
 use body::Body;
 pub use body::{RaftBody, UncommittedBody};
 use log::LogBody;
@@ -65,7 +66,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let source = args.source.open()?;
     let inspection = inspect(source.as_ref(), &context.progress)?;
     context.progress.finish();
-    let body = Body::from(&inspection);
+    let stops_etcd =
+        source.notes().iter().filter(|kind| kind.stops_etcd()).map(ToString::to_string).collect();
+    let body = Body::new(&inspection, combination(source.as_ref()), stops_etcd);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(if inspection.integrity.is_ok() { Status::Ok } else { Status::Findings })
 }

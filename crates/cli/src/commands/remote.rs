@@ -72,7 +72,12 @@ impl AnySource {
         if self.wal_dir.is_some() {
             return Err(Usage("--wal-dir is for one data dir, and there are several sources".into()).into());
         }
-        Compared::new(&self.source, others, self.replay, context)
+        if self.replay.base.is_some() {
+            let why =
+                "--base is for one data dir: of several sources, those that fit are used as such anyway";
+            return Err(Usage(why.into()).into());
+        }
+        Compared::new(&self.source, others, &self.replay, context)
     }
 
     /// How far the log of a data dir goes that is here.

@@ -35,13 +35,18 @@ Examples:
     lifeboat restore m1.etcd m2.etcd m3.etcd --all-members ./restored \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
 
+  From last night's snapshot and the log of a member whose db is damaged:
+    lifeboat restore m1.etcd nightly.db --all-members ./restored \\
+      --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
+
   One member, on its host; give every member the same token:
     lifeboat restore backup.db --name m1 --data-dir /var/lib/etcd \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
       --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
     /// Snapshot, db file, or the data dir of a stopped member. Of several, the freshest is taken that the others agree
-    /// with; where histories diverge, none is, unless --take says which.
+    /// with; where histories diverge, none is, unless --take says which. Where a data dir's own db is damaged or missing,
+    /// its log is read on top of another of them that it goes on from.
     source: PathBuf,
 
     /// Further sources, to be compared with the first.
@@ -219,7 +224,11 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         let source = args.open()?;
         return from(args, source.as_ref(), &args.source.display().to_string(), None, options, context);
     }
-    let compared = Compared::new(&args.source, &args.others, args.replay, context)?;
+    if args.replay.base.is_some() {
+        let why = "--base is for one data dir: of several sources, those that fit are used as such anyway";
+        return Err(Usage(why.into()).into());
+    }
+    let compared = Compared::new(&args.source, &args.others, &args.replay, context)?;
     let (name, source) = compared.taken(args.take.as_deref())?;
     from(args, source, name, Some(&compared), options, context)
 }
@@ -237,7 +246,7 @@ fn from(
     guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(name.to_owned(), source.notes(), &report, &options, compared);
+    let body = Body::new(name.to_owned(), source, &report, &options, compared);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(Status::Ok)
 }

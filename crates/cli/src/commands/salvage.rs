@@ -5,17 +5,19 @@ mod body;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use lifeboat_etcd::{Replay, salvage};
+use lifeboat_etcd::salvage_on;
 
 use crate::commands::Context;
 use crate::exit::Status;
+use crate::source::{ReplayArgs, combination};
 use crate::{output, staged};
 use body::Body;
 
 /// Save what a damaged db or data dir still holds, as a snapshot, with an account of what it lacks.
 ///
 /// Takes the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and
-/// replays a data dir's log where it fits. PATH is only read. OUT is a snapshot as any other: check it, which
+/// replays a data dir's log where it fits; or reads the log on top of another state of the same cluster, where that
+/// keeps more: a snapshot named with --base, or nothing where the log begins with the cluster. PATH is only read. OUT is a snapshot as any other: check it, which
 /// warns of revisions it lacks, inspect it, restore it. Of bytes that were wrong in values nothing warns any more:
 /// OUT's own sha256 proves nothing about them. While another member or snapshot survives, that is better.
 ///
@@ -37,10 +39,8 @@ pub struct Args {
     /// The file to write; one that exists is never replaced.
     out: PathBuf,
 
-    /// Take in all of a data dir's log, also what is not known to be committed: right for the last of the members that
-    /// ran, whose clients may count on it. Not needed for the only member of a cluster.
-    #[arg(long)]
-    uncommitted: bool,
+    #[command(flatten)]
+    replay: ReplayArgs,
 
     /// Where the log of a data dir is, when etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
@@ -49,12 +49,13 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     staged::refuse_taken(&args.out)?;
-    let how_far = if args.uncommitted { Replay::WholeLog } else { Replay::Committed };
-    let (salvaged, account) = salvage(&args.path, how_far, args.wal_dir.as_deref(), &context.progress)?;
+    let (wal_dir, bases) = (args.wal_dir.as_deref(), args.replay.bases());
+    let how_far = args.replay.replay(true);
+    let (salvaged, account) = salvage_on(&args.path, how_far, wal_dir, bases, &context.progress)?;
     let (staged, exported) = staged::of_source(&salvaged, &args.out, &context.progress)?;
     staged.persist(&args.out)?;
     context.progress.finish();
-    let body = Body::new(&args.path, &args.out, &account, &exported);
+    let body = Body::new(&args.path, &args.out, combination(&salvaged), &account, &exported);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(if account.is_complete { Status::Ok } else { Status::Findings })
 }

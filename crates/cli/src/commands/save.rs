@@ -79,8 +79,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         offline::save(source.as_ref(), &file, context)?;
         return Ok(Status::Ok);
     }
-    if args.replay.uncommitted || args.wal_dir.is_some() {
-        let why = format!("--uncommitted and --wal-dir are for a data dir, and there is none at {endpoint}");
+    if args.replay.uncommitted || args.replay.base.is_some() || args.wal_dir.is_some() {
+        let why = format!(
+            "--uncommitted, --base and --wal-dir are for a data dir, and there is none at {endpoint}"
+        );
         return Err(Usage(why).into());
     }
     let options = args.connection.options()?;

@@ -11,6 +11,7 @@ use super::Compared;
 use super::words::named;
 use crate::commands::hash::HashBody;
 use crate::commands::inspect::{LogPositionBody, RaftBody};
+use crate::source::combination;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,6 +48,8 @@ struct MajorityBody {
 struct SourceBody {
     source: String,
     kind: Option<&'static str>,
+    /// Of a data dir whose own db is not used: what it is read as.
+    combination: Option<String>,
     rank: Option<usize>,
     unfit: Option<String>,
     remedy: Option<&'static str>,
@@ -182,6 +185,7 @@ impl Compared {
             SourceBody {
                 source: name.clone(),
                 kind: inspection.map(|inspection| inspection.origin.kind),
+                combination: self.sources[place].as_deref().ok().and_then(combination),
                 rank: ranks.get(&place).copied(),
                 unfit: standing.unfit.as_ref().map(ToString::to_string),
                 remedy: standing.unfit.as_ref().map(lifeboat_etcd::Unfit::remedy),

@@ -8,6 +8,7 @@ use lifeboat_etcd::{
 };
 
 use super::Compared;
+use crate::source::combination;
 use crate::terminal::printable;
 
 /// Bytes of a key shown at most.
@@ -138,8 +139,12 @@ impl Compared {
         }
         let freshest = self.comparison.ranking.first().copied().unwrap_or(place);
         let first = &self.names[freshest];
+        let combined = self.sources[place].as_ref().ok().and_then(|source| combination(source.as_ref()));
         match self.comparison.relation(freshest, place) {
-            None => format!("{name} is the freshest"),
+            None => match combined {
+                Some(combined) => format!("{name} is the freshest, read as {combined}"),
+                None => format!("{name} is the freshest"),
+            },
             Some(Relation::Agree { whole }) => self.earlier(place, freshest, *whole),
             Some(Relation::Unknown) => {
                 format!("{name} has nothing in common with {first} that is left to be compared")

@@ -1,5 +1,6 @@
 //! A member's data dir as a source: what a real etcd serves from a copy of it is what is read from it.
 
+mod bases;
 mod compare;
 mod crafted;
 mod damage;

@@ -8,11 +8,12 @@ use lab::cluster::{Cluster, ClusterBuilder};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_bbolt::{Db, PageId};
-use lifeboat_etcd::{Account, Error, FindingKind, Replay, State, Which, open_with};
+use lifeboat_etcd::wal::{Record, RecordKind, decode, encode};
+use lifeboat_etcd::{Account, Base, Replay, Source, Which, open_with};
 
 use crate::sample::killed;
 use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
-use crate::truth::{Outcome, PAGE, Truth, salvage_as};
+use crate::truth::{Outcome, PAGE, Truth, live, salvage_as};
 
 /// A copy of the killed member with something changed.
 struct Damaged {
@@ -22,10 +23,25 @@ struct Damaged {
 }
 
 impl Damaged {
+    /// As if of a restored member: its log does not begin with an empty store, and is nothing by itself.
     fn new() -> Self {
+        Self::with(|log| {
+            let mut records = decode(log).unwrap();
+            let behind = records.iter().rposition(|record| record.kind == RecordKind::Snapshot).unwrap() + 2;
+            // Index 1, term 1.
+            let noted = Record { kind: RecordKind::Snapshot, data: vec![8, 1, 16, 1] };
+            records.insert(behind, noted);
+            let (size, encoded) = (log.len(), encode(&records));
+            *log = encoded;
+            log.resize(size.max(log.len() + 8), 0);
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut Vec<u8>)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().join("m1");
         copy_dir(&killed().data_dir(), &data_dir).unwrap();
+        change_file(&log_of(&data_dir), change);
         let source = open_with(&data_dir, Replay::WholeLog, None).unwrap();
         let mut whole = Truth::of(&data_dir.join("member/snap/db"));
         let of_db = whole.revisions.len();
@@ -44,8 +60,7 @@ impl Damaged {
     }
 
     fn change_log(&self, change: impl FnOnce(&mut Vec<u8>)) {
-        let path = self.data_dir().join("member/wal/0000000000000000-0000000000000000.wal");
-        change_file(&path, change);
+        change_file(&log_of(&self.data_dir()), change);
     }
 
     fn salvage(&self) -> Outcome {
@@ -62,6 +77,10 @@ impl Damaged {
         };
         assert_eq!(without_mark(small_buckets(&outcome.salvaged)), without_mark(self.whole.small.clone()));
     }
+}
+
+fn log_of(data_dir: &Path) -> PathBuf {
+    data_dir.join("member/wal/0000000000000000-0000000000000000.wal")
 }
 
 fn change_file(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
@@ -171,6 +190,27 @@ fn over_a_broken_leaf_no_log_is_replayed_and_the_account_says_so() {
     assert!(in_both_states > 0);
 }
 
+/// A log that begins with its cluster makes up for any damage of the db, and for a db that is not there.
+#[test]
+fn a_log_that_begins_with_its_cluster_makes_up_for_everything() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let damaged = Damaged::with(|_| ());
+    let leaf = damaged.whole.leaves[damaged.whole.leaves.len() / 2].pages.start;
+    for change in ["leaf", "noise", "missing"] {
+        match change {
+            "leaf" => damaged.change_db(|bytes| noise(bytes, leaf as u64)),
+            "noise" => damaged.change_db(|bytes| Rng::with_seed(1).fill(bytes)),
+            _ => fs_err::remove_file(damaged.data_dir().join("member/snap/db")).unwrap(),
+        }
+        let outcome = damaged.salvage();
+        assert_eq!(outcome.salvaged.origin().base, Some(Base::Nothing), "{change}");
+        assert!(outcome.account.is_complete, "{change}: {:?}", outcome.account);
+        // What a compaction took out of the db is in the log still, and waits to be taken out again.
+        let (is, was) = (live(&outcome.revisions), damaged.whole.live());
+        assert!(is == was, "{change}");
+    }
+}
+
 /// The log up to where it is damaged: never anything else than what was.
 #[test]
 fn a_damaged_log_is_replayed_as_far_as_it_goes() {
@@ -248,8 +288,7 @@ fn the_log_leads_from_an_older_db_to_the_raft_snapshot_and_on() {
     fs_err::write(&db, early).unwrap();
 
     let source = open_with(cluster.data_dir(0), Replay::WholeLog, None).unwrap();
-    let error = State::read(source.as_ref()).unwrap_err();
-    assert!(matches!(error, Error::Damaged(FindingKind::DbBehindSnapshot { .. })), "{error}");
+    assert!(revisions(source.as_ref()) == whole.revisions);
     drop(source);
     let salvaged = salvage_as(cluster.data_dir(0), Replay::WholeLog);
     assert!(salvaged.account.is_complete && salvaged.revisions == whole.revisions, "{:?}", salvaged.account);

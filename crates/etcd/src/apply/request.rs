@@ -10,8 +10,8 @@ use super::messages::{
     AlarmRequest, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
     AuthUserChangePasswordRequest, AuthUserGrantRoleRequest, AuthUserRevokeRoleRequest,
     ClusterMemberAttrSetRequest, ClusterVersionSetRequest, CompactionRequest, DeleteRangeRequest,
-    DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest, PutRequest, RequestV2,
-    TxnRequest,
+    DowngradeInfoSetRequest, InternalRaftRequest, LeaseCheckpoint, LeaseGrantRequest, Op, PutRequest,
+    RequestV2, TxnRequest,
 };
 use super::v2;
 use crate::finding::FindingKind;
@@ -86,6 +86,30 @@ impl Request {
         let info = AuthInfo::from(request.header.take());
         Ok(Some((info, one_of(request).map_err(unsupported)?)))
     }
+}
+
+impl Request {
+    /// The keys that it names to write or delete; of a range, its first.
+    pub(super) fn keys(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Put(put) => vec![put.key],
+            Self::DeleteRange(delete) => vec![delete.key],
+            Self::Txn(txn) => txn_keys(txn),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn txn_keys(txn: TxnRequest) -> Vec<Vec<u8>> {
+    let operations = txn.success.into_iter().chain(txn.failure);
+    operations
+        .flat_map(|operation| match operation.request {
+            Some(Op::Put(put)) => vec![put.key],
+            Some(Op::DeleteRange(delete)) => vec![delete.key],
+            Some(Op::Txn(txn)) => txn_keys(txn),
+            Some(Op::Range(_)) | None => Vec::new(),
+        })
+        .collect()
 }
 
 /// The first that is there counts, as in `dispatch` (`apply/uber_applier.go`).

@@ -66,6 +66,7 @@ fn alive(stored: &Revisions, at: i64) -> Revisions {
 }
 
 /// A member that has applied a history.
+#[derive(Debug)]
 struct Member {
     revisions: Revisions,
     compact: i64,
@@ -88,7 +89,7 @@ impl Member {
 
 impl Source for Member {
     fn origin(&self) -> Origin {
-        Origin { path: PathBuf::from("member"), kind: "db", size: 0, size_in_use: 0 }
+        Origin { path: PathBuf::from("member"), kind: "db", size: 0, size_in_use: 0, base: None }
     }
 
     fn raft(&self) -> Option<RaftPosition> {

@@ -6,10 +6,10 @@ use lifeboat_bbolt::Damage;
 
 use crate::apply::{MOST_COMPARED, MOST_REPLAY_BYTES};
 use crate::key_value::KeyValueDefect;
-use crate::member::MemberId;
+use crate::member::{ClusterId, MemberId};
 use crate::revision::Revision;
 use crate::schema::Bucket;
-use crate::source::Uncommitted;
+use crate::source::{Base, Identity, Uncommitted};
 use crate::state::Alarm;
 use crate::wal::WalDefect;
 
@@ -193,6 +193,68 @@ pub enum FindingKind {
         /// Index of the last.
         last: u64,
     },
+    /// Records of the log are bad that nothing needs.
+    #[error("{first}{}: the log is read on behind it, where its rolling crc proves what follows", others(*count))]
+    WalReadOn {
+        /// The first of them.
+        first: Box<FindingKind>,
+        /// How many there are.
+        count: usize,
+    },
+    /// The own db is not what the log is read on top of.
+    #[error("read as {base} at raft {at} + the log to {replayed_to}{}", not_own(why.as_deref()))]
+    OnOtherBase {
+        /// What it is read on top of.
+        base: Base,
+        /// Index of the last entry that the base has.
+        at: u64,
+        /// Index of the last entry that counts.
+        replayed_to: u64,
+        /// Why the own db is not used; `None` where a person chose the base.
+        why: Option<Box<FindingKind>>,
+    },
+    /// What shows that a base and a log belong together.
+    #[error("that the base and the log are of one history: {0}")]
+    BaseIdentity(Identity),
+    /// A db and a log are of different clusters.
+    #[error("the log is of member {member} of cluster {cluster}, which the db does not know")]
+    BaseForeign {
+        /// The member whose log it is.
+        member: MemberId,
+        /// Its cluster.
+        cluster: ClusterId,
+    },
+    /// A log that ends before the base does adds nothing to it.
+    #[error("the log ends at raft {last}, before this base does (raft {index}), and adds nothing to it")]
+    BaseAhead {
+        /// Index of the last entry that the base has.
+        index: u64,
+        /// Index of the last entry in the log.
+        last: u64,
+    },
+    /// A db and a log are of different histories of one cluster.
+    #[error(
+        "entry {index} is of term {log} in the log, and of term {base} in the db: they are of different histories"
+    )]
+    BaseTerm {
+        /// Index of the last entry that the db has.
+        index: u64,
+        /// Its term, as the db has it.
+        base: u64,
+        /// Its term in the log.
+        log: u64,
+    },
+    /// A db lacks what the log wrote before the last entry that the db has.
+    #[error(
+        "the db does not hold what log entry {index} wrote to key {}: they are of different histories",
+        printable(key)
+    )]
+    BaseContent {
+        /// Index of the entry.
+        index: u64,
+        /// The key.
+        key: Vec<u8>,
+    },
     /// An entry of the log is not what etcd writes.
     #[error("log entry {index}: {defect}")]
     WalEntry {
@@ -256,6 +318,14 @@ fn changes(uncommitted: &Uncommitted) -> String {
         text += &format!(", and {more} changes more");
     }
     text
+}
+
+fn others(count: usize) -> String {
+    if count > 1 { format!(", and {} more bad records", count - 1) } else { String::new() }
+}
+
+fn not_own(why: Option<&FindingKind>) -> String {
+    why.map_or_else(String::new, |why| format!(", since the data dir's own db cannot be used ({why})"))
 }
 
 fn lost(first: i64, last: i64, ranges: u64) -> String {

@@ -3,6 +3,7 @@
 use lifeboat_bbolt::Damage;
 
 use super::{FindingKind, Severity};
+use crate::source::Base;
 
 impl FindingKind {
     /// Stable dotted name, for scripts and documentation.
@@ -43,6 +44,13 @@ impl FindingKind {
             Self::WalTorn { .. } => "wal.torn",
             Self::WalUncommitted(_) => "wal.uncommitted",
             Self::WalOnlyVoter { .. } => "wal.only-voter",
+            Self::WalReadOn { .. } => "wal.read-on",
+            Self::OnOtherBase { .. } => "etcd.other-base",
+            Self::BaseIdentity(_) => "etcd.base-identity",
+            Self::BaseForeign { .. } => "etcd.base-foreign",
+            Self::BaseAhead { .. } => "etcd.base-ahead",
+            Self::BaseTerm { .. } => "etcd.base-term",
+            Self::BaseContent { .. } => "etcd.base-content",
             Self::WalEntry { .. } => "wal.entry",
             Self::UnsupportedRequest { .. } => "wal.unsupported-request",
             Self::V2Keys { .. } => "etcd.v2-keys",
@@ -60,6 +68,9 @@ impl FindingKind {
             | Self::RevisionsMissing { .. }
             | Self::V2Keys { .. } => Severity::Warning,
             Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
+            Self::WalReadOn { .. } | Self::OnOtherBase { .. } => Severity::Warning,
+            Self::BaseIdentity(identity) if identity.is_weak() => Severity::Warning,
+            Self::BaseIdentity(_) => Severity::Note,
             // What clients may have been told of and is not taken in.
             Self::WalUncommitted(uncommitted) if !uncommitted.changes.is_empty() || !uncommitted.is_known => {
                 Severity::Warning
@@ -69,6 +80,20 @@ impl FindingKind {
             | Self::WalUncommitted(_)
             | Self::WalOnlyVoter { .. } => Severity::Note,
             _ => Severity::Error,
+        }
+    }
+
+    /// Whether etcd itself does not start where this was read on behind.
+    pub fn stops_etcd(&self) -> bool {
+        match self {
+            Self::WalReadOn { .. } => true,
+            // A db that is missing it makes again from a log that begins with its cluster.
+            Self::OnOtherBase { base, why, .. } => match why.as_deref() {
+                Some(Self::DbMissing { .. }) => *base != Base::Nothing,
+                Some(_) => true,
+                None => false,
+            },
+            _ => false,
         }
     }
 
@@ -95,27 +120,39 @@ impl FindingKind {
             }
             Self::NotEtcd { .. } | Self::NothingToSalvage => "check that this is the file you meant",
             Self::DbMissing { .. } => {
-                "check that this is the data dir you meant; a log alone holds no keyspace"
+                "check that this is the data dir you meant; a snapshot or db of the same cluster named beside it, or with \
+                 --base, is read together with this log where it fits"
             }
             Self::DbBehindSnapshot { .. } => {
-                "take another member; with none left, lifeboat salvage takes in the log where it has all entries between"
+                "take another member, or name a snapshot of the same cluster beside it or with --base: the log is read on \
+                 top of it where it has all entries between"
             }
             Self::WalEntriesMissing { .. } | Self::WalSegmentMissing { .. } => {
-                "take another member; with none left, name the db itself (member/snap/db) and lose what came after it"
+                "take another member, or name a newer snapshot of the same cluster beside it or with --base; else \
+                 lifeboat salvage keeps the db and the log up to there"
             }
             Self::MemberRemoved { .. } => "take a member that the cluster still had",
             Self::WalMissing { .. } => {
                 "name the directory of the log where etcd ran with --wal-dir (beside other sources, put a copy of it, or a \
-                 link to it, at member/wal); when the log is lost, name the db itself (member/snap/db) and lose what came \
-                 after it"
+                 link to it, at member/wal); when the log is lost, lifeboat salvage keeps what the db holds"
             }
             Self::Wal { .. } | Self::WalEntry { .. } => {
-                "take another member while one survives; else name the db itself (member/snap/db) and lose what came \
-                 after it"
+                "take another member while one survives; else lifeboat salvage keeps the db and the log up to there"
             }
             Self::WalBehindDb { .. } => "usable: the db is read as it is; compare it with another member",
             Self::WalTorn { .. } => {
                 "usable: etcd drops what a crash left unfinished, and so is done here; compare it with another member"
+            }
+            Self::WalReadOn { .. } => {
+                "usable: nothing that counts is lost; etcd itself does not start on this log"
+            }
+            Self::OnOtherBase { .. } => {
+                "compare the result with another member or snapshot while one survives"
+            }
+            Self::BaseIdentity(_) => "compare the result with another member or snapshot while one survives",
+            Self::BaseAhead { .. } => "take the base by itself",
+            Self::BaseForeign { .. } | Self::BaseTerm { .. } | Self::BaseContent { .. } => {
+                "use the db or snapshot that belongs to this log; to restore the db without the log, name it by itself"
             }
             Self::WalUncommitted(_) => {
                 "read it with the data dirs of a majority of the members (lifeboat inspect A B C), which shows what is \

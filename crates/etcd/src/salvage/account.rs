@@ -3,20 +3,19 @@
 use super::judge::{Conflicts, Verdict};
 use super::log::LogAccount;
 use super::problems::Problems;
-use super::source::Salvaged;
+use super::source::SavedDb;
 use super::store::Taken;
 use super::view::Which;
 use crate::error::Result;
+use crate::finding::{FindingKind, Severity};
 use crate::key_value::{KeyValue, is_bump_mark};
+use crate::keys::Keys;
 use crate::mvcc::{Gaps, KeepSet};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::schema::Bucket;
-use crate::source::{Integrity, Source};
+use crate::source::{Base, Integrity, Source, SourceDir};
 use crate::state::State;
-
-/// Keys listed at most.
-const MOST_LISTED: usize = 1000;
 
 /// What was saved, what is lost, what may be.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +34,8 @@ pub struct Account {
     pub from_pages: u64,
     /// Keys alive.
     pub live_keys: u64,
+    /// The newest revision.
+    pub newest: i64,
     /// Main revisions that are missing, wholly or in part: above the compact revision they have no gaps.
     pub lost: Ranges,
     /// Main revisions that may be missing.
@@ -56,17 +57,24 @@ pub struct Account {
     pub buckets: Vec<BucketAccount>,
     /// Of a data dir's log.
     pub log: Option<LogAccount>,
+    /// Keys that entries name which were not replayed: of these entries, what is lost with a bad record is not known.
+    pub not_replayed_keys: Keys,
     /// What was found to be wrong.
     pub problems: Problems,
+    /// What the log was read on top of, in place of the data dir's own db: with the index of its last entry, and that
+    /// of the last entry that was replayed.
+    pub base: Option<(Base, u64, u64)>,
+    /// What could have been saved in another way.
+    pub passed_over: Option<PassedOver>,
 }
 
-/// Keys, listed as far as memory is for them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// The first of them, by their newest revision.
-    pub listed: Vec<Vec<u8>>,
-    /// How many there are.
-    pub count: u64,
+/// What could have been saved in another way, which keeps less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The newest revision.
+    pub revision: i64,
+    /// Keys alive.
+    pub live_keys: u64,
 }
 
 /// Where a small bucket comes from.
@@ -81,15 +89,79 @@ pub struct BucketAccount {
 }
 
 impl Account {
+    /// Whether it keeps more than another.
+    pub(super) fn keeps_more_than(&self, other: &Self) -> bool {
+        let kept = |account: &Self| (account.is_complete, account.newest, account.live_keys);
+        kept(self) > kept(other)
+    }
+
+    /// Notes what another way would have kept.
+    pub(super) fn beside(self, other: &Self) -> Self {
+        let passed_over = PassedOver { revision: other.newest, live_keys: other.live_keys };
+        Self { passed_over: Some(passed_over), ..self }
+    }
+
+    /// Reads all that a log gives on top of something else than the data dir's own db.
+    pub(super) fn of_log(dir: &SourceDir, progress: &dyn Progress) -> Result<Self> {
+        let state = State::read(dir)?;
+        let keep = KeepSet::at(dir, i64::MAX, progress)?;
+        let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
+        dir.revisions(&mut |key, _| {
+            gaps.meet(key.revision);
+            Ok(())
+        })?;
+        let newest = state.current_revision(keep.newest);
+        let gap = dir.gap();
+        let mut problems = Problems::default();
+        gap.into_iter().flat_map(|gap| &gap.problems).for_each(|kind| problems.add(kind.clone()));
+        let mut is_sound = gap.is_none() && gaps.missing.is_empty();
+        for kind in dir.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
+            is_sound &= matches!(kind, FindingKind::OnOtherBase { .. } | FindingKind::WalReadOn { .. });
+            problems.add(kind.clone());
+        }
+        let raft = dir.raft();
+        let log = raft.map(|raft| LogAccount {
+            replayed: raft.replayed_to.saturating_sub(raft.consistent_index),
+            not_replayed: gap.map(|gap| (gap.first, gap.last)),
+            uncommitted: if gap.is_some() { 0 } else { raft.uncommitted_entries() },
+        });
+        let whole = |bucket| BucketAccount { bucket, taken: Taken::Base, is_whole: true };
+        let base = dir.origin().base.zip(raft);
+        Ok(Self {
+            is_complete: is_sound && log.is_some_and(|log| log.uncommitted == 0),
+            state: None,
+            integrity: Some(Integrity::None),
+            revisions: keep.revisions,
+            from_pages: 0,
+            live_keys: keep.live_keys,
+            newest,
+            lost: gaps.missing,
+            possibly_lost: gap.map_or_else(Ranges::default, |_| Ranges::from(newest.saturating_add(1))),
+            left_out: 0,
+            conflicts: Conflicts::default(),
+            doubtful_keys: Keys::default(),
+            page_size: 0,
+            pages: 0,
+            broken_pages: 0,
+            buckets: Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key).map(whole).collect(),
+            log,
+            problems,
+            not_replayed_keys: gap.map(|gap| gap.keys.clone()).unwrap_or_default(),
+            base: base.map(|(base, raft)| (base, raft.consistent_index, raft.replayed_to)),
+            passed_over: None,
+        })
+    }
+
     /// Reads all that was saved. `is_whole` says whether the newest state was reached with all that it has.
     pub(super) fn of(
-        salvaged: &Salvaged,
+        salvaged: &SavedDb,
         verdict: Verdict,
         log: Option<LogAccount>,
+        not_replayed_keys: Keys,
         is_whole: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let Verdict { kept: _, mut possibly_lost, left_out, conflicts } = verdict;
+        let Verdict { kept: _, possibly_lost, left_out, conflicts } = verdict;
         let (store, base) = (&salvaged.store, salvaged.store.base());
         let state = State::read(salvaged)?;
         let (_, compact_is_known) = store.compact_revision();
@@ -99,10 +171,9 @@ impl Account {
             gaps.meet(key.revision);
             Ok(())
         })?;
-        let mut lost = gaps.missing;
-        if !compact_is_known {
-            possibly_lost.join(&std::mem::take(&mut lost));
-        }
+        // Where it is not known how far the store is compacted, a gap does not mean that anything is lost. What may be is
+        // what no tree and no whole page vouches for, and that was found already.
+        let lost = if compact_is_known { gaps.missing } else { Ranges::default() };
         let keep = KeepSet::at(salvaged, i64::MAX, progress)?;
         let outdated = Outdated::new(&state, compact_is_known, &lost, &possibly_lost);
         let doubtful_keys = doubtful_keys(salvaged, &keep, &outdated)?;
@@ -121,6 +192,7 @@ impl Account {
             revisions: keep.revisions,
             from_pages: store.revisions_of_pages(),
             live_keys: keep.live_keys,
+            newest: state.current_revision(keep.newest),
             lost,
             possibly_lost,
             left_out,
@@ -131,7 +203,10 @@ impl Account {
             broken_pages: base.broken_pages,
             buckets,
             log,
+            not_replayed_keys,
             problems: salvaged.problems.clone(),
+            base: None,
+            passed_over: None,
         })
     }
 }
@@ -164,7 +239,7 @@ impl Outdated {
     }
 }
 
-fn doubtful_keys(salvaged: &Salvaged, keep: &KeepSet, outdated: &Outdated) -> Result<Keys> {
+fn doubtful_keys(salvaged: &SavedDb, keep: &KeepSet, outdated: &Outdated) -> Result<Keys> {
     let mut doubtful = salvaged.store.doubtful().peekable();
     let mut keys = Keys::default();
     let mut ordinal = 0;
@@ -173,12 +248,7 @@ fn doubtful_keys(salvaged: &Salvaged, keep: &KeepSet, outdated: &Outdated) -> Re
         ordinal += 1;
         let is_doubtful = doubtful.next_if_eq(&key.revision).is_some();
         if is_live && (is_doubtful || outdated.may_be(key.revision.main)) && !is_bump_mark(value) {
-            keys.count += 1;
-            if keys.listed.len() < MOST_LISTED
-                && let Ok(kv) = KeyValue::decode(value)
-            {
-                keys.listed.push(kv.key.to_vec());
-            }
+            keys.add(KeyValue::decode(value).map(|kv| kv.key).unwrap_or_default());
         }
         Ok(())
     })?;

@@ -7,14 +7,15 @@
 use std::path::Path;
 
 use super::as_data;
-use super::source::Salvaged;
+use super::source::SavedDb;
 use super::view::{View, Which};
 use crate::apply;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::finding::{FindingKind, Severity};
 use crate::key_value::is_bump_mark;
+use crate::keys::Keys;
 use crate::source::committed::{Counted, counted};
-use crate::source::data_dir::notes;
+use crate::source::data_dir::{leads_to_snapshot, notes};
 use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
@@ -39,6 +40,8 @@ pub(super) struct Replayed {
     pub(super) overlay: Overlay,
     /// What is wrong with it.
     pub(super) problems: Vec<FindingKind>,
+    /// Keys that entries name which were not replayed.
+    pub(super) not_replayed_keys: Keys,
     /// Whether it was replayed on the state, with all that it has.
     pub(super) is_whole: bool,
 }
@@ -52,7 +55,7 @@ impl Replayed {
 
 /// Replays a log over what was saved of the db, if it goes on from there. `snap` has the raft snapshots.
 pub(super) fn replay(
-    salvaged: &Salvaged,
+    salvaged: &SavedDb,
     snap: &Path,
     wal: &WalDir,
     log: &Log,
@@ -77,19 +80,30 @@ pub(super) fn replay(
         not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
         uncommitted: log.last_index.saturating_sub(up_to.max(consistent_index)),
     };
+    let not_replayed_keys = match account.not_replayed {
+        Some((first, last)) => apply::keys_named(wal, first, last)?,
+        None => Keys::default(),
+    };
     let is_over_all = replayed.is_some() && account.not_replayed.is_none();
     let overlay = replayed.map(|(_, overlay)| overlay).unwrap_or_default();
     // What is not known to be committed is in the account.
     let notes = notes(log, &position, &State::read(salvaged)?, &overlay, None).into_iter();
-    problems.extend(notes.filter(|kind| kind.severity() > Severity::Note));
+    let is_read_on = |kind: &FindingKind| matches!(kind, FindingKind::WalReadOn { .. });
+    let (read_on, notes): (Vec<_>, Vec<_>) =
+        notes.filter(|kind| kind.severity() > Severity::Note).partition(is_read_on);
+    problems.extend(notes);
     problems.extend(v2_keys::find(snap, wal, &State::read(salvaged)?)?);
     let is_whole = is_over_all && problems.is_empty();
-    Ok(Replayed { account: Some(account), position: Some(position), overlay, problems, is_whole })
+    if is_whole {
+        problems.extend(read_on);
+    }
+    let (account, position) = (Some(account), Some(position));
+    Ok(Replayed { account, position, overlay, problems, not_replayed_keys, is_whole })
 }
 
 /// The index replayed to, and what that adds; `None` when the state may not be the one the log goes on from.
 fn over(
-    salvaged: &Salvaged,
+    salvaged: &SavedDb,
     wal: &WalDir,
     log: &Log,
     up_to: u64,
@@ -100,32 +114,16 @@ fn over(
         let snapshot = log.snapshot;
         return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
     }
-    let entries = match Entries::find_before_damage(wal, consistent_index, up_to) {
-        Err(Error::Damaged(FindingKind::WalEntriesMissing { first, last })) => {
-            problems.push(FindingKind::WalEntriesMissing { first, last });
-            Entries::find_before_damage(wal, consistent_index, first.saturating_sub(1))?
-        }
-        entries => entries?,
-    };
+    let (entries, gap) = Entries::find_to_gap(wal, consistent_index, up_to)?;
+    if let Some(gap) = gap {
+        problems.extend(log.bad.iter().map(|bad| bad.kind.clone()));
+        problems.push(gap);
+    }
     if base.which != Which::Newest && already_has(base, &entries)? {
         return Ok(None);
     }
     let replayed_to = entries.up_to().max(consistent_index);
     Ok(Some((replayed_to, apply::replay(salvaged, &State::read(salvaged)?, &entries)?)))
-}
-
-/// Whether the log has all entries from a db to the raft snapshot behind it: of a db that is older than it was, for which
-/// etcd does not start. The entry at the snapshot has its term then; in a log that another leader overruled, or that a
-/// snapshot was sent for, it has not (Raft, 5.3: one index and term, one history).
-fn leads_to_snapshot(wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
-    let entries = as_data(Entries::find_before_damage(wal, consistent_index, log.snapshot))?;
-    let Ok(entries) = entries else { return Ok(false) };
-    let mut leads = false;
-    entries.each(&mut |entry| {
-        leads |= (entry.index, entry.term) == (Some(log.snapshot), Some(log.snapshot_term));
-        Ok(())
-    })?;
-    Ok(leads)
 }
 
 /// Whether the newest revision of a state may be by an entry that comes after it. A commit that was cut short may

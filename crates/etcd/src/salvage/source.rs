@@ -23,7 +23,7 @@ use crate::source::{VisitAll, VisitPair, VisitRevision};
 
 /// What was saved of a db and its log.
 #[derive(Debug)]
-pub struct Salvaged {
+pub(super) struct SavedDb {
     origin: Origin,
     pub(super) store: Store,
     overlay: Overlay,
@@ -37,7 +37,7 @@ pub struct Salvaged {
     _lock: Option<fs_err::File>,
 }
 
-impl Salvaged {
+impl SavedDb {
     /// Opens a db and takes what its trees give.
     pub(super) fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let file = Arc::new(archive::open(path)?);
@@ -59,7 +59,7 @@ impl Salvaged {
         let end_is_known = is_newest && (store.states.metas_are_valid || is_verified);
         let kind = if has_digest { "snapshot" } else { "db" };
         Ok(Self {
-            origin: Origin { path: path.into(), kind, size, size_in_use: db_size },
+            origin: Origin { path: path.into(), kind, size, size_in_use: db_size, base: None },
             store,
             overlay: Overlay::default(),
             raft: None,
@@ -91,7 +91,8 @@ impl Salvaged {
             Some(log) => log.is_whole,
             None => self.end_is_known && self.problems.count == 0,
         };
-        let Replayed { account, position, overlay, problems, .. } = log.unwrap_or_default();
+        let Replayed { account, position, overlay, problems, not_replayed_keys, .. } =
+            log.unwrap_or_default();
         self.overlay = overlay;
         let mut verdict = if is_whole { Verdict::default() } else { self.search(progress)? };
         if is_whole || account.is_some_and(|account| account.replayed > 0) {
@@ -103,7 +104,7 @@ impl Salvaged {
         }
         problems.into_iter().for_each(|kind| self.problems.add(kind));
         self.raft = position;
-        let account = Account::of(&self, verdict, account, is_whole, progress)?;
+        let account = Account::of(&self, verdict, account, not_replayed_keys, is_whole, progress)?;
         Ok((self, account))
     }
 
@@ -153,7 +154,7 @@ impl Salvaged {
     }
 }
 
-impl Source for Salvaged {
+impl Source for SavedDb {
     fn origin(&self) -> Origin {
         self.origin.clone()
     }

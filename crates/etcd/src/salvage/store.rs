@@ -23,6 +23,8 @@ pub enum Taken {
     From(Which),
     /// Pages found by themselves.
     Pages,
+    /// What the log was read on top of, in place of the data dir's own db.
+    Base,
     /// Nowhere: it is lost.
     Nowhere,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::locate::data_dir_of;
-use super::{Replay, Source, SourceDir, SourceFile, log_position};
+use super::{Bases, Replay, Source, SourceDir, SourceFile, log_position};
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::inspect::{Inspection, inspect};
@@ -67,7 +67,7 @@ impl LogBeside {
             Err(error) => return Err(error),
         };
         let end = |index| Ok((index > db_index).then_some(LogEnd::At { index, held: None }));
-        let log = match SourceDir::open(&data_dir, Replay::Committed, None) {
+        let log = match SourceDir::open(&data_dir, Replay::Committed, None, Bases::Own) {
             Ok(dir) => match dir.raft() {
                 Some(position) => further(&db, &dir, position.last_index.max(position.replayed_to), db_index),
                 None => match log_position(&data_dir, None) {

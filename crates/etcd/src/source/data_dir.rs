@@ -1,30 +1,49 @@
 //! A member's data dir as a source: its db, and what its log has beyond it. Nothing in it is written or created.
 //!
-//! Which entries of the log count is decided in [`committed`](super::committed).
+//! Which entries of the log count is decided in [`committed`](super::committed), what it is read on top of in
+//! [`base`](super::base).
 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::base::{Base, Identity, Nothing, ensure_whole};
 use super::committed::{Counted, Replay, Uncommitted, counted};
-use super::member_dir;
-use super::{CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, v2_keys};
+use super::{CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, member_dir, open_on, v2_keys};
 use super::{VisitAll, VisitPair, VisitRevision};
 use crate::apply;
+use crate::conf_state::ConfState;
 use crate::error::{Error, Result};
 use crate::files::{self, open_regular};
 use crate::finding::{Finding, FindingKind};
+use crate::keys::Keys;
 use crate::progress::Progress;
 use crate::schema::Bucket;
 use crate::state::State;
-use crate::wal::{Entries, Log, WalDir};
+use crate::wal::{End, Entries, Item, Log, WalDir};
+
+/// What a data dir's log may be read on top of.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Bases<'a> {
+    /// The data dir's own db; where that cannot be used, what came with a raft snapshot, or nothing where the log
+    /// begins with an empty store.
+    #[default]
+    Own,
+    /// As [`Bases::Own`], and where the own db cannot be used, also one of these snapshots, dbs and data dirs.
+    OwnOr(&'a [&'a Path]),
+    /// This snapshot, db or data dir alone.
+    Only(&'a Path),
+}
 
 /// A data dir. An etcd that is started meanwhile waits until this is dropped.
 #[derive(Debug)]
 pub struct SourceDir {
     path: PathBuf,
-    db: SourceFile,
+    /// What the log is read on top of.
+    below: Box<dyn Source>,
+    /// Where that is not the own db: what it is, and why the own db is not used.
+    instead: Option<Instead>,
     wal: WalDir,
     /// What the log says, or why it cannot be used: reading fails then, and a check goes on.
     log: Result<Replayed, FindingKind>,
@@ -33,48 +52,362 @@ pub struct SourceDir {
 }
 
 #[derive(Debug)]
+struct Instead {
+    base: Base,
+    /// `None` where a person chose the base.
+    why: Option<FindingKind>,
+    /// The own db, as far as it opens.
+    own: Option<SourceFile>,
+}
+
+#[derive(Debug)]
 struct Replayed {
     position: RaftPosition,
     overlay: Overlay,
     notes: Vec<FindingKind>,
+    /// What is not replayed though it is to be.
+    gap: Option<Gap>,
+}
+
+/// Entries that cannot be replayed, since those before them are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) problems: Vec<FindingKind>,
+    /// Keys that these entries name.
+    pub(crate) keys: Keys,
 }
 
 impl SourceDir {
     /// Opens a data dir and replays its log in memory. The log is in `member/wal`, or in `wal_dir`.
     ///
     /// # Errors
-    /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no db or no log, or the db
-    /// is no etcd db at all. With other damage it opens, so that it can be checked.
-    pub fn open(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Self> {
+    /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no log, or when the log cannot be
+    /// read on top of anything and there is no db that opens. With other damage it opens, so that it can be checked.
+    pub fn open(path: &Path, replay: Replay, wal_dir: Option<&Path>, bases: Bases<'_>) -> Result<Self> {
         let member = member_dir(path)?;
         let snap = member.join("snap");
         let _lock = lock(&snap.join("db"))?;
         let wal = WalDir::open(wal_dir.unwrap_or(&member.join("wal")))?;
-        let mut db = open_db(&snap.join("db"))?;
-        let log = match replayed(&snap, &mut db, &wal, replay) {
-            Ok(replayed) => Ok(replayed),
-            Err(Failure::Finding(kind)) => Err(kind),
-            Err(Failure::Error(error)) => return Err(error),
+        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: false };
+        let found = match bases {
+            Bases::Only(base) => dir.on_chosen(base)?,
+            Bases::Own => dir.on_any(&[])?,
+            Bases::OwnOr(bases) => dir.on_any(bases)?,
         };
-        let db = db.ok_or_else(|| FindingKind::DbMissing { path: snap.join("db") })?;
-        Ok(Self { path: path.into(), db, wal, log, _lock })
+        Ok(Self::of(path, found, wal, _lock))
+    }
+
+    /// Replays the log on top of anything but the own db, as far as the log has all entries; `None` when it goes on
+    /// from nothing else. `why` is what is wrong with the own db.
+    pub(crate) fn without_db(
+        path: &Path,
+        replay: Replay,
+        wal_dir: &Path,
+        bases: &[&Path],
+        why: Option<FindingKind>,
+    ) -> Result<Option<Self>> {
+        let snap = member_dir(path)?.join("snap");
+        let lock = lock(&snap.join("db"))?;
+        let Ok(wal) = as_finding(WalDir::open(wal_dir))? else { return Ok(None) };
+        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: true };
+        let found = dir.on_other(bases)?;
+        Ok(found.map(|(below, base, log)| {
+            let found = Found { below, instead: Some(Instead { base, why, own: None }), log: Ok(log) };
+            Self::of(path, found, wal, lock)
+        }))
+    }
+
+    fn of(path: &Path, found: Found, wal: WalDir, lock: Option<fs_err::File>) -> Self {
+        let Found { below, instead, mut log } = found;
+        if let (Ok(log), Some(Instead { base, why, .. })) = (&mut log, &instead) {
+            let RaftPosition { consistent_index: at, replayed_to, .. } = log.position;
+            let (base, why) = (base.clone(), why.clone().map(Box::new));
+            log.notes.insert(0, FindingKind::OnOtherBase { base, at, replayed_to, why });
+        }
+        Self { path: path.into(), below, instead, wal, log, _lock: lock }
+    }
+
+    /// What the log lacks of what is known to be committed: first and last entry, and why.
+    pub(crate) fn gap(&self) -> Option<&Gap> {
+        self.log.as_ref().ok()?.gap.as_ref()
     }
 
     /// Reads the log from its start: reading takes only the end of it, but etcd stops at damage anywhere.
     fn check_log(&self, known: Option<&FindingKind>, found: &mut dyn FnMut(Finding)) -> Result<()> {
-        match self.wal.walk(0, &mut |_| Ok(())) {
-            Err(Error::Damaged(kind)) => {
-                if known != Some(&kind) {
-                    found(kind.into());
-                }
-                Ok(())
+        let end = self.wal.walk(0, &mut |item| {
+            if let Item::Bad(bad) = item
+                && known != Some(&bad.kind)
+            {
+                found(bad.kind.clone().into());
             }
-            walked => walked.map(drop),
+            Ok(())
+        })?;
+        match end {
+            End::Damaged(kind) if known != Some(&kind) => found(kind.into()),
+            _ => {}
         }
+        Ok(())
     }
 
     fn replayed(&self) -> Result<&Replayed> {
         self.log.as_ref().map_err(|kind| kind.clone().into())
+    }
+}
+
+/// A data dir while it is opened.
+struct Dir<'a> {
+    path: &'a Path,
+    snap: &'a Path,
+    wal: &'a WalDir,
+    replay: Replay,
+    /// Whether the log counts as far as it has all entries; else it must have all.
+    to_gap: bool,
+}
+
+/// What a data dir is read as.
+struct Found {
+    below: Box<dyn Source>,
+    instead: Option<Instead>,
+    log: Result<Replayed, FindingKind>,
+}
+
+impl Dir<'_> {
+    fn on_chosen(&self, path: &Path) -> Result<Found> {
+        let below = open_base(path)?;
+        ensure_whole(below.as_ref())?;
+        let log = as_finding(self.log_on(below.as_ref(), true))?;
+        Ok(Found { below, instead: Some(Instead { base: Base::At(path.into()), why: None, own: None }), log })
+    }
+
+    /// On the own db, else on what has most.
+    fn on_any(&self, bases: &[&Path]) -> Result<Found> {
+        let path = self.snap.join("db");
+        let own = if files::metadata(&path)?.is_some() {
+            as_finding(SourceFile::open(&path))?
+        } else {
+            Err(FindingKind::DbMissing { path })
+        };
+        let (own, why) = match own {
+            Ok(own) => match self.on_own(&own, bases)? {
+                Ok(log) => return Ok(Found { below: Box::new(own), instead: None, log: Ok(log) }),
+                Err(why) => (Some(own), why),
+            },
+            Err(why) => (None, why),
+        };
+        if let Some(found) = self.on_received(&why)? {
+            return Ok(found);
+        }
+        match self.on_other(bases)? {
+            Some((below, base, log)) => {
+                let instead = Some(Instead { base, why: Some(why), own });
+                Ok(Found { below, instead, log: Ok(log) })
+            }
+            None => match own {
+                Some(own) => Ok(Found { below: Box::new(own), instead: None, log: Err(why) }),
+                None => Err(why.into()),
+            },
+        }
+    }
+
+    fn on_own(&self, own: &SourceFile, bases: &[&Path]) -> Result<Result<Replayed, FindingKind>> {
+        let log = match as_finding(self.log_on(own, false))? {
+            Ok(log) => log,
+            Err(why) => return Ok(Err(why)),
+        };
+        let RaftPosition { consistent_index, replayed_to, .. } = log.position;
+        // A replay reads all of it. Where there is another way, damage must show now.
+        if replayed_to == consistent_index && (self.wal.has_start() || !bases.is_empty()) {
+            let read = as_finding(own.revisions(&mut |_, _| Ok(())))?;
+            return Ok(read.map(|()| log));
+        }
+        Ok(Ok(log))
+    }
+
+    /// On a db that came with the raft snapshot that the log goes on from, and waits to be put in the db's place
+    /// (`server/storage/backend.go`, `RecoverSnapshotBackend`).
+    fn on_received(&self, why: &FindingKind) -> Result<Option<Found>> {
+        let snapshot = match why {
+            FindingKind::DbBehindSnapshot { snapshot, .. } => *snapshot,
+            FindingKind::DbMissing { .. } => match as_finding(Log::scan(self.wal, 0))? {
+                Ok(log) => log.snapshot,
+                Err(_) => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        let path = self.snap.join(format!("{snapshot:016x}.snap.db"));
+        if files::metadata(&path)?.is_none() {
+            return Ok(None);
+        }
+        let Ok(received) = as_finding(SourceFile::open(&path))? else { return Ok(None) };
+        let log = as_finding(self.log_on(&received, false))?;
+        Ok(log.ok().map(|log| Found { below: Box::new(received), instead: None, log: Ok(log) }))
+    }
+
+    /// On what leads furthest: a db that came with a raft snapshot, one of these, or the empty store that the cluster
+    /// began with.
+    fn on_other(&self, bases: &[&Path]) -> Result<Option<(Box<dyn Source>, Base, Replayed)>> {
+        let mut best: Option<(Box<dyn Source>, Base, Replayed)> = None;
+        for (base, below) in self.candidates(bases)? {
+            if as_finding(ensure_whole(below.as_ref()))?.is_err() {
+                continue;
+            }
+            let Ok(log) = as_finding(self.log_on(below.as_ref(), true))? else { continue };
+            let is_better =
+                |(.., best): &(_, _, Replayed)| log.position.replayed_to > best.position.replayed_to;
+            if best.as_ref().is_none_or(is_better) {
+                best = Some((below, base, log));
+            }
+            // What has all of the log is not surpassed.
+            if best.as_ref().is_some_and(|(.., log)| log.gap.is_none()) {
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    /// What the log may go on from, what has most of it first.
+    fn candidates(&self, bases: &[&Path]) -> Result<Vec<(Base, Box<dyn Source>)>> {
+        let mut candidates: Vec<(u64, Base, Box<dyn Source>)> = Vec::new();
+        let received = received(self.snap)?;
+        for path in received.iter().map(PathBuf::as_path).chain(bases.iter().copied()) {
+            let below = match open_base(path) {
+                Err(
+                    Error::Damaged(_)
+                    | Error::Unreplayable(_)
+                    | Error::NotASource { .. }
+                    | Error::NotAFile { .. }
+                    | Error::Refused(_),
+                ) => continue,
+                below => below?,
+            };
+            if let Ok(state) = as_finding(State::read(below.as_ref()))? {
+                candidates.push((state.consistent_index.unwrap_or(0), Base::At(path.into()), below));
+            }
+        }
+        candidates.sort_by_key(|(index, ..)| std::cmp::Reverse(*index));
+        if let Ok(log) = as_finding(Log::scan(self.wal, 0))?
+            && log.is_from_start
+            && let Ok(nothing) = as_finding(Nothing::under(self.path, self.wal, log.last_index))?
+        {
+            candidates.push((0, Base::Nothing, Box::new(nothing)));
+        }
+        Ok(candidates.into_iter().map(|(_, base, below)| (base, below)).collect())
+    }
+
+    /// Replays the log over a base; behind a place that a crash left unwritten only where no entry is lost there.
+    fn log_on(&self, below: &dyn Source, is_other: bool) -> Result<Replayed> {
+        match self.replayed(self.wal, below, is_other) {
+            Err(Error::Damaged(FindingKind::WalEntriesMissing { .. })) if self.wal.is_torn_within()? => {
+                self.replayed(&self.wal.up_to_torn(), below, is_other)
+            }
+            replayed => replayed,
+        }
+    }
+
+    fn replayed(&self, wal: &WalDir, below: &dyn Source, is_other: bool) -> Result<Replayed> {
+        let state = State::read(below)?;
+        let consistent_index = state.consistent_index.unwrap_or(0);
+        let log = Log::scan(wal, consistent_index)?;
+        if let Some(kind) = log.damage.clone().filter(|_| !self.to_gap) {
+            return Err(kind.into());
+        }
+        Identity::of_ids(&state, None, &log)?;
+        if is_other && consistent_index > log.last_index {
+            return Err(FindingKind::BaseAhead { index: consistent_index, last: log.last_index }.into());
+        }
+        if consistent_index < log.snapshot && !leads_to_snapshot(wal, &log, consistent_index)? {
+            let snapshot = log.snapshot;
+            return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
+        }
+        let Counted { up_to, basis } = self.counted(wal, &log, &state)?;
+        let (entries, gap) = self.entries(wal, &log, consistent_index, up_to)?;
+        let overlay = apply::replay(below, &state, &entries)?;
+        let replayed_to = entries.up_to().max(consistent_index);
+        let position = RaftPosition::of(&log, consistent_index, replayed_to, basis);
+        let uncommitted = gap.is_none().then(|| {
+            Uncommitted::beyond(&position, &overlay, || {
+                apply::replay(below, &state, &Entries::find(wal, consistent_index, log.last_index)?)
+            })
+        });
+        let mut notes = notes(&log, &position, &state, &overlay, uncommitted.flatten());
+        notes.extend(v2_keys::find(self.snap, wal, &state)?);
+        if is_other && consistent_index > 0 {
+            notes.push(FindingKind::BaseIdentity(Identity::of(below, &state, &log, wal)?));
+        }
+        Ok(Replayed { position, overlay, notes, gap })
+    }
+
+    /// How far the log counts. Where a bad record keeps the log from saying who votes, the db does, which has what was
+    /// in that record.
+    fn counted(&self, wal: &WalDir, log: &Log, state: &State) -> Result<Counted> {
+        let found = counted(self.replay, self.snap, wal, log, state.consistent_index.unwrap_or(0))?;
+        let is_asked = self.replay == Replay::Committed && found.basis == CommitBasis::CommitIndex;
+        if is_asked && log.bad.iter().any(|bad| bad.is_lost) && is_alone(log, state) {
+            return Ok(Counted { up_to: log.commit.max(log.last_index), basis: CommitBasis::OnlyVoter });
+        }
+        Ok(found)
+    }
+
+    fn entries<'w>(
+        &self,
+        wal: &'w WalDir,
+        log: &Log,
+        after: u64,
+        up_to: u64,
+    ) -> Result<(Entries<'w>, Option<Gap>)> {
+        if !self.to_gap {
+            return Ok((Entries::find(wal, after, up_to)?, None));
+        }
+        let (entries, missing) = Entries::find_to_gap(wal, after, up_to.min(log.last_index))?;
+        let first = entries.up_to().max(after).saturating_add(1);
+        let bad = log.bad.iter().map(|bad| bad.kind.clone()).chain(log.damage.clone());
+        if first > up_to {
+            return Ok((entries, None));
+        }
+        let (problems, keys) = (bad.chain(missing).collect(), apply::keys_named(wal, first, up_to)?);
+        Ok((entries, Some(Gap { first, last: up_to, problems, keys })))
+    }
+}
+
+/// Whether a db and the conf changes of a log know no voter but the log's own member.
+fn is_alone(log: &Log, state: &State) -> bool {
+    let conf_state = state.conf_state.as_deref().map(serde_json::from_str::<ConfState>);
+    let is_only_voter = match conf_state {
+        Some(Ok(conf_state)) => conf_state.voters == [log.member_id.0],
+        _ => false,
+    };
+    let mut others = state.members.iter().map(|member| member.id).chain(log.named.iter().copied());
+    is_only_voter && others.all(|id| id == log.member_id)
+}
+
+/// Dbs that came with raft snapshots and were never put in the db's place.
+fn received(snap: &Path) -> Result<Vec<PathBuf>> {
+    let mut received = Vec::new();
+    if files::metadata(snap)?.is_none() {
+        return Ok(received);
+    }
+    for entry in fs_err::read_dir(snap)? {
+        let path = entry?.path();
+        let is_received = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".snap.db"));
+        if is_received {
+            received.push(path);
+        }
+    }
+    Ok(received)
+}
+
+fn open_base(path: &Path) -> Result<Box<dyn Source>> {
+    open_on(path, Replay::Committed, None, Bases::Own)
+}
+
+/// Damage, or what is not computed here, as a value; other errors stay errors.
+fn as_finding<T>(result: Result<T>) -> Result<Result<T, FindingKind>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Damaged(kind) | Error::Unreplayable(kind)) => Ok(Err(kind)),
+        Err(error) => Err(error),
     }
 }
 
@@ -94,65 +427,18 @@ pub(crate) fn lock(db: &Path) -> Result<Option<fs_err::File>> {
     }
 }
 
-fn open_db(path: &Path) -> Result<Option<SourceFile>> {
-    if files::metadata(path)?.is_some() { SourceFile::open(path).map(Some) } else { Ok(None) }
-}
-
-/// Why a log cannot be used, or the directory cannot be read.
-enum Failure {
-    Finding(FindingKind),
-    Error(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Damaged(kind) | Error::Unreplayable(kind) => Self::Finding(kind),
-            error => Self::Error(error),
-        }
-    }
-}
-
-impl From<FindingKind> for Failure {
-    fn from(kind: FindingKind) -> Self {
-        Self::Finding(kind)
-    }
-}
-
-/// Replays the log over the db; over one that came with a raft snapshot and waits to be put in its place, if the
-/// log goes on from there (`server/storage/backend.go`, `RecoverSnapshotBackend`).
-fn replayed(
-    snap: &Path,
-    db: &mut Option<SourceFile>,
-    wal: &WalDir,
-    replay: Replay,
-) -> Result<Replayed, Failure> {
-    let mut state = db.as_ref().map(|db| State::read(db)).transpose()?;
-    let index = |state: &Option<State>| state.as_ref().and_then(|state| state.consistent_index).unwrap_or(0);
-    let log = Log::scan(wal, index(&state))?;
-    if index(&state) < log.snapshot
-        && let Some(received) = open_db(&snap.join(format!("{:016x}.snap.db", log.snapshot)))?
-    {
-        state = Some(State::read(&received)?);
-        *db = Some(received);
-    }
-    let (Some(db), Some(state)) = (db, &state) else {
-        return Err(FindingKind::DbMissing { path: snap.join("db") }.into());
+/// Whether the log has every entry from the db on to the snapshot that it says it goes on from, so that the db leads
+/// there too.
+pub(crate) fn leads_to_snapshot(wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
+    let Ok(entries) = as_finding(Entries::find(wal, consistent_index, log.snapshot))? else {
+        return Ok(false);
     };
-    let consistent_index = state.consistent_index.unwrap_or(0);
-    if consistent_index < log.snapshot {
-        let snapshot = log.snapshot;
-        return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
-    }
-    let Counted { up_to, basis } = counted(replay, snap, wal, &log, consistent_index)?;
-    let overlay = apply::replay(db, state, &Entries::find(wal, consistent_index, up_to)?)?;
-    let position = RaftPosition::of(&log, consistent_index, up_to.max(consistent_index), basis);
-    let uncommitted = Uncommitted::beyond(&position, &overlay, || {
-        apply::replay(db, state, &Entries::find(wal, consistent_index, log.last_index)?)
-    });
-    let mut notes = notes(&log, &position, state, &overlay, uncommitted);
-    notes.extend(v2_keys::find(snap, wal, state)?);
-    Ok(Replayed { position, overlay, notes })
+    let mut leads = false;
+    entries.each(&mut |entry| {
+        leads |= (entry.index, entry.term) == (Some(log.snapshot), Some(log.snapshot_term));
+        Ok(())
+    })?;
+    Ok(leads)
 }
 
 /// What is worth knowing of a log that can be used, and of what it adds to the state of the db.
@@ -176,12 +462,15 @@ pub(crate) fn notes(
     let only_voter = basis == CommitBasis::OnlyVoter && replayed_to >= first;
     let only_voter = only_voter.then_some(FindingKind::WalOnlyVoter { first, last: replayed_to });
     let uncommitted = uncommitted.map(FindingKind::WalUncommitted);
-    [torn, behind, only_voter, uncommitted, removed].into_iter().flatten().collect()
+    let count = log.bad.len();
+    let read_on = log.bad.first().map(|bad| FindingKind::WalReadOn { first: Box::new(bad.kind.clone()), count });
+    [torn, behind, only_voter, uncommitted, removed, read_on].into_iter().flatten().collect()
 }
 
 impl Source for SourceDir {
     fn origin(&self) -> Origin {
-        Origin { path: self.path.clone(), kind: "data-dir", ..self.db.origin() }
+        let base = self.instead.as_ref().map(|instead| instead.base.clone());
+        Origin { path: self.path.clone(), kind: "data-dir", base, ..self.below.origin() }
     }
 
     fn raft(&self) -> Option<RaftPosition> {
@@ -192,12 +481,16 @@ impl Source for SourceDir {
         self.log.as_ref().map_or(&[], |replayed| &replayed.notes)
     }
 
+    fn unusable(&self) -> Option<&FindingKind> {
+        self.log.as_ref().err()
+    }
+
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        self.replayed()?.overlay.each_revision(|below| self.db.revisions(below), visit)
+        self.replayed()?.overlay.each_revision(|below| self.below.revisions(below), visit)
     }
 
     fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        self.replayed()?.overlay.small_bucket(|below| self.db.small_bucket(bucket, below), bucket, visit)
+        self.replayed()?.overlay.small_bucket(|below| self.below.small_bucket(bucket, below), bucket, visit)
     }
 
     fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {
@@ -205,18 +498,33 @@ impl Source for SourceDir {
     }
 
     fn ensure_plausible(&self) -> Result<()> {
-        self.db.ensure_plausible()
+        self.below.ensure_plausible()
     }
 
     fn check_container(&self, found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()> {
+        if let Some(Instead { why, own, .. }) = &self.instead {
+            why.iter().for_each(|kind| found(kind.clone().into()));
+            if let Some(own) = own {
+                let known = |finding: &Finding| why.as_ref() == Some(&finding.kind);
+                own.check_container(
+                    &mut |finding| {
+                        if !known(&finding) {
+                            found(finding)
+                        }
+                    },
+                    &mut |_, _, _| {},
+                )?;
+            }
+        }
         let unusable = self.log.as_ref().err();
         unusable.into_iter().for_each(|kind| found(kind.clone().into()));
         self.check_log(unusable, found)?;
         let Ok(Replayed { overlay, notes, .. }) = &self.log else {
-            return self.db.check_container(found, visit);
+            return self.below.check_container(found, visit);
         };
-        notes.iter().for_each(|kind| found(kind.clone().into()));
-        self.db.check_container(found, &mut |bucket, key, value| {
+        let is_said = |kind: &&FindingKind| matches!(kind, FindingKind::WalReadOn { .. });
+        notes.iter().filter(|kind| !is_said(kind)).for_each(|kind| found(kind.clone().into()));
+        self.below.check_container(found, &mut |bucket, key, value| {
             if !overlay.covers(bucket, key) {
                 visit(bucket, key, value);
             }

@@ -110,7 +110,7 @@ impl Source for SourceFile {
     fn origin(&self) -> Origin {
         let (kind, tail) = if self.has_digest { ("snapshot", digest::SIZE) } else { ("db", 0) };
         let size = self.db.size().saturating_add(tail);
-        Origin { path: self.path.clone(), kind, size, size_in_use: self.db.expected_size() }
+        Origin { path: self.path.clone(), kind, size, size_in_use: self.db.expected_size(), base: None }
     }
 
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {

@@ -121,7 +121,7 @@ impl MemberLog {
         }
         let Ok(wal) = WalDir::open(&member_dir(path)?.join("wal")) else { return Ok(None) };
         let mut log = Self { place, ..Self::default() };
-        match wal.walk_to_damage(0, &mut |record| log.take(record)) {
+        match wal.walk_sound(0, &mut |record| log.take(record)) {
             Ok(End::Whole | End::Torn(_)) => Ok(Some(log)),
             Ok(End::Damaged(_)) | Err(Error::Damaged(_)) => Ok(None),
             Err(error) => Err(error),

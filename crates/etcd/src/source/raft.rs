@@ -125,10 +125,10 @@ pub struct LogPosition {
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
     let inside = member_dir(data_dir)?.join("wal");
     let wal = WalDir::open(wal_dir.unwrap_or(&inside))?;
-    let mut log = Log::scan(&wal, u64::MAX)?;
+    let mut log = Log::scan_sound(&wal, u64::MAX)?;
     if log.last_term == 0 {
         // The last segment has just begun: the one before has the last entry.
-        log = Log::scan(&wal, log.last_index)?;
+        log = Log::scan_sound(&wal, log.last_index)?;
     }
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })

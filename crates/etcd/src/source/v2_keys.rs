@@ -58,7 +58,7 @@ impl Node {
 
 fn changes_after(wal: &WalDir, after: u64) -> Result<u64> {
     let mut changes = 0;
-    wal.walk_to_damage(after.saturating_add(1), &mut |record| {
+    wal.walk_records(after.saturating_add(1), &mut |record| {
         if record.kind == RecordKind::Entry {
             let entry: Entry = message(record, after)?;
             let is_normal = entry.kind.unwrap_or(0) == 0 && entry.index.unwrap_or(0) > after;

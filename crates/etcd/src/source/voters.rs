@@ -32,7 +32,7 @@ pub(crate) fn voters(snap: &Path, wal: &WalDir, applied: u64) -> Result<Option<V
     if let Some(snapshot) = snapshot {
         log.bases.insert(snapshot.index, ConfState::of_voters(snapshot.voters));
     }
-    wal.walk_to_damage(from.saturating_add(1), &mut |record| log.take(record))?;
+    wal.walk_records(from.saturating_add(1), &mut |record| log.take(record))?;
     Ok(log.at(applied).map(|conf_state| conf_state.voters.into_iter().map(MemberId).collect()))
 }
 

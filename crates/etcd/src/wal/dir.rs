@@ -1,24 +1,26 @@
 //! The segments of a log, and the walk through them (`wal.go`, `openAtIndex`, `ReadAll`; `util.go`).
 
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::open_regular;
 use crate::finding::FindingKind;
-use crate::wal::read::{Failure, SegmentReader, Step};
+use crate::wal::read::{Failure, Resumed, SegmentReader, Step};
 use crate::wal::segment::{Record, RecordKind, WalDefect, parse_segment_name};
 
 const BUFFER: usize = 1 << 18;
 
 /// The segments of a WAL directory, by sequence. Opened read-only, one at a time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct WalDir {
     dir: PathBuf,
     segments: Vec<Segment>,
+    /// Whether records behind a place that a crash left unwritten count; etcd drops them.
+    past_torn: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Segment {
     name: String,
     sequence: u64,
@@ -43,6 +45,25 @@ pub(crate) struct Torn {
     pub(crate) offset: u64,
 }
 
+/// What a walk through a log meets.
+#[derive(Debug)]
+pub(crate) enum Item<'a> {
+    /// A record that its crc proves.
+    Record(&'a Record),
+    /// Damage that reading goes on behind.
+    Bad(&'a BadRecord),
+}
+
+/// Damage with proven records behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadRecord {
+    pub(crate) kind: FindingKind,
+    /// Whether records are lost. Else the record is proven, and only its frame or its stored crc is wrong.
+    pub(crate) is_lost: bool,
+    /// Whether it looks as a crash leaves the end of a log, which etcd cuts off there.
+    pub(crate) is_torn: bool,
+}
+
 impl WalDir {
     /// Lists a directory. Files of other names, as a crash or a repair leaves them, are passed over.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
@@ -59,7 +80,62 @@ impl WalDir {
             }
         }
         segments.sort_by_key(|segment| segment.sequence);
-        if segments.is_empty() { Err(missing()) } else { Ok(Self { dir: dir.into(), segments }) }
+        if segments.is_empty() {
+            Err(missing())
+        } else {
+            Ok(Self { dir: dir.into(), segments, past_torn: true })
+        }
+    }
+
+    /// Calls `visit` with every record that [`WalDir::walk`] meets, past damage.
+    ///
+    /// # Errors
+    /// As [`WalDir::walk`].
+    pub(crate) fn walk_records(
+        &self,
+        index: u64,
+        visit: &mut dyn FnMut(&Record) -> Result<()>,
+    ) -> Result<End> {
+        self.walk(index, &mut |item| match item {
+            Item::Record(record) => visit(record),
+            Item::Bad(_) => Ok(()),
+        })
+    }
+
+    /// Like [`WalDir::walk_records`], of a log that must be sound.
+    ///
+    /// # Errors
+    /// As [`WalDir::walk`]; the first damage.
+    pub(crate) fn walk_sound(
+        &self,
+        index: u64,
+        visit: &mut dyn FnMut(&Record) -> Result<()>,
+    ) -> Result<End> {
+        self.walk(index, &mut |item| match item {
+            Item::Record(record) => visit(record),
+            Item::Bad(bad) => Err(bad.kind.clone().into()),
+        })
+    }
+
+    /// Whether its first segment is there.
+    pub(crate) fn has_start(&self) -> bool {
+        self.segments.first().is_some_and(|segment| segment.sequence == 0)
+    }
+
+    /// Whether records follow a place that a crash left unwritten.
+    pub(crate) fn is_torn_within(&self) -> Result<bool> {
+        let mut is_torn = false;
+        let from = self.segments.last().map_or(0, |last| last.first_index);
+        self.walk(from, &mut |item| {
+            is_torn |= matches!(item, Item::Bad(bad) if bad.is_torn);
+            Ok(())
+        })?;
+        Ok(is_torn)
+    }
+
+    /// The log as etcd reads it, up to the first place that a crash left unwritten.
+    pub(crate) fn up_to_torn(&self) -> Self {
+        Self { past_torn: false, ..self.clone() }
     }
 
     /// The segment that holds the entry `index` and those after it; of a log that begins later, all.
@@ -74,74 +150,107 @@ impl WalDir {
     }
 
     /// Calls `visit` with every record from the segment on that holds the entry `index`; of a log that begins
-    /// later, with all. Tells where a crash cut it short.
+    /// later, with all. Goes on behind damage where the rolling crc proves what follows; tells how the log ends.
     ///
     /// # Errors
-    /// Damage anywhere but in such a torn tail; what `visit` returned, which also ends the walk.
-    pub(crate) fn walk(
-        &self,
-        index: u64,
-        visit: &mut dyn FnMut(&Record) -> Result<()>,
-    ) -> Result<Option<Torn>> {
-        match self.walk_to_damage(index, visit)? {
-            End::Whole => Ok(None),
-            End::Torn(torn) => Ok(Some(torn)),
-            End::Damaged(kind) => Err(kind.into()),
-        }
-    }
-
-    /// Like [`WalDir::walk`], and takes damage for the end of the log.
-    ///
-    /// # Errors
-    /// A failed read; what `visit` returned.
-    pub(crate) fn walk_to_damage(
-        &self,
-        index: u64,
-        visit: &mut dyn FnMut(&Record) -> Result<()>,
-    ) -> Result<End> {
+    /// A failed read; what `visit` returned, which also ends the walk.
+    pub(crate) fn walk(&self, index: u64, visit: &mut dyn FnMut(Item<'_>) -> Result<()>) -> Result<End> {
         let segments = self.segments_from(index);
-        let mut metadata = None;
-        let mut crc = 0;
+        let mut walk = Walk { metadata: None, past_torn: self.past_torn, visit };
+        let mut crc = segments.first().filter(|segment| segment.sequence == 0).map(|_| 0);
         let mut expected = None;
         for (place, segment) in segments.iter().enumerate() {
             if let Some(sequence) = expected.filter(|sequence| *sequence != segment.sequence) {
-                return Ok(End::Damaged(FindingKind::WalSegmentMissing { sequence }));
+                let kind = FindingKind::WalSegmentMissing { sequence };
+                walk.bad(BadRecord { kind, is_lost: true, is_torn: false })?;
+                crc = None;
             }
             expected = segment.sequence.checked_add(1);
             let file = open_regular(&self.dir.join(&segment.name))?;
             let size = file.metadata()?.len();
             let is_last = place + 1 == segments.len();
             let mut reader = SegmentReader::new(BufReader::with_capacity(BUFFER, file), size, crc, is_last);
-            loop {
-                let offset = reader.offset();
-                let step = match reader.step() {
-                    Ok(step) => step,
-                    Err(Failure::Defect(defect)) => return Ok(segment.damage(defect)),
-                    Err(Failure::Io(error)) => return Err(error.into()),
-                };
-                match step {
-                    Step::Record(record) => {
-                        if record.kind == RecordKind::Metadata
-                            && *metadata.get_or_insert_with(|| record.data.clone()) != record.data
-                        {
-                            return Ok(segment.damage(WalDefect::Metadata { offset }));
-                        }
-                        visit(&record)?;
-                    }
-                    Step::End => break,
-                    Step::Torn(offset) => {
-                        return Ok(End::Torn(Torn { segment: segment.name.clone(), offset }));
-                    }
+            match walk.segment(segment, &mut reader)? {
+                End::Whole => crc = reader.crc(),
+                // The crc that the next segment begins with proves what is in it.
+                End::Damaged(kind @ FindingKind::Wal { defect, .. })
+                    if !is_last && !matches!(defect, WalDefect::Metadata { .. }) =>
+                {
+                    walk.bad(BadRecord { kind, is_lost: true, is_torn: false })?;
+                    crc = None;
                 }
+                end => return Ok(end),
             }
-            crc = reader.crc();
         }
         Ok(End::Whole)
     }
 }
 
+/// A walk through the segments of a log.
+struct Walk<'a> {
+    metadata: Option<Vec<u8>>,
+    past_torn: bool,
+    visit: &'a mut dyn FnMut(Item<'_>) -> Result<()>,
+}
+
+impl Walk<'_> {
+    fn segment<R: Read + Seek>(&mut self, segment: &Segment, reader: &mut SegmentReader<R>) -> Result<End> {
+        loop {
+            let offset = reader.offset();
+            let end = match reader.step() {
+                Ok(Step::Record(record)) => {
+                    if self.record(&record)? {
+                        continue;
+                    }
+                    return Ok(segment.damage(WalDefect::Metadata { offset }));
+                }
+                Ok(Step::End) => return Ok(End::Whole),
+                Ok(Step::Torn(offset)) if !self.past_torn => return Ok(segment.torn(offset)),
+                Ok(Step::Torn(offset)) => segment.torn(offset),
+                Err(Failure::Defect(defect)) => segment.damage(defect),
+                Err(Failure::Io(error)) => return Err(error.into()),
+            };
+            let Some(resumed) = reader.resume()? else { return Ok(end) };
+            let (kind, is_torn) = match end {
+                End::Torn(Torn { offset, .. }) => (segment.finding(WalDefect::Unwritten { offset }), true),
+                End::Damaged(kind) => (kind, false),
+                End::Whole => return Ok(end),
+            };
+            self.bad(BadRecord { kind, is_lost: matches!(resumed, Resumed::Lost), is_torn })?;
+            if let Resumed::Proven(record) = resumed
+                && !self.record(&record)?
+            {
+                return Ok(segment.damage(WalDefect::Metadata { offset }));
+            }
+        }
+    }
+
+    /// Whether a record is of the same member's log as those before.
+    fn record(&mut self, record: &Record) -> Result<bool> {
+        if record.kind == RecordKind::Metadata
+            && *self.metadata.get_or_insert_with(|| record.data.clone()) != record.data
+        {
+            return Ok(false);
+        }
+        (self.visit)(Item::Record(record))?;
+        Ok(true)
+    }
+
+    fn bad(&mut self, bad: BadRecord) -> Result<()> {
+        (self.visit)(Item::Bad(&bad))
+    }
+}
+
 impl Segment {
     fn damage(&self, defect: WalDefect) -> End {
-        End::Damaged(FindingKind::Wal { segment: self.name.clone(), defect })
+        End::Damaged(self.finding(defect))
+    }
+
+    fn finding(&self, defect: WalDefect) -> FindingKind {
+        FindingKind::Wal { segment: self.name.clone(), defect }
+    }
+
+    fn torn(&self, offset: u64) -> End {
+        End::Torn(Torn { segment: self.name.clone(), offset })
     }
 }

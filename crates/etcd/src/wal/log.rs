@@ -5,11 +5,20 @@ use prost::Message;
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::member::{ClusterId, MemberId};
-use crate::proto::{Entry, HardState, WalMetadata, WalSnapshot};
-use crate::wal::dir::{End, Torn, WalDir};
+use crate::proto::{ConfChange, Entry, HardState, WalMetadata, WalSnapshot};
+use crate::wal::dir::{BadRecord, End, Item, Torn, WalDir};
 use crate::wal::segment::{Record, RecordKind};
+use crate::wal::terms::Terms;
 
-/// The end of a log.
+/// Kind of an entry that changes raft's configuration.
+const CONF_CHANGE: i32 = 1;
+
+/// Bad records listed at most.
+const MOST_BAD: usize = 1000;
+/// Members that conf changes name, listed at most.
+const MOST_ADDED: usize = 1000;
+
+/// What a log says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
     pub(crate) member_id: MemberId,
@@ -24,54 +33,127 @@ pub(crate) struct Log {
     /// Index and term of the newest raft snapshot that is committed.
     pub(crate) snapshot: u64,
     pub(crate) snapshot_term: u64,
+    /// Term of the entry that the log was scanned for, as far as the log has it.
+    pub(crate) term_at: Option<u64>,
+    /// Members that conf changes name.
+    pub(crate) named: Vec<MemberId>,
+    /// Whether it holds all entries since the cluster began with an empty store.
+    pub(crate) is_from_start: bool,
     pub(crate) torn: Option<Torn>,
     /// What ends it before its end.
     pub(crate) damage: Option<FindingKind>,
+    /// Damage that was read on behind, as far as listed.
+    pub(crate) bad: Vec<BadRecord>,
 }
 
 impl Log {
-    /// Reads a log from the segment on that holds the entry `index`.
+    /// Reads a log that must be sound from the segment on that holds the entry `index`.
     ///
     /// # Errors
     /// Damage; a failed read.
-    pub(crate) fn scan(wal: &WalDir, index: u64) -> Result<Self> {
-        let mut log = Self::scan_to_damage(wal, index)?;
-        match log.damage.take() {
+    pub(crate) fn scan_sound(wal: &WalDir, index: u64) -> Result<Self> {
+        let mut log = Self::scan(wal, index)?;
+        match log.damage.take().or_else(|| Some(log.bad.first()?.kind.clone())) {
             Some(kind) => Err(kind.into()),
             None => Ok(log),
         }
     }
 
-    /// Like [`Log::scan`], and takes damage for the end of the log.
+    /// Reads a log from the segment on that holds the entry `index`. Damage is in it.
     ///
     /// # Errors
     /// A failed read; a record that does not decode.
-    pub(crate) fn scan_to_damage(wal: &WalDir, index: u64) -> Result<Self> {
-        let mut metadata = WalMetadata::default();
-        let mut state = HardState::default();
-        let mut snapshots = Vec::new();
-        let (mut last_index, mut last_term) = (wal.index_before(index), 0);
-        let end = wal.walk_to_damage(index, &mut |record| {
-            match record.kind {
-                RecordKind::Metadata => metadata = message(record, last_index)?,
-                RecordKind::State => state = message(record, last_index)?,
-                RecordKind::Entry => {
-                    let entry: Entry = message(record, last_index)?;
-                    (last_index, last_term) = (entry.index.unwrap_or(0), entry.term.unwrap_or(0));
+    pub(crate) fn scan(wal: &WalDir, index: u64) -> Result<Self> {
+        let mut scan = Scan { last_index: wal.index_before(index), ..Scan::default() };
+        let end = wal.walk(index, &mut |item| scan.item(item))?;
+        Ok(scan.finish(index, end))
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    metadata: WalMetadata,
+    state: HardState,
+    snapshots: Vec<(u64, u64)>,
+    last_index: u64,
+    last_term: u64,
+    terms: Terms,
+    named: Vec<MemberId>,
+    start: Start,
+    bad: Vec<BadRecord>,
+}
+
+/// How a log begins. A new cluster's log begins with the conf changes of its members, entry 1 on; a restored one's
+/// does too, but a snapshot that stands for the restored store is noted right behind them.
+#[derive(Default)]
+enum Start {
+    /// Nothing but conf changes so far, up to this entry.
+    #[default]
+    Unknown,
+    Members(u64),
+    /// With an empty store.
+    Empty,
+    /// Otherwise, or it cannot be told.
+    Other,
+}
+
+impl Scan {
+    fn item(&mut self, item: Item<'_>) -> Result<()> {
+        let record = match item {
+            Item::Record(record) => record,
+            Item::Bad(bad) => {
+                if bad.is_lost && !matches!(self.start, Start::Empty) {
+                    self.start = Start::Other;
                 }
-                RecordKind::Snapshot => {
-                    let WalSnapshot { index, term, .. } = message(record, last_index)?;
-                    let (index, term) = (index.unwrap_or(0), term.unwrap_or(0));
-                    snapshots.push((index, term));
-                    if index > last_index {
-                        (last_index, last_term) = (index, term);
-                    }
+                if self.bad.len() < MOST_BAD {
+                    self.bad.push(bad.clone());
                 }
-                RecordKind::Crc => {}
+                return Ok(());
             }
-            Ok(())
-        })?;
+        };
+        match record.kind {
+            RecordKind::Metadata => self.metadata = message(record, self.last_index)?,
+            RecordKind::State => self.state = message(record, self.last_index)?,
+            RecordKind::Entry => self.entry(&message(record, self.last_index)?),
+            RecordKind::Snapshot => {
+                let WalSnapshot { index, term, .. } = message(record, self.last_index)?;
+                let (index, term) = (index.unwrap_or(0), term.unwrap_or(0));
+                self.snapshots.push((index, term));
+                if index > 0 && !matches!(self.start, Start::Empty) {
+                    self.start = Start::Other;
+                }
+                if index > self.last_index {
+                    (self.last_index, self.last_term) = (index, term);
+                }
+            }
+            RecordKind::Crc => {}
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let (index, term) = (entry.index.unwrap_or(0), entry.term.unwrap_or(0));
+        (self.last_index, self.last_term) = (index, term);
+        self.terms.put(index, term);
+        let is_conf_change = entry.kind == Some(CONF_CHANGE);
+        self.start = match std::mem::take(&mut self.start) {
+            Start::Unknown if index == 1 && is_conf_change => Start::Members(1),
+            Start::Members(last) if index == last + 1 && is_conf_change && term == 1 => Start::Members(index),
+            Start::Members(last) if index == last + 1 => Start::Empty,
+            Start::Empty => Start::Empty,
+            _ => Start::Other,
+        };
+        if is_conf_change && self.named.len() < MOST_ADDED {
+            let change = ConfChange::decode(entry.data.as_deref().unwrap_or_default());
+            self.named.extend(change.ok().and_then(|change| change.node_id).map(MemberId));
+        }
+    }
+
+    fn finish(self, index: u64, end: End) -> Log {
+        let Self { metadata, state, snapshots, last_index, last_term, terms, named, start, bad } = self;
         let commit = state.commit.unwrap_or(0);
+        let noted = |(noted, term): &(u64, u64)| (*noted == index).then_some(*term);
+        let term_at = terms.of(index).or_else(|| snapshots.iter().find_map(noted));
         // One above the commit index was being saved when the member crashed, and does not count.
         let snapshot = snapshots.into_iter().filter(|(index, _)| *index <= commit).max();
         let (snapshot, snapshot_term) = snapshot.unwrap_or_default();
@@ -80,7 +162,7 @@ impl Log {
             End::Torn(torn) => (Some(torn), None),
             End::Damaged(kind) => (None, Some(kind)),
         };
-        Ok(Self {
+        Log {
             member_id: MemberId(metadata.node_id.unwrap_or(0)),
             cluster_id: ClusterId(metadata.cluster_id.unwrap_or(0)),
             term: state.term.unwrap_or(0),
@@ -89,9 +171,13 @@ impl Log {
             last_term,
             snapshot,
             snapshot_term,
+            term_at,
+            named,
+            is_from_start: matches!(start, Start::Empty),
             torn,
             damage,
-        })
+            bad,
+        }
     }
 }
 
@@ -179,9 +265,9 @@ mod tests {
         // Just begun: it has no entry yet.
         let third = vec![metadata(1), state(5)];
         let (dir, wal) = log(&[(0, first), (3, second), (6, third)]);
-        let scanned = Log::scan(&wal, 0).unwrap();
+        let scanned = Log::scan_sound(&wal, 0).unwrap();
         assert_eq!((scanned.commit, scanned.last_index, scanned.last_term), (5, 5, 2));
-        assert_eq!(Log::scan(&wal, 6).unwrap().last_index, 5);
+        assert_eq!(Log::scan_sound(&wal, 6).unwrap().last_index, 5);
         let data_dir = tempfile::tempdir().unwrap();
         let position = crate::log_position(data_dir.path(), Some(dir.path())).unwrap();
         assert_eq!((position.last_index, position.last_term), (5, 2));
@@ -203,12 +289,140 @@ mod tests {
     fn segments_that_do_not_belong_together_are_found() {
         let first = vec![metadata(1), entry(1, 1), state(1)];
         let (_dir, wal) = log(&[(0, first.clone()), (2, vec![metadata(2), state(1)])]);
-        assert_eq!(damage(Log::scan(&wal, 0)), "wal.damaged");
+        assert_eq!(damage(Log::scan_sound(&wal, 0)), "wal.damaged");
         let (dir, _) = log(&[(0, first), (2, vec![metadata(1), state(1)])]);
         let (bytes, _) = encode_after(99, &[metadata(1), state(1)]);
         fs_err::write(dir.path().join(segment_name(1, 2)), bytes).unwrap();
-        assert_eq!(damage(Log::scan(&WalDir::open(dir.path()).unwrap(), 0)), "wal.damaged");
+        assert_eq!(damage(Log::scan_sound(&WalDir::open(dir.path()).unwrap(), 0)), "wal.damaged");
         fs_err::rename(dir.path().join(segment_name(1, 2)), dir.path().join(segment_name(2, 2))).unwrap();
-        assert_eq!(damage(Log::scan(&WalDir::open(dir.path()).unwrap(), 0)), "wal.segment-missing");
+        assert_eq!(damage(Log::scan_sound(&WalDir::open(dir.path()).unwrap(), 0)), "wal.segment-missing");
+    }
+
+    /// Makes the data of a record bad; records are counted from the segment's crc record on.
+    fn flip(dir: &std::path::Path, segment: (u64, u64), records: &[Record], place: usize) {
+        let path = dir.join(segment_name(segment.0, segment.1));
+        let mut bytes = fs_err::read(&path).unwrap();
+        let [begin, end] = [place - 1, place].map(|count| encode_after(0, &records[..count]).0.len());
+        let padding = usize::from(bytes[begin + 7] & 7);
+        bytes[end - padding - 1] ^= 0x40;
+        fs_err::write(&path, &bytes).unwrap();
+    }
+
+    fn missing<T: std::fmt::Debug>(result: Result<T>) -> (u64, u64) {
+        match result {
+            Err(Error::Damaged(FindingKind::WalEntriesMissing { first, last })) => (first, last),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A bad record costs the entries in it, and those alone, where the next entry is of the same term: then nothing in
+    /// it can have overruled what was before.
+    #[test]
+    fn a_bad_record_costs_what_is_in_it() {
+        let records = vec![
+            metadata(1),
+            entry(2, 1),
+            state(1),
+            entry(2, 2),
+            entry(2, 3),
+            state(2),
+            entry(2, 4),
+            state(4),
+        ];
+        let read = |place: usize| {
+            let (dir, _) = log(&[(0, records.clone())]);
+            flip(dir.path(), (0, 0), &records, place);
+            let wal = WalDir::open(dir.path()).unwrap();
+            let scanned = Log::scan(&wal, 0).unwrap();
+            assert_eq!((scanned.last_index, scanned.bad.len(), &scanned.damage), (4, 1, &None));
+            assert_eq!(damage(Log::scan_sound(&wal, 0)), "wal.damaged");
+            (dir, wal)
+        };
+        // Entry 3.
+        let (_dir, wal) = read(5);
+        assert_eq!(missing(terms(&wal, 0, 4)), (3, 3));
+        assert_eq!(missing(terms(&wal, 2, 4)), (3, 3));
+        assert_eq!(terms(&wal, 3, 4).unwrap(), [(4, 2)]);
+        assert_eq!(terms(&wal, 0, 2).unwrap(), [(1, 2), (2, 2)]);
+        let (to_gap, gap) = Entries::find_to_gap(&wal, 0, 4).unwrap();
+        assert_eq!((to_gap.up_to(), gap), (2, Some(FindingKind::WalEntriesMissing { first: 3, last: 3 })));
+        // A hard state: no entry is lost.
+        let (_dir, wal) = read(6);
+        assert_eq!(terms(&wal, 0, 4).unwrap(), [(1, 2), (2, 2), (3, 2), (4, 2)]);
+    }
+
+    /// Where the term rises behind a bad record, an entry in it may have overruled those before, but for those that were
+    /// committed.
+    #[test]
+    fn what_a_bad_record_may_have_overruled_does_not_count() {
+        let records = vec![
+            metadata(1),
+            entry(1, 1),
+            entry(1, 2),
+            entry(1, 3),
+            state(1),
+            entry(2, 2),
+            entry(2, 3),
+            state(3),
+        ];
+        let (dir, wal) = log(&[(0, records.clone())]);
+        assert_eq!(terms(&wal, 0, 3).unwrap(), [(1, 1), (2, 2), (3, 2)]);
+        flip(dir.path(), (0, 0), &records, 6);
+        assert_eq!(missing(terms(&wal, 0, 3)), (2, 2));
+        let (to_gap, _) = Entries::find_to_gap(&wal, 0, 3).unwrap();
+        assert_eq!(to_gap.up_to(), 1);
+        assert_eq!(terms(&wal, 2, 3).unwrap(), [(3, 2)]);
+    }
+
+    /// A segment that is missing or broken to its end costs the entries in it; the next one begins with its own crc.
+    #[test]
+    fn reading_goes_on_with_the_next_segment() {
+        let segments = [
+            (0, vec![metadata(1), entry(2, 1), entry(2, 2), state(1)]),
+            (3, vec![metadata(1), state(2), entry(2, 3), entry(2, 4)]),
+            (5, vec![metadata(1), state(4), entry(2, 5), state(5)]),
+        ];
+        let (dir, _) = log(&segments);
+        let middle = dir.path().join(segment_name(1, 3));
+        let bytes = fs_err::read(&middle).unwrap();
+        for change in ["missing", "noise"] {
+            match change {
+                "missing" => fs_err::remove_file(&middle).unwrap(),
+                _ => fs_err::write(&middle, vec![0x5a; bytes.len()]).unwrap(),
+            }
+            let wal = WalDir::open(dir.path()).unwrap();
+            assert_eq!(missing(terms(&wal, 1, 5)), (3, 4), "{change}");
+            assert_eq!(terms(&wal, 4, 5).unwrap(), [(5, 2)], "{change}");
+            assert_eq!(terms(&wal, 0, 2).unwrap(), [(1, 2), (2, 2)], "{change}");
+            assert_eq!(Log::scan(&wal, 0).unwrap().bad.len(), 1, "{change}");
+        }
+    }
+
+    /// Entries 1 and on are all there is of a cluster that began with an empty store, and not of one that was restored.
+    #[test]
+    fn a_log_that_begins_with_its_cluster_is_told_from_a_restored_one() {
+        let member = |index| {
+            let entry = Entry { kind: Some(1), term: Some(1), index: Some(index), data: None };
+            record(RecordKind::Entry, &entry)
+        };
+        let noted = |index| {
+            record(RecordKind::Snapshot, &WalSnapshot { index: Some(index), ..WalSnapshot::default() })
+        };
+        let is_from_start = |records: Vec<Record>| {
+            let (_dir, wal) = log(&[(0, records)]);
+            Log::scan(&wal, 0).unwrap().is_from_start
+        };
+        assert!(is_from_start(vec![metadata(1), noted(0), member(1), member(2), state(2), entry(2, 3)]));
+        assert!(!is_from_start(vec![
+            metadata(1),
+            noted(0),
+            member(1),
+            member(2),
+            state(2),
+            noted(2),
+            entry(2, 3)
+        ]));
+        assert!(!is_from_start(vec![metadata(1), noted(9), entry(2, 10)]));
+        assert!(!is_from_start(vec![metadata(1), entry(2, 1), entry(2, 2)]));
     }
 }

@@ -1,9 +1,10 @@
 //! Streams the records of one segment (`decoder.go`, `decodeRecord`, `isTornEntry`), a record in memory at a
-//! time.
+//! time, and finds the next record that is proven behind a bad one (`resume`).
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use prost::Message;
+use prost::encoding::{decode_varint, encoded_len_varint};
 
 use crate::proto::WalRecord;
 use crate::wal::segment::{LENGTH_BITS, Record, RecordKind, WalDefect};
@@ -11,6 +12,12 @@ use crate::wal::segment::{LENGTH_BITS, Record, RecordKind, WalDefect};
 /// Longest record read. etcd's largest request is a few MiB; a damaged length must not become an allocation.
 const MOST_RECORD_BYTES: u64 = 256 << 20;
 const FRAME_SIZE: u64 = 8;
+/// Of records, and bytes of a frame.
+const ALIGNMENT: usize = 8;
+/// Tags of walpb.Record's fields.
+const KIND_TAG: u8 = 0x08;
+const CRC_TAG: u8 = 0x10;
+const DATA_TAG: u8 = 0x1a;
 const ZEROS_AT_ONCE: u64 = 1 << 18;
 /// Disks write whole sectors: a record cut short by a crash has one that is still zero.
 const SECTOR: usize = 512;
@@ -47,22 +54,68 @@ impl From<WalDefect> for Failure {
     }
 }
 
-/// Reads a segment from its start.
-pub(super) struct SegmentReader<R> {
-    input: R,
-    size: u64,
-    offset: u64,
-    /// Over the data of all records so far, of earlier segments too.
-    crc: u32,
-    is_last: bool,
-    bytes: Vec<u8>,
+/// How reading goes on behind a bad record.
+pub(super) enum Resumed {
+    /// The bad record itself is proven: only its frame or its stored crc is wrong.
+    Proven(Record),
+    /// The bad record is lost, and maybe some behind it; the next one is proven.
+    Lost,
 }
 
-impl<R: Read> SegmentReader<R> {
-    /// `size` is that of the file; `crc` what the segment before ended with, 0 when this is the first one read;
+/// Reads a segment from its start.
+pub(super) struct SegmentReader<R> {
+    input: Input<R>,
+    size: u64,
+    offset: u64,
+    /// Over the data of all records so far, of earlier segments too; `None` until the first one read tells it.
+    crc: Option<u32>,
+    is_last: bool,
+    bytes: Vec<u8>,
+    /// Bytes whose crcs may still be computed in search of a proven record: hostile bytes could ask for any number.
+    budget: Option<u64>,
+}
+
+/// A segment as a stream; once a bad record was met, what is left of it in memory.
+enum Input<R> {
+    Stream(R),
+    Memory {
+        /// Offset in the segment of the first byte.
+        start: u64,
+        rest: Cursor<Vec<u8>>,
+    },
+}
+
+impl<R: Read + Seek> Input<R> {
+    /// Takes what is left of the segment into memory, from an offset on at least; tells from where, and the bytes.
+    fn load(&mut self, offset: u64) -> io::Result<(u64, &[u8])> {
+        if let Self::Stream(stream) = self {
+            let mut rest = Vec::new();
+            stream.seek(SeekFrom::Start(offset))?;
+            stream.take(MOST_RECORD_BYTES).read_to_end(&mut rest)?;
+            *self = Self::Memory { start: offset, rest: Cursor::new(rest) };
+        }
+        match self {
+            Self::Memory { start, rest } => Ok((*start, rest.get_ref())),
+            Self::Stream(_) => Ok((offset, &[])),
+        }
+    }
+}
+
+impl<R: Read> Read for Input<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.read(buf),
+            Self::Memory { rest, .. } => rest.read(buf),
+        }
+    }
+}
+
+impl<R: Read + Seek> SegmentReader<R> {
+    /// `size` is that of the file; `crc` what the segment before ended with, `None` when that is not known;
     /// `is_last`, whether a crash may have cut it short.
-    pub(super) fn new(input: R, size: u64, crc: u32, is_last: bool) -> Self {
-        Self { input, size, offset: 0, crc, is_last, bytes: Vec::new() }
+    pub(super) fn new(input: R, size: u64, crc: Option<u32>, is_last: bool) -> Self {
+        let input = Input::Stream(input);
+        Self { input, size, offset: 0, crc, is_last, bytes: Vec::new(), budget: None }
     }
 
     /// Offset of the next record.
@@ -71,7 +124,7 @@ impl<R: Read> SegmentReader<R> {
     }
 
     /// The rolling crc behind the last record.
-    pub(super) fn crc(&self) -> u32 {
+    pub(super) fn crc(&self) -> Option<u32> {
         self.crc
     }
 
@@ -85,15 +138,17 @@ impl<R: Read> SegmentReader<R> {
         }
         let length = self.bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if length == 0 {
-            let torn = self.is_last && self.goes_on()?;
-            return Ok(if torn { Step::Torn(offset) } else { Step::End });
+            return match self.goes_on()? {
+                false => Ok(Step::End),
+                true => self.cut_short(frame),
+            };
         }
         let (size, padding) = split_length(length).ok_or(frame)?;
         let framed = size + padding;
         if framed > self.size.saturating_sub(offset + FRAME_SIZE) {
             return self.cut_short(frame);
         }
-        if framed > MOST_RECORD_BYTES {
+        if framed > MOST_RECORD_BYTES || !framed.is_multiple_of(ALIGNMENT as u64) {
             return Err(frame.into());
         }
         if self.fill(framed)? < framed {
@@ -118,20 +173,40 @@ impl<R: Read> SegmentReader<R> {
         let kind = record.kind.and_then(RecordKind::of).ok_or(undecodable)?;
         let data = record.data.unwrap_or_default();
         let found = record.crc.unwrap_or(0);
-        let crc = match kind {
-            // The first segment read may be a later one, whose records run on from what it says itself.
-            RecordKind::Crc if self.crc == 0 => found,
-            RecordKind::Crc => self.crc,
-            _ => crc32c::crc32c_append(self.crc, &data),
-        };
+        // The first segment read may be a later one, whose records run on from what it says itself.
+        let crc = self.crc.map_or(found, |crc| crc32c::crc32c_append(crc, &data));
         if (offset == 0) != (kind == RecordKind::Crc) {
             return Err(undecodable);
         }
         if crc != found {
             return Err(WalDefect::Crc { offset });
         }
-        self.crc = crc;
+        self.crc = Some(crc);
         Ok(Record { kind, data })
+    }
+
+    /// Goes on behind the bad record that the last step met, if a record behind it is proven; `None` when none is.
+    ///
+    /// A record stores the rolling crc of all data up to its own. So the stored crc of a bad record proves the next
+    /// one when only the bad one's data is wrong; and when only that stored crc is wrong, the next one's proves both.
+    /// When the frame is wrong, the record's own lengths lead to the next one. Otherwise the segment is searched for
+    /// two records of which the first one's crc proves the second.
+    pub(super) fn resume(&mut self) -> io::Result<Option<Resumed>> {
+        let at = self.offset;
+        let (start, rest) = self.input.load(at)?;
+        let bytes = rest.get(usize::try_from(at - start).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let mut budget = self.budget.unwrap_or_else(|| (bytes.len() as u64).saturating_mul(4));
+        let found = search(bytes, at == 0, self.crc, &mut budget);
+        self.budget = Some(budget);
+        let resumed = found.map(|Found { next, crc, resumed }| {
+            self.offset += next as u64;
+            self.crc = Some(crc);
+            resumed
+        });
+        if let Input::Memory { rest, .. } = &mut self.input {
+            rest.set_position(self.offset - start);
+        }
+        Ok(resumed)
     }
 
     /// Whether anything but zeros lies behind a length of zero: a crash that wrote later sectors only leaves that,
@@ -155,6 +230,114 @@ impl<R: Read> SegmentReader<R> {
     fn cut_short(&self, defect: WalDefect) -> Result<Step, Failure> {
         if self.is_last { Ok(Step::Torn(self.offset)) } else { Err(defect.into()) }
     }
+}
+
+/// Where reading goes on.
+struct Found {
+    /// Bytes from the bad record to the next one.
+    next: usize,
+    /// The rolling crc before the next one.
+    crc: u32,
+    resumed: Resumed,
+}
+
+/// Searches the bytes from a bad record on for a record that is proven; `crc` is the rolling one before it.
+fn search(bytes: &[u8], is_first: bool, crc: Option<u32>, budget: &mut u64) -> Option<Found> {
+    for candidate in [Candidate::framed(bytes, 0), Candidate::of_own_length(bytes)].into_iter().flatten() {
+        let Candidate { stored, kind, data, next } = candidate;
+        let computed = crc.map(|crc| crc32c::crc32c_append(crc, data));
+        let proven = (kind == RecordKind::Crc) == is_first
+            && computed
+                .is_some_and(|computed| computed == stored || proves_next(bytes, next, computed, budget));
+        if let Some(crc) = computed.filter(|_| proven) {
+            let resumed = Resumed::Proven(Record { kind, data: data.to_vec() });
+            return Some(Found { next, crc, resumed });
+        }
+        if proves_next(bytes, next, stored, budget) {
+            return Some(Found { next, crc: stored, resumed: Resumed::Lost });
+        }
+    }
+    // Records are aligned.
+    let mut places = (ALIGNMENT..bytes.len()).step_by(ALIGNMENT);
+    places.find_map(|place| {
+        let Candidate { stored, next, .. } = Candidate::framed(bytes, place)?;
+        proves_next(bytes, next, stored, budget).then_some(Found {
+            next,
+            crc: stored,
+            resumed: Resumed::Lost,
+        })
+    })
+}
+
+/// Whether a record lies at a place that goes on from a crc.
+fn proves_next(bytes: &[u8], place: usize, crc: u32, budget: &mut u64) -> bool {
+    let Some(next) = Candidate::framed(bytes, place) else { return false };
+    let length = next.data.len() as u64;
+    // One without data would prove nothing.
+    if next.kind == RecordKind::Crc || length == 0 || *budget < length {
+        return false;
+    }
+    *budget -= length;
+    crc32c::crc32c_append(crc, next.data) == next.stored
+}
+
+/// What may be a record.
+struct Candidate<'a> {
+    kind: RecordKind,
+    stored: u32,
+    data: &'a [u8],
+    /// Where the next one begins.
+    next: usize,
+}
+
+impl<'a> Candidate<'a> {
+    /// By the frame at a place.
+    fn framed(bytes: &'a [u8], place: usize) -> Option<Self> {
+        let rest = bytes.get(place..)?;
+        let (size, padding) = split_length(u64::from_le_bytes(*rest.first_chunk()?))?;
+        let (size, padding) = (usize::try_from(size).ok()?, usize::try_from(padding).ok()?);
+        let end = ALIGNMENT.checked_add(size)?;
+        let next = end.checked_add(padding)?;
+        let candidate = Self::parse(rest.get(ALIGNMENT..end)?, place.checked_add(next)?)?;
+        let is_padded = next.is_multiple_of(ALIGNMENT) && padding < ALIGNMENT;
+        (is_padded && next <= rest.len() && candidate.size() == size).then_some(candidate)
+    }
+
+    /// At the start, by the lengths within the record, whatever its frame says.
+    fn of_own_length(bytes: &'a [u8]) -> Option<Self> {
+        let mut candidate = Self::parse(bytes.get(ALIGNMENT..)?, 0)?;
+        candidate.next = ALIGNMENT.checked_add(candidate.size())?.checked_next_multiple_of(ALIGNMENT)?;
+        (candidate.next <= bytes.len()).then_some(candidate)
+    }
+
+    /// Reads the fields in the order that etcd writes them in.
+    fn parse(bytes: &'a [u8], next: usize) -> Option<Self> {
+        let mut rest = bytes;
+        let kind = RecordKind::of(i64::try_from(number(&mut rest, KIND_TAG)?).ok()?)?;
+        let stored = u32::try_from(number(&mut rest, CRC_TAG)?).ok()?;
+        let data = match kind {
+            RecordKind::Crc => &[],
+            _ => {
+                let length = usize::try_from(number(&mut rest, DATA_TAG)?).ok()?;
+                rest.get(..length)?
+            }
+        };
+        Some(Self { kind, stored, data, next })
+    }
+
+    /// Bytes of the record.
+    fn size(&self) -> usize {
+        let data = (self.kind != RecordKind::Crc).then(|| self.data.len());
+        let data = data.map_or(0, |length| 1 + encoded_len_varint(length as u64) + length);
+        2 + 1 + encoded_len_varint(u64::from(self.stored)) + data
+    }
+}
+
+/// Takes a field's tag and its number off the front.
+fn number(bytes: &mut &[u8], tag: u8) -> Option<u64> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    if *first == tag { decode_varint(bytes).ok() } else { None }
 }
 
 /// Bytes of a record and of its padding.
@@ -181,7 +364,7 @@ mod tests {
     use crate::wal::encode;
 
     fn read(bytes: &[u8], is_last: bool) -> Result<(usize, Option<u64>), WalDefect> {
-        let mut reader = SegmentReader::new(bytes, bytes.len() as u64, 0, is_last);
+        let mut reader = SegmentReader::new(Cursor::new(bytes), bytes.len() as u64, None, is_last);
         let mut records = 0;
         loop {
             match reader.step().map_err(|failure| failure.defect().unwrap())? {
@@ -215,5 +398,102 @@ mod tests {
         let mut flipped = whole;
         flipped[1024] ^= 1;
         assert!(read(&flipped, true).is_err());
+    }
+
+    /// Everything that is read of a segment, with the damage that reading went on behind.
+    fn read_on(bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<bool>) {
+        let mut reader = SegmentReader::new(Cursor::new(bytes), bytes.len() as u64, Some(0), true);
+        let (mut records, mut bad) = (Vec::new(), Vec::new());
+        loop {
+            match reader.step() {
+                Ok(Step::Record(record)) => records.push(record.data),
+                Ok(Step::End) => return (records, bad),
+                Ok(Step::Torn(_)) | Err(_) => match reader.resume().unwrap() {
+                    Some(Resumed::Proven(record)) => {
+                        records.push(record.data);
+                        bad.push(false);
+                    }
+                    Some(Resumed::Lost) => bad.push(true),
+                    None => return (records, bad),
+                },
+            }
+        }
+    }
+
+    fn sample() -> (Vec<Vec<u8>>, Vec<u8>, Vec<usize>) {
+        let data: Vec<Vec<u8>> = (1..8u8).map(|n| vec![n; usize::from(n) * 9]).collect();
+        let records: Vec<_> =
+            data.iter().map(|data| Record { kind: RecordKind::Entry, data: data.clone() }).collect();
+        // With the crc record before them.
+        let ends = (0..=records.len()).map(|count| encode(&records[..count]).len()).collect();
+        let all = std::iter::once(Vec::new()).chain(data).collect();
+        (all, encode(&records), ends)
+    }
+
+    /// The stored crc of a bad record proves the next one; only the last record has none behind it.
+    #[test]
+    fn flipped_bits_cost_the_record_that_they_are_in_and_seldom_the_next() {
+        let (data, sound, ends) = sample();
+        let last = ends[ends.len() - 2];
+        let mut proven = 0;
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = sound.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (read, bad) = read_on(&bytes);
+            let place = ends.iter().position(|end| bit / 8 < *end).unwrap();
+            let without = |lost: &[usize]| {
+                let kept = data.iter().enumerate().filter(|(place, _)| !lost.contains(place));
+                kept.map(|(_, data)| data.clone()).collect::<Vec<_>>()
+            };
+            let expected = [without(&[]), without(&[place]), without(&[place, place + 1])];
+            if bit / 8 < last {
+                assert!(expected.contains(&read), "bit {bit} of record {place}: {read:?}");
+                proven += usize::from(read == data && bad == [false]);
+            } else {
+                assert!(data.starts_with(&read) && read.len() + 1 >= data.len(), "bit {bit}: {read:?}");
+            }
+            // What is in a record's data costs that record alone.
+            if bit / 8 < last && place > 0 {
+                let padding = usize::from(sound[ends[place - 1] + 7] & 7);
+                let data_end = ends[place] - padding;
+                if (data_end - data[place].len()..data_end).contains(&(bit / 8)) {
+                    assert_eq!((read, bad), (without(&[place]), vec![true]), "bit {bit}");
+                }
+            }
+        }
+        assert!(proven > 100, "{proven}");
+    }
+
+    /// A sector of noise or zeros takes the records in it, and the first behind it, which nothing proves.
+    #[test]
+    fn reading_goes_on_behind_a_bad_sector() {
+        let (data, sound, ends) = sample();
+        let mut seed = 3u32;
+        for round in 0..40 {
+            let mut bytes = sound.clone();
+            let (first, last) = (ends[1] + 4, ends[3] - 4);
+            bytes[first..last].iter_mut().for_each(|byte| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *byte = if round == 0 { 0 } else { seed.to_be_bytes()[0] };
+            });
+            let (read, bad) = read_on(&bytes);
+            let expected: Vec<_> = data.iter().take(2).chain(&data[5..]).cloned().collect();
+            assert_eq!((read, bad), (expected, vec![true]), "round {round}");
+        }
+    }
+
+    /// What a value holds is not taken for records of the log where the record that holds it is sound but for its frame.
+    #[test]
+    fn a_log_within_a_value_is_not_read() {
+        let inner = encode(
+            &[b"one", b"two", b"six"].map(|data| Record { kind: RecordKind::Entry, data: data.to_vec() }),
+        );
+        let outer = [b"before".to_vec(), inner, b"behind".to_vec()];
+        let records = outer.clone().map(|data| Record { kind: RecordKind::Entry, data });
+        let mut bytes = encode(&records);
+        let frame = encode(&records[..1]).len();
+        bytes[frame + 1] ^= 0x40;
+        let (read, bad) = read_on(&bytes);
+        assert_eq!((&read[1..], bad), (outer.as_slice(), vec![false]));
     }
 }

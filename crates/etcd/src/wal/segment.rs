@@ -1,5 +1,7 @@
 //! Records to bytes and back.
 
+use std::io::Cursor;
+
 use prost::Message;
 
 use crate::proto::WalRecord;
@@ -68,6 +70,12 @@ pub enum WalDefect {
         /// Byte offset in the segment.
         offset: u64,
     },
+    /// A sector of a record is all zeros, and sound records follow.
+    #[error("a sector of the record at offset {offset} was not written")]
+    Unwritten {
+        /// Byte offset in the segment.
+        offset: u64,
+    },
     /// A metadata record names another member or cluster than those before it.
     #[error("the record at offset {offset} says that this is another member's log")]
     Metadata {
@@ -127,7 +135,7 @@ fn frame(bytes: &mut Vec<u8>, record: &WalRecord) {
 /// # Errors
 /// The first defect.
 pub fn decode(segment: &[u8]) -> Result<Vec<Record>, WalDefect> {
-    let mut reader = SegmentReader::new(segment, segment.len() as u64, 0, false);
+    let mut reader = SegmentReader::new(Cursor::new(segment), segment.len() as u64, None, false);
     let mut records = Vec::new();
     // Bytes in memory fail to be read only where they end.
     while let Step::Record(record) =

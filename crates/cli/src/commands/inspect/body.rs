@@ -18,6 +18,10 @@ use crate::{output, terminal};
 pub(super) struct Body {
     source: String,
     kind: &'static str,
+    /// Of a data dir whose own db is not used: what it is read as.
+    combination: Option<String>,
+    /// Of a data dir that is read here: what etcd itself does not start on.
+    stops_etcd: Vec<String>,
     size: u64,
     size_in_use: u64,
     /// `verified`, `none` or `mismatch`.
@@ -160,8 +164,8 @@ struct AuthBody {
     roles: Vec<String>,
 }
 
-impl From<&Inspection> for Body {
-    fn from(inspection: &Inspection) -> Self {
+impl Body {
+    pub(super) fn new(inspection: &Inspection, combination: Option<String>, stops_etcd: Vec<String>) -> Self {
         let Inspection { origin, state, .. } = inspection;
         let (integrity, sha256) = match &inspection.integrity {
             Ok(Integrity::Sha256(digest)) => ("verified", Some(digest.clone())),
@@ -183,6 +187,8 @@ impl From<&Inspection> for Body {
         Self {
             source: origin.path.display().to_string(),
             kind: origin.kind,
+            combination,
+            stops_etcd,
             size: origin.size,
             size_in_use: origin.size_in_use,
             integrity,
@@ -239,6 +245,7 @@ impl Body {
             ("size", format!("{}, {} in use", output::bytes(self.size), output::bytes(self.size_in_use))),
             ("integrity", integrity),
         ];
+        fields.extend(self.combination.iter().map(|text| ("read as", text.clone())));
         fields.extend(self.remedy.map(|remedy| ("", remedy.to_owned())));
         fields.extend([
             ("etcd", format!("{} (cluster version {version})", self.written_by)),

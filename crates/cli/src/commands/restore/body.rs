@@ -2,18 +2,21 @@
 
 use std::io::{self, Write};
 
-use lifeboat_etcd::{FindingKind, Integrity, RestoreOptions, RestoreReport};
+use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport, Source};
 use serde::Serialize;
 
 use crate::commands::hash;
 use crate::commands::inspect::UncommittedBody;
 use crate::comparison::{Compared, ComparisonBody};
 use crate::output;
+use crate::source::combination;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body {
     source: String,
+    /// Of a data dir whose own db is not used: what it is read as.
+    combination: Option<String>,
     /// `verified`, `none` or `skipped`.
     integrity: &'static str,
     source_revision: i64,
@@ -67,7 +70,7 @@ fn because(compared: &Compared, source: &str) -> Vec<String> {
 impl Body {
     pub(super) fn new(
         source: String,
-        notes: &[FindingKind],
+        read: &dyn Source,
         report: &RestoreReport,
         options: &RestoreOptions,
         compared: Option<&Compared>,
@@ -82,6 +85,7 @@ impl Body {
             because: compared.map(|compared| because(compared, &source)).unwrap_or_default(),
             comparison: compared.map(ComparisonBody::from),
             source,
+            combination: combination(read),
             integrity: match report.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
                 Some(Integrity::None) => "none",
@@ -95,7 +99,7 @@ impl Body {
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
             uncommitted_entries: report.uncommitted_entries,
-            uncommitted: UncommittedBody::of(notes),
+            uncommitted: UncommittedBody::of(read.notes()),
             left_out: compared.and_then(Compared::left_out),
             apart: compared.and_then(Compared::apart),
             hash: report.hash,
@@ -122,6 +126,7 @@ impl Body {
         };
         let source = format!("{} at revision {}, {integrity}", self.source, self.source_revision);
         let mut fields = vec![("source", source)];
+        fields.extend(self.combination.iter().map(|text| ("read as", text.clone())));
         let because = self.because.iter().enumerate();
         fields.extend(because.map(|(i, why)| (if i == 0 { "because" } else { "" }, why.clone())));
         fields.extend([

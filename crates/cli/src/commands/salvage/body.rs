@@ -3,13 +3,15 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use lifeboat_etcd::{Account, BucketAccount, Exported, Integrity, LogAccount, Ranges, Taken, Which};
+use lifeboat_etcd::{
+    Account, BucketAccount, Exported, Integrity, Keys, LogAccount, PassedOver, Ranges, Taken, Which,
+};
 use serde::Serialize;
 
 use crate::commands::check::FindingBody;
 use crate::{output, terminal};
 
-/// Ranges and keys shown to people at most.
+/// Findings, ranges and keys shown to people at most: the account is to fit a screen.
 const MOST_SHOWN: usize = 8;
 
 #[derive(Serialize)]
@@ -18,8 +20,12 @@ pub(super) struct Body {
     file: String,
     source: String,
     complete: bool,
-    /// `newest`, `older` or `found`; null when no root was found.
+    /// `newest`, `older` or `found`; null when no root was found, or when the own db is not used.
     state: Option<&'static str>,
+    /// Of a data dir whose own db is not used: what was saved instead.
+    combination: Option<String>,
+    /// What another way would have kept.
+    passed_over: Option<PassedOverBody>,
     /// `verified`, `none` or `mismatch`.
     integrity: &'static str,
     size: u64,
@@ -54,6 +60,13 @@ pub(super) struct Body {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PassedOverBody {
+    revision: i64,
+    live_keys: u64,
+}
+
+#[derive(Serialize)]
 struct RangeBody {
     first: i64,
     last: Option<i64>,
@@ -72,6 +85,9 @@ struct LogBody {
     replayed: u64,
     not_replayed: Option<EntriesBody>,
     uncommitted: u64,
+    /// That entries name which are not replayed.
+    not_replayed_keys: Vec<String>,
+    unlisted_not_replayed_keys: u64,
 }
 
 #[derive(Serialize)]
@@ -97,22 +113,34 @@ impl From<&BucketAccount> for BucketBody {
         let from = match account.taken {
             Taken::From(state) => Some(which(state)),
             Taken::Pages => Some("pages"),
+            Taken::Base => Some("base"),
             Taken::Nowhere => None,
         };
         Self { name: account.bucket.name(), from, whole: account.is_whole }
     }
 }
 
-impl From<&LogAccount> for LogBody {
-    fn from(account: &LogAccount) -> Self {
-        let LogAccount { replayed, not_replayed, uncommitted } = *account;
-        let not_replayed = not_replayed.map(|(first, last)| EntriesBody { first, last });
-        Self { replayed, not_replayed, uncommitted }
+impl LogBody {
+    fn new(account: LogAccount, keys: &Keys) -> Self {
+        let LogAccount { replayed, not_replayed, uncommitted } = account;
+        Self {
+            replayed,
+            not_replayed: not_replayed.map(|(first, last)| EntriesBody { first, last }),
+            uncommitted,
+            not_replayed_keys: keys.listed.iter().map(|key| output::printable(key)).collect(),
+            unlisted_not_replayed_keys: keys.count.saturating_sub(keys.listed.len() as u64),
+        }
     }
 }
 
 impl Body {
-    pub(super) fn new(path: &Path, out: &Path, account: &Account, exported: &Exported) -> Self {
+    pub(super) fn new(
+        path: &Path,
+        out: &Path,
+        combination: Option<String>,
+        account: &Account,
+        exported: &Exported,
+    ) -> Self {
         let keys = &account.doubtful_keys;
         let unlisted = |count: u64, listed: usize| count.saturating_sub(listed as u64);
         Self {
@@ -120,6 +148,10 @@ impl Body {
             source: path.display().to_string(),
             complete: account.is_complete,
             state: account.state.map(which),
+            combination,
+            passed_over: account
+                .passed_over
+                .map(|PassedOver { revision, live_keys }| PassedOverBody { revision, live_keys }),
             integrity: match account.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
                 Some(Integrity::None) => "none",
@@ -148,24 +180,26 @@ impl Body {
             broken_pages: account.broken_pages,
             broken_bytes: account.broken_pages * u64::from(account.page_size),
             buckets: account.buckets.iter().map(BucketBody::from).collect(),
-            log: account.log.as_ref().map(LogBody::from),
+            log: account.log.map(|log| LogBody::new(log, &account.not_replayed_keys)),
             findings: account.problems.listed.iter().map(FindingBody::from).collect(),
             unlisted_findings: unlisted(account.problems.count, account.problems.listed.len()),
         }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        for finding in &self.findings {
+        for finding in self.findings.iter().take(MOST_SHOWN) {
             finding.write(out)?;
         }
-        if self.unlisted_findings > 0 {
-            writeln!(out, "and {} findings more", self.unlisted_findings)?;
+        let more = (self.findings.len().saturating_sub(MOST_SHOWN) as u64).saturating_add(self.unlisted_findings);
+        if more > 0 {
+            writeln!(out, "and {more} more findings: -o json lists them")?;
         }
-        let state = match self.state {
-            Some("newest") => "its newest state",
-            Some("older") => "the state before its newest, which is broken",
-            Some(_) => "a root that was found, as no meta page is valid",
-            None => "no root at all",
+        let state = match (&self.combination, self.state) {
+            (Some(combination), _) => combination,
+            (None, Some("newest")) => "its newest state",
+            (None, Some("older")) => "the state before its newest, which is broken",
+            (None, Some(_)) => "a root that was found, as no meta page is valid",
+            (None, None) => "no root at all",
         };
         let compacted = match self.compact_revision {
             ..0 => String::new(),
@@ -182,6 +216,11 @@ impl Body {
             ("revision", format!("{}{compacted}", self.revision)),
             ("kept", format!("{} revisions{from_pages}; {} keys alive", self.revisions, self.live_keys)),
         ];
+        fields.extend(self.passed_over.as_ref().map(|PassedOverBody { revision, live_keys }| {
+            let way =
+                if self.combination.is_some() { "the data dir's own db" } else { "the log without that db" };
+            ("instead of", format!("{way}, which gives {live_keys} keys up to revision {revision}"))
+        }));
         fields.extend(self.losses());
         fields.extend(self.lost_buckets());
         fields.extend(self.log.as_ref().map(|log| ("log", log.text())));
@@ -260,6 +299,13 @@ impl LogBody {
         let mut text = format!("{} entries replayed", self.replayed);
         if let Some(EntriesBody { first, last }) = self.not_replayed {
             text += &format!("; entries {first} to {last} are not: the state they go on from is not whole");
+            let count = self.not_replayed_keys.len() as u64 + self.unlisted_not_replayed_keys;
+            if count > 0 {
+                let shown: Vec<_> =
+                    self.not_replayed_keys.iter().take(MOST_SHOWN).map(String::as_str).collect();
+                let more = if count > shown.len() as u64 { ", ..." } else { "" };
+                text += &format!("; those that can be read write {count} keys: {}{more}", shown.join(", "));
+            }
         }
         if self.uncommitted > 0 {
             text += &format!(

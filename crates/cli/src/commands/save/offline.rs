@@ -8,6 +8,7 @@ use lifeboat_etcd::Source;
 use serde::Serialize;
 
 use crate::commands::{Context, hash};
+use crate::source::combination;
 use crate::{output, staged};
 
 #[derive(Serialize)]
@@ -15,6 +16,8 @@ use crate::{output, staged};
 struct Body {
     file: String,
     source: String,
+    /// Of a data dir whose own db is not used: what it is read as.
+    combination: Option<String>,
     size: u64,
     sha256: String,
     revision: i64,
@@ -30,6 +33,7 @@ pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
     let body = Body {
         file: file.display().to_string(),
         source: source.origin().path.display().to_string(),
+        combination: combination(source),
         size: staged.size,
         sha256: staged.sha256.clone(),
         revision: exported.hash.hash_revision,
@@ -42,7 +46,7 @@ pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
     output::print(context.format, &body, |out: &mut dyn Write| {
         let mut fields = vec![
             ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
-            ("from", body.source.clone()),
+            ("from", body.combination.clone().unwrap_or_else(|| body.source.clone())),
             ("revision", body.revision.to_string()),
             ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
         ];

@@ -1,0 +1,212 @@
+//! What a member's log is read on top of: its own db, or another state of the same cluster that it goes on from.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision};
+use crate::apply;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind};
+use crate::member::ClusterId;
+use crate::progress::{NoProgress, Progress};
+use crate::schema::{Bucket, auth, cluster, meta};
+use crate::state::State;
+use crate::version::EtcdVersion;
+use crate::wal::{Entries, Log, WalDir};
+
+/// Members of which all subsets are tried for the one that founded the cluster.
+const MOST_FOUNDERS: usize = 12;
+
+/// What a log is read on top of, where that is not the data dir's own db.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// This file or data dir.
+    At(PathBuf),
+    /// The empty store that the cluster began with.
+    Nothing,
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(path) => {
+                path.file_name().map_or(path.display(), |name| Path::new(name).display()).fmt(f)
+            }
+            Self::Nothing => f.write_str("an empty store"),
+        }
+    }
+}
+
+/// What shows that a base and a log are of one history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Whether the cluster id is known to be the same; a snapshot does not carry it, but the members that founded a
+    /// cluster give it.
+    pub cluster_id: bool,
+    /// Whether the last entry that the base has is of the same term in the log.
+    pub term: bool,
+    /// Writes of entries before it that are the same in both.
+    pub writes: u64,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster_id, term, writes } = *self;
+        f.write_str("the base knows the log's member")?;
+        f.write_str(if cluster_id {
+            "; the cluster id is the same"
+        } else {
+            "; the cluster id could not be compared"
+        })?;
+        f.write_str(if term {
+            "; its last entry is of the same term in both"
+        } else {
+            "; the term of its last entry could not be compared"
+        })?;
+        match writes {
+            0 => f.write_str("; no write before it could be compared"),
+            writes => write!(f, "; {writes} writes before it are the same in both"),
+        }
+    }
+}
+
+impl Identity {
+    /// Whether neither the term nor any write could be compared.
+    pub fn is_weak(&self) -> bool {
+        !self.term && self.writes == 0
+    }
+
+    /// Shows that a base is of a log's history as far as both tell.
+    ///
+    /// # Errors
+    /// What shows that it is not, as damage.
+    pub(super) fn of(base: &dyn Source, state: &State, log: &Log, wal: &WalDir) -> Result<Self> {
+        let writes = apply::overlap(base, state, &before(wal, state.consistent_index.unwrap_or(0))?)?;
+        let known = base.raft().map(|raft| raft.cluster_id);
+        Ok(Self {
+            cluster_id: known.is_some() || is_founded_by(log.cluster_id, state),
+            term: Self::of_ids(state, known, log)?,
+            writes,
+        })
+    }
+
+    /// Compares ids and terms alone; tells whether the term of the last entry is known to be the same.
+    ///
+    /// # Errors
+    /// What differs, as damage.
+    pub(super) fn of_ids(state: &State, cluster: Option<ClusterId>, log: &Log) -> Result<bool> {
+        let index = state.consistent_index.unwrap_or(0);
+        // A member that etcdctl 3.4 restored has none in its db until it has started.
+        let is_unknown = index > 0
+            && !state.members.is_empty()
+            && !state.members.iter().any(|member| member.id == log.member_id)
+            && !state.members_removed.contains(&log.member_id)
+            && !log.named.contains(&log.member_id);
+        if is_unknown || cluster.is_some_and(|cluster| cluster != log.cluster_id) {
+            let (member, cluster) = (log.member_id, log.cluster_id);
+            return Err(FindingKind::BaseForeign { member, cluster }.into());
+        }
+        match (state.term.filter(|term| *term > 0), log.term_at) {
+            (Some(base), Some(log)) if base != log => Err(FindingKind::BaseTerm { index, base, log }.into()),
+            (base, log) => Ok(base.is_some() && log.is_some()),
+        }
+    }
+}
+
+/// The entries up to an index that the segment has which holds it, from the last gap on.
+fn before(wal: &WalDir, index: u64) -> Result<Entries<'_>> {
+    let mut after = wal.index_before(index);
+    loop {
+        match Entries::find(wal, after, index) {
+            Err(Error::Damaged(FindingKind::WalEntriesMissing { last, .. })) if last > after => after = last,
+            entries => return entries,
+        }
+    }
+}
+
+/// Whether members that a state knows make up a cluster's id.
+fn is_founded_by(cluster: ClusterId, state: &State) -> bool {
+    let known = state.members.iter().map(|member| member.id).chain(state.members_removed.iter().copied());
+    let known: Vec<_> = known.collect::<BTreeSet<_>>().into_iter().collect();
+    if known.len() > MOST_FOUNDERS {
+        return ClusterId::new(known) == cluster;
+    }
+    (1..1u32 << known.len()).any(|subset| {
+        let chosen = known.iter().enumerate().filter(|(place, _)| subset >> place & 1 == 1);
+        ClusterId::new(chosen.map(|(_, id)| *id)) == cluster
+    })
+}
+
+/// The store of a cluster that begins.
+#[derive(Debug)]
+pub(super) struct Nothing {
+    path: PathBuf,
+    version: Option<String>,
+}
+
+impl Nothing {
+    /// Under a log that begins with it.
+    ///
+    /// # Errors
+    /// Damage in the log.
+    pub(super) fn under(path: &Path, wal: &WalDir, last_index: u64) -> Result<Self> {
+        let (entries, _) = Entries::find_to_gap(wal, 0, last_index)?;
+        Ok(Self { path: path.into(), version: apply::cluster_version(&entries)? })
+    }
+
+    fn is_before_3_5(&self) -> bool {
+        let version = self.version.as_deref().and_then(EtcdVersion::of);
+        version.is_none_or(|version| version < EtcdVersion::V3_5)
+    }
+}
+
+impl Source for Nothing {
+    fn origin(&self) -> Origin {
+        Origin { path: self.path.clone(), kind: "nothing", size: 0, size_in_use: 0, base: None }
+    }
+
+    fn revisions(&self, _visit: VisitRevision<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    /// What a new etcd writes before its first entry, and what tells the versions apart.
+    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        match bucket {
+            Bucket::Auth => visit(auth::REVISION.as_bytes(), &1u64.to_be_bytes()),
+            Bucket::Cluster => match &self.version {
+                Some(version) => visit(cluster::CLUSTER_VERSION.as_bytes(), version.as_bytes()),
+                None => Ok(()),
+            },
+            Bucket::Meta if self.is_before_3_5() => {
+                visit(meta::CONSISTENT_INDEX.as_bytes(), &0u64.to_be_bytes())
+            }
+            Bucket::Meta => visit(meta::CONF_STATE.as_bytes(), b"{}"),
+            _ => Ok(()),
+        }
+    }
+
+    fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {
+        Ok(Integrity::None)
+    }
+
+    fn ensure_plausible(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_container(&self, _found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()> {
+        for bucket in Bucket::ALL {
+            self.small_bucket(bucket, &mut |key, value| {
+                visit(bucket, key, value);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole source, so that it is known to be readable.
+pub(super) fn ensure_whole(source: &dyn Source) -> Result<()> {
+    source.verify_integrity(&NoProgress)?;
+    source.revisions(&mut |_, _| Ok(()))
+}
