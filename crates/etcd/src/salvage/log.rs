@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::finding::{FindingKind, Severity};
 use crate::key_value::is_bump_mark;
 use crate::keys::Keys;
-use crate::source::committed::{Counted, counted};
-use crate::source::data_dir::{leads_to_snapshot, notes};
+use crate::source::committed::Counted;
+use crate::source::data_dir::{counted_over, leads_to_snapshot, notes};
 use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
@@ -62,7 +62,7 @@ pub(super) fn replay(
     how_far: Replay,
 ) -> Result<Replayed> {
     let consistent_index = salvaged.consistent_index();
-    let Counted { up_to, basis } = counted(how_far, snap, wal, log, consistent_index)?;
+    let Counted { up_to, basis } = counted_over(how_far, snap, wal, log, &salvaged.store.base().state)?;
     let mut problems: Vec<_> = log.damage.iter().cloned().collect();
     let readable = if problems.is_empty() { up_to } else { up_to.min(log.last_index) };
     let replayed = if salvaged.store.base().is_clean() {

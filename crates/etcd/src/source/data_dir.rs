@@ -185,7 +185,11 @@ impl Dir<'_> {
     fn on_any(&self, bases: &[&Path]) -> Result<Found> {
         let path = self.snap.join("db");
         let own = if files::metadata(&path)?.is_some() {
-            as_finding(SourceFile::open(&path))?
+            match SourceFile::open(&path) {
+                // What begins as another program's file does is no db either.
+                Err(Error::NotASource { found, .. }) => Err(FindingKind::Archive { defect: found.into() }),
+                own => as_finding(own)?,
+            }
         } else {
             Err(FindingKind::DbMissing { path })
         };
@@ -321,7 +325,7 @@ impl Dir<'_> {
             let snapshot = log.snapshot;
             return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
         }
-        let Counted { up_to, basis } = self.counted(wal, &log, &state)?;
+        let Counted { up_to, basis } = counted_over(self.replay, self.snap, wal, &log, &state)?;
         let (entries, gap) = self.entries(wal, &log, consistent_index, up_to)?;
         let overlay = apply::replay(below, &state, &entries)?;
         let replayed_to = entries.up_to().max(consistent_index);
@@ -337,17 +341,6 @@ impl Dir<'_> {
             notes.push(FindingKind::BaseIdentity(Identity::of(below, &state, &log, wal)?));
         }
         Ok(Replayed { position, overlay, notes, gap })
-    }
-
-    /// How far the log counts. Where a bad record keeps the log from saying who votes, the db does, which has what was
-    /// in that record.
-    fn counted(&self, wal: &WalDir, log: &Log, state: &State) -> Result<Counted> {
-        let found = counted(self.replay, self.snap, wal, log, state.consistent_index.unwrap_or(0))?;
-        let is_asked = self.replay == Replay::Committed && found.basis == CommitBasis::CommitIndex;
-        if is_asked && log.bad.iter().any(|bad| bad.is_lost) && is_alone(log, state) {
-            return Ok(Counted { up_to: log.commit.max(log.last_index), basis: CommitBasis::OnlyVoter });
-        }
-        Ok(found)
     }
 
     fn entries<'w>(
@@ -369,6 +362,23 @@ impl Dir<'_> {
         let (problems, keys) = (bad.chain(missing).collect(), apply::keys_named(wal, first, up_to)?);
         Ok((entries, Some(Gap { first, last: up_to, problems, keys })))
     }
+}
+
+/// How far a log counts over a db. Where a bad record keeps the log from saying who votes, the db does, which has what was
+/// in that record.
+pub(crate) fn counted_over(
+    replay: Replay,
+    snap: &Path,
+    wal: &WalDir,
+    log: &Log,
+    state: &State,
+) -> Result<Counted> {
+    let found = counted(replay, snap, wal, log, state.consistent_index.unwrap_or(0))?;
+    let is_asked = replay == Replay::Committed && found.basis == CommitBasis::CommitIndex;
+    if is_asked && log.bad.iter().any(|bad| bad.is_lost) && is_alone(log, state) {
+        return Ok(Counted { up_to: log.commit.max(log.last_index), basis: CommitBasis::OnlyVoter });
+    }
+    Ok(found)
 }
 
 /// Whether a db and the conf changes of a log know no voter but the log's own member.
@@ -463,7 +473,8 @@ pub(crate) fn notes(
     let only_voter = only_voter.then_some(FindingKind::WalOnlyVoter { first, last: replayed_to });
     let uncommitted = uncommitted.map(FindingKind::WalUncommitted);
     let count = log.bad.len();
-    let read_on = log.bad.first().map(|bad| FindingKind::WalReadOn { first: Box::new(bad.kind.clone()), count });
+    let read_on =
+        log.bad.first().map(|bad| FindingKind::WalReadOn { first: Box::new(bad.kind.clone()), count });
     [torn, behind, only_voter, uncommitted, removed, read_on].into_iter().flatten().collect()
 }
 

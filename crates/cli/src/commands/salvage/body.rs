@@ -190,7 +190,8 @@ impl Body {
         for finding in self.findings.iter().take(MOST_SHOWN) {
             finding.write(out)?;
         }
-        let more = (self.findings.len().saturating_sub(MOST_SHOWN) as u64).saturating_add(self.unlisted_findings);
+        let more =
+            (self.findings.len().saturating_sub(MOST_SHOWN) as u64).saturating_add(self.unlisted_findings);
         if more > 0 {
             writeln!(out, "and {more} more findings: -o json lists them")?;
         }
