@@ -6,7 +6,7 @@ mod log;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use lifeboat_etcd::inspect;
+use lifeboat_etcd::{FindingKind, inspect};
 
 use crate::commands::Context;
 use crate::commands::remote::AnySource;
@@ -14,7 +14,7 @@ use crate::comparison::ComparisonBody;
 use crate::exit::Status;
 use crate::output;
 use crate::source::combination;
-use body::Body;
+use body::{Body, Reading};
 pub use body::{RaftBody, UncommittedBody};
 use log::LogBody;
 pub use log::LogPositionBody;
@@ -66,9 +66,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let source = args.source.open()?;
     let inspection = inspect(source.as_ref(), &context.progress)?;
     context.progress.finish();
-    let stops_etcd =
-        source.notes().iter().filter(|kind| kind.stops_etcd()).map(ToString::to_string).collect();
-    let body = Body::new(&inspection, combination(source.as_ref()), stops_etcd);
+    let said = |kind: &&FindingKind| matches!(kind, FindingKind::BaseIdentity(_));
+    let known = Reading {
+        combination: combination(source.as_ref()),
+        identity: source.notes().iter().find(said).map(ToString::to_string),
+        stops_etcd: source.notes().iter().filter(|kind| kind.stops_etcd()).map(ToString::to_string).collect(),
+    };
+    let body = Body::new(&inspection, known);
     output::print(context.format, &body, |out| body.table(out))?;
     Ok(if inspection.integrity.is_ok() { Status::Ok } else { Status::Findings })
 }

@@ -89,9 +89,8 @@ impl<R: Read + Seek> Input<R> {
     /// Takes what is left of the segment into memory, from an offset on at least; tells from where, and the bytes.
     fn load(&mut self, offset: u64) -> io::Result<(u64, &[u8])> {
         if let Self::Stream(stream) = self {
-            let mut rest = Vec::new();
             stream.seek(SeekFrom::Start(offset))?;
-            stream.take(MOST_RECORD_BYTES).read_to_end(&mut rest)?;
+            let rest = without_end_of_zeros(&mut stream.take(MOST_RECORD_BYTES))?;
             *self = Self::Memory { start: offset, rest: Cursor::new(rest) };
         }
         match self {
@@ -229,6 +228,24 @@ impl<R: Read + Seek> SegmentReader<R> {
 
     fn cut_short(&self, defect: WalDefect) -> Result<Step, Failure> {
         if self.is_last { Ok(Step::Torn(self.offset)) } else { Err(defect.into()) }
+    }
+}
+
+/// Reads to the end; the zeros that a segment is laid out with are not kept, but for the padding of a last record.
+fn without_end_of_zeros(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut zeros, mut chunk) = (Vec::new(), 0, Vec::new());
+    loop {
+        chunk.clear();
+        if input.by_ref().take(ZEROS_AT_ONCE).read_to_end(&mut chunk)? == 0 {
+            bytes.resize(bytes.len() + zeros.min(ALIGNMENT), 0);
+            return Ok(bytes);
+        }
+        if chunk.iter().all(|byte| *byte == 0) {
+            zeros += chunk.len();
+        } else {
+            bytes.resize(bytes.len() + std::mem::take(&mut zeros), 0);
+            bytes.append(&mut chunk);
+        }
     }
 }
 

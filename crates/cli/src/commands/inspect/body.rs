@@ -18,10 +18,8 @@ use crate::{output, terminal};
 pub(super) struct Body {
     source: String,
     kind: &'static str,
-    /// Of a data dir whose own db is not used: what it is read as.
-    combination: Option<String>,
-    /// Of a data dir that is read here: what etcd itself does not start on.
-    stops_etcd: Vec<String>,
+    #[serde(flatten)]
+    reading: Reading,
     size: u64,
     size_in_use: u64,
     /// `verified`, `none` or `mismatch`.
@@ -60,6 +58,18 @@ pub(super) struct Body {
     keys_of_further_prefixes: u64,
     kubernetes: KubernetesIdentity,
     undecodable: Vec<String>,
+}
+
+/// How a data dir is read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reading {
+    /// Where its own db is not used: what it is read as.
+    pub(super) combination: Option<String>,
+    /// What shows that the log and what it is read on top of are of one history.
+    pub(super) identity: Option<String>,
+    /// What etcd itself does not start on.
+    pub(super) stops_etcd: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -165,7 +175,7 @@ struct AuthBody {
 }
 
 impl Body {
-    pub(super) fn new(inspection: &Inspection, combination: Option<String>, stops_etcd: Vec<String>) -> Self {
+    pub(super) fn new(inspection: &Inspection, reading: Reading) -> Self {
         let Inspection { origin, state, .. } = inspection;
         let (integrity, sha256) = match &inspection.integrity {
             Ok(Integrity::Sha256(digest)) => ("verified", Some(digest.clone())),
@@ -187,8 +197,7 @@ impl Body {
         Self {
             source: origin.path.display().to_string(),
             kind: origin.kind,
-            combination,
-            stops_etcd,
+            reading,
             size: origin.size,
             size_in_use: origin.size_in_use,
             integrity,
@@ -245,7 +254,8 @@ impl Body {
             ("size", format!("{}, {} in use", output::bytes(self.size), output::bytes(self.size_in_use))),
             ("integrity", integrity),
         ];
-        fields.extend(self.combination.iter().map(|text| ("read as", text.clone())));
+        fields.extend(self.reading.combination.iter().map(|text| ("read as", text.clone())));
+        fields.extend(self.reading.identity.iter().map(|text| ("", text.clone())));
         fields.extend(self.remedy.map(|remedy| ("", remedy.to_owned())));
         fields.extend([
             ("etcd", format!("{} (cluster version {version})", self.written_by)),
