@@ -10,7 +10,9 @@ use rustix::io::Errno;
 
 use super::base::{Base, Identity, Nothing, ensure_whole};
 use super::committed::{Counted, Replay, Uncommitted, counted};
-use super::{CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, member_dir, open_on, v2_keys};
+use super::{
+    CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, member_dir, open_on, v2_keys,
+};
 use super::{VisitAll, VisitPair, VisitRevision};
 use crate::apply;
 use crate::conf_state::ConfState;

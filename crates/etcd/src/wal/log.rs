@@ -282,7 +282,7 @@ mod tests {
         bytes[middle] ^= 1;
         fs_err::write(&path, &bytes).unwrap();
         assert!(terms(&wal, 2, 5).is_ok());
-        assert_eq!(damage(terms(&wal, 0, 5)), "wal.damaged");
+        assert_eq!(damage(terms(&wal, 0, 5)), "wal.entries-missing");
     }
 
     #[test]

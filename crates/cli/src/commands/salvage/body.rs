@@ -127,7 +127,7 @@ impl LogBody {
             replayed,
             not_replayed: not_replayed.map(|(first, last)| EntriesBody { first, last }),
             uncommitted,
-            not_replayed_keys: keys.listed.iter().map(|key| output::printable(key)).collect(),
+            not_replayed_keys: keys.listed.iter().map(|key| terminal::printable(key)).collect(),
             unlisted_not_replayed_keys: keys.count.saturating_sub(keys.listed.len() as u64),
         }
     }
