@@ -20,7 +20,7 @@ mod read;
 mod segment;
 mod terms;
 
-pub(crate) use dir::{BadRecord, End, Item, WalDir};
+pub(crate) use dir::{End, Item, WalDir};
 pub(crate) use entries::Entries;
 pub(crate) use log::{Log, message};
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};
