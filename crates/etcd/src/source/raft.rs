@@ -49,7 +49,7 @@ pub enum CommitBasis {
     /// By the commit index that the member had written down.
     #[default]
     CommitIndex,
-    /// The member is the only voter: what is in its log is committed, since it has nobody to ask.
+    /// The member is the only voter: what is in its log is committed, since no other vote is needed.
     OnlyVoter,
     /// By the logs of a majority of the voters.
     Majority,
