@@ -67,6 +67,21 @@ pub enum PlanError {
         /// Its revision.
         saved: i64,
     },
+    /// A member that waits for the others may hold more than what would be restored.
+    #[error(
+        "{member} on {host} runs and does not answer, so its data cannot be read, and it may hold writes that {chosen} lacks; \
+         stop {service} on {host} and recover again, or name the state to restore with --source"
+    )]
+    Unread {
+        /// The member.
+        member: String,
+        /// Its machine.
+        host: String,
+        /// What runs it.
+        service: String,
+        /// The state that would be restored.
+        chosen: StateSource,
+    },
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(
         "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \

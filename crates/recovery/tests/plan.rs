@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{Answer, DataDir, Facts, Login};
+use lifeboat_recovery::facts::{Answer, DataDir, Facts, LogState, Login};
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, HostService, Needs, Plan, StateSource, Step};
 use lifeboat_recovery::planner::{PlanError, PlanOptions, Snapshot, SnapshotIdentity, Tried, drift, plan};
@@ -168,6 +168,26 @@ fn a_surviving_member_goes_before_any_snapshot() {
             assert_eq!(survivor(&chosen.source), sound, "{case}: {chosen:?}");
         }
     }
+}
+
+/// A member that starts again without a quorum waits for the others and answers nobody, with all it ever acknowledged.
+#[test]
+fn a_member_that_waits_for_a_quorum_is_not_passed_over_for_a_snapshot() {
+    let lost = |last_index| {
+        let log = LogState { cluster_id: "c".into(), member_id: cluster::member_id("e1"), last_index };
+        let damaged = || DataDir::Damaged(vec!["page 81: its header says page 12297829382473034410".into()]);
+        let all = cluster::Builder::healthy().member_stopped("e1", DataDir::InUse(Some(log)));
+        all.member_stopped("m2", damaged()).member_stopped("m3", damaged()).etcd_lost().0
+    };
+    let refused = planned(&lost(1000));
+    let Err(PlanError::Unread { member, host, .. }) = &refused else { panic!("{refused:?}") };
+    assert_eq!((member.as_str(), host.as_str()), ("e1", "e1"));
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("stop etcd.service on e1 and recover again"), "{text}");
+
+    // A person may say that the snapshot is meant; and a log of a first start holds nobody's writes.
+    assert!(planned_from(&lost(1000), snapshot()).is_ok_and(|plan| plan.restores()));
+    assert!(planned(&lost(4)).is_ok_and(|plan| plan.restores()));
 }
 
 /// Whoever answers at the address is not to be stopped, restarted or rebooted.

@@ -87,7 +87,9 @@ fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
         }
         (Some(DataDir::Damaged(why)), _) => candidate(none, None, format!("damaged: {}", why.join("; "))),
         (Some(DataDir::Absent), _) => candidate(none, None, "its data dir is gone".into()),
-        (Some(DataDir::InUse(_)), _) => candidate(none, None, "in use and not answering".into()),
+        (Some(DataDir::InUse(_)), _) => {
+            candidate(none, None, "runs and does not answer: its data can be read once it is stopped".into())
+        }
         (None, why) => candidate(none, None, format!("unknown: {}", why.unwrap_or("not asked"))),
     })
 }
@@ -131,6 +133,7 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
         apart(draft.facts, &draft.candidates)?;
         undecided(&draft.candidates)?;
         ensure_one_cluster(draft)?;
+        unread(draft.facts, &draft.candidates)?;
     }
     let chosen = draft.candidates.iter_mut().find(fits);
     match (chosen, wanted) {
@@ -145,6 +148,50 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
             Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into()))
         }
         (_, None) => Err(PlanError::NoSource),
+    }
+}
+
+/// A member that has started again and finds no quorum answers nobody and holds its data dir, which is not read meanwhile:
+/// all it ever acknowledged may be in it. Only a log that ends before what would be restored, or that holds no more than a
+/// new member writes at its first start, is known to add nothing.
+fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
+    let usable = |candidate: &&Candidate| candidate.revision.is_some() && !candidate.foreign;
+    let Some(chosen) = candidates.iter().find(usable) else { return Ok(()) };
+    let held = match &chosen.source {
+        StateSource::Member(name) => facts.members.get(name).and_then(last_index).unwrap_or_default(),
+        StateSource::Snapshot(_) => 0,
+    };
+    let members = &facts.inventory.etcd.members;
+    // The members, and the first entry of a leader.
+    let first_start = u64::try_from(members.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let may_add = |name: &&String| {
+        let Some(member) = facts.members.get(*name).filter(|member| member.status.get().is_none()) else {
+            return false;
+        };
+        match member.data_dir.get() {
+            Some(DataDir::InUse(Some(log))) => log.last_index > held.max(first_start),
+            // Its log cannot be read either.
+            Some(DataDir::InUse(None)) => true,
+            _ => false,
+        }
+    };
+    match members.keys().find(may_add).and_then(|name| Some((name, members.get(name)?))) {
+        Some((name, spec)) => Err(PlanError::Unread {
+            member: name.clone(),
+            host: spec.host.clone(),
+            service: spec.service.label().to_owned(),
+            chosen: chosen.source.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Index of the last entry that a member is known to hold.
+fn last_index(member: &MemberFacts) -> Option<u64> {
+    match (member.status.get(), member.data_dir.get()) {
+        (Some(status), _) => Some(status.raft_index),
+        (None, Some(DataDir::Sound(state))) => Some(state.last_index),
+        _ => None,
     }
 }
 
