@@ -144,7 +144,9 @@ fn code(error: &anyhow::Error) -> u8 {
 
 fn recovery_code(error: &RecoverError) -> u8 {
     match error {
-        RecoverError::Unfinished(_) | RecoverError::Lock(LockError::AtWork { .. }) => PARTLY,
+        RecoverError::Unfinished { .. }
+        | RecoverError::RollbackUnfinished(_)
+        | RecoverError::Lock(LockError::AtWork { .. }) => PARTLY,
         RecoverError::Plan(PlanError::BadSource(..))
         | RecoverError::Operation(OperationError::BadPlan { .. } | OperationError::Nothing) => USAGE,
         RecoverError::Operation(OperationError::Journal(_) | OperationError::Io(_)) => UNEXPECTED,
@@ -152,12 +154,14 @@ fn recovery_code(error: &RecoverError) -> u8 {
         | RecoverError::Operation(
             OperationError::Busy(_)
             | OperationError::Unfinished(_)
+            | OperationError::RollingBack(_)
             | OperationError::OtherCluster { .. }
             | OperationError::ForeignPlan { .. }
             | OperationError::UnlistedSnapshot(_)
             | OperationError::Foreign { .. }
             | OperationError::Ownership(_),
         )
+        | RecoverError::NoWayBack { .. }
         | RecoverError::Lock(_)
         | RecoverError::Drift(_)
         | RecoverError::OtherPlan { .. }

@@ -3,8 +3,10 @@
 mod support;
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use lifeboat_recovery::planner::{Snapshot, Snapshots};
 use support::{fails, lifeboat};
 
 const INVENTORY: &str = include_str!("../../../docs/lifeboat.example.yaml");
@@ -19,11 +21,18 @@ fn recover(dir: &Path, args: &[&str]) -> std::process::Output {
 #[test]
 fn flags_that_would_do_nothing_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [&["plan", "--yes"][..], &["abandon", "--yes"], &["abandon", "--source", "member:etcd-232"]] {
+    for args in [
+        &["plan", "--yes"][..],
+        &["abandon", "--yes"],
+        &["abandon", "--source", "member:etcd-232"],
+        &["abandon", "--reboot-nodes"],
+        &["rollback", "--reboot-nodes"],
+    ] {
         fails(&recover(dir.path(), args), 2, &["unexpected argument"]);
     }
     for (args, words) in [
         (&["--yes", "plan"][..], "--yes does nothing with `recover plan`"),
+        (&["--reboot-nodes", "rollback"], "--reboot-nodes does nothing with `recover rollback`"),
         (&["--yes", "abandon"], "--yes does nothing with `recover abandon`"),
     ] {
         fails(&recover(dir.path(), args), 2, &[words]);
@@ -107,4 +116,42 @@ fn a_plan_that_does_something_else_is_refused_before_anything_is_looked_at() {
 fn set_mode(path: &Path, mode: u32) {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     fs::set_permissions(path, mode).unwrap();
+}
+
+/// Ninety snapshots of gigabytes each are not all read to find the newest sound one.
+#[test]
+fn snapshots_are_read_from_the_newest_on_until_one_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = fs::read(lab::fixture::kubernetes_snapshot()).unwrap();
+    let file = |name: &str, content: &[u8], hours: u64| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(3600 * hours);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    };
+    file("a-newest-and-torn.db", &sound[..sound.len() / 2], 1);
+    file("z-older.db", &sound, 3);
+    file("m-newer.db", &sound, 2);
+    for hours in 4..91 {
+        file(&format!("old-{hours}.db"), b"never read", hours);
+    }
+    let places = [dir.path().to_path_buf()];
+    let found = Snapshots::find(&places, None, 1, |_| true);
+    let names = |found: &Snapshots| -> Vec<String> {
+        let name = |snapshot: &Snapshot| snapshot.path.file_name().unwrap().to_string_lossy().into_owned();
+        found.read.iter().map(name).collect()
+    };
+    assert_eq!(names(&found), ["a-newest-and-torn.db", "m-newer.db"]);
+    assert_eq!((found.read[0].revision.is_ok(), found.read[1].revision.clone()), (false, Ok(496)));
+    assert_eq!(found.unread, 88);
+
+    let two = Snapshots::find(&places, None, 2, |_| true);
+    assert_eq!(names(&two), ["a-newest-and-torn.db", "m-newer.db", "z-older.db"]);
+    let foreign = Snapshots::find(&places, None, 1, |identity| identity == &Default::default());
+    assert_eq!(foreign.unread, 0, "another cluster's do not end the search");
+    let named = Snapshots::find(&places, Some(&dir.path().join("old-50.db")), 1, |_| true);
+    assert_eq!((names(&named), named.unread), (vec!["old-50.db".into()], 0));
+    assert!(named.read[0].revision.is_err());
+    let missing = Snapshots::find(&[dir.path().join("not-there")], None, 1, |_| true);
+    assert!(missing.read[0].revision.is_err());
 }

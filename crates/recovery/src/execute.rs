@@ -7,17 +7,22 @@
 mod action;
 mod cloud;
 mod context;
+mod distribute;
 mod enable;
 mod error;
+mod fences;
 mod file;
 mod join;
 mod learner;
 mod lease;
+mod leftovers;
 mod lock;
 mod node;
 mod nospace;
+mod reboot;
 mod service;
 mod state;
+mod undo;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +32,10 @@ use crate::journal::{Entry, Event};
 use crate::plan::{Needs, Step};
 pub use context::Context;
 pub use error::{ExecuteError, StepError};
+pub use leftovers::{forget, sweep};
 pub use lock::{LockError, OperatorLock};
+pub(crate) use node::GIVEN_UP;
+pub use undo::{Undo, is_still_fenced, undo};
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(300);
@@ -63,6 +71,10 @@ pub enum Progress<'a> {
     },
     /// A step failed.
     Failed(&'a Step, &'a str),
+    /// What a step did is taken back.
+    Undoing(&'a Step),
+    /// It is taken back, in this time.
+    Undone(&'a Step, Duration),
 }
 
 /// Does the steps of the context's plan, leaving out what `recorded` shows done and is found to stand.
@@ -90,7 +102,7 @@ pub async fn execute(
         if stop.load(Ordering::Relaxed) {
             return Err(ExecuteError::Stopped { before: step.number });
         }
-        match run_step(context, step, history.is_done(step), watch).await {
+        match run_step(context, step, &history, watch).await {
             // What does not need it goes on, and the next round decides without it.
             Err(ExecuteError::Step { .. }) if is_dispensable(context, step) => failed.push(step.number),
             result => result?,
@@ -131,6 +143,10 @@ impl History {
         self.done.contains(&step.number)
     }
 
+    fn is_begun(&self, step: &Step) -> bool {
+        self.reached >= step.number
+    }
+
     /// Whether a later step that was begun has taken this one's result back.
     fn is_superseded(&self, step: &Step) -> bool {
         step.holds_until.is_some_and(|until| until <= self.reached)
@@ -145,19 +161,28 @@ impl History {
 async fn run_step(
     context: &Context<'_>,
     step: &Step,
-    recorded_done: bool,
+    history: &History,
     watch: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), ExecuteError> {
     let begin = Instant::now();
     // Done before and still so: nothing to write down again.
-    if recorded_done && matches!(action::state(context, step).await, Ok(State::Done)) {
+    if history.is_done(step) && matches!(action::state(context, step).await, Ok(State::Done)) {
         watch(Progress::Done { step, took: begin.elapsed(), already: true });
         return Ok(());
     }
     watch(Progress::Begin(step));
-    context.record(Event::Begin { step: step.number, title: step.title.clone() })?;
-    match until_done(context, step, watch).await {
+    context.doing(&format!("step {}: {}", step.number, step.title));
+    // Before the step counts as begun: a fence that does not hold is then closed again by a resumed run.
+    let result = match until_checked(context, step, history.is_begun(step), watch).await {
+        Ok(()) => {
+            context.record(Event::Begin { step: step.number, title: step.title.clone() })?;
+            until_done(context, step, watch).await
+        }
+        Err(why) => Err(why),
+    };
+    match result {
         Ok(already) => {
+            action::tidy_up(context, step).await;
             context.record(Event::Done { step: step.number, already })?;
             watch(Progress::Done { step, took: begin.elapsed(), already });
             Ok(())
@@ -167,6 +192,28 @@ async fn run_step(
             watch(Progress::Failed(step, &why));
             Err(ExecuteError::Step { number: step.number, title: step.title.clone(), why })
         }
+    }
+}
+
+/// Waits until the fences that a step relies on are known to hold; why not, if they do not.
+async fn until_checked(
+    context: &Context<'_>,
+    step: &Step,
+    begun: bool,
+    watch: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), String> {
+    let limit = Duration::from_secs(step.timeout_seconds);
+    let deadline = Instant::now() + limit;
+    loop {
+        match fences::ensure(context, step, begun).await {
+            Ok(()) => return Ok(()),
+            Err(StepError::Fatal(why) | StepError::Rejected(why)) => return Err(why),
+            Err(StepError::Passing(why)) if Instant::now() >= deadline => {
+                return Err(format!("not known after {} s whether the fences hold: {why}", limit.as_secs()));
+            }
+            Err(StepError::Passing(why)) => watch(Progress::Waiting(step, &why)),
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 

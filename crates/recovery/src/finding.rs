@@ -159,7 +159,7 @@ pub enum Remedy {
         /// The members that raised it.
         members: Vec<String>,
     },
-    /// Bring a node back: restart its kubelet, and reboot it when that does not help.
+    /// Bring a node back: restart its kubelet.
     RecoverNode {
         /// The node's machine.
         host: String,
@@ -179,9 +179,7 @@ impl fmt::Display for Remedy {
             Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
             Self::RestoreCluster => f.write_str("build etcd anew from the freshest state there is"),
             Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
-            Self::RecoverNode { host } => {
-                write!(f, "restart the kubelet on {host}, and reboot {host} if that does not help")
-            }
+            Self::RecoverNode { host } => write!(f, "restart the kubelet on {host}"),
             Self::Manual(text) => write!(f, "by hand: {text}"),
         }
     }

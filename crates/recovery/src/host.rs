@@ -5,6 +5,7 @@ mod error;
 mod local;
 mod process;
 mod quote;
+mod send;
 mod ssh;
 mod transfer;
 
@@ -19,6 +20,7 @@ use crate::inventory::Inventory;
 pub use command::{BUSY, Command, Output};
 pub use error::HostError;
 pub use local::LocalHost;
+pub(crate) use send::{has_digest, seconds as transfer_seconds, send};
 pub use ssh::SshHost;
 pub(crate) use transfer::digest;
 

@@ -64,6 +64,16 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The plan is being rolled back: from here on nothing goes forward.
+    RollingBack {
+        /// The plan's id.
+        plan: String,
+    },
+    /// What a step did is taken back.
+    Undone {
+        /// Its number.
+        step: u32,
+    },
     /// Every step of the plan is done.
     PlanDone {
         /// The plan's id.
@@ -71,7 +81,7 @@ pub enum Event {
     },
     /// The operation is over: nothing is left to resume.
     Ended {
-        /// `recovered`, `applied`, `abandoned`, or what is left for people.
+        /// `recovered`, `applied`, `abandoned`, `rolled back`, or what is left for people.
         how: String,
     },
 }

@@ -32,6 +32,9 @@ pub enum OperationError {
          `lifeboat recover abandon`"
     )]
     Unfinished(String),
+    /// An operation that is being rolled back does not go forward again.
+    #[error("operation {0} is being rolled back: continue with `lifeboat recover rollback`")]
+    RollingBack(String),
     /// Operations are kept beside the inventory, and this one is of another cluster.
     #[error(
         "{id} is of cluster {theirs}, and the inventory is of {ours}: name the inventory of {theirs} with --inventory, and \
@@ -89,6 +92,11 @@ pub enum OperationError {
     Io(#[from] io::Error),
 }
 
+/// The journal in an operation's directory.
+const JOURNAL: &str = "journal.jsonl";
+/// How an operation ended that was given up.
+const ABANDONED: &str = "abandoned";
+
 /// The directory of operations, locked for as long as this lives.
 #[derive(Debug)]
 pub struct Operations {
@@ -138,7 +146,7 @@ impl Operations {
             .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
         let id = if at_work { None } else { unfinished(&dir)? };
         let Some(id) = id else { return Ok(None) };
-        let journal = dir.join(&id).join("journal.jsonl");
+        let journal = dir.join(&id).join(JOURNAL);
         let entries = Journal::read(&journal)?;
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
         let (started, last_entry) = (first.at, last.at);
@@ -158,7 +166,7 @@ impl Operations {
         let mut found = Vec::new();
         for entry in fs::read_dir(&dir)? {
             let dir = entry?.path();
-            let Ok(entries) = Journal::read(&dir.join("journal.jsonl")) else { continue };
+            let Ok(entries) = Journal::read(&dir.join(JOURNAL)) else { continue };
             let recovered = |entry: &Entry| matches!(&entry.event, Event::Ended { how } if how == RECOVERED);
             if entries.last().is_none_or(|last| last.at < time) || entries.iter().any(recovered) {
                 continue;
@@ -208,7 +216,7 @@ impl Operations {
         let dir = self.dir.join(&id);
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
         fs::File::open(&self.dir)?.sync_all()?;
-        let mut journal = Journal::create(&dir.join("journal.jsonl"))?;
+        let mut journal = Journal::create(&dir.join(JOURNAL))?;
         journal.record(Event::Started { rounds })?;
         Ok(Operation { id, dir, journal })
     }
@@ -219,9 +227,41 @@ impl Operations {
     /// [`OperationError::Nothing`] when every one has.
     pub fn resume(&self) -> Result<Operation, OperationError> {
         let id = unfinished(&self.dir)?.ok_or(OperationError::Nothing)?;
-        let dir = self.dir.join(&id);
-        let journal = Journal::open(&dir.join("journal.jsonl"))?;
-        Ok(Operation { id, dir, journal })
+        self.open(&id)
+    }
+
+    /// Opens the operation to roll back: the one that did not end, else the newest if it was abandoned.
+    ///
+    /// # Errors
+    /// [`OperationError::Nothing`] when there is none of either.
+    pub fn to_roll_back(&self) -> Result<Operation, OperationError> {
+        let id = match unfinished(&self.dir)? {
+            Some(id) => id,
+            None => self.names()?.pop().ok_or(OperationError::Nothing)?,
+        };
+        let operation = self.open(&id)?;
+        let last = operation.journal.entries().last().map(|entry| &entry.event);
+        match last {
+            Some(Event::Ended { how }) if how == ABANDONED => Ok(operation),
+            Some(Event::Ended { .. }) | None => Err(OperationError::Nothing),
+            Some(_) => Ok(operation),
+        }
+    }
+
+    fn open(&self, id: &str) -> Result<Operation, OperationError> {
+        let dir = self.dir.join(id);
+        let journal = Journal::open(&dir.join(JOURNAL))?;
+        Ok(Operation { id: id.to_owned(), dir, journal })
+    }
+
+    /// The ids of the plans that an operation accepted.
+    pub fn plans_of(&self, id: &str) -> Vec<String> {
+        plan_files(&self.dir.join(id))
+    }
+
+    /// The operations, oldest first.
+    fn names(&self) -> Result<Vec<String>, OperationError> {
+        names(&self.dir)
     }
 
     /// Ends the operation that did not end. One whose journal is damaged is put out of the way with all that is in it:
@@ -238,7 +278,7 @@ impl Operations {
         if let Err(error @ OperationError::OtherCluster { .. }) = operation.plans(inventory) {
             return Err(error);
         }
-        operation.journal.record(Event::Ended { how: "abandoned".into() })?;
+        operation.journal.record(Event::Ended { how: ABANDONED.into() })?;
         Ok(operation.id)
     }
 }
@@ -252,21 +292,28 @@ fn words(event: &Event) -> String {
         Event::Note { step, .. } => format!("step {step} was under way"),
         Event::Done { step, .. } => format!("step {step} was done"),
         Event::Failed { step, why } => format!("step {step} failed: {why}"),
+        Event::RollingBack { plan } => format!("plan {plan} is being rolled back"),
+        Event::Undone { step } => format!("step {step} was undone"),
         Event::PlanDone { plan } => format!("plan {plan} was done"),
         Event::Ended { how } => how.clone(),
     }
 }
 
-/// The newest operation whose journal does not say that it ended. One without a first entry never began.
-fn unfinished(dir: &Path) -> Result<Option<String>, OperationError> {
+/// The operations in a directory, oldest first.
+fn names(dir: &Path) -> Result<Vec<String>, OperationError> {
     let mut names: Vec<String> = fs::read_dir(dir)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_id(name))
+        .filter(|name| is_id(name) && fs::symlink_metadata(dir.join(name).join(JOURNAL)).is_ok())
         .collect();
     names.sort();
-    for name in names.into_iter().rev() {
+    Ok(names)
+}
+
+/// The newest operation whose journal does not say that it ended. One without a first entry never began.
+fn unfinished(dir: &Path) -> Result<Option<String>, OperationError> {
+    for name in names(dir)?.into_iter().rev() {
         let dir = dir.join(&name);
-        let path = dir.join("journal.jsonl");
+        let path = dir.join(JOURNAL);
         let Ok(found) = fs::symlink_metadata(&path) else { continue };
         // Behind a link it would be written elsewhere.
         ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
@@ -360,6 +407,17 @@ impl Operation {
         others.filter(|name| self.dir.with_file_name(name).is_dir()).collect()
     }
 
+    /// Whether its plan is being rolled back.
+    pub fn is_rolling_back(&self) -> bool {
+        self.journal.entries().iter().any(|entry| matches!(entry.event, Event::RollingBack { .. }))
+    }
+
+    /// The ids of all plans that the other operations of this machine accepted.
+    pub fn past_plans(&self) -> Vec<String> {
+        let parent = self.dir.parent().unwrap_or(Path::new(""));
+        self.past().into_iter().flat_map(|name| plan_files(&parent.join(name))).collect()
+    }
+
     /// Whole minutes since its last journal entry.
     pub fn idle_minutes(&self) -> i64 {
         let last = self.journal.entries().last();
@@ -370,6 +428,13 @@ impl Operation {
     pub fn started(&self) -> Option<Timestamp> {
         self.journal.entries().first().map(|entry| entry.at)
     }
+}
+
+/// The ids of the plans in an operation's directory.
+fn plan_files(dir: &Path) -> Vec<String> {
+    let files = fs::read_dir(dir).into_iter().flatten();
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
 }
 
 /// Refuses what was decided for another cluster than the inventory's.

@@ -41,6 +41,9 @@ pub struct Plan {
     pub treats: Vec<Treated>,
     /// Where the state of a restore could come from, best first; empty where nothing is restored.
     pub candidates: Vec<Candidate>,
+    /// How many older snapshots were not read, since a newer one is sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread_snapshots: usize,
     /// What to do, in order.
     pub steps: Vec<Step>,
     /// What only people can do, before or after.
@@ -203,4 +206,9 @@ impl Needs {
             Self::OneOf(steps) => steps.iter().any(|step| !failed.contains(step)),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -20,10 +20,11 @@ use std::collections::BTreeMap;
 
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
-use crate::plan::{Plan, SCHEMA_VERSION, StateSource, Treated};
+use crate::plan::{Action, HostService, Plan, SCHEMA_VERSION, StateSource, Step, Treated};
+pub(crate) use candidates::find_snapshots;
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
-pub use snapshot::{Snapshot, SnapshotIdentity};
+pub use snapshot::{Snapshot, SnapshotIdentity, Snapshots};
 use steps::Steps;
 pub use tried::Tried;
 
@@ -32,12 +33,14 @@ pub use tried::Tried;
 pub struct PlanOptions {
     /// Unique name of the plan.
     pub id: String,
-    /// The snapshots there are, each read and found sound or not.
-    pub snapshots: Vec<Snapshot>,
+    /// The snapshots there are.
+    pub snapshots: Snapshots,
     /// Where a restore must take its state from, when a person has said so.
     pub source: Option<StateSource>,
     /// What earlier plans have tried.
     pub tried: Tried,
+    /// Whether machines may be rebooted whose nodes a restart of the kubelet does not bring back.
+    pub reboot_nodes: bool,
 }
 
 /// Why there is no plan.
@@ -106,6 +109,20 @@ pub enum PlanError {
          --source says, before that is settled (lifeboat explain host.wrong-machine, host.key-changed)"
     )]
     WrongMachine(String),
+    /// Nothing tells which of several processes is the static pod's: the others would be killed with it.
+    #[error(
+        "cannot stop {service} on {host}: {} processes could be the static pod's, and nothing tells which is ({}); give \
+         each its own --name and --data-dir, or stop the others",
+        processes.len(), processes.join("; ")
+    )]
+    AmbiguousProcess {
+        /// The machine.
+        host: String,
+        /// The program of the static pod.
+        service: String,
+        /// The processes.
+        processes: Vec<String>,
+    },
     /// A machine that must be fenced cannot be reached.
     #[error(
         "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
@@ -119,8 +136,9 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`] when what is wrong cannot be mended with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
-    let mut draft = Draft { facts, options, steps: Steps::default(), candidates: Vec::new() };
-    let wants = Wants::of(&diagnosis.causes).after(&options.tried, facts);
+    let mut draft =
+        Draft { facts, options, steps: Steps::default(), candidates: Vec::new(), manual: Vec::new() };
+    let wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
     let restores = restores(diagnosis, options.source.as_ref());
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
@@ -133,6 +151,8 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
             control_plane::enable(&mut draft, &wants);
         }
     }
+    let steps = draft.steps.into_vec();
+    distinct_processes(facts, &steps)?;
     Ok(Plan {
         schema_version: SCHEMA_VERSION,
         id: options.id.clone(),
@@ -141,12 +161,35 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         source: options.source.clone(),
         machine_ids: machine_ids(facts),
         treats: treated(diagnosis),
+        unread_snapshots: if draft.candidates.is_empty() { 0 } else { options.snapshots.unread },
         candidates: draft.candidates,
-        steps: draft.steps.into_vec(),
-        manual: wants.manual,
+        steps,
+        manual: [wants.manual, draft.manual].concat(),
         unused_source: options.source.as_ref().filter(|_| !restores).map(unused),
         fingerprint: fingerprint(facts, diagnosis),
     })
+}
+
+/// Refuses to stop a static pod where several processes could be its own.
+fn distinct_processes(facts: &Facts, steps: &[Step]) -> Result<(), PlanError> {
+    let stopped = steps.iter().filter_map(|step| match &step.action {
+        Action::Fence { services } | Action::Restart { services } => Some(services),
+        _ => None,
+    });
+    for HostService { host, service } in stopped.flatten() {
+        let states = facts.hosts.get(host).and_then(|host| host.services.get());
+        let Some(state) = states.and_then(|states| states.get(&service.key())) else { continue };
+        let ambiguous = state.ambiguous();
+        if !ambiguous.is_empty() {
+            let processes = ambiguous.iter().map(|process| format!("pid {} {}", process.pid, process.what));
+            return Err(PlanError::AmbiguousProcess {
+                host: host.clone(),
+                service: service.label().into(),
+                processes: processes.collect(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether etcd is to be built anew: what is found calls for it, or waits for a person to say which state is right,
@@ -182,6 +225,7 @@ struct Draft<'a> {
     options: &'a PlanOptions,
     steps: Steps,
     candidates: Vec<crate::plan::Candidate>,
+    manual: Vec<String>,
 }
 
 /// The remedies of a diagnosis, each once.

@@ -3,26 +3,30 @@
 mod error;
 mod report;
 mod resume;
+mod rollback;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execute::{Context, OperatorLock, Progress, execute};
+use crate::execute::{Context, GIVEN_UP, OperatorLock, Progress, Undo, execute, forget, sweep};
 use crate::facts::Facts;
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event};
 use crate::operation::{Operation, OperationError, Operations, RECOVERED};
-use crate::plan::{Plan, StateSource, Step};
-use crate::planner::{PlanError, PlanOptions, Snapshot, Tried, drift, fingerprint, plan, restores, unused};
+use crate::plan::{Action, Plan, StateSource, Step};
+use crate::planner::{
+    PlanError, PlanOptions, Snapshots, Tried, drift, find_snapshots, fingerprint, plan, restores, unused,
+};
 use crate::probe::{Access, Look, observe};
 use crate::rules::diagnose;
 pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
+pub use rollback::RollbackReport;
 
 /// So many rounds without an end mean that the plans do not help.
 const MAX_ROUNDS: usize = 8;
@@ -42,12 +46,27 @@ pub trait Desk {
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan);
     /// Asks whether to do it.
     fn confirm(&mut self, plan: &Plan) -> bool;
+    /// Asks whether a machine may be rebooted, should its node still not be Ready by then.
+    fn confirm_reboot(&mut self, step: &Step) -> bool;
     /// Shows an operation that was cut short and the steps of its plan that are left.
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]);
+    /// Shows what a rollback would take back, and what stays as it is.
+    fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>);
     /// Shows a look at the cluster that begins.
     fn looking(&mut self);
     /// Shows how a step goes.
     fn progress(&mut self, plan: &Plan, progress: Progress<'_>);
+}
+
+/// Whether machines may be rebooted whose nodes a restart of the kubelet does not bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reboots {
+    /// None.
+    Never,
+    /// Each that the person agrees to.
+    Ask,
+    /// Each that the plan names.
+    All,
 }
 
 /// What a recovery works with.
@@ -60,6 +79,8 @@ pub struct Recovery<'a> {
     pub access: &'a Access,
     /// Where a restore must take its state from, when a person has said so.
     pub source: Option<StateSource>,
+    /// Whether machines may be rebooted.
+    pub reboots: Reboots,
     /// Who is at work, for the operator lock.
     pub operator: String,
     /// Set when the run must stop at the next safe point.
@@ -110,7 +131,9 @@ impl Recovery<'_> {
             let (facts, diagnosis) = this.look().await;
             refuse_drift(plan, &facts, &diagnosis)?;
             // What is shown and done is what follows from the cluster as it is; the file only says what was agreed to.
-            let derived = this.decide_as(&plan.id, &facts, &diagnosis, plan.source.as_ref()).await?;
+            // Whether one is done is asked for when its turn comes.
+            let reboots = plan.steps.iter().any(|step| matches!(step.action, Action::RebootNode { .. }));
+            let derived = this.decide_as(&plan.id, &facts, &diagnosis, plan.source.as_ref(), reboots).await?;
             refuse_other(plan, &derived)?;
             desk.show(1, &diagnosis, &derived);
             if !desk.confirm(&derived) {
@@ -122,13 +145,15 @@ impl Recovery<'_> {
         .await
     }
 
-    /// Gives the operation that did not end up: what it fenced stays fenced, what it moved stays moved.
+    /// Ends the operation that did not end, without undoing it: what it fenced stays fenced, what it moved stays moved.
+    /// The state that it sent to machines, with every Secret in it, is removed.
     ///
     /// # Errors
     /// [`RecoverError`].
     pub async fn abandon(&self) -> Result<String, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
         let id = operations.abandon(self.inventory)?;
+        sweep(&self.access.hosts, &operations.plans_of(&id)).await;
         OperatorLock::new(&id, &self.operator).give_back(&self.access.hosts).await;
         Ok(id)
     }
@@ -153,13 +178,20 @@ impl Recovery<'_> {
         let mut report = Report::begin(operation);
         let lock = self.lock_of(operation);
         let result = match lock.take(&self.access.hosts).await {
-            Ok(()) => work(self, operation, desk, &mut report).await,
+            Ok(()) => {
+                report.swept = sweep(&self.access.hosts, &operation.past_plans()).await;
+                work(self, operation, desk, &mut report).await
+            }
             Err(error) => Err(error.into()),
         };
         if let (Err(error), false) = (&result, has_begun_a_plan(operation, self.inventory)) {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
-        if !matches!(result, Err(RecoverError::Unfinished(_))) {
+        if !matches!(result, Err(RecoverError::Unfinished { .. } | RecoverError::RollbackUnfinished(_))) {
+            // Another operator's program is not ours to remove.
+            if !matches!(result, Err(RecoverError::Lock(_))) {
+                forget(&self.access.hosts).await;
+            }
             lock.give_back(&self.access.hosts).await;
         }
         result.map(|()| report)
@@ -220,18 +252,35 @@ impl Recovery<'_> {
             operation.accept(plan)?;
         }
         let dir = operation.dir.clone();
-        let context = Context {
-            inventory: self.inventory,
-            access: self.access,
-            plan,
-            dir: &dir,
-            journal: Mutex::new(&mut operation.journal),
-        };
+        let may_reboot = self.may_reboot(plan, desk);
+        let mut context = Context::new(self.inventory, self.access, plan, &dir, &mut operation.journal);
+        context.may_reboot = may_reboot;
         let mut watch = |progress: Progress<'_>| {
             report.watch(plan, &progress);
             desk.progress(plan, progress);
         };
-        execute(&context, recorded, self.stop, &mut watch).await.map_err(RecoverError::Unfinished)
+        let ended = execute(&context, recorded, self.stop, &mut watch).await;
+        ended.map_err(|why| {
+            let current = operation.current(self.inventory).ok().flatten();
+            let reversible = current.is_some_and(|(plan, recorded)| Undo::of(&plan, &recorded).is_possible());
+            RecoverError::Unfinished { why, reversible }
+        })
+    }
+
+    fn may_reboot(&self, plan: &Plan, desk: &mut dyn Desk) -> BTreeSet<String> {
+        let mut agreed = BTreeSet::new();
+        for step in &plan.steps {
+            let Action::RebootNode { host } = &step.action else { continue };
+            let agrees = match self.reboots {
+                Reboots::Never => false,
+                Reboots::Ask => desk.confirm_reboot(step),
+                Reboots::All => true,
+            };
+            if agrees {
+                agreed.insert(host.clone());
+            }
+        }
+        agreed
     }
 
     /// Looks once more after the only plan of an operation.
@@ -270,7 +319,8 @@ impl Recovery<'_> {
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
     ) -> Result<Plan, RecoverError> {
-        self.decide_as(&crate::operation::new_id(), facts, diagnosis, source).await
+        let reboot_nodes = self.reboots != Reboots::Never;
+        self.decide_as(&crate::operation::new_id(), facts, diagnosis, source, reboot_nodes).await
     }
 
     async fn decide_as(
@@ -279,12 +329,14 @@ impl Recovery<'_> {
         facts: &Facts,
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
+        reboot_nodes: bool,
     ) -> Result<Plan, RecoverError> {
         let source = source.cloned();
         let restores = restores(diagnosis, source.as_ref());
-        let snapshots = if restores { self.snapshots().await } else { Vec::new() };
+        let snapshots = if restores { self.snapshots(facts).await } else { Snapshots::default() };
         let tried = self.tried()?;
-        Ok(plan(facts, diagnosis, &PlanOptions { id: id.into(), snapshots, source, tried })?)
+        let options = PlanOptions { id: id.into(), snapshots, source, tried, reboot_nodes };
+        Ok(plan(facts, diagnosis, &options)?)
     }
 
     /// What was tried in vain lately: in earlier rounds of this operation, and in operations that ended without success.
@@ -309,13 +361,16 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The snapshots of the inventory and the one that was asked for, each read once.
-    async fn snapshots(&self) -> Vec<Snapshot> {
-        let mut places = self.inventory.snapshots.clone();
-        if let Some(StateSource::Snapshot(path)) = &self.source {
-            places.push(path.clone());
-        }
-        tokio::task::spawn_blocking(move || Snapshot::find(&places)).await.unwrap_or_default()
+    /// The snapshots of the inventory, or the one that was asked for.
+    async fn snapshots(&self, facts: &Facts) -> Snapshots {
+        let places = self.inventory.snapshots.clone();
+        let named = match &self.source {
+            Some(StateSource::Snapshot(path)) => Some(path.clone()),
+            _ => None,
+        };
+        let facts = facts.clone();
+        let find = move || find_snapshots(&facts, &places, named.as_deref());
+        tokio::task::spawn_blocking(find).await.unwrap_or_default()
     }
 }
 
@@ -344,6 +399,7 @@ fn refuse_other(plan: &Plan, derived: &Plan) -> Result<(), RecoverError> {
 
 fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) -> Result<(), RecoverError> {
     report.end(Timestamp::now(), operation.rounds(), diagnosis);
+    report.manual.extend(operation.journal.entries().iter().filter_map(not_rebooted));
     let how = match report {
         Report { recovered: true, .. } => RECOVERED,
         Report { left, .. } if left.is_empty() => "nothing found, and not all is known",
@@ -353,5 +409,12 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
     Ok(())
 }
 
+/// Why a machine that the plan named was not rebooted, or was in vain.
+fn not_rebooted(entry: &Entry) -> Option<String> {
+    let Event::Note { note, .. } = &entry.event else { return None };
+    let (host, why) = note.strip_prefix(GIVEN_UP)?.split_once(": ")?;
+    Some(format!("see to {host}'s node by hand: {why}"))
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

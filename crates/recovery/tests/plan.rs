@@ -7,10 +7,13 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{Answer, DataDir, Facts, LogState, Login};
+use lifeboat_recovery::facts::{Answer, DataDir, Facts, Leftovers, LogState, Login, PodProcess, ToldBy};
+use lifeboat_recovery::finding::FindingId;
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, HostService, Needs, Plan, StateSource, Step};
-use lifeboat_recovery::planner::{PlanError, PlanOptions, Snapshot, SnapshotIdentity, Tried, drift, plan};
+use lifeboat_recovery::planner::{
+    PlanError, PlanOptions, Snapshot, SnapshotIdentity, Snapshots, Tried, drift, plan,
+};
 use lifeboat_recovery::rules::diagnose;
 
 use cluster::cases;
@@ -19,15 +22,19 @@ fn options() -> PlanOptions {
     let snapshot = |name: &str, revision| Snapshot {
         path: PathBuf::from("/backups").join(name),
         written: Some("2026-11-09T03:00:00Z".parse().unwrap()),
+        size: 80 << 20,
         revision,
         identity: None,
     };
     PlanOptions {
         id: "20261124-030000-abcd".into(),
-        snapshots: vec![
-            snapshot("half-a-month-old.db", Ok(400)),
-            snapshot("torn.db", Err("damaged: the file is shorter than its meta page says".into())),
-        ],
+        snapshots: Snapshots {
+            read: vec![
+                snapshot("half-a-month-old.db", Ok(400)),
+                snapshot("torn.db", Err("damaged: the file is shorter than its meta page says".into())),
+            ],
+            unread: 0,
+        },
         ..PlanOptions::default()
     }
 }
@@ -57,10 +64,13 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         | Action::Enable { services: all }
         | Action::Restart { services: all } => services(all),
         Action::ReleaseLeases { candidates } => services(candidates),
-        Action::RecoverNodes { hosts } | Action::Distribute { hosts, .. } | Action::CleanUp { hosts } => {
-            hosts.iter().cloned().collect()
+        Action::RecoverNodes { hosts }
+        | Action::Distribute { hosts, .. }
+        | Action::ConfirmState { hosts, .. }
+        | Action::CleanUp { hosts } => hosts.iter().cloned().collect(),
+        Action::AttachNic { host, .. } | Action::StartVm { host, .. } | Action::RebootNode { host } => {
+            [host.clone()].into()
         }
-        Action::AttachNic { host, .. } | Action::StartVm { host, .. } => [host.clone()].into(),
         Action::MoveAside { member, .. }
         | Action::RestoreMember { member, .. }
         | Action::AddLearner { member }
@@ -366,6 +376,7 @@ fn snapshot_of(name: &str, revision: i64, uid: &str, nodes: &[&str], member: &st
     Snapshot {
         path: PathBuf::from("/backups").join(name),
         written: None,
+        size: 80 << 20,
         revision: Ok(revision),
         identity: Some(SnapshotIdentity { kubernetes, members: vec![member.into()], peer_urls: Vec::new() }),
     }
@@ -376,7 +387,11 @@ fn planned_with(
     snapshots: Vec<Snapshot>,
     source: Option<StateSource>,
 ) -> Result<Plan, PlanError> {
-    plan(facts, &diagnose(facts), &PlanOptions { snapshots, source, ..options() })
+    plan(
+        facts,
+        &diagnose(facts),
+        &PlanOptions { snapshots: Snapshots { read: snapshots, unread: 0 }, source, ..options() },
+    )
 }
 
 /// It has more revisions than this cluster's own snapshot, and that says nothing.
@@ -462,6 +477,80 @@ fn an_api_server_is_stopped_with_its_only_etcd_and_not_while_it_answers() {
     let well = facts.masters["m1"].readyz.clone();
     facts.masters.get_mut("m2").unwrap().readyz = well;
     assert!(!fenced(&facts));
+}
+
+/// Killing all that are called etcd would kill the others' too, and their keepers would start them again.
+#[test]
+fn a_static_pod_whose_process_is_not_clear_is_not_stopped() {
+    let mut facts = cases::all().remove("static-pods-member-destroyed").unwrap();
+    let process = |pid, told_by| PodProcess { told_by, pid, what: "--name=m2".into() };
+    let mut with = |processes| {
+        let Answer::Value(services) = &mut facts.hosts.get_mut("m2").unwrap().services.answer else {
+            panic!()
+        };
+        let etcd = services.iter_mut().find(|(key, _)| key.ends_with("/etcd.yaml")).unwrap().1;
+        etcd.processes = processes;
+        planned(&facts)
+    };
+    assert!(with(vec![process(10, ToldBy::Pod), process(11, ToldBy::Other)]).is_ok());
+    assert!(with(vec![process(10, ToldBy::Flags), process(11, ToldBy::Unclear)]).is_ok());
+    for way in [ToldBy::Flags, ToldBy::Unclear] {
+        let refused = with(vec![process(10, way), process(11, way)]).unwrap_err();
+        assert!(matches!(refused, PlanError::AmbiguousProcess { .. }), "{refused}");
+        assert!(refused.to_string().contains("pid 11 --name=m2"), "{refused}");
+    }
+}
+
+/// A reboot stops every pod: nobody gets one who did not ask, and no machine that others depend on.
+#[test]
+fn only_workers_without_a_role_are_rebooted_and_only_when_asked_for() {
+    let reboots = |facts: &Facts, reboot_nodes| {
+        let plan = plan(facts, &diagnose(facts), &PlanOptions { reboot_nodes, ..options() }).unwrap();
+        let hosts = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::RebootNode { host } => Some((host.clone(), step.changes.join("; "))),
+            _ => None,
+        });
+        (hosts.collect::<Vec<_>>(), plan.manual.join("; "))
+    };
+    for (case, facts) in cases::all() {
+        let Ok(plan) = planned(&facts) else { continue };
+        let reboots = |step: &&Step| matches!(step.action, Action::RebootNode { .. });
+        assert!(plan.steps.iter().find(reboots).is_none(), "{case}");
+    }
+    let mut facts = cases::all().remove("nodes-not-ready").unwrap();
+    let (hosts, manual) = reboots(&facts, false);
+    assert!(hosts.is_empty() && manual.contains("--reboot-nodes"), "{manual}");
+    let Answer::Value(nodes) = &mut facts.kubernetes.nodes.answer else { panic!() };
+    nodes[0].pods = Some(vec!["shop/cart-0".into(), "shop/web-1".into()]);
+    let (hosts, _) = reboots(&facts, true);
+    assert_eq!(hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>(), ["n1", "n2"]);
+    assert!(hosts[0].1.contains("these pods stop: shop/cart-0, shop/web-1"), "{}", hosts[0].1);
+    assert!(hosts[1].1.contains("not known now"), "{}", hosts[1].1);
+    facts.inventory.hosts.get_mut("n1").unwrap().roles = vec!["nfs".into()];
+    facts.inventory.kubernetes.masters.insert("n2".into(), facts.inventory.kubernetes.masters["m1"].clone());
+    assert_eq!(reboots(&facts, true).0, []);
+}
+
+/// State that was sent holds every Secret; a data dir that was moved aside is the last copy of something.
+#[test]
+fn what_an_ended_operation_sent_is_found_and_what_it_moved_aside_is_no_fault() {
+    let mut facts = cases::all().remove("healthy").unwrap();
+    let left = |facts: &mut Facts, leftovers: Leftovers| {
+        facts.hosts.get_mut("m2").unwrap().leftovers = leftovers;
+        diagnose(facts)
+    };
+    let aside = vec![PathBuf::from("/var/lib/etcd.lifeboat-20261124-030000-abcd")];
+    let sent = vec![PathBuf::from("/var/lib/lifeboat/20261124-030000-abcd")];
+    let only_aside = Leftovers { aside: aside.clone(), ..Leftovers::default() };
+    assert!(left(&mut facts, only_aside).is_healthy());
+    let in_use = Leftovers { locked: true, sent: sent.clone(), aside: aside.clone() };
+    assert!(left(&mut facts, in_use).is_healthy(), "an operation needs it");
+    let diagnosis = left(&mut facts, Leftovers { locked: false, sent, aside });
+    let [found] = diagnosis.causes.as_slice() else { panic!("{diagnosis:?}") };
+    assert_eq!((found.id, found.subjects.as_slice()), (FindingId::HostLeftovers, &["m2".to_owned()][..]));
+    assert_eq!(found.evidence.len(), 2);
+    let plan = planned(&facts).unwrap();
+    assert!(plan.is_empty() && plan.manual[0].contains("rm -r /var/lib/lifeboat/20261124-030000-abcd"));
 }
 
 #[test]

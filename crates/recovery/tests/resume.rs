@@ -5,7 +5,7 @@ mod cluster;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use lifeboat_recovery::execute::Progress;
+use lifeboat_recovery::execute::{Progress, Undo};
 use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::finding::Diagnosis;
 use lifeboat_recovery::inventory::Inventory;
@@ -13,7 +13,7 @@ use lifeboat_recovery::operation::{Operation, OperationError, Operations};
 use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::planner::{PlanOptions, plan};
 use lifeboat_recovery::probe::Access;
-use lifeboat_recovery::recover::{Declined, Desk, RecoverError, Recovery, Report};
+use lifeboat_recovery::recover::{Declined, Desk, Reboots, RecoverError, Recovery, Report};
 use lifeboat_recovery::rules::diagnose;
 
 /// Says no, and keeps what it was shown.
@@ -27,9 +27,13 @@ impl Desk for No {
     fn confirm(&mut self, _: &Plan) -> bool {
         false
     }
+    fn confirm_reboot(&mut self, _: &Step) -> bool {
+        false
+    }
     fn resuming(&mut self, _: &Operation, _: &Plan, left: &[&Step]) {
         self.left = left.iter().map(|step| step.number).collect();
     }
+    fn rolling_back(&mut self, _: &Operation, _: &Plan, _: &Undo<'_>) {}
     fn looking(&mut self) {}
     fn progress(&mut self, _: &Plan, _: Progress<'_>) {}
 }
@@ -54,6 +58,7 @@ fn with<T>(inventory: &Inventory, path: &Path, work: impl AsyncFnOnce(&Recovery<
         inventory_path: path.into(),
         access: &access,
         source: None,
+        reboots: Reboots::Never,
         operator: "a test".into(),
         stop: &AtomicBool::new(false),
     };

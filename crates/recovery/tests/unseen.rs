@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use lifeboat_recovery::execute::Progress;
+use lifeboat_recovery::execute::{Progress, Undo};
 use lifeboat_recovery::finding::Diagnosis;
 use lifeboat_recovery::inventory::{ClientTls, Inventory};
 use lifeboat_recovery::operation::Operation;
 use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::probe::Access;
-use lifeboat_recovery::recover::{Desk, Recovery};
+use lifeboat_recovery::recover::{Desk, Reboots, Recovery};
 
 use cluster::cases;
 
@@ -28,6 +28,12 @@ impl Desk for Nobody {
     }
     fn resuming(&mut self, _: &Operation, plan: &Plan, _: &[&Step]) {
         panic!("there is nothing to resume: {plan:?}");
+    }
+    fn confirm_reboot(&mut self, step: &Step) -> bool {
+        panic!("there is nothing to reboot: {step:?}");
+    }
+    fn rolling_back(&mut self, _: &Operation, plan: &Plan, _: &Undo<'_>) {
+        panic!("there is nothing to roll back: {plan:?}");
     }
     fn looking(&mut self) {}
     fn progress(&mut self, _: &Plan, _: Progress<'_>) {}
@@ -56,6 +62,7 @@ async fn a_recovery_that_cannot_look_is_not_done() {
         inventory_path: dir.path().join("lifeboat.yaml"),
         access: &access,
         source: None,
+        reboots: Reboots::Never,
         operator: "a test".into(),
         stop: &stop,
     };

@@ -3,6 +3,7 @@
 mod body;
 mod desk;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,7 @@ use lifeboat_etcd::{is_data_dir, open};
 use lifeboat_recovery::inventory::Inventory;
 use lifeboat_recovery::operation::{load_plan, write_json};
 use lifeboat_recovery::plan::StateSource;
-use lifeboat_recovery::recover::{RecoverError, Recovery, Report};
+use lifeboat_recovery::recover::{Reboots, RecoverError, Recovery, Report};
 
 use crate::commands::Context;
 use crate::commands::remote::no_such_member;
@@ -49,6 +50,9 @@ pub struct Args {
 
     #[command(flatten)]
     yes: Yes,
+
+    #[command(flatten)]
+    reboot: Reboot,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -61,6 +65,9 @@ enum Command {
 
         #[command(flatten)]
         source: SourceArg,
+
+        #[command(flatten)]
+        reboot: Reboot,
     },
     /// Do a plan that was written by `recover plan --out`, if the cluster is still as it was.
     Apply {
@@ -72,6 +79,9 @@ enum Command {
 
         #[command(flatten)]
         yes: Yes,
+
+        #[command(flatten)]
+        reboot: Reboot,
     },
     /// Go on with the operation that was cut short.
     Resume {
@@ -80,8 +90,18 @@ enum Command {
 
         #[command(flatten)]
         yes: Yes,
+
+        #[command(flatten)]
+        reboot: Reboot,
     },
-    /// Give up the operation that was cut short. What it fenced stays fenced and is found by `diagnose`.
+    /// Undo the operation that was cut short or abandoned: old data dirs are put back, fences lifted, what ran before is
+    /// started. Possible until the restored etcd has started; refused after that.
+    Rollback {
+        #[command(flatten)]
+        yes: Yes,
+    },
+    /// Give up the operation that was cut short, without undoing it. What it fenced stays fenced and is found by
+    /// `diagnose`.
     Abandon,
 }
 
@@ -100,30 +120,58 @@ struct Yes {
     yes: bool,
 }
 
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Reboot {
+    /// Reboot workers whose nodes a restart of the kubelet does not bring back: one at a time, cordoned and drained first.
+    /// Without this, each is asked for on a terminal and none is rebooted with --yes. Machines with a role are never
+    /// rebooted.
+    #[arg(long)]
+    reboot_nodes: bool,
+}
+
+/// The flags of a verb, given behind it or before it.
+struct Flags {
+    source: Option<StateSource>,
+    yes: bool,
+    reboots: Reboots,
+}
+
 impl Args {
     /// What is given behind a verb, or before it; refused where it would do nothing.
-    fn flags(&self) -> Result<(Option<StateSource>, bool)> {
-        let (verb, source, yes) = match &self.command {
-            None => ("recover", Some(None), Some(false)),
-            Some(Command::Plan { source, .. }) => ("recover plan", Some(source.source.clone()), None),
-            Some(Command::Apply { source, yes, .. }) => {
-                ("recover apply", Some(source.source.clone()), Some(yes.yes))
+    fn flags(&self) -> Result<Flags> {
+        let none = (None, None, None);
+        let (verb, (source, yes, reboot)) = match &self.command {
+            None => ("recover", (Some(None), Some(false), Some(false))),
+            Some(Command::Plan { source, reboot, .. }) => {
+                ("recover plan", (Some(source.source.clone()), None, Some(reboot.reboot_nodes)))
             }
-            Some(Command::Resume { source, yes }) => {
-                ("recover resume", Some(source.source.clone()), Some(yes.yes))
+            Some(Command::Apply { source, yes, reboot, .. }) => {
+                ("recover apply", (Some(source.source.clone()), Some(yes.yes), Some(reboot.reboot_nodes)))
             }
-            Some(Command::Abandon) => ("recover abandon", None, None),
+            Some(Command::Resume { source, yes, reboot }) => {
+                ("recover resume", (Some(source.source.clone()), Some(yes.yes), Some(reboot.reboot_nodes)))
+            }
+            Some(Command::Rollback { yes }) => ("recover rollback", (None, Some(yes.yes), None)),
+            Some(Command::Abandon) => ("recover abandon", none),
         };
         for (flag, given, takes) in [
             ("--source", self.source.source.is_some(), source.is_some()),
             ("--yes", self.yes.yes, yes.is_some()),
+            ("--reboot-nodes", self.reboot.reboot_nodes, reboot.is_some()),
         ] {
             if given && !takes {
                 return Err(Usage(format!("{flag} does nothing with `{verb}`")).into());
             }
         }
-        let source = source.flatten().or_else(|| self.source.source.clone());
-        Ok((source, yes.unwrap_or_default() || self.yes.yes))
+        let yes = yes.unwrap_or_default() || self.yes.yes;
+        let asks =
+            !yes && !matches!(self.command, Some(Command::Plan { .. })) && std::io::stdin().is_terminal();
+        let reboots = match reboot.unwrap_or_default() || self.reboot.reboot_nodes {
+            true => Reboots::All,
+            false if asks => Reboots::Ask,
+            false => Reboots::Never,
+        };
+        Ok(Flags { source: source.flatten().or_else(|| self.source.source.clone()), yes, reboots })
     }
 }
 
@@ -139,7 +187,7 @@ fn source(text: &str) -> Result<StateSource, String> {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let (source, yes) = args.flags()?;
+    let Flags { source, yes, reboots } = args.flags()?;
     let (path, inventory) = args.inventory.load()?;
     if let Some(source) = &source {
         ensure_there(source, &inventory)?;
@@ -150,6 +198,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         inventory_path: path,
         access: &access,
         source,
+        reboots,
         operator: operator(),
         stop: &STOP,
     };
@@ -165,11 +214,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
                 recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut desk).await
             }
             Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
+            Some(Command::Rollback { .. }) => {
+                let report = recovery.rollback(&mut desk).await?;
+                output::print(context.format, &report, |to| body::rollback(to, &report))?;
+                return Ok(Status::Ok);
+            }
             Some(Command::Abandon) => {
                 let id = recovery.abandon().await?;
                 let text = format!(
-                    "operation {id} is given up, and cannot be resumed. What it holds stopped stays stopped: `lifeboat \
-                     diagnose` names it, and `lifeboat explain service.fenced` says how to release it by hand\n"
+                    "operation {id} is given up, and cannot be resumed. What it holds stopped stays stopped, and what it \
+                     moved stays moved: `lifeboat recover rollback` undoes both, unless the restored etcd has started; \
+                     `lifeboat explain service.fenced` says how to release services by hand\n"
                 );
                 output::write_all(text.as_bytes())?;
                 return Ok(Status::Ok);

@@ -80,7 +80,7 @@ fn aside(scene: &Scene) -> Vec<usize> {
 }
 
 /// The journal of the newest operation.
-fn journal(scene: &Scene) -> Vec<Entry> {
+pub fn journal(scene: &Scene) -> Vec<Entry> {
     let operations = scene.dir.join(".lifeboat");
     let Ok(entries) = fs::read_dir(&operations) else { return Vec::new() };
     let newest: Option<PathBuf> =
@@ -103,7 +103,7 @@ fn boundaries(scene: &Scene) -> BTreeSet<Boundary> {
 }
 
 /// Waits until the run ends, or until `is_time` says to kill it; the exit code when it ended by itself.
-fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i32> {
+pub fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i32> {
     let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(status) = run.try_wait().expect("wait") {
@@ -120,7 +120,7 @@ fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i32> {
 }
 
 /// Goes on with what was killed; where nothing had begun yet, begins.
-fn go_on(scene: &Scene) -> Child {
+pub fn go_on(scene: &Scene) -> Child {
     let unfinished = journal(scene);
     let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
     match unfinished.is_empty() || unfinished.iter().any(ended) {
@@ -129,7 +129,7 @@ fn go_on(scene: &Scene) -> Child {
     }
 }
 
-fn said(scene: &Scene) -> String {
+pub fn said(scene: &Scene) -> String {
     fs::read_to_string(scene.dir.join("said")).unwrap_or_default()
 }
 

@@ -7,9 +7,12 @@
 mod chaos;
 mod control_plane;
 mod etcd;
+mod fences;
 mod incident;
 mod interrupted;
 mod machines;
+mod nodes;
+mod rollback;
 mod scene;
 mod transcript;
 mod witness;
@@ -33,9 +36,14 @@ const SCENARIOS: &[&[Scenario]] = &[
     machines::SCENARIOS,
     witness::SCENARIOS,
     interrupted::SCENARIOS,
+    nodes::SCENARIOS,
+    fences::SCENARIOS,
+    rollback::SCENARIOS,
     chaos::SCENARIOS,
     incident::STATIC_PODS,
     etcd::STATIC_PODS,
+    fences::STATIC_PODS,
+    rollback::STATIC_PODS,
 ];
 
 fn main() -> ExitCode {

@@ -5,7 +5,7 @@ use crate::plan::{Action, Step};
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, cloud, enable, learner, lease, node, nospace, service, state, wait};
+use super::{State, cloud, distribute, enable, learner, lease, node, nospace, reboot, service, state, wait};
 
 /// Whether a step's result is there.
 pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, StepError> {
@@ -15,13 +15,14 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::StartVm { vm, .. } => cloud::is_running(context, vm).await,
         Action::WaitForHosts { hosts } => wait::hosts(context, step.number, hosts).await,
         Action::Settle { seconds } => wait::settled(context, step.number, *seconds).await,
-        Action::Fence { services } => service::all(context, services, service::fenced).await,
+        Action::Fence { services } => service::are_fenced(context, services).await,
         Action::Release { services } | Action::Start { services } => {
             service::all(context, services, service::running).await
         }
         Action::Restart { services } => service::restarted(context, step.number, services).await,
         Action::Enable { services } => enable::are_enabled(context, services).await,
-        Action::Distribute { source, hosts, .. } => state::is_distributed(context, source, hosts).await,
+        Action::Distribute { source, hosts, .. } => distribute::is_distributed(context, source, hosts).await,
+        Action::ConfirmState { source, .. } => distribute::is_current(context, source).await,
         Action::MoveAside { member, to } => state::is_aside(context, member, to).await,
         Action::RestoreMember { member, initial_cluster, token } => {
             state::is_restored(context, member, initial_cluster, token).await
@@ -35,6 +36,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::ReleaseLeases { .. } => lease::are_released(context).await,
         Action::WaitForLeaders => wait::leaders(context, step.number).await,
         Action::RecoverNodes { hosts } => node::are_ready(context, step.number, hosts).await,
+        Action::RebootNode { host } => reboot::is_settled(context, step.number, host).await,
         Action::WaitForChecks { checks } => wait::checks(context, checks).await,
         Action::CleanUp { hosts } => state::is_clean(context, hosts).await,
     }
@@ -47,13 +49,16 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::CreateIpRange { range } => cloud::create_range(context, number, range).await,
         Action::AttachNic { vm, nic, .. } => cloud::attach(context, number, vm, nic).await,
         Action::StartVm { vm, .. } => cloud::start(context, number, vm).await,
-        Action::Fence { services } => service::each(context, services, Change::Fence).await,
+        Action::Fence { services } => service::fence(context, number, services).await,
         Action::Release { services } => service::each(context, services, Change::Release).await,
         Action::Start { services } => service::each(context, services, Change::Start).await,
         Action::Restart { services } => service::restart(context, number, services).await,
         Action::Enable { services } => enable::enable(context, services).await,
         Action::Distribute { source, revision, hosts } => {
-            state::distribute(context, source, *revision, hosts).await
+            distribute::distribute(context, number, source, *revision, hosts).await
+        }
+        Action::ConfirmState { source, revision, hosts } => {
+            distribute::refresh(context, number, source, *revision, hosts).await
         }
         Action::MoveAside { member, to } => state::move_aside(context, member, to).await,
         Action::RestoreMember { member, initial_cluster, token } => {
@@ -65,6 +70,7 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::ClearNospace { members } => nospace::clear(context, members).await,
         Action::ReleaseLeases { candidates } => lease::release(context, candidates).await,
         Action::RecoverNodes { hosts } => node::recover(context, number, hosts).await,
+        Action::RebootNode { host } => reboot::reboot(context, number, host).await,
         Action::CleanUp { hosts } => state::clean(context, hosts).await,
         Action::WaitForHosts { .. }
         | Action::Settle { .. }
@@ -72,5 +78,13 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         | Action::WaitForApiservers { .. }
         | Action::WaitForLeaders
         | Action::WaitForChecks { .. } => Ok(()),
+    }
+}
+
+/// What is no longer needed once a step's result is there.
+pub(super) async fn tidy_up(context: &Context<'_>, step: &Step) {
+    if let Action::RestoreMember { member, .. } = &step.action {
+        // The end of the plan, or the next operation, tries again.
+        let _ = distribute::drop_copy(context, step.number, member).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What every action works with.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,11 +24,41 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     /// Where the operation keeps its files on this machine.
     pub dir: &'a Path,
-    /// The journal of the operation.
-    pub journal: Mutex<&'a mut Journal>,
+    /// The machines that somebody agreed to have rebooted.
+    pub may_reboot: BTreeSet<String>,
+    journal: Mutex<&'a mut Journal>,
+    /// What is being done, for the journals of machines.
+    doing: Mutex<String>,
+}
+
+impl<'a> Context<'a> {
+    /// What every action of `plan` works with; `dir` is where its operation keeps its files on this machine.
+    pub fn new(
+        inventory: &'a Inventory,
+        access: &'a Access,
+        plan: &'a Plan,
+        dir: &'a Path,
+        journal: &'a mut Journal,
+    ) -> Self {
+        Self {
+            inventory,
+            access,
+            plan,
+            dir,
+            may_reboot: BTreeSet::new(),
+            journal: Mutex::new(journal),
+            doing: Mutex::default(),
+        }
+    }
 }
 
 impl Context<'_> {
+    /// Says what changes on machines from here on are for.
+    pub(super) fn doing(&self, what: &str) {
+        let operation = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = format!("operation {operation}, {what}");
+    }
+
     /// Writes to the journal.
     pub(super) fn record(&self, event: Event) -> Result<(), JournalError> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner).record(event)
@@ -67,6 +98,27 @@ impl Context<'_> {
         failed
     }
 
+    /// What was written down during any step of this plan, in order.
+    pub(super) fn all_notes(&self) -> Vec<String> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = journal.entries();
+        let start = entries.iter().rposition(|entry| matches!(entry.event, Event::Plan { .. })).unwrap_or(0);
+        let notes = entries.iter().skip(start).filter_map(|entry| match &entry.event {
+            Event::Note { note, .. } => Some(note.clone()),
+            _ => None,
+        });
+        notes.collect()
+    }
+
+    /// Whether a run of this plan has found a step done.
+    pub(super) fn is_done(&self, step: u32) -> bool {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = journal.entries();
+        let start = entries.iter().rposition(|entry| matches!(entry.event, Event::Plan { .. })).unwrap_or(0);
+        let is_done = |entry: &Entry| matches!(entry.event, Event::Done { step: done, .. } if done == step);
+        entries.iter().skip(start).any(is_done)
+    }
+
     pub(super) fn host(&self, name: &str) -> Result<&Arc<dyn Host>, StepError> {
         let unknown = || StepError::Fatal(format!("the inventory has no host {name}"));
         self.access.hosts.get(name).ok_or_else(unknown)
@@ -99,12 +151,19 @@ impl Context<'_> {
     /// the machine that the inventory means.
     pub(super) async fn change(&self, host: &str, command: Command) -> Result<Output, StepError> {
         let name = command.to_string();
-        let output = self.host(host)?.run(&self.guarded(host, command).exclusive()).await?;
+        let line = self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let command = self.guarded(host, command.logged(&line));
+        let output = self.host(host)?.run(&command.exclusive()).await?;
         if output.success() {
             return Ok(output);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(StepError::Fatal(format!("{host}: {name}: exit code {}: {said}", output.code)))
+        Err(StepError::Fatal(failed(host, &said, &name, output.code)))
+    }
+
+    /// Leaves a line in a machine's journal for what changes it otherwise than by a command.
+    pub(super) async fn announce(&self, host: &str) -> Result<(), StepError> {
+        self.change(host, Command::new(["true"])).await.map(drop)
     }
 
     /// What a command that must succeed writes.
@@ -115,7 +174,7 @@ impl Context<'_> {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(StepError::Fatal(format!("{host}: {name}: exit code {}: {said}", output.code)))
+        Err(StepError::Fatal(failed(host, &said, &name, output.code)))
     }
 
     /// Where the state to restore lies on machines that were sent it.
@@ -126,5 +185,13 @@ impl Context<'_> {
     /// Where this plan keeps its files on machines.
     pub(super) fn remote_dir(&self) -> PathBuf {
         Path::new("/var/lib/lifeboat").join(&self.plan.id)
+    }
+}
+
+/// What went wrong comes first; what was run is for those who look closer.
+fn failed(host: &str, said: &str, command: &str, code: i32) -> String {
+    match said {
+        "" => format!("{host}: {command}: exit code {code}"),
+        said => format!("{host}: {said} (exit code {code} of {command})"),
     }
 }

@@ -72,6 +72,16 @@ pub enum ExecuteError {
         /// Why.
         why: String,
     },
+    /// A step could not be taken back.
+    #[error("step {number} is not taken back: {title}: {why}")]
+    Undo {
+        /// Its number.
+        number: u32,
+        /// Its title.
+        title: String,
+        /// Why.
+        why: String,
+    },
     /// It was asked to stop, and did at a safe point.
     #[error("stopped before step {before}")]
     Stopped {

@@ -1,9 +1,7 @@
-//! Nodes that are not Ready: first left to themselves, then their kubelets restarted, then rebooted, a few at a time.
+//! Nodes that are not Ready: first left to themselves, then their kubelets restarted.
 //!
-//! A kubelet that lost its API server finds it again within seconds; one with a dead connection does not, and what a
-//! restart of the kubelet does not mend, a reboot may. A reboot stops every pod of the node, so it comes last, one
-//! node after the other, and a second failure in a row ends it: then the fault is not the node's. A machine of the
-//! control plane or of etcd is not rebooted.
+//! A kubelet that lost its API server finds it again within seconds; one with a dead connection does not. Reboots are a
+//! step of their own, for which somebody has to ask.
 
 use std::time::Duration;
 
@@ -22,19 +20,15 @@ use super::error::StepError;
 const BY_ITSELF: Duration = Duration::from_secs(20);
 /// What it gets after its restart.
 const AFTER_RESTART: Duration = Duration::from_secs(30);
-/// What a machine gets from the reboot to Ready.
-const AFTER_REBOOT: Duration = Duration::from_secs(180);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(500);
-/// So many reboots in a row that did not help end the reboots.
-const FAILURE_BUDGET: usize = 2;
 /// A lease is good for so long.
 const LEASE: i64 = 40;
 /// What clocks may differ by and still be compared.
 const CLOCKS_AGREE: i64 = 10;
 
 /// What is noted of a machine whose node was given up.
-const GIVEN_UP: &str = "given up: ";
+pub(crate) const GIVEN_UP: &str = "given up: ";
 
 /// Whether these machines' nodes are Ready, but for those that were given up: what comes after them can be done without.
 pub(super) async fn are_ready(
@@ -60,22 +54,7 @@ pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) 
         return Ok(());
     }
     restart_all(context, &not_ready(context, step, hosts).await?).await?;
-    let left = wait(context, step, hosts, AFTER_RESTART).await?;
-    // A reboot of what holds etcd or the control plane up could take the cluster down: that is for people.
-    let workers = left.iter().filter(|host| !context.inventory.holds_cluster_up(host));
-    let mut failures = 0;
-    for host in workers {
-        if failures == FAILURE_BUDGET {
-            break;
-        }
-        let reboots = reboot(context, step, host).await;
-        let is_back = match reboots {
-            Ok(()) => wait(context, step, std::slice::from_ref(host), AFTER_REBOOT).await?.is_empty(),
-            Err(StepError::Passing(_)) => false,
-            Err(fatal) => return Err(fatal),
-        };
-        failures = if is_back { 0 } else { failures + 1 };
-    }
+    wait(context, step, hosts, AFTER_RESTART).await?;
     for host in not_ready(context, step, hosts).await? {
         context.note(step, format!("{GIVEN_UP}{host}"))?;
     }
@@ -102,28 +81,13 @@ async fn restart(context: &Context<'_>, host: &str) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Reboots a machine, unless an earlier run of this step did: its boot id then is not the one that was noted.
-async fn reboot(context: &Context<'_>, step: u32, host: &str) -> Result<(), StepError> {
-    let boot = context.ask(host, Command::new(["cat", "/proc/sys/kernel/random/boot_id"])).await?;
-    let (boot, prefix) = (boot.trim(), format!("reboot {host}, boot id "));
-    match context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix)) {
-        Some(noted) if noted != boot => return Ok(()),
-        Some(_) => {}
-        None => context.note(step, format!("{prefix}{boot}"))?,
-    }
-    let reboot = context.guarded(host, Command::new(["systemctl", "--no-block", "reboot"]));
-    // The connection ends with the machine: an error here says nothing.
-    let _ = context.ask(host, reboot).await;
-    Ok(())
-}
-
 fn kubelet(context: &Context<'_>, host: &str) -> Result<String, StepError> {
     let unknown = || StepError::Fatal(format!("the inventory has no node {host}"));
     Ok(context.inventory.kubernetes.nodes.get(host).ok_or_else(unknown)?.kubelet.clone())
 }
 
 /// Waits, and gives the machines whose nodes are still not Ready.
-async fn wait(
+pub(super) async fn wait(
     context: &Context<'_>,
     step: u32,
     hosts: &[String],
@@ -156,7 +120,11 @@ async fn without_kubelet(context: &Context<'_>, hosts: &[String]) -> Vec<String>
 
 /// The machines whose nodes are not Ready, or whose kubelet hangs: the node of one that has just begun to still counts
 /// as Ready.
-async fn not_ready(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<Vec<String>, StepError> {
+pub(super) async fn not_ready(
+    context: &Context<'_>,
+    step: u32,
+    hosts: &[String],
+) -> Result<Vec<String>, StepError> {
     let (facts, hung) = tokio::join!(
         probe::kubernetes::cluster(context.inventory, context.access),
         without_kubelet(context, hosts)

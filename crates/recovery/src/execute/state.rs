@@ -1,23 +1,18 @@
-//! The state of a restore: brought to the machines, the old moved aside, the new written.
+//! The data dirs of a restore: the old moved aside, the new written.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fs_err as fs;
-use futures::future::try_join_all;
 use lifeboat_etcd::InitialCluster;
-use sha2::{Digest, Sha256};
 
 use crate::facts::DataDir;
 use crate::host::Command;
 use crate::inventory::MemberSpec;
-use crate::plan::{Action, StateSource};
 use crate::ship::{self, Shipped};
 
-use super::State;
 use super::context::Context;
 use super::error::StepError;
+use super::{State, distribute};
 
 /// A db of some gigabytes is read and written in a minute; a disk that is about to die takes longer.
 const WORK: Duration = Duration::from_secs(900);
@@ -74,142 +69,11 @@ owner=$1 dir=$2; shift 2
 if [ -n "$owner" ]; then chown -R "$owner" "$dir"; fi
 "#;
 
-/// The state on this machine, or the way to it.
-fn local_copy(context: &Context<'_>, source: &StateSource) -> PathBuf {
-    match source {
-        StateSource::Snapshot(path) => path.clone(),
-        StateSource::Member(_) => context.dir.join(format!("{}-state.db", context.plan.id)),
-    }
-}
-
-/// Whether every machine has the bytes this machine has.
-pub(super) async fn is_distributed(
-    context: &Context<'_>,
-    source: &StateSource,
-    hosts: &[String],
-) -> Result<State, StepError> {
-    let local = local_copy(context, source);
-    if !local.exists() {
-        return Ok(State::NotYet(format!("{source} is not fetched yet")));
-    }
-    let digest = digest(&local).await?;
-    let remote = context.remote_state();
-    for host in hosts {
-        let script = r#"if [ -e "$1" ]; then sha256sum < "$1"; fi"#;
-        let command = Command::script(script, [remote.display().to_string()]).within(WORK);
-        if context.ask(host, command).await?.split_whitespace().next() != Some(&digest) {
-            return Ok(State::NotYet(format!("{host} does not have it yet")));
-        }
-    }
-    Ok(State::Done)
-}
-
-/// Fetches the state if a member has it, makes sure that it is what the plan says, and sends it.
-pub(super) async fn distribute(
-    context: &Context<'_>,
-    source: &StateSource,
-    revision: Option<i64>,
-    hosts: &[String],
-) -> Result<(), StepError> {
-    let local = local_copy(context, source);
-    if let (StateSource::Member(member), false) = (source, local.exists()) {
-        fetch(context, member, &local).await?;
-    }
-    verify(&local, revision).await?;
-    let remote = context.remote_state();
-    let sent = hosts.iter().map(|host| {
-        let (local, remote) = (&local, &remote);
-        async move {
-            // In one command: what is sent holds every Secret of the cluster.
-            let machine = context.machine_id(host);
-            Ok::<_, StepError>(context.host(host)?.upload_to(machine, local, remote, 0o600).await?)
-        }
-    });
-    try_join_all(sent).await?;
-    Ok(())
-}
-
-/// Makes a snapshot of a member's data dir on its machine, where the data is, and brings it here. All of its log
-/// counts: what the last of the members holds, clients may have been told of.
-async fn fetch(context: &Context<'_>, member: &str, local: &Path) -> Result<(), StepError> {
-    let spec = context.member(member)?;
-    let host = context.host(&spec.host)?;
-    let shipped = Shipped::send(host.as_ref()).await?;
-    let export = context.remote_dir().join("export.db");
-    let dir = data_dir_now(context, member, spec).await?;
-    let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
-    context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
-    let (from, to) = (dir.display().to_string(), export.display().to_string());
-    context
-        .change(
-            &spec.host,
-            shipped.command(["save", "--uncommitted", from.as_str(), to.as_str()]).within(WORK),
-        )
-        .await?;
-    host.download(&export, local).await?;
-    Ok(())
-}
-
-/// Where a member's old data is: moved aside by this plan already, or still in its place.
-async fn data_dir_now(context: &Context<'_>, member: &str, spec: &MemberSpec) -> Result<PathBuf, StepError> {
-    let steps = &context.plan.steps;
-    let moved = steps.iter().find_map(|step| match &step.action {
-        Action::MoveAside { member: moved, to } if moved == member => Some(to),
-        _ => None,
-    });
-    if let Some(to) = moved {
-        let inside = aside_inside(context, spec);
-        let script = r#"for dir in "$1" "$2"; do if [ -e "$dir/member" ]; then echo "$dir"; fi; done"#;
-        let arguments = [to.display().to_string(), inside.display().to_string()];
-        let said = context.ask(&spec.host, Command::script(script, arguments)).await?;
-        if let Some(found) = said.lines().next() {
-            return Ok(found.into());
-        }
-    }
-    Ok(spec.data_dir.clone())
-}
-
-/// Reads the whole file once: a state that turns out broken or older than planned must not replace anything.
-async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
-    let path = local.to_path_buf();
-    let inspected = tokio::task::spawn_blocking(move || {
-        let source = lifeboat_etcd::open(&path)?;
-        source.verify_integrity(&lifeboat_etcd::NoProgress)?;
-        lifeboat_etcd::inspect(source.as_ref(), &lifeboat_etcd::NoProgress)
-    });
-    let inspected = inspected.await.map_err(|error| StepError::Fatal(error.to_string()))?;
-    let inspected = inspected.map_err(|error| StepError::Fatal(format!("{}: {error}", local.display())))?;
-    match at_least {
-        Some(revision) if inspected.revision < revision => Err(StepError::Fatal(format!(
-            "{} has revision {}, the plan says {revision}: plan again",
-            local.display(),
-            inspected.revision
-        ))),
-        _ => Ok(()),
-    }
-}
-
-async fn digest(path: &Path) -> Result<String, StepError> {
-    let path = path.to_path_buf();
-    let hashed = tokio::task::spawn_blocking(move || {
-        let (mut file, mut hasher) = (fs::File::open(&path)?, Sha256::new());
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok::<_, std::io::Error>(hasher.finalize()),
-                read => hasher.update(buffer.get(..read).unwrap_or_default()),
-            }
-        }
-    });
-    let hashed = hashed.await.map_err(|error| StepError::Fatal(error.to_string()))??;
-    Ok(hashed.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn aside_inside(context: &Context<'_>, spec: &MemberSpec) -> PathBuf {
+pub(super) fn aside_inside(context: &Context<'_>, spec: &MemberSpec) -> PathBuf {
     spec.data_dir.join(format!("{ASIDE_INSIDE}{}", context.plan.id))
 }
 
-fn aside_arguments(context: &Context<'_>, spec: &MemberSpec, to: &Path) -> [String; 3] {
+pub(super) fn aside_arguments(context: &Context<'_>, spec: &MemberSpec, to: &Path) -> [String; 3] {
     [&spec.data_dir, to, &aside_inside(context, spec)].map(|path: &Path| path.display().to_string())
 }
 
@@ -276,6 +140,7 @@ pub(super) async fn restore(
     let to = crate::planner::aside(&spec.data_dir, &context.plan.id);
     let leftover = Command::script(CLEAR_LEFTOVER, aside_arguments(context, spec, &to));
     context.change(&spec.host, leftover).await?;
+    distribute::ensure_delivered(context, &spec.host).await?;
     let (state, dir) = (context.remote_state().display().to_string(), spec.data_dir.display().to_string());
     let restore = shipped.command([
         "restore",

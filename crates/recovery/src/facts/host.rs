@@ -23,6 +23,9 @@ pub struct HostFacts {
     pub disks: Fact<BTreeMap<PathBuf, Disk>>,
     /// The inventory's services on it, by unit or manifest.
     pub services: Fact<BTreeMap<String, ServiceState>>,
+    /// What recoveries left on it.
+    #[serde(default, skip_serializing_if = "Leftovers::is_empty")]
+    pub leftovers: Leftovers,
     /// The kubelet's own health, on machines that are nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet: Option<Fact<KubeletHealth>>,
@@ -52,6 +55,28 @@ pub enum Reach {
     Connected,
     /// It was not, and why: `Connection refused`, `no answer within 2 s`.
     Failed(String),
+}
+
+/// What recoveries left on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leftovers {
+    /// Whether an operation holds the operator lock: what it sent is in use.
+    #[serde(default)]
+    pub locked: bool,
+    /// Directories with state that was sent there, which holds every Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<PathBuf>,
+    /// Old data dirs that were moved aside. They are never removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<PathBuf>,
+}
+
+impl Leftovers {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Whether one can log in to a machine.
@@ -98,9 +123,50 @@ pub struct ServiceState {
     pub fenced: bool,
     /// How often systemd has restarted it since it was last started by hand.
     pub restarts: u32,
+    /// The processes on the machine's own network that are called as a static pod's program is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<PodProcess>,
+}
+
+/// A process that is called as a static pod's program is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodProcess {
+    /// How it compares with the pod of the manifest.
+    pub told_by: ToldBy,
+    /// Its PID.
+    pub pid: u32,
+    /// Its pod or unit, and the flags that identify it.
+    pub what: String,
+}
+
+/// What tells whether a process is the one of a static pod; the surest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ToldBy {
+    /// Its cgroup is that of the manifest's pod.
+    Pod,
+    /// Its flags, such as `--name` and `--data-dir`, equal the manifest's.
+    Flags,
+    /// Nothing: it may be the pod's.
+    Unclear,
+    /// It is another pod's, another instance, or run by a systemd unit.
+    Other,
 }
 
 impl ServiceState {
+    /// The processes that could each be the static pod's where nothing tells which is; empty where it is clear.
+    pub fn ambiguous(&self) -> Vec<&PodProcess> {
+        let surest = self.processes.iter().map(|process| process.told_by).min();
+        match surest {
+            Some(way @ (ToldBy::Flags | ToldBy::Unclear)) => {
+                let same: Vec<_> = self.processes.iter().filter(|process| process.told_by == way).collect();
+                if same.len() > 1 { same } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it runs and is past its start.
     pub fn is_running(&self) -> bool {
         self.active == "active"

@@ -79,4 +79,7 @@ pub struct Node {
     pub unschedulable: bool,
     /// When its kubelet last renewed its lease.
     pub lease_renewed_at: Option<Timestamp>,
+    /// The pods on it, as `NAMESPACE/NAME`, asked of nodes that are not Ready: a reboot would stop them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Vec<String>>,
 }

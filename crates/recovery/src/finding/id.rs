@@ -74,6 +74,8 @@ finding_ids! {
     OperationPending = "operation.pending",
     /// Lifeboat holds a service stopped, from a recovery that did not end.
     ServiceFenced = "service.fenced",
+    /// A recovery that ended left the state it sent on a machine.
+    HostLeftovers = "host.leftovers",
     /// etcd has no quorum: no writes, and no linearizable reads.
     EtcdQuorumLost = "etcd.quorum-lost",
     /// etcd serves a state that none of the cluster's nodes are in.

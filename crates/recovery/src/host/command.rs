@@ -42,6 +42,13 @@ fi
 exec "$@"
 "#;
 
+/// Leaves the line `$1` in the machine's journal, where it has a logger, and runs the rest.
+const LOGGED: &str = r#"
+logger -t lifeboat -- "$1" 2>/dev/null || :
+shift
+exec "$@"
+"#;
+
 impl Command {
     /// A command without input, 10 s.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
@@ -84,6 +91,14 @@ impl Command {
         Self { argv: wrapper.chain(self.argv).collect(), ..self }
     }
 
+    /// The same, and the machine's journal says so before it runs: `journalctl -t lifeboat`.
+    #[must_use]
+    pub fn logged(self, line: &str) -> Self {
+        let line = line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        let wrapper = ["sh", "-c", LOGGED, "sh"].map(String::from).into_iter().chain([line]);
+        Self { argv: wrapper.chain(self.argv).collect(), ..self }
+    }
+
     /// The same, but never beside another command of this kind on the same machine. One that a killed Lifeboat
     /// left running there is waited for, as long as this one may take itself; and this one is ended there by its
     /// limit, also when nobody waits for it any more. Exit code [`BUSY`] when the wait was in vain, 124 at the limit.
@@ -102,7 +117,7 @@ impl fmt::Display for Command {
         let words = || self.argv.iter().map(String::as_str);
         let mut words = words().collect::<Vec<_>>();
         // A wrapper is a script, its name and one argument.
-        let wrapper = words.iter().rposition(|word| [EXCLUSIVE, ON_MACHINE].contains(word));
+        let wrapper = words.iter().rposition(|word| [EXCLUSIVE, ON_MACHINE, LOGGED].contains(word));
         words.drain(..wrapper.map_or(0, |at| at + 3).min(words.len()));
         let script = match words.as_slice() {
             ["sh", "-s", "--", ..] => std::str::from_utf8(&self.stdin).ok(),
@@ -165,7 +180,33 @@ mod tests {
         assert_eq!(script.exclusive().to_string(), "script `unit=$1 ...` etcd.service");
         assert_eq!(Command::new(["reboot"]).exclusive().to_string(), "reboot");
         assert_eq!(Command::new(["reboot"]).on_machine("c0ffee").exclusive().to_string(), "reboot");
+        assert_eq!(
+            Command::new(["reboot"]).logged("step 1").on_machine("a").exclusive().to_string(),
+            "reboot"
+        );
         assert_eq!(Command::inline("cat \"$1\"", ["/f"]).to_string(), "script `cat \"$1\" ...` /f");
+    }
+
+    /// With a stand-in for `logger`, and without any.
+    #[test]
+    fn a_logged_command_leaves_one_line_and_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |path: String| {
+            let command = Command::new(["echo", "a b"]).logged("operation x, step 1:\nMove \"$(id)\" aside");
+            let (program, arguments) = command.argv.split_first().unwrap();
+            std::process::Command::new(program).args(arguments).env("PATH", path).output().unwrap()
+        };
+        let log = dir.path().join("log");
+        let logger = format!("#!/bin/sh\nprintf '%s|' \"$@\" >> {}\n", log.display());
+        fs_err::write(dir.path().join("logger"), logger).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs_err::set_permissions(dir.path().join("logger"), executable).unwrap();
+        assert_eq!(run(format!("{}:/usr/bin:/bin", dir.path().display())).stdout, b"a b\n");
+        let logged = fs_err::read_to_string(&log).unwrap();
+        assert_eq!(logged, "-t|lifeboat|--|operation x, step 1: Move \"$(id)\" aside|");
+        fs_err::write(dir.path().join("logger"), "#!/bin/sh\nexit 1\n").unwrap();
+        let without = run(format!("{}:/usr/bin:/bin", dir.path().display()));
+        assert_eq!((without.status.code(), without.stdout.as_slice()), (Some(0), &b"a b\n"[..]));
     }
 
     /// Another machine may have come to the address of the one that is meant.

@@ -98,17 +98,17 @@ pub(super) async fn download<H: Host + ?Sized>(host: &H, from: &Path, to: &Path)
 }
 
 /// Longest a transfer may take: a minute, and 1 MiB a second.
-fn limit(size: u64) -> Duration {
+pub(super) fn limit(size: u64) -> Duration {
     Duration::from_secs(60 + size / (1 << 20))
 }
 
 /// Size and SHA-256 of a local file.
 pub(crate) async fn digest(path: PathBuf) -> std::io::Result<(u64, String)> {
-    tokio::task::spawn_blocking(move || hash(&path)).await?
+    tokio::task::spawn_blocking(move || hash(fs::File::open(path)?)).await?
 }
 
-fn hash(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = fs::File::open(path)?;
+/// Size and SHA-256 of what is read.
+pub(super) fn hash(mut file: impl Read) -> std::io::Result<(u64, String)> {
     let (mut hash, mut size, mut chunk) = (Sha256::new(), 0, vec![0; 1 << 16]);
     loop {
         let read = file.read(&mut chunk)?;

@@ -67,10 +67,25 @@ impl Inventory {
         members.map(|(name, member)| format!("{name}={}", member.peer_url)).collect::<Vec<_>>().join(",")
     }
 
+    /// What the Node object of a machine is called.
+    pub fn node_name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.kubernetes.nodes.get(host).and_then(|node| node.name.as_deref()).unwrap_or(host)
+    }
+
+    /// The unit of a machine's kubelet; the usual name where the inventory does not list the machine as a node.
+    pub fn kubelet_on(&self, host: &str) -> String {
+        self.kubernetes.nodes.get(host).map_or_else(kubelet_unit, |node| node.kubelet.clone())
+    }
+
     /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
     pub fn holds_cluster_up(&self, host: &str) -> bool {
         self.kubernetes.masters.contains_key(host)
             || self.etcd.members.values().any(|member| member.host == host)
+    }
+
+    /// Whether a machine does more than run pods: it has an etcd member, a part of the control plane, or a role.
+    pub fn has_role(&self, host: &str) -> bool {
+        self.holds_cluster_up(host) || self.hosts.get(host).is_none_or(|spec| !spec.roles.is_empty())
     }
 }
 
@@ -111,7 +126,7 @@ pub struct HostSpec {
     /// Its VM and NICs in the cloud: what must be there, to be put back as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<Vm>,
-    /// Services beside the control plane whose loss others feel, such as `nfs`; for messages.
+    /// Services beside the control plane that others depend on, such as `nfs`. Lifeboat never reboots a machine with a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }

@@ -77,6 +77,15 @@ pub enum Action {
         /// Machines that get it.
         hosts: Vec<String>,
     },
+    /// Make sure, once everything is fenced, that a state that was distributed before is still all that its source holds.
+    ConfirmState {
+        /// Where it comes from.
+        source: StateSource,
+        /// Revision it must have at least.
+        revision: Option<i64>,
+        /// Machines that get it.
+        hosts: Vec<String>,
+    },
     /// Rename a member's old data dir.
     MoveAside {
         /// The member.
@@ -132,11 +141,17 @@ pub enum Action {
     },
     /// Wait until a controller-manager and a scheduler lead.
     WaitForLeaders,
-    /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted, then their machines
-    /// rebooted, a few at a time; too many failures end the step.
+    /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted. Nodes that are left keep
+    /// nothing else waiting.
     RecoverNodes {
         /// Their machines.
         hosts: Vec<String>,
+    },
+    /// Cordon and drain a node that is still not Ready, reboot its machine, and uncordon it. Only with an operator's
+    /// consent, and never a machine that has a role.
+    RebootNode {
+        /// Its machine.
+        host: String,
     },
     /// Wait until the inventory's checks pass.
     WaitForChecks {

@@ -86,7 +86,7 @@ impl Plan {
             | Action::Restart { services }
             | Action::Enable { services }
             | Action::ReleaseLeases { candidates: services } => are_services(inventory, services),
-            Action::Distribute { source, hosts, .. } => {
+            Action::Distribute { source, hosts, .. } | Action::ConfirmState { source, hosts, .. } => {
                 if let StateSource::Member(name) = source {
                     is_member(inventory, name)?;
                 }
@@ -115,6 +115,9 @@ impl Plan {
             }
             Action::RecoverNodes { hosts } => {
                 all(hosts, |host| inventory.kubernetes.nodes.contains_key(host))
+            }
+            Action::RebootNode { host } => {
+                has(inventory.kubernetes.nodes.contains_key(host), || host.clone())
             }
             Action::WaitForChecks { checks } => {
                 all(checks, |name| inventory.checks.iter().any(|check| check.name == *name))

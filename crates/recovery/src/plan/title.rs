@@ -24,6 +24,9 @@ impl Action {
                 let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
                 format!("Bring the state of {source}{at} to {}", hosts.join(", "))
             }
+            Self::ConfirmState { source, .. } => {
+                format!("Make sure that {source} was not written to since its state was taken")
+            }
             Self::MoveAside { member, to } => format!("Move {member}'s data dir aside to {}", to.display()),
             Self::RestoreMember { member, .. } => format!("Restore {member}"),
             Self::WaitForEtcd { members } => {
@@ -41,6 +44,9 @@ impl Action {
             Self::ReleaseLeases { .. } => "Give up the leader leases that the restored state knows".into(),
             Self::WaitForLeaders => "Wait for a leading controller-manager and scheduler".into(),
             Self::RecoverNodes { hosts } => format!("Get nodes Ready: {}", hosts.join(", ")),
+            Self::RebootNode { host } => {
+                format!("Reboot {host}, if its node is still not Ready: cordon, drain, reboot, uncordon")
+            }
             Self::WaitForChecks { checks } => format!("Wait until these answer: {}", checks.join(", ")),
             Self::CleanUp { hosts } => {
                 format!("Clean up what was sent to the machines: {}", hosts.join(", "))

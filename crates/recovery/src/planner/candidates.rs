@@ -1,6 +1,7 @@
 //! Where the state of a restore can come from, and which of it is taken.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
@@ -8,7 +9,7 @@ use crate::facts::{DataDir, Facts, MemberFacts};
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
-use super::{Draft, PlanError, Snapshot};
+use super::{Draft, PlanError, Snapshot, Snapshots};
 
 /// By so many revisions a restore raises the revision, so that clients read again.
 const BUMP: i64 = 1_000_000_000;
@@ -229,4 +230,12 @@ fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Finds the snapshots to choose from. Where nothing tells this cluster from one whose nodes have the same names, two are
+/// read, so that they can be compared.
+pub(crate) fn find_snapshots(facts: &Facts, places: &[PathBuf], named: Option<&Path>) -> Snapshots {
+    let own = OwnIdentity::of(facts);
+    let enough = if own.is_certain() { 1 } else { 2 };
+    Snapshots::find(places, named, enough, |identity| own.contradiction(identity).is_none())
 }

@@ -50,6 +50,11 @@ impl<'a> OwnIdentity<'a> {
         is_other.then(|| remark(snapshot))
     }
 
+    /// Whether the UID of kube-system is known, which no other cluster shares.
+    pub fn is_certain(&self) -> bool {
+        self.inventory.kubernetes.uid.is_some() || self.kubernetes.is_some_and(|ours| ours.uid.is_some())
+    }
+
     fn has_a_member_of(&self, snapshot: &SnapshotIdentity) -> bool {
         let mut members = self.inventory.etcd.members.iter();
         members.any(|(name, spec)| {
@@ -87,7 +92,7 @@ pub(super) fn ensure_one_cluster(draft: &Draft<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     let mut clusters: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for snapshot in &draft.options.snapshots {
+    for snapshot in &draft.options.snapshots.read {
         let source = StateSource::Snapshot(snapshot.path.clone());
         let uid = snapshot.identity.as_ref().and_then(|identity| identity.kubernetes.uid.as_deref());
         if let (Some(uid), true) = (uid, named.contains(&&source)) {

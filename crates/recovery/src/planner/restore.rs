@@ -1,7 +1,8 @@
 //! Building the etcd cluster anew from the freshest state there is, in the order etcd's and Kubernetes' people
 //! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
 
-use crate::facts::{Facts, Login};
+use crate::facts::{DataDir, Facts, Login};
+use crate::host::transfer_seconds;
 use crate::plan::{Action, HostService, StateSource};
 use crate::rules::look::Look;
 
@@ -9,7 +10,8 @@ use super::candidates::{candidates, choose};
 use super::{Draft, PlanError, nodes};
 
 const FENCE_SECONDS: u64 = 180;
-const COPY_SECONDS: u64 = 1800;
+/// The largest db that etcd is made for.
+const LARGEST_STATE: u64 = 8 << 30;
 const RESTORE_SECONDS: u64 = 900;
 const START_SECONDS: u64 = 120;
 const WAIT_SECONDS: u64 = 120;
@@ -21,11 +23,19 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     if draft.options.source.is_none() {
         unheld(facts)?;
     }
-    draft.candidates = candidates(facts, &draft.options.snapshots);
+    draft.candidates = candidates(facts, &draft.options.snapshots.read);
     let (source, revision) = choose(draft)?;
+    // What cannot change meanwhile is brought to the machines while the cluster still runs as far as it does.
+    let early = is_at_rest(facts, &source);
+    let distributed = early.then(|| distribute(draft, &source, revision));
     let fences = fence(draft);
-    distribute(draft, source, revision);
+    let confirmed = early && matches!(source, StateSource::Member(_));
+    let confirmed = confirmed.then(|| confirm(draft, &source, revision));
+    let distributed = distributed.unwrap_or_else(|| distribute(draft, &source, revision));
+    move_aside(draft, confirmed);
     restore_members(draft);
+    // Each machine drops the state once its members are restored.
+    draft.steps.ends(distributed);
     start(draft, fences);
     Ok(())
 }
@@ -78,20 +88,63 @@ fn fence(draft: &mut Draft<'_>) -> Fences {
     Fences { control_plane: add(clients), etcd: add(members(facts)) }
 }
 
-fn distribute(draft: &mut Draft<'_>, source: StateSource, revision: Option<i64>) {
+/// Whether a source stays as it is without a fence: a snapshot file, or the data dir of a member that does not run.
+fn is_at_rest(facts: &Facts, source: &StateSource) -> bool {
+    match source {
+        StateSource::Snapshot(_) => true,
+        StateSource::Member(name) => {
+            let member = facts.members.get(name);
+            let stopped =
+                member.is_some_and(|member| matches!(member.data_dir.get(), Some(DataDir::Sound(_))));
+            stopped && member.is_some_and(|member| member.status.get().is_none())
+        }
+    }
+}
+
+fn state_hosts(draft: &Draft<'_>) -> Vec<String> {
     let mut hosts: Vec<String> = members(draft.facts).into_iter().map(|service| service.host).collect();
     hosts.dedup();
-    draft.steps.add(COPY_SECONDS, Action::Distribute { source, revision, hosts });
+    hosts
+}
+
+fn distribute(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -> u32 {
+    let hosts = state_hosts(draft);
+    let seconds = copy_seconds(draft, source, hosts.len());
+    let source = source.clone();
+    draft.steps.add(seconds, Action::Distribute { source, revision, hosts })
+}
+
+/// Enough for the size and the slowest link that is still of use; a member's state is reckoned at what etcd is made for.
+fn copy_seconds(draft: &Draft<'_>, source: &StateSource, machines: usize) -> u64 {
+    let snapshot = draft.options.snapshots.read.iter().find(|snapshot| match source {
+        StateSource::Snapshot(path) => snapshot.path == *path,
+        StateSource::Member(_) => false,
+    });
+    transfer_seconds(snapshot.map_or(LARGEST_STATE, |snapshot| snapshot.size), machines)
+}
+
+fn confirm(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -> u32 {
+    let hosts = state_hosts(draft);
+    let seconds = copy_seconds(draft, source, hosts.len());
+    let source = source.clone();
+    draft.steps.add(seconds, Action::ConfirmState { source, revision, hosts })
+}
+
+/// Moves every old data dir aside; the first ends what was confirmed of one.
+fn move_aside(draft: &mut Draft<'_>, confirmed: Option<u32>) {
+    let mut confirmed = confirmed;
+    for (name, member) in &draft.facts.inventory.etcd.members {
+        let to = super::aside(&member.data_dir, &draft.options.id);
+        draft.steps.add(60, Action::MoveAside { member: name.clone(), to });
+        if let Some(step) = confirmed.take() {
+            draft.steps.ends(step);
+        }
+    }
 }
 
 fn restore_members(draft: &mut Draft<'_>) {
-    let inventory = &draft.facts.inventory;
-    let members = &inventory.etcd.members;
-    let initial_cluster = inventory.initial_cluster();
-    for (name, member) in members {
-        let to = super::aside(&member.data_dir, &draft.options.id);
-        draft.steps.add(60, Action::MoveAside { member: name.clone(), to });
-    }
+    let members = &draft.facts.inventory.etcd.members;
+    let initial_cluster = draft.facts.inventory.initial_cluster();
     for name in members.keys() {
         let action = Action::RestoreMember {
             member: name.clone(),

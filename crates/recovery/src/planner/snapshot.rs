@@ -13,6 +13,8 @@ pub struct Snapshot {
     pub path: PathBuf,
     /// When it was written, by the file's time.
     pub written: Option<Timestamp>,
+    /// Its size in bytes.
+    pub size: u64,
     /// Its revision, or what is wrong with it.
     pub revision: Result<i64, String>,
     /// Whose state it is, as far as it could be read.
@@ -30,18 +32,52 @@ pub struct SnapshotIdentity {
     pub peer_urls: Vec<String>,
 }
 
-impl Snapshot {
-    /// Reads every snapshot in these places: files, or directories of files. A file that is no sound snapshot is
-    /// told as such, so that nobody wonders why it was passed over.
-    pub fn find(places: &[PathBuf]) -> Vec<Self> {
-        let mut files: Vec<PathBuf> = places.iter().flat_map(|place| files(place)).collect();
+/// The snapshots that were read, and how many there are besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Each is read to its end, the newest first, until enough can be taken.
+    pub read: Vec<Snapshot>,
+    /// How many older ones were not read.
+    pub unread: usize,
+}
+
+impl Snapshots {
+    /// Reads the snapshots in these places, files or directories of files, from the newest on until `enough` are sound and
+    /// of this cluster, as `is_ours` says: a restore takes no older one, and each may be gigabytes. With `named`, that
+    /// file alone is read. A file that cannot be taken is listed with the reason.
+    pub fn find(
+        places: &[PathBuf],
+        named: Option<&Path>,
+        enough: usize,
+        is_ours: impl Fn(&SnapshotIdentity) -> bool,
+    ) -> Self {
+        let mut files: Vec<PathBuf> = match named {
+            Some(file) => vec![file.into()],
+            None => places.iter().flat_map(|place| files(place)).collect(),
+        };
         files.sort();
         files.dedup();
-        files.iter().map(|path| Self::read(path)).collect()
+        let mut files: Vec<(Option<Timestamp>, PathBuf)> =
+            files.into_iter().map(|path| (written(&path), path)).collect();
+        files.sort_by(|a, b| b.cmp(a));
+        let total = files.len();
+        let (mut read, mut usable) = (Vec::new(), 0);
+        for (_, path) in files {
+            let snapshot = Snapshot::read(&path);
+            let can_be_taken = snapshot.revision.is_ok() && snapshot.identity.as_ref().is_none_or(&is_ours);
+            usable += usize::from(can_be_taken);
+            read.push(snapshot);
+            if usable >= enough {
+                break;
+            }
+        }
+        Self { unread: total - read.len(), read }
     }
+}
 
-    fn read(path: &Path) -> Self {
-        let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+impl Snapshot {
+    /// Reads a snapshot from end to end, once.
+    pub(crate) fn read(path: &Path) -> Self {
         let inspection = open(path).and_then(|source| {
             let inspection = inspect(source.as_ref(), &NoProgress)?;
             match &inspection.integrity {
@@ -52,7 +88,8 @@ impl Snapshot {
         let identity = inspection.as_ref().ok().map(SnapshotIdentity::of);
         Self {
             path: path.into(),
-            written: written.and_then(|time| Timestamp::try_from(time).ok()),
+            written: written(path),
+            size: fs::metadata(path).map_or(0, |metadata| metadata.len()),
             revision: inspection.map(|inspection| inspection.revision).map_err(|error| error.to_string()),
             identity,
         }
@@ -68,6 +105,11 @@ impl SnapshotIdentity {
             peer_urls: members.iter().flat_map(|member| member.peer_urls.clone()).collect(),
         }
     }
+}
+
+fn written(path: &Path) -> Option<Timestamp> {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    modified.and_then(|time| Timestamp::try_from(time).ok())
 }
 
 fn files(place: &Path) -> Vec<PathBuf> {

@@ -17,6 +17,8 @@ pub struct Tried {
     services: BTreeSet<HostService>,
     /// Machines whose kubelets were restarted.
     kubelets: BTreeSet<String>,
+    /// Machines that were rebooted.
+    rebooted: BTreeSet<String>,
     /// etcd members that were replaced.
     replaced: BTreeSet<String>,
     /// Machines whose NICs or VM the cloud did not bring back, with its words.
@@ -35,6 +37,13 @@ impl Tried {
             .map(|entry| &entry.event)
             .take_while(|event| !matches!(event, Event::Plan { .. }))
             .collect();
+        let rebooted = |event: &Event| match event {
+            Event::Note { note, .. } => {
+                note.strip_prefix("reboot ")?.split_once(", boot id ").map(|(host, _)| host.to_owned())
+            }
+            _ => None,
+        };
+        self.rebooted.extend(run.iter().filter_map(|event| rebooted(event)));
         for step in &plan.steps {
             let done = run
                 .iter()
@@ -72,10 +81,16 @@ impl Tried {
 
 impl Wants {
     /// Leaves out what was tried in vain and takes what comes after it.
-    pub(super) fn after(self, tried: &Tried, facts: &Facts) -> Self {
+    pub(super) fn after(self, tried: &Tried, facts: &Facts, reboot_nodes: bool) -> Self {
         let mut after = Self { restore: self.restore, manual: self.manual, ..Self::default() };
         for remedy in self.remedies {
-            next(&mut after, tried, facts, remedy);
+            match &remedy {
+                // After the kubelet comes the machine, where that is asked for.
+                Remedy::RecoverNode { host } if reboot_nodes && !tried.rebooted.contains(host) => {
+                    after.want(remedy);
+                }
+                _ => next(&mut after, tried, facts, remedy),
+            }
         }
         after
     }

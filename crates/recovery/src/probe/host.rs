@@ -5,15 +5,17 @@ mod said;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::facts::{Fact, HostFacts, Login};
+use crate::facts::{Fact, HostFacts, Leftovers, Login};
 use crate::host::{Command, Host, HostError, Output};
 use crate::inventory::{Inventory, Service};
 
 use super::reason;
 use said::Said;
 
+/// Tells a static pod's processes from others of the same name: shell functions.
+pub(crate) const PODS: &str = include_str!("host/pods.sh");
 /// The script; its own head says what it prints.
-const SCRIPT: &str = include_str!("host/look.sh");
+const SCRIPT: &str = concat!(include_str!("host/pods.sh"), include_str!("host/look.sh"));
 /// Longest time for all answers; the slowest one, of a kubelet that hangs, takes 2 s.
 const ANSWERS: Duration = Duration::from_secs(6);
 /// Longest time for logging in and all answers; both have limits of their own, which are closer as a rule.
@@ -31,6 +33,7 @@ struct Questions {
     pods: Vec<Service>,
     units: Vec<String>,
     kubelet: bool,
+    node: String,
 }
 
 impl Questions {
@@ -48,12 +51,13 @@ impl Questions {
             }
         }
         let kubelet = inventory.kubernetes.nodes.contains_key(name);
-        Self { paths: paths.into_iter().collect(), pods, units, kubelet }
+        let node = inventory.node_name(name).to_owned();
+        Self { paths: paths.into_iter().collect(), pods, units, kubelet, node }
     }
 
     fn command(&self) -> Command {
         let mut arguments: Vec<&str> =
-            vec![FENCE_DROP_IN, FENCED_MANIFESTS, if self.kubelet { "yes" } else { "no" }];
+            vec![FENCE_DROP_IN, FENCED_MANIFESTS, if self.kubelet { "yes" } else { "no" }, &self.node];
         let keys: Vec<String> = self.pods.iter().map(Service::key).collect();
         arguments.extend(self.paths.iter().map(String::as_str));
         arguments.push("--");
@@ -92,16 +96,16 @@ pub async fn look(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFac
     let mut clock = said.clock().map(|clock| Offset::of(clock, asked));
     if clock.as_ref().is_ok_and(|clock| clock.inexact > INEXACT) {
         // Logging in took long, which counts on our side only. It has been done now.
-        clock = ask_clock(host).await.or(clock);
+        clock = ask_clock(name, host).await.or(clock);
     }
     facts(&questions, login, &said, clock, source)
 }
 
 /// Asks for nothing but the time.
-async fn ask_clock(host: &dyn Host) -> Result<Offset, String> {
+async fn ask_clock(name: &str, host: &dyn Host) -> Result<Offset, String> {
     let begin = now();
     let command =
-        Command::script(SCRIPT, [FENCE_DROP_IN, FENCED_MANIFESTS, "no", "--", "--"]).within(ANSWERS);
+        Command::script(SCRIPT, [FENCE_DROP_IN, FENCED_MANIFESTS, "no", name, "--", "--"]).within(ANSWERS);
     let output = host.run(&command).await.map_err(|error| reason::of(&error))?;
     let asked = (begin, now());
     Said::of(&understand(&output)?).clock().map(|clock| Offset::of(clock, asked))
@@ -148,6 +152,7 @@ fn facts(
         clock_offset: known(source("date"), clock.map(|clock| clock.seconds)),
         disks: known(source("df"), said.disks(questions.paths.len())),
         services: known(source("systemctl, manifests, processes"), services),
+        leftovers: said.leftovers(),
         kubelet: questions.kubelet.then(|| known(source("kubelet /healthz"), said.kubelet())),
         kubelet_api: None,
     }
@@ -166,6 +171,7 @@ fn nothing(
         clock_offset: Fact::unknown(source("date"), why),
         disks: Fact::unknown(source("df"), why),
         services: Fact::unknown(source("systemctl, manifests, processes"), why),
+        leftovers: Leftovers::default(),
         kubelet: questions.kubelet.then(|| Fact::unknown(source("kubelet /healthz"), why)),
         kubelet_api: None,
     }

@@ -17,9 +17,36 @@ pub enum RecoverError {
     /// Another operator.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A step failed or a stop was asked for; `lifeboat recover resume` goes on.
-    #[error("{0}; go on with: lifeboat recover resume")]
-    Unfinished(ExecuteError),
+    /// A step failed or a stop was asked for; `lifeboat recover resume` goes on, and where it can still be undone,
+    /// `lifeboat recover rollback` does.
+    #[error("{why}; go on with: lifeboat recover resume{}", if *.reversible { "; or undo it: lifeboat recover rollback" } else { "" })]
+    Unfinished {
+        /// What ended it.
+        why: ExecuteError,
+        /// Whether the plan can be rolled back.
+        reversible: bool,
+    },
+    /// A rollback did not come to its end, and can be run again.
+    #[error("{0}; continue with: lifeboat recover rollback")]
+    RollbackUnfinished(ExecuteError),
+    /// The way back is closed.
+    #[error(
+        "operation {operation} cannot be rolled back: step {number} ({title}) was begun, and {why}. Go on with: lifeboat \
+         recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} (lifeboat explain \
+         service.fenced)"
+    )]
+    NoWayBack {
+        /// The operation.
+        operation: String,
+        /// The plan.
+        plan: String,
+        /// The step that closed it.
+        number: u32,
+        /// Its title.
+        title: String,
+        /// Why there is no way back.
+        why: String,
+    },
     /// What the plan rests on has changed.
     #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
     Drift(Vec<Drift>),
@@ -59,6 +86,9 @@ pub enum Declined {
     /// Rounds that are done.
     #[error("round {0} was not begun; what was done before it stands, and `lifeboat recover` looks anew")]
     Round(usize),
+    /// A rollback.
+    #[error("nothing was rolled back")]
+    Rollback,
     /// What was done before it was cut short.
     #[error(
         "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` gives it up"

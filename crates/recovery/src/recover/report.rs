@@ -37,6 +37,9 @@ pub struct Report {
     pub unknown: Vec<Unknown>,
     /// What only people can do.
     pub manual: Vec<String>,
+    /// What operations that ended had left on machines, and was removed: the state that was sent there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swept: Vec<String>,
     /// That the state a person has named was not restored, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unused_source: Option<String>,
@@ -74,6 +77,7 @@ impl Report {
             left: Vec::new(),
             unknown: Vec::new(),
             manual: Vec::new(),
+            swept: Vec::new(),
             unused_source: None,
         }
     }

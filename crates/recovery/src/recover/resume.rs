@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use lifeboat_etcd::InitialCluster;
 use tokio::time::timeout;
 
 use crate::journal::{Entry, Event};
-use crate::operation::{Operation, Operations};
+use crate::operation::{Operation, OperationError, Operations};
 use crate::plan::{Action, Plan, Step};
 
+use super::rollback::restored_cluster;
 use super::{Declined, Desk, RecoverError, Recovery, Report};
 
 /// Longest wait for a member: those that are fenced refuse at once, and those on machines that are gone say nothing.
@@ -18,9 +18,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// A member that sees a leader, and the cluster it is in, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Serving {
-    member: String,
-    cluster: String,
+pub(super) struct Serving {
+    pub member: String,
+    pub cluster: String,
 }
 
 impl Recovery<'_> {
@@ -31,6 +31,9 @@ impl Recovery<'_> {
     pub async fn resume(&self, desk: &mut dyn Desk) -> Result<Report, RecoverError> {
         let operations = Operations::lock(&self.inventory_path)?;
         let mut operation = operations.resume()?;
+        if operation.is_rolling_back() {
+            return Err(OperationError::RollingBack(operation.id).into());
+        }
         operation.plans(self.inventory)?;
         let current = operation.current(self.inventory)?;
         if let Some((plan, recorded)) = &current {
@@ -68,7 +71,7 @@ impl Recovery<'_> {
     }
 
     /// The members that see a leader.
-    async fn serving(&self) -> Vec<Serving> {
+    pub(super) async fn serving(&self) -> Vec<Serving> {
         let asked = self.inventory.etcd.members.keys().map(|name| async move {
             let status = async { self.access.etcd(name).await.ok()?.status().await.ok() };
             let status = timeout(ANSWER, status).await.ok().flatten()?;
@@ -85,14 +88,11 @@ fn is_done(recorded: &[Entry], step: &Step) -> bool {
 
 /// The id of the cluster that a plan restores, once everything is fenced for it: before, the old one may well serve.
 fn restoring(plan: &Plan, recorded: &[Entry]) -> Option<String> {
-    let (first, cluster) = plan.steps.iter().find_map(|step| match &step.action {
-        Action::RestoreMember { initial_cluster, token, .. } => {
-            Some((step.number, InitialCluster::parse(initial_cluster, token).ok()?.id().to_string()))
-        }
-        _ => None,
-    })?;
+    let is_restore = |step: &&Step| matches!(step.action, Action::RestoreMember { .. });
+    let first = plan.steps.iter().find(is_restore)?.number;
     let is_fence = |step: &&Step| step.number < first && matches!(step.action, Action::Fence { .. });
-    plan.steps.iter().filter(is_fence).all(|step| is_done(recorded, step)).then_some(cluster)
+    let fenced = plan.steps.iter().filter(is_fence).all(|step| is_done(recorded, step));
+    restored_cluster(plan).filter(|_| fenced)
 }
 
 fn refuse_served(restored: &str, serving: Vec<Serving>) -> Result<(), RecoverError> {

@@ -6,7 +6,7 @@ pub(super) fn inventory() -> Inventory {
 }
 
 /// A plan that builds etcd anew.
-pub(super) fn restore() -> Plan {
+pub(crate) fn restore() -> Plan {
     let (id, inventory) = ("20261124-030000-abcd", inventory());
     let member = inventory.etcd.members.keys().next().unwrap();
     let steps = serde_json::json!([

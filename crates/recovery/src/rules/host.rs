@@ -30,6 +30,7 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
         found.extend(fenced(look, host, facts));
         found.extend(reset(look, host, facts));
         found.extend(disabled(look, host, facts));
+        found.extend(leftovers(host, facts));
     }
     found.extend(clocks(look));
     found
@@ -257,16 +258,48 @@ fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
     let names: Vec<String> = held.iter().map(|service| service.label().to_owned()).collect();
     (!held.is_empty()).then(|| {
         let seen = seen_in(&facts.services, format!("{host}: Lifeboat holds {} stopped", listed(&names)));
+        let back = |service: &&&Service| {
+            let in_place = look.service(host, service).is_some_and(|state| state.enabled);
+            in_place && matches!(service, Service::StaticPod(_))
+        };
+        let written_back = held.iter().filter(back).map(|service| {
+            seen_in(&facts.services, format!("{host}: {} is in place again beside its fenced version", service.key()))
+        });
         let sighting = Sighting::new(FindingId::ServiceFenced, Severity::Error)
             .on(host)
             .summary(format!("Lifeboat holds {} on {host} stopped, from a recovery that did not end", listed(&names)))
             .shown_by([seen])
+            .shown_by(written_back)
             .manual(
                 "go on with the recovery that was cut short: `lifeboat recover resume`; where it was given up, or is to be \
                  (`lifeboat recover abandon`), release what it holds by hand, as `lifeboat explain service.fenced` says",
             );
         held.iter().fold(sighting, |sighting, service| sighting.with_service(host, service))
     })
+}
+
+/// State that was sent to a machine and that no operation uses: while one holds the lock, it may need it.
+fn leftovers(host: &str, facts: &HostFacts) -> Option<Sighting> {
+    let left = &facts.leftovers;
+    if left.locked || left.sent.is_empty() {
+        return None;
+    }
+    let seen =
+        |what: &str, path: &Path| seen_in(&facts.services, format!("{host}: {} {what}", path.display()));
+    let sent = left.sent.iter().map(|path| seen("was sent by a recovery", path));
+    let aside = left.aside.iter().map(|path| seen("was moved aside; it is never removed", path));
+    let paths: Vec<String> = left.sent.iter().map(|path| path.display().to_string()).collect();
+    Some(
+        Sighting::new(FindingId::HostLeftovers, Severity::Warning)
+            .on(host)
+            .shown_by(sent)
+            .shown_by(aside)
+            .manual(format!(
+                "`lifeboat recover`, run where the operation was, removes what its ended operations left; where that is gone: \
+                 ssh {host} rm -r {}",
+                paths.join(" ")
+            )),
+    )
 }
 
 fn clocks(look: &Look<'_>) -> Vec<Sighting> {

@@ -31,6 +31,9 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::ServiceFenced => {
             format!("Lifeboat holds services on {who} stopped, from a recovery that did not end")
         }
+        FindingId::HostLeftovers => {
+            format!("A recovery that ended left the cluster's state, with every Secret in it, on {who}")
+        }
         FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
         FindingId::EtcdStateLost => "etcd serves a state that knows none of the cluster's nodes".into(),
         FindingId::EtcdStateDisputed => format!("{who} hold{} more than the etcd cluster does", verb(many)),

@@ -193,7 +193,14 @@ fn cloud(inventory: &Inventory) -> CloudFacts {
 }
 
 pub fn running() -> ServiceState {
-    ServiceState { active: "active".into(), sub: "running".into(), enabled: true, fenced: false, restarts: 0 }
+    ServiceState {
+        active: "active".into(),
+        sub: "running".into(),
+        enabled: true,
+        fenced: false,
+        restarts: 0,
+        processes: Vec::new(),
+    }
 }
 
 fn host(inventory: &Inventory, name: &str) -> HostFacts {
@@ -213,6 +220,7 @@ fn host(inventory: &Inventory, name: &str) -> HostFacts {
         clock_offset: known(&ssh("date"), 0.02),
         disks: known(&ssh("df"), [("/".into(), disk)].into()),
         services: known(&ssh("systemctl, manifests, processes"), services.collect()),
+        leftovers: Leftovers::default(),
         kubelet: NODES.contains(&name).then(|| known(&ssh("kubelet /healthz"), kubelet)),
         kubelet_api: None,
     }
@@ -276,6 +284,7 @@ fn kubernetes() -> KubernetesFacts {
         ready: "True".into(),
         reason: "KubeletReady".into(),
         unschedulable: false,
+        pods: None,
         lease_renewed_at: Some(ago(4)),
     };
     let m1 = |what: &str| format!("API server m1: {what}");

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
+use lifeboat_recovery::execute::Undo;
 use lifeboat_recovery::finding::{Diagnosis, Unknown};
 use lifeboat_recovery::operation::Operation;
-use lifeboat_recovery::plan::{Candidate, Plan, Step};
-use lifeboat_recovery::recover::Report;
+use lifeboat_recovery::plan::{Plan, Step};
+use lifeboat_recovery::recover::{Report, RollbackReport};
 
 /// Writes what was found and what is going to be done about it.
 pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
@@ -22,7 +23,7 @@ pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Resu
     for cause in &diagnosis.causes {
         writeln!(out, "  {}  {}: {}", cause.severity, cause.id, cause.summary)?;
     }
-    candidates(out, &plan.candidates)?;
+    candidates(out, plan)?;
     if plan.is_empty() {
         writeln!(out, "\nNothing here can be done by Lifeboat.")?;
     } else {
@@ -47,22 +48,52 @@ pub fn resuming(out: &mut dyn Write, operation: &Operation, plan: &Plan, left: &
     left.iter().try_for_each(|it| step(out, it))
 }
 
+/// Writes what a rollback would take back.
+pub fn rolling_back(
+    out: &mut dyn Write,
+    operation: &Operation,
+    plan: &Plan,
+    undo: &Undo<'_>,
+) -> io::Result<()> {
+    writeln!(out, "Rolling back operation {}, plan {} for cluster {}:", operation.id, plan.id, plan.cluster)?;
+    if undo.steps.is_empty() {
+        writeln!(out, "  nothing to undo")?;
+    }
+    undo.steps.iter().try_for_each(|step| writeln!(out, "  undo {:>2}. {}", step.number, step.title))?;
+    undo.kept.iter().try_for_each(|step| writeln!(out, "  keep {:>2}. {}", step.number, step.title))
+}
+
+/// Writes what a rollback did.
+pub fn rollback(out: &mut dyn Write, report: &RollbackReport) -> io::Result<()> {
+    writeln!(out, "Rolled back operation {}", report.operation)?;
+    report.undone.iter().try_for_each(|title| writeln!(out, "  undone  {title}"))?;
+    report.kept.iter().try_for_each(|title| writeln!(out, "  kept    {title}"))?;
+    writeln!(
+        out,
+        "What was restored meanwhile is beside the old data dirs, as DATA_DIR.lifeboat-PLAN-undone."
+    )
+}
+
 fn unused_source(out: &mut dyn Write, unused: Option<&String>) -> io::Result<()> {
     unused.map_or(Ok(()), |why| writeln!(out, "\nNote: {why}"))
 }
 
-fn candidates(out: &mut dyn Write, candidates: &[Candidate]) -> io::Result<()> {
-    if candidates.is_empty() {
+fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
+    if plan.candidates.is_empty() {
         return Ok(());
     }
     writeln!(out, "\nWhere the state can come from, freshest first:")?;
-    for candidate in candidates {
+    for candidate in &plan.candidates {
         let mark = if candidate.chosen { "->" } else { "  " };
         let revision = candidate.revision.map_or("-".into(), |revision| format!("revision {revision}"));
         let newest = candidate.newest.map_or(String::new(), |at| format!(", in a file of {at:.0}"));
         writeln!(out, "  {mark} {}: {revision}{newest}; {}", candidate.source, candidate.remark)?;
     }
-    Ok(())
+    match plan.unread_snapshots {
+        0 => Ok(()),
+        1 => writeln!(out, "     1 older snapshot was not read"),
+        unread => writeln!(out, "     {unread} older snapshots were not read"),
+    }
 }
 
 fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
@@ -102,6 +133,10 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         report.left.iter().try_for_each(|left| writeln!(out, "  - {left}"))?;
     }
     unknown(out, &report.unknown)?;
+    if !report.swept.is_empty() {
+        writeln!(out, "\nRemoved what earlier operations had left on machines:")?;
+        report.swept.iter().try_for_each(|what| writeln!(out, "  - {what}"))?;
+    }
     unused_source(out, report.unused_source.as_ref())?;
     manual(out, &report.manual)
 }

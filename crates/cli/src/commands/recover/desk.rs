@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
 
-use lifeboat_recovery::execute::Progress;
+use lifeboat_recovery::execute::{Progress, Undo};
 use lifeboat_recovery::finding::Diagnosis;
 use lifeboat_recovery::operation::Operation;
 use lifeboat_recovery::plan::{Plan, Step};
@@ -64,14 +64,24 @@ impl Desk for Terminal {
             stderr_line(format_args!("stdin is no terminal: add --yes to do this without a question"));
             return false;
         }
-        stderr_prompt("Do this? Type yes: ");
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+        typed_yes("Do this? Type yes: ")
+    }
+
+    fn confirm_reboot(&mut self, step: &Step) -> bool {
+        self.line(&format!("{}\n  - {}", step.title, step.changes.join("\n  - ")));
+        typed_yes("Reboot it then? Type yes: ")
     }
 
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]) {
         let mut text = Vec::new();
         if body::resuming(&mut text, operation, plan, left).is_ok() {
+            self.line(&String::from_utf8_lossy(&text));
+        }
+    }
+
+    fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>) {
+        let mut text = Vec::new();
+        if body::rolling_back(&mut text, operation, plan, undo).is_ok() {
             self.line(&String::from_utf8_lossy(&text));
         }
     }
@@ -94,9 +104,20 @@ impl Desk for Terminal {
                 let took = took.as_secs_f64();
                 self.line(&format!("[{}/{of}] {took:6.1} s  {}{already}", step.number, step.title));
             }
+            Progress::Undoing(step) => self.waiting(&format!("undo {} ...", step.title)),
+            Progress::Undone(..) if self.quiet => {}
+            Progress::Undone(step, took) => {
+                self.line(&format!("[undo {}] {:6.1} s  {}", step.number, took.as_secs_f64(), step.title));
+            }
             Progress::Failed(step, why) => {
                 self.line(&format!("[{}/{of}] failed  {}: {why}", step.number, step.title));
             }
         }
     }
+}
+
+fn typed_yes(question: &str) -> bool {
+    stderr_prompt(question);
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }

@@ -38,6 +38,7 @@ fn facts() -> Facts {
         clock_offset: Fact::value("ssh m1: date", -3600.25),
         disks: Fact::value("ssh m1: df", BTreeMap::from([("/var".into(), disk)])),
         services: unknown(),
+        leftovers: crate::facts::Leftovers::default(),
         kubelet: None,
         kubelet_api: None,
     };

@@ -1,7 +1,9 @@
 # What a machine tells of itself: one line a fact, its parts apart by tabs; src/probe/host/said.rs reads it.
 # For any POSIX shell. Nothing is changed, and nothing but what POSIX has is needed: what is missing is left out.
 #
-# Arguments: DROP_IN FENCED_DIR KUBELET DISK... -- MANIFEST PROCESS ... -- UNIT...
+# pods.sh stands before it.
+#
+# Arguments: DROP_IN FENCED_DIR KUBELET NODE DISK... -- MANIFEST PROCESS ... -- UNIT...
 
 # Not every machine has timeout(1); its caller has a limit for the whole.
 within() {
@@ -54,27 +56,33 @@ disk() {
     printf 'disk\t%s\t%s\t%s\n' "$mode" "$blocks" "$inodes"
 }
 
-# The kernel cuts a process's name at 15 letters, so the command line decides; it is read only where that fits. What runs
-# in a pod of its own network is an application's.
-runs() {
-    short=$(printf '%.15s' "$1")
-    machine=$(readlink /proc/1/ns/net) || machine=
-    for dir in /proc/[0-9]*; do
-        name=
-        { read -r name <"$dir/comm"; } 2>/dev/null
-        if [ "$name" != "$short" ]; then continue; fi
-        name=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | head -n 1)
-        if [ "${name##*/}" != "$1" ]; then continue; fi
-        network=$(readlink "$dir/ns/net") || network=
-        if [ -z "$machine" ] || [ -z "$network" ] || [ "$network" = "$machine" ]; then return 0; fi
-    done
-    return 1
+pod() {
+    kept=$fenced_dir/${1##*/}
+    manifest=$(there "$1") fenced=$(there "$kept") process=no
+    all=$(pod_processes "$1" "$2" "$kept" "$node")
+    case $all in
+    pod* | flags* | unclear* | *"
+pod"* | *"
+flags"* | *"
+unclear"*) process=yes ;;
+    esac
+    printf 'pod\t%s\t%s\t%s\n' "$manifest" "$fenced" "$process"
+    if [ -n "$all" ]; then printf '%s\n' "$all" | sed -e "s/^/process	$pod_number	/"; fi
+    pod_number=$((pod_number + 1))
 }
 
-pod() {
-    manifest=$(there "$1") fenced=$(there "$fenced_dir/${1##*/}") process=no
-    if runs "$2"; then process=yes; fi
-    printf 'pod\t%s\t%s\t%s\n' "$manifest" "$fenced" "$process"
+# What recoveries left: what they sent, which has a directory with the plan's id, and what they moved aside.
+left() {
+    if [ -s /var/lib/lifeboat/operator.lock ] || [ -s /run/lifeboat/operator.lock ]; then printf 'left\tlock\t\n'; fi
+    for dir in /var/lib/lifeboat/[0-9]*-[0-9]*-*; do
+        if [ -d "$dir" ] && [ -n "$(ls -A "$dir" 2>/dev/null)" ]; then printf 'left\tsent\t%s\n' "$dir"; fi
+    done
+}
+
+left_aside() {
+    for dir in "$1".lifeboat-* "$1"/lifeboat-aside-*; do
+        if [ -d "$dir" ]; then printf 'left\taside\t%s\n' "$dir"; fi
+    done
 }
 
 # Every unit's properties, with an empty line between units.
@@ -102,8 +110,8 @@ kubelet() {
 }
 
 main() {
-    drop_in=$1 fenced_dir=$2 kubelet=$3
-    shift 3
+    drop_in=$1 fenced_dir=$2 kubelet=$3 node=$4 pod_number=0
+    shift 4
     printf 'lifeboat-look\n'
     clock
     for file in machine-id:/etc/machine-id boot-id:/proc/sys/kernel/random/boot_id; do
@@ -111,8 +119,13 @@ main() {
         { read -r line <"${file#*:}"; } 2>/dev/null
         printf '%s\t%s\n' "${file%%:*}" "$line"
     done
+    left
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
         disk "$1"
+        case $1 in
+        / | /var/log) ;;
+        /*) left_aside "$1" ;;
+        esac
         shift
     done
     shift

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::facts::{Disk, KubeletHealth, ServiceState, starts_at_boot};
+use crate::facts::{Disk, KubeletHealth, Leftovers, PodProcess, ServiceState, ToldBy, starts_at_boot};
 use crate::probe::reason::one_line;
 
 /// A look at a machine is a few kilobytes.
@@ -100,7 +100,30 @@ impl<'a> Said<'a> {
         if lines.len() != pods {
             return Err(format!("{} answers for {pods} static pods", lines.len()));
         }
-        lines.iter().map(|line| pod(line)).collect()
+        let mut pods: Vec<ServiceState> = lines.iter().map(|line| pod(line)).collect::<Result<_>>()?;
+        for line in self.all("process") {
+            let unfit = || format!("not a process of a static pod: {:?}", one_line(line));
+            let (number, rest) = line.split_once('\t').ok_or_else(unfit)?;
+            let pod = number.parse().ok().and_then(|number: usize| pods.get_mut(number)).ok_or_else(unfit)?;
+            pod.processes.push(process(rest).ok_or_else(unfit)?);
+        }
+        Ok(pods)
+    }
+
+    /// What recoveries left there; what is not understood is left out.
+    pub fn leftovers(&self) -> Leftovers {
+        let mut leftovers = Leftovers::default();
+        for line in self.all("left") {
+            let Some((kind, path)) = line.split_once('\t') else { continue };
+            let shown = path.starts_with('/') && !path.chars().any(char::is_control);
+            match kind {
+                "lock" => leftovers.locked = true,
+                "sent" if shown => leftovers.sent.push(path.into()),
+                "aside" if shown => leftovers.aside.push(path.into()),
+                _ => {}
+            }
+        }
+        leftovers
     }
 
     /// What the kubelet says of itself.
@@ -219,6 +242,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
         fenced,
         // systemd before 235 does not count them.
         restarts: properties.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or(0),
+        processes: Vec::new(),
     })
 }
 
@@ -233,7 +257,22 @@ fn pod(line: &str) -> Result<ServiceState> {
         enabled: yes(manifest)?,
         fenced: yes(fenced)?,
         restarts: 0,
+        processes: Vec::new(),
     })
+}
+
+/// How it is told, its PID, what it is.
+fn process(line: &str) -> Option<PodProcess> {
+    let mut words = line.splitn(3, '\t');
+    let told_by = match words.next()? {
+        "pod" => ToldBy::Pod,
+        "flags" => ToldBy::Flags,
+        "unclear" => ToldBy::Unclear,
+        "other" => ToldBy::Other,
+        _ => return None,
+    };
+    let pid = words.next()?.parse().ok()?;
+    Some(PodProcess { told_by, pid, what: one_line(words.next()?) })
 }
 
 #[cfg(test)]

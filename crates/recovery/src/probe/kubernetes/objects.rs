@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease as ApiLease;
-use k8s_openapi::api::core::v1::Node as ApiNode;
+use k8s_openapi::api::core::v1::{Node as ApiNode, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
 use tokio::join;
@@ -17,6 +19,9 @@ use crate::probe::reason;
 pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 /// The leader lease of the scheduler.
 pub const SCHEDULER: &str = "kube-scheduler";
+
+/// How many nodes that are not Ready are asked for their pods: where more are lost, no reboot is the answer.
+const MOST_LOST: usize = 16;
 
 /// Not a leader that is lost: who runs without leader election has none either.
 const NO_LEASE: &str =
@@ -42,11 +47,13 @@ pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts
             Err(why) => Fact::unknown(&source, why),
         }
     };
-    let both = nodes.and_then(|nodes| Ok((nodes.items, leases?.items)));
+    let nodes = nodes.map(|nodes| nodes.items);
+    let both = nodes.and_then(|nodes| Ok((nodes, leases?.items)));
     let (nodes, leases_without_node) = match both {
         Ok((objects, leases)) => {
             let leases = by_name(leases);
-            let nodes: Vec<Node> = objects.into_iter().map(|object| node(object, &leases)).collect();
+            let mut nodes: Vec<Node> = objects.into_iter().map(|object| node(object, &leases)).collect();
+            pods_of_lost(client, &mut nodes).await;
             let names: BTreeSet<&String> = nodes.iter().map(|node| &node.name).collect();
             let orphans = leases.keys().filter(|name| !names.contains(name)).cloned().collect();
             (
@@ -65,6 +72,26 @@ pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts
         nodes,
         leases_without_node,
     }
+}
+
+/// Asks for the pods of nodes that are not Ready.
+async fn pods_of_lost(client: &kube::Client, nodes: &mut [Node]) {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let lost = nodes.iter_mut().filter(|node| node.ready != "True").take(MOST_LOST);
+    let asked = lost.map(|node| {
+        let pods = &pods;
+        async move {
+            let on_node = ListParams::default().fields(&format!("spec.nodeName={}", node.name));
+            let listed = within(pods.list_metadata(&on_node)).await.ok();
+            node.pods = listed.map(|listed| listed.items.iter().map(|pod| pod_name(&pod.metadata)).collect());
+        }
+    });
+    join_all(asked).await;
+}
+
+fn pod_name(metadata: &ObjectMeta) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    format!("{}/{}", part(&metadata.namespace), part(&metadata.name))
 }
 
 async fn within<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
@@ -98,6 +125,7 @@ fn node(object: ApiNode, leases: &BTreeMap<String, Lease>) -> Node {
         None => ("Unknown".into(), "it has no Ready condition".into()),
     };
     Node {
+        pods: None,
         lease_renewed_at: leases.get(&name).and_then(|lease| lease.renewed_at),
         name,
         ready,

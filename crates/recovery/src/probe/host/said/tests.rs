@@ -132,6 +132,17 @@ fn lies_are_not_believed() {
 }
 
 #[test]
+fn leftovers_are_paths_or_nothing() {
+    let text = "left\tlock\t\nleft\tsent\t/var/lib/lifeboat/20261124-030000-abcd\nleft\taside\t/var/lib/etcd.lifeboat-x\n\
+                left\tsent\trelative\nleft\tsent\t/\u{1b}[2J\nleft\tother\t/x\nleft\n";
+    let found = Said::of(text).leftovers();
+    assert!(found.locked);
+    assert_eq!(found.sent, [Path::new("/var/lib/lifeboat/20261124-030000-abcd")]);
+    assert_eq!(found.aside, [Path::new("/var/lib/etcd.lifeboat-x")]);
+    assert!(Said::of("").leftovers().is_empty());
+}
+
+#[test]
 fn no_systemd_is_unknown_in_its_own_words() {
     let text = "unit\tSystem has not been booted with systemd\nfence\tno\nfence\tno\n";
     let why = Said::of(text).units(&units()).unwrap_err();

@@ -1,0 +1,227 @@
+//! The state of a restore, brought to the machines as one snapshot file: fetched from a member if need be, compared with the
+//! plan, sent compressed, and removed as soon as it is not needed. Where the source cannot change meanwhile this is done
+//! before anything is fenced.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err as fs;
+use futures::future::try_join_all;
+
+use crate::host::{self, Command};
+use crate::inventory::MemberSpec;
+use crate::plan::{Action, StateSource};
+use crate::ship::Shipped;
+
+use super::State;
+use super::context::Context;
+use super::error::StepError;
+use super::state::aside_inside;
+
+/// Longest an export of a member's data dir may take: what is read and written at 4 MiB a second, for the 8 GiB that etcd
+/// is made for.
+const EXPORT: Duration = Duration::from_secs(2048);
+
+/// Names, sizes and times of all files of a data dir `$1`: while these stay the same, nothing was written.
+const STAMP: &str = r#"
+cd "$1/member" && find . -type f -exec stat -c '%n %s %y' {} + | sort | sha256sum | cut -d ' ' -f 1
+"#;
+
+const TAKEN_AT: &str = "the state was taken at ";
+
+/// The state on this machine, or the way to it.
+fn local_copy(context: &Context<'_>, source: &StateSource) -> PathBuf {
+    match source {
+        StateSource::Snapshot(path) => path.clone(),
+        StateSource::Member(_) => context.dir.join(format!("{}-state.db", context.plan.id)),
+    }
+}
+
+/// The machines whose members are not all restored: only these need the state.
+fn waiting<'a>(context: &Context<'_>, hosts: &'a [String]) -> Vec<&'a String> {
+    let is_waiting = |host: &&String| {
+        context.plan.steps.iter().any(|step| match &step.action {
+            Action::RestoreMember { member, .. } => {
+                let here = context.member(member).is_ok_and(|spec| spec.host == **host);
+                here && !context.is_done(step.number)
+            }
+            _ => false,
+        })
+    };
+    hosts.iter().filter(is_waiting).collect()
+}
+
+/// Whether every machine that still needs them has the bytes this machine has.
+pub(super) async fn is_distributed(
+    context: &Context<'_>,
+    source: &StateSource,
+    hosts: &[String],
+) -> Result<State, StepError> {
+    let local = local_copy(context, source);
+    if !local.exists() {
+        return Ok(State::NotYet(format!("{source} is not fetched yet")));
+    }
+    let (size, digest) = host::digest(local).await?;
+    let remote = context.remote_state();
+    let asked = waiting(context, hosts).into_iter().map(|host| {
+        let (digest, remote) = (&digest, &remote);
+        async move {
+            let has = host::has_digest(context.host(host)?.as_ref(), remote, size, digest).await?;
+            Ok::<_, StepError>((!has).then(|| format!("{host} does not have it yet")))
+        }
+    });
+    let missing = try_join_all(asked).await?.into_iter().flatten().next();
+    Ok(missing.map_or(State::Done, State::NotYet))
+}
+
+/// Fetches the state if a member has it, makes sure that it is what the plan says, and sends it to the machines that do
+/// not have it. A copy that was cut short goes on where it stopped.
+pub(super) async fn distribute(
+    context: &Context<'_>,
+    step: u32,
+    source: &StateSource,
+    revision: Option<i64>,
+    hosts: &[String],
+) -> Result<(), StepError> {
+    let local = local_copy(context, source);
+    if let (StateSource::Member(member), false) = (source, local.exists()) {
+        fetch(context, step, member, &local).await?;
+    }
+    verify(&local, revision).await?;
+    let remote = context.remote_state();
+    let sent = waiting(context, hosts).into_iter().map(|host| {
+        let (local, remote) = (&local, &remote);
+        async move {
+            context.announce(host).await?;
+            let machine = context.machine_id(host);
+            Ok::<_, StepError>(host::send(context.host(host)?.as_ref(), machine, local, remote, 0o600).await?)
+        }
+    });
+    try_join_all(sent).await?;
+    Ok(())
+}
+
+/// Whether what was sent before the fence is still all that its source holds. A snapshot file does not change; a member
+/// may have been started until it was fenced.
+pub(super) async fn is_current(context: &Context<'_>, source: &StateSource) -> Result<State, StepError> {
+    let StateSource::Member(member) = source else { return Ok(State::Done) };
+    let spec = context.member(member)?;
+    let taken =
+        context.all_notes().into_iter().rev().find_map(|note| note.strip_prefix(TAKEN_AT).map(str::to_owned));
+    let now = stamp(context, &spec.host, &data_dir_now(context, member, spec).await?).await?;
+    match taken {
+        Some(taken) if taken == now => Ok(State::Done),
+        _ => Ok(State::NotYet(format!("{member}'s data has changed since its state was taken"))),
+    }
+}
+
+/// Takes the state once more from a member that was written to since, and sends it.
+pub(super) async fn refresh(
+    context: &Context<'_>,
+    step: u32,
+    source: &StateSource,
+    revision: Option<i64>,
+    hosts: &[String],
+) -> Result<(), StepError> {
+    let stale = local_copy(context, source);
+    if matches!(source, StateSource::Member(_)) && stale.exists() {
+        fs::remove_file(&stale)?;
+    }
+    distribute(context, step, source, revision, hosts).await
+}
+
+/// Makes a snapshot of a member's data dir on its machine, where the data is, and brings it here. All of its log
+/// counts: what the last of the members holds, clients may have been told of.
+async fn fetch(context: &Context<'_>, step: u32, member: &str, local: &Path) -> Result<(), StepError> {
+    let spec = context.member(member)?;
+    let host = context.host(&spec.host)?;
+    let shipped = Shipped::send(host.as_ref()).await?;
+    let export = context.remote_dir().join("export.db");
+    let dir = data_dir_now(context, member, spec).await?;
+    let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
+    context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
+    let before = stamp(context, &spec.host, &dir).await?;
+    let (from, to) = (dir.display().to_string(), export.display().to_string());
+    context
+        .change(
+            &spec.host,
+            shipped.command(["save", "--uncommitted", from.as_str(), to.as_str()]).within(EXPORT),
+        )
+        .await?;
+    host.download(&export, local).await?;
+    context.change(&spec.host, Command::new(["rm", "-f", "--", to.as_str()])).await?;
+    context.note(step, format!("{TAKEN_AT}{before}"))
+}
+
+async fn stamp(context: &Context<'_>, host: &str, dir: &Path) -> Result<String, StepError> {
+    let command = Command::script(STAMP, [dir.display().to_string()]).within(Duration::from_secs(30));
+    Ok(context.ask(host, command).await?.trim().to_owned())
+}
+
+/// Where a member's old data is: moved aside by this plan already, or still in its place.
+async fn data_dir_now(context: &Context<'_>, member: &str, spec: &MemberSpec) -> Result<PathBuf, StepError> {
+    let steps = &context.plan.steps;
+    let moved = steps.iter().find_map(|step| match &step.action {
+        Action::MoveAside { member: moved, to } if moved == member => Some(to),
+        _ => None,
+    });
+    if let Some(to) = moved {
+        let inside = aside_inside(context, spec);
+        let script = r#"for dir in "$1" "$2"; do if [ -e "$dir/member" ]; then echo "$dir"; fi; done"#;
+        let arguments = [to.display().to_string(), inside.display().to_string()];
+        let said = context.ask(&spec.host, Command::script(script, arguments)).await?;
+        if let Some(found) = said.lines().next() {
+            return Ok(found.into());
+        }
+    }
+    Ok(spec.data_dir.clone())
+}
+
+/// Reads the whole file once: a state that turns out broken or older than planned must not replace anything.
+async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
+    let path = local.to_path_buf();
+    let inspected = tokio::task::spawn_blocking(move || crate::planner::Snapshot::read(&path).revision);
+    let inspected = inspected.await.map_err(|error| StepError::Fatal(error.to_string()))?;
+    let found = inspected.map_err(|why| StepError::Fatal(format!("{}: {why}", local.display())))?;
+    match at_least {
+        Some(revision) if found < revision => Err(StepError::Fatal(format!(
+            "{} has revision {found}, the plan says {revision}: plan again",
+            local.display(),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the state from a member's machine once its last member there is restored: every Secret is in it.
+pub(super) async fn drop_copy(context: &Context<'_>, step: u32, member: &str) -> Result<(), StepError> {
+    let host = &context.member(member)?.host;
+    let later =
+        context.plan.steps.iter().filter(|later| later.number > step).any(|later| match &later.action {
+            Action::RestoreMember { member, .. } => {
+                context.member(member).is_ok_and(|spec| spec.host == *host)
+            }
+            _ => false,
+        });
+    if !later {
+        let state = context.remote_state().display().to_string();
+        context.change(host, Command::new(["rm", "-f", "--", state.as_str()])).await?;
+    }
+    Ok(())
+}
+
+/// Sends the state once more where it was removed: a member that was restored is to be restored again.
+pub(super) async fn ensure_delivered(context: &Context<'_>, host: &str) -> Result<(), StepError> {
+    let remote = context.remote_state();
+    let there = Command::script(r#"if [ -e "$1" ]; then echo yes; fi"#, [remote.display().to_string()]);
+    if context.ask(host, there).await?.trim() == "yes" {
+        return Ok(());
+    }
+    let source = context.plan.steps.iter().find_map(|step| match &step.action {
+        Action::Distribute { source, .. } => Some(source),
+        _ => None,
+    });
+    let source = source.ok_or_else(|| StepError::Fatal("the plan names no state to restore".into()))?;
+    let machine = context.machine_id(host);
+    Ok(host::send(context.host(host)?.as_ref(), machine, &local_copy(context, source), &remote, 0o600)
+        .await?)
+}
