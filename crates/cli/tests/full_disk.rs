@@ -98,7 +98,7 @@ fn a_large_restore_that_cannot_write_says_so() {
     fs_err::create_dir(&target).unwrap();
     let to = target.join("restored");
     let (source, to) = (source.to_str().unwrap(), to.to_str().unwrap());
-    let args = ["restore", source, "--all-members", to, "--initial-cluster", "m1=http://127.0.0.1:2380"];
+    let args = ["restore", source, "--all-members", to, "--initial-cluster", "m1=http://h:2380"];
     for kib in [0, 500, 5000, 20_000] {
         fails_clearly(&limited(kib, &args), &target, "File too large", &format!("{kib} KiB"));
         assert_eq!(entries(&target), [""; 0], "{kib} KiB");

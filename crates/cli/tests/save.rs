@@ -282,14 +282,14 @@ fn saves_from_a_cluster_with_authentication() {
             (
                 with_credentials(
                     &cluster,
-                    &path("5.db"),
+                    &path("6.db"),
                     &[("ETCDCTL_USER", "root"), ("ETCDCTL_PASSWORD", wrong)],
                 ),
                 "password",
             ),
             // A snapshot holds everybody's keys and password hashes.
-            (save_output(&cluster, &path("5.db"), &["--user", "app", "--password", PASSWORD]), "permission"),
-            (save_output(&cluster, &path("5.db"), &[]), "user"),
+            (save_output(&cluster, &path("6.db"), &["--user", "app", "--password", PASSWORD]), "permission"),
+            (save_output(&cluster, &path("6.db"), &[]), "user"),
         ];
         for (output, word) in &refused {
             fails(output, 1, &[word]);
