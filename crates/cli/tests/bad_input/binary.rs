@@ -124,7 +124,7 @@ fn restore_refuses_every_bad_file_with_3_and_leaves_nothing() {
         let target = dir.path().join("restored").join("deep");
         let target = target.to_str().unwrap();
         // Nothing is warned of: no loopback address.
-        let cluster = ["--initial-cluster", "m1=http://h1:2380"];
+        let cluster = ["--initial-cluster", "m1=http://h:2380"];
         let args = ["restore", path.to_str().unwrap(), "--all-members", target];
         let (code, stdout, stderr) = run(&[&args[..], &cluster].concat());
         assert_eq!((code, stdout.as_str()), (Some(3), ""), "{case}: {stderr}");
