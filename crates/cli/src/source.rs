@@ -100,7 +100,7 @@ impl ReplayArgs {
         let alone = open(&db).ok().and_then(|db| inspect(db.as_ref(), &NoProgress).ok());
         let mut ways: Vec<_> = [
             (salvaged, format!("lifeboat salvage {} OUT", data_dir.display())),
-            (alone, format!("the db without its log, {}", db.display())),
+            (alone, format!("the db without its log, {} (restore: --db-only)", db.display())),
         ]
         .into_iter()
         .filter_map(|(held, way)| Some((held?, way)))
