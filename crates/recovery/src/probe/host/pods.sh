@@ -99,13 +99,18 @@ pod_processes() {
         theirs=$(pod_of "$dir")
         if [ -n "$theirs" ]; then
             what="pod $theirs"
-            if [ -n "$pod" ]; then
-                case $theirs in
-                "$pod-$node" | "$pod-$hostname") told=pod ;;
-                "$pod"-*) ;;
-                *) told=other ;;
-                esac
-            fi
+            # The kubelet adds the node's name to that of a static pod.
+            case $theirs in
+            *"-$node") own=${theirs%"-$node"} ;;
+            *"-$hostname") own=${theirs%"-$hostname"} ;;
+            *) own= ;;
+            esac
+            case $own,$theirs in
+            "$pod",*) told=pod ;;
+            ,"$pod"-*) ;;
+            *) told=other ;;
+            esac
+            if [ -z "$pod" ]; then told=; fi
         elif ! grep -q kubepods "$dir/cgroup" 2>/dev/null; then
             unit=$(sed -n -e 's/^.*\/\([^/]*\.service\)$/\1/p' "$dir/cgroup" 2>/dev/null | head -n 1)
             if [ -n "$unit" ]; then told=other what="unit $unit"; fi

@@ -252,7 +252,7 @@ fn a_path_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
     symlink("loop", &looped).unwrap();
     let inside = looped.join("manifest.yaml").display().to_string();
     let fenced = looped.display().to_string();
-    let arguments = [FENCE_DROP_IN, &fenced, "no", &inside, "--", &inside, "etcd", "--"];
+    let arguments = [FENCE_DROP_IN, &fenced, "no", "node-2", &inside, "--", &inside, "etcd", "--"];
     under_every_shell(&arguments, |shell, said| {
         let why = said.pods(1).unwrap_err();
         assert!(why.contains("symbolic links"), "{shell}: {why}");
