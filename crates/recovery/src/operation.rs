@@ -250,6 +250,7 @@ impl Operations {
 
     fn open(&self, id: &str) -> Result<Operation, OperationError> {
         let dir = self.dir.join(id);
+        ensure_own_journal(&dir)?;
         let journal = Journal::open(&dir.join(JOURNAL))?;
         Ok(Operation { id: id.to_owned(), dir, journal })
     }
@@ -314,11 +315,7 @@ fn unfinished(dir: &Path) -> Result<Option<String>, OperationError> {
     for name in names(dir)?.into_iter().rev() {
         let dir = dir.join(&name);
         let path = dir.join(JOURNAL);
-        let Ok(found) = fs::symlink_metadata(&path) else { continue };
-        // Behind a link it would be written elsewhere.
-        ensure_plain(&dir, fs::symlink_metadata(&dir)?.is_dir())?;
-        ensure_plain(&path, found.is_file())?;
-        ensure_own(&path)?;
+        ensure_own_journal(&dir)?;
         let entries = Journal::read(&path)?;
         let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });
         if !entries.is_empty() && !entries.iter().any(ended) {
@@ -326,6 +323,14 @@ fn unfinished(dir: &Path) -> Result<Option<String>, OperationError> {
         }
     }
     Ok(None)
+}
+
+/// Refuses an operation that others can change, or that is behind a link: it would be written elsewhere.
+fn ensure_own_journal(dir: &Path) -> Result<(), OperationError> {
+    let path = dir.join(JOURNAL);
+    ensure_plain(dir, fs::symlink_metadata(dir)?.is_dir())?;
+    ensure_plain(&path, fs::symlink_metadata(&path)?.is_file())?;
+    Ok(ensure_own(&path)?)
 }
 
 fn ensure_plain(path: &Path, is_so: bool) -> Result<(), OperationError> {
@@ -434,7 +439,8 @@ impl Operation {
 fn plan_files(dir: &Path) -> Vec<String> {
     let files = fs::read_dir(dir).into_iter().flatten();
     let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
-    names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
+    // Parts of paths that are removed on machines.
+    names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).filter(|id| is_id(id)).collect()
 }
 
 /// Refuses what was decided for another cluster than the inventory's.
@@ -516,6 +522,30 @@ pub fn is_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The ids of plans are parts of paths that are removed on machines.
+    #[test]
+    fn files_that_are_not_plans_name_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["20261124-030000-abcd.json", "...json", "-rf.json", "x y.json", "other"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(plan_files(dir.path()), ["20261124-030000-abcd"]);
+    }
+
+    /// A rollback opens an operation that has ended too.
+    #[test]
+    fn an_abandoned_operation_behind_a_link_is_not_rolled_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let operations = Operations::lock(&dir.path().join("lifeboat.yaml")).unwrap();
+        let mut operation = operations.begin(true).unwrap();
+        operation.journal.record(Event::Ended { how: ABANDONED.into() }).unwrap();
+        assert!(operations.to_roll_back().is_ok());
+        let (journal, elsewhere) = (operation.dir.join(JOURNAL), dir.path().join("elsewhere"));
+        fs::rename(&journal, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &journal).unwrap();
+        assert!(matches!(operations.to_roll_back(), Err(OperationError::Foreign { .. })));
+    }
 
     #[test]
     fn ids_have_one_form() {
