@@ -19,6 +19,7 @@ mod leftovers;
 mod lock;
 mod node;
 mod nospace;
+mod quorum;
 mod reboot;
 mod service;
 mod state;
@@ -195,7 +196,8 @@ async fn run_step(
     }
 }
 
-/// Waits until the fences that a step relies on are known to hold; why not, if they do not.
+/// Waits until the fences that a step relies on are known to hold, and the quorum without what it takes away; why not, if
+/// they do not.
 async fn until_checked(
     context: &Context<'_>,
     step: &Step,
@@ -205,7 +207,11 @@ async fn until_checked(
     let limit = Duration::from_secs(step.timeout_seconds);
     let deadline = Instant::now() + limit;
     loop {
-        match fences::ensure(context, step, begun).await {
+        let checked = match fences::ensure(context, step, begun).await {
+            Ok(()) => quorum::ensure(context, step).await,
+            Err(error) => Err(error),
+        };
+        match checked {
             Ok(()) => return Ok(()),
             Err(StepError::Fatal(why) | StepError::Rejected(why)) => return Err(why),
             Err(StepError::Passing(why)) if Instant::now() >= deadline => {
