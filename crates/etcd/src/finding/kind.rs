@@ -154,7 +154,7 @@ pub enum FindingKind {
         sequence: u64,
     },
     /// The log lacks entries that are needed to bring the db up to its commit index.
-    #[error("the log lacks entries {first} to {last}, which the db lacks too")]
+    #[error("the log lacks {}, which the db lacks too", span(*first, *last))]
     WalEntriesMissing {
         /// Index of the first.
         first: u64,

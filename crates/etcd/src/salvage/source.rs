@@ -99,7 +99,9 @@ impl SavedDb {
             self.store.states.keep_base_alone();
         }
         self.ensure_something(&verdict)?;
-        if !problems.is_empty() || account.is_some_and(|account| account.not_replayed.is_some()) {
+        if !is_whole
+            && (!problems.is_empty() || account.is_some_and(|account| account.not_replayed.is_some()))
+        {
             verdict.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
         }
         problems.into_iter().for_each(|kind| self.problems.add(kind));
