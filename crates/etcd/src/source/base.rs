@@ -83,6 +83,11 @@ impl Identity {
     /// What shows that it is not, as damage.
     pub(super) fn of(base: &dyn Source, state: &State, log: &Log, wal: &WalDir) -> Result<Self> {
         let writes = apply::overlap(base, state, &before(wal, state.consistent_index.unwrap_or(0))?)?;
+        // Where a state names no members, as that of an etcd 3.4 may, nothing but what was written tells whose it is.
+        if state.members.is_empty() && writes == 0 {
+            let (member, cluster) = (log.member_id, log.cluster_id);
+            return Err(FindingKind::BaseForeign { member, cluster }.into());
+        }
         let known = base.raft().map(|raft| raft.cluster_id);
         Ok(Self {
             cluster_id: known.is_some() || is_founded_by(log.cluster_id, state),
