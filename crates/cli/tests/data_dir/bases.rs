@@ -157,16 +157,16 @@ fn what_does_not_fit_is_refused() {
     let killed = Killed::new(version);
     let broken = killed.copy("broken", |dir| fs_err::write(db(dir), b"noise").unwrap());
 
-    // Of another cluster, whose member has other peer URLs.
-    let other = Killed::new(version);
-    let kind = refused(&broken, &other.snapshot);
+    // Of another cluster.
+    fixture::members_of_a_lost_quorum(killed.dir.path());
+    let other = db(&killed.path("m1"));
+    let kind = refused(&broken, &other);
     assert!(matches!(kind, FindingKind::BaseForeign { .. }), "{kind}");
-    let bases = [other.snapshot.as_path()];
+    let bases = [other.as_path()];
     let source = whole(&broken, Bases::OwnOr(&bases)).unwrap();
     assert_eq!(source.origin().base, Some(Base::Nothing));
     drop(source);
-    let output =
-        lifeboat(["inspect".as_ref(), broken.as_os_str(), "--base".as_ref(), other.snapshot.as_os_str()]);
+    let output = lifeboat(["inspect".as_ref(), broken.as_os_str(), "--base".as_ref(), other.as_os_str()]);
     fails(&output, 3, &["which the db does not know"]);
 
     // Of a history of the same ids: another term, other content.
