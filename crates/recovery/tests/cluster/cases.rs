@@ -27,6 +27,7 @@ pub fn all() -> Cases {
         ("fenced", fenced()),
         ("unit-disabled", disabled()),
         ("operation-pending", pending()),
+        ("leftovers", leftovers()),
         ("two-stopped", two_stopped()),
         ("two-corrupt", two_corrupt()),
         ("all-data-gone", all_data_gone()),
@@ -225,6 +226,17 @@ fn disabled() -> Builder {
     for unit in [ETCD, APISERVER] {
         all.service("m3", unit).enabled = false;
     }
+    all
+}
+
+/// State that an ended recovery could not remove, and an old data dir beside the new one.
+fn leftovers() -> Builder {
+    let mut all = Builder::healthy();
+    all.host("m2").leftovers = Leftovers {
+        locked: false,
+        sent: vec!["/var/lib/lifeboat/20261124-020000-abcd".into()],
+        aside: vec!["/var/lib/etcd.lifeboat-20261124-020000-abcd".into()],
+    };
     all
 }
 
