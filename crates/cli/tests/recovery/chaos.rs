@@ -15,9 +15,17 @@ use lab::machines::{Layout, Topology};
 
 use crate::Scenario;
 use crate::scene::Scene;
+use faults::{Fault, Injection};
 use round::Draw;
 
-pub const SCENARIOS: &[Scenario] = &[("random_faults", Topology::Small, Layout::Systemd, random_faults)];
+pub const SCENARIOS: &[Scenario] = &[
+    ("random_faults", Topology::Small, Layout::Systemd, random_faults),
+    ("the_others_would_be_no_quorum", Topology::Small, Layout::Systemd, the_others_would_be_no_quorum),
+    ("all_data_dirs_were_moved", Topology::Small, Layout::Systemd, all_data_dirs_were_moved),
+    ("linked_data_dirs_are_restored_behind_the_link", Topology::Small, Layout::Systemd, linked_data_dirs),
+    ("logs_on_disks_of_their_own", Topology::Small, Layout::Systemd, logs_on_disks_of_their_own),
+    ("no_room_for_a_restore", Topology::Small, Layout::Systemd, no_room_for_a_restore),
+];
 
 /// The rounds of `make lab-test`.
 const FIXED: [u64; 2] = [1, 2];
@@ -44,6 +52,44 @@ fn run_all(scene: &Scene, rounds: Vec<(String, Draw)>) {
     eprintln!("--- rounds\n{table}");
     baseline::restore(scene).expect("put the lab back");
     assert!(failed.is_empty(), "{} rounds failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// A round that is not drawn: faults on m1, m2 and m3 that once did harm.
+fn known(scene: &Scene, name: &str, layout: Option<faults::Layout>, faults: &[(&str, Fault)]) {
+    let injections = faults.iter().map(|(machine, fault)| Injection::of(machine, *fault)).collect();
+    let layout = layout.map(|layout| (layout, scene.etcd_machines()));
+    let reboot = layout.is_some();
+    let draw = Draw { seed: 0, layout, injections, snapshot: true, reboot };
+    run_all(scene, vec![(name.into(), draw)]);
+}
+
+/// The alarm calls for m2 to be replaced, which m1 alone cannot decide while m3 is away.
+fn the_others_would_be_no_quorum(scene: &Scene) {
+    let faults = [("m3", Fault::CableUnplugged), ("m2", Fault::CorruptAlarm)];
+    known(scene, "no-quorum", None, &faults);
+}
+
+/// Units name another data dir than the inventory, all data is there and sound, and there is an older snapshot.
+fn all_data_dirs_were_moved(scene: &Scene) {
+    let faults = [("m1", Fault::Killed), ("m2", Fault::Killed), ("m3", Fault::Killed)];
+    known(scene, "moved", Some(faults::Layout::Moved), &faults);
+}
+
+fn linked_data_dirs(scene: &Scene) {
+    let faults = [("m1", Fault::DbPages), ("m2", Fault::DbPages), ("m3", Fault::DbPages)];
+    known(scene, "linked", Some(faults::Layout::Symlink), &faults);
+}
+
+/// They come back at the next boot: a restore must not put its logs under them.
+fn logs_on_disks_of_their_own(scene: &Scene) {
+    let faults = [("m1", Fault::DbPages), ("m2", Fault::DbPages), ("m3", Fault::DbPages)];
+    known(scene, "wal-mounts", Some(faults::Layout::WalMount), &faults);
+}
+
+/// It is seen before anything is fenced.
+fn no_room_for_a_restore(scene: &Scene) {
+    let damaged = [("m1", Fault::DbPages), ("m2", Fault::DbPages), ("m3", Fault::DbPages)];
+    known(scene, "no-room", None, &[&damaged[..], &[("m2", Fault::DiskFull)]].concat());
 }
 
 /// `LIFEBOAT_CHAOS_SEED` is where seeds begin, `LIFEBOAT_CHAOS_ROUNDS` how many there are.

@@ -236,6 +236,11 @@ fi
 "#;
 
 impl Injection {
+    /// A fault that is not drawn.
+    pub fn of(machine: &str, fault: Fault) -> Self {
+        Self { machine: machine.into(), fault, at: 500, started_again: true }
+    }
+
     fn draw(rng: &mut Rng, machines: &[String]) -> Self {
         Self {
             machine: machines[rng.usize(..machines.len())].clone(),
