@@ -69,7 +69,7 @@ impl Plan {
     /// The states that it names: the one a person has said, and the one that it restores.
     pub fn sources(&self) -> impl Iterator<Item = &StateSource> {
         let restored = self.steps.iter().filter_map(|step| match &step.action {
-            Action::Distribute { source, .. } => Some(source),
+            Action::Distribute { source, .. } | Action::ConfirmState { source, .. } => Some(source),
             _ => None,
         });
         self.source.iter().chain(restored)
@@ -86,6 +86,10 @@ impl Plan {
             (
                 Action::Distribute { source, hosts, revision },
                 Action::Distribute { source: its, hosts: there, revision: now },
+            )
+            | (
+                Action::ConfirmState { source, hosts, revision },
+                Action::ConfirmState { source: its, hosts: there, revision: now },
             ) => source == its && hosts == there && revision <= now,
             _ => one == other,
         };
