@@ -349,6 +349,7 @@ mod tests {
         ];
         let told = Told {
             kubeconfig: Vec::new(),
+            uid: None,
             nodes: nodes.map(|(name, address)| node(name, address)).to_vec(),
             apiservers: Vec::new(),
         };
