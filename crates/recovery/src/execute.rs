@@ -19,7 +19,6 @@ mod leftovers;
 mod lock;
 mod node;
 mod nospace;
-mod quorum;
 mod reboot;
 mod service;
 mod state;
@@ -196,8 +195,7 @@ async fn run_step(
     }
 }
 
-/// Waits until the fences that a step relies on are known to hold, and the quorum without what it takes away; why not, if
-/// they do not.
+/// Waits until the fences that a step relies on are known to hold; why not, if they do not.
 async fn until_checked(
     context: &Context<'_>,
     step: &Step,
@@ -207,11 +205,7 @@ async fn until_checked(
     let limit = Duration::from_secs(step.timeout_seconds);
     let deadline = Instant::now() + limit;
     loop {
-        let checked = match fences::ensure(context, step, begun).await {
-            Ok(()) => quorum::ensure(context, step).await,
-            Err(error) => Err(error),
-        };
-        match checked {
+        match fences::ensure(context, step, begun).await {
             Ok(()) => return Ok(()),
             Err(StepError::Fatal(why) | StepError::Rejected(why)) => return Err(why),
             Err(StepError::Passing(why)) if Instant::now() >= deadline => {

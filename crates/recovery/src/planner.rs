@@ -202,16 +202,13 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> b
 
 /// Whether only a person can say which state is right.
 fn awaits_a_state(finding: &Finding) -> bool {
+    let asks = || finding.remedies.iter().any(|remedy| matches!(remedy, Remedy::Manual(_)));
     match finding.id {
         FindingId::EtcdStateLost | FindingId::EtcdStateDisputed => true,
-        // Without a majority for one of the states; else the minority is replaced, now or later.
-        FindingId::EtcdMemberDiverged => finding.remedies.iter().any(asks_for_a_state),
+        // Without a majority for one of the states; else the minority is replaced.
+        FindingId::EtcdMemberDiverged => asks(),
         _ => false,
     }
-}
-
-fn asks_for_a_state(remedy: &Remedy) -> bool {
-    matches!(remedy, Remedy::Manual(text) if text.contains("--source"))
 }
 
 /// Tells whoever has named a state that it is not restored.

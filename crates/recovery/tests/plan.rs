@@ -7,9 +7,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{
-    Answer, DataDir, Facts, Leftovers, LogState, Login, MemberEntry, PodProcess, ToldBy,
-};
+use lifeboat_recovery::facts::{Answer, DataDir, Facts, Leftovers, LogState, Login, PodProcess, ToldBy};
 use lifeboat_recovery::finding::FindingId;
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, HostService, Needs, Plan, StateSource, Step};
@@ -439,46 +437,6 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     assert!(plan.candidates[0].chosen && plan.candidates[0].source == StateSource::Member("e1".into()));
     let refused = planned_with(&facts, vec![one], None);
     assert!(matches!(refused, Err(PlanError::Undecided { .. })), "{refused:?}");
-}
-
-/// With e1 away, m2 and m3 are the quorum, whatever an alarm says of m3's data; and of four voters three are needed.
-#[test]
-fn a_member_that_the_quorum_hangs_on_is_left_running() {
-    let corrupt = cases::all().remove("corrupt-alarm").unwrap();
-    let replaces =
-        |plan: &Plan| plan.steps.iter().any(|step| matches!(step.action, Action::AddLearner { .. }));
-    assert!(replaces(&planned(&corrupt).unwrap()), "the others are a quorum");
-
-    let mut away = corrupt.clone();
-    let e1 = away.members.get_mut("e1").unwrap();
-    e1.status.answer = Answer::Unknown("connect: No route to host".into());
-    e1.member_list.answer = Answer::Unknown("connect: No route to host".into());
-    e1.linearizable.answer = Answer::Unknown("connect: No route to host".into());
-    let mut unlisted = corrupt;
-    for member in unlisted.members.values_mut() {
-        let Answer::Value(list) = &mut member.member_list.answer else { panic!("a list") };
-        list.push(MemberEntry {
-            id: "8e9e05c52164694d".into(),
-            name: String::new(),
-            peer_urls: vec!["https://10.123.0.239:2380".into()],
-            learner: false,
-        });
-    }
-    for (facts, said) in [
-        (away, "without m3, 1 of 3 voting members serve and 2 must"),
-        (unlisted, "without m3, 2 of 4 voting members serve and 3 must"),
-    ] {
-        let plan = planned(&facts).unwrap();
-        let etcd =
-            HostService { host: "m3".into(), service: facts.inventory.etcd.members["m3"].service.clone() };
-        let takes = |action: &Action| match action {
-            Action::Fence { services } | Action::Restart { services } => services.contains(&etcd),
-            Action::MoveAside { .. } | Action::RemoveMember { .. } => true,
-            _ => false,
-        };
-        assert!(!plan.steps.iter().any(|step| takes(&step.action)), "{:#?}", plan.steps);
-        assert!(plan.manual.iter().any(|manual| manual.contains(said)), "{:#?}", plan.manual);
-    }
 }
 
 /// While a quorum holds, nothing happens to the members that are well.

@@ -48,7 +48,7 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
     }
 }
 
-/// Takes an id out of the cluster. That the others are a quorum without it was asked right before.
+/// Takes an id out of the cluster, unless those that answer would be no quorum of what is left.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
     let spec = context.member(member)?;
@@ -58,6 +58,20 @@ pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Res
         return Err(StepError::Fatal(format!(
             "{id} is the id of {:?}, not of {member}: not removing it",
             victim.name
+        )));
+    }
+    let left: Vec<&Member> =
+        members.iter().filter(|m| format!("{:x}", m.id) != id && !m.is_learner).collect();
+    let mut healthy = 0;
+    for name in left.iter().map(|member| member.name.as_str()) {
+        let Ok(client) = context.etcd(name).await else { continue };
+        healthy += usize::from(client.status().await.is_ok_and(|status| status.leader != 0));
+    }
+    let needed = left.len() / 2 + 1;
+    if healthy < needed {
+        return Err(StepError::Fatal(format!(
+            "only {healthy} of the {} members that would be left answer, and {needed} must: not removing {id}",
+            left.len()
         )));
     }
     let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is no member id")))?;

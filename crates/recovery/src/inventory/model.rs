@@ -77,14 +77,6 @@ impl Inventory {
         self.kubernetes.nodes.get(host).map_or_else(kubelet_unit, |node| node.kubelet.clone())
     }
 
-    /// The etcd members that these services run.
-    pub(crate) fn members_of(&self, services: &[crate::plan::HostService]) -> Vec<&str> {
-        let is =
-            |spec: &MemberSpec| services.iter().any(|it| it.host == spec.host && it.service == spec.service);
-        let members = self.etcd.members.iter();
-        members.filter(|(_, spec)| is(spec)).map(|(name, _)| name.as_str()).collect()
-    }
-
     /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
     pub fn holds_cluster_up(&self, host: &str) -> bool {
         self.kubernetes.masters.contains_key(host)

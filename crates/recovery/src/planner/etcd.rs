@@ -6,7 +6,6 @@ use crate::facts::MemberEntry;
 use crate::finding::Remedy;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, HostService};
-use crate::quorum::{self, Margin, seats};
 
 use super::{Draft, Wants};
 
@@ -24,12 +23,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
         _ => None,
     });
     if let Some(member) = replace {
-        let seats = seats(&draft.facts.inventory, &draft.facts.members);
-        let margin = seats.map(|seats| Margin::replacing(&seats, member));
-        match margin {
-            Some(margin) if margin.holds() => replace_member(draft, member),
-            margin => draft.manual.push(quorum::keep(member, margin.as_ref())),
-        }
+        replace_member(draft, member);
     }
     for remedy in &wants.remedies {
         if let Remedy::ClearNospace { members } = remedy {
@@ -64,16 +58,7 @@ fn start(draft: &mut Draft<'_>, wants: &Wants) {
         draft.steps.add(START_SECONDS, Action::Start { services: start });
     }
     if !restart.is_empty() {
-        let inventory = &draft.facts.inventory;
-        let members = inventory.members_of(&restart);
-        let seats = seats(inventory, &draft.facts.members);
-        match seats.map(|seats| Margin::stopping(&seats, &members)) {
-            Some(margin) if !margin.holds() => draft.manual.push(format!(
-                "etcd of {} is not restarted: {margin}; bring the other members back first, then plan again",
-                members.join(", ")
-            )),
-            _ => drop(draft.steps.add(START_SECONDS, Action::Restart { services: restart })),
-        }
+        draft.steps.add(START_SECONDS, Action::Restart { services: restart });
     }
 }
 

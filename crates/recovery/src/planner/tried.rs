@@ -7,7 +7,6 @@ use crate::finding::Remedy;
 use crate::inventory::Service;
 use crate::journal::{Entry, Event};
 use crate::plan::{Action, HostService, Plan};
-use crate::quorum::{Margin, seats};
 
 use super::Wants;
 
@@ -147,10 +146,20 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
     }
 }
 
-/// Whether the others are a quorum without this member.
+/// Whether the others that serve are a quorum of the voters without this member.
 fn is_dispensable(facts: &Facts, member: &str) -> bool {
-    let seats = seats(&facts.inventory, &facts.members);
-    seats.is_some_and(|seats| Margin::replacing(&seats, member).holds())
+    let serves = |facts: &MemberFacts| {
+        facts.linearizable.get() == Some(&true) && facts.status.get().is_some_and(|status| !status.learner)
+    };
+    let others: Vec<&MemberFacts> = facts
+        .members
+        .iter()
+        .filter(|(name, facts)| *name != member && serves(facts))
+        .map(|(_, facts)| facts)
+        .collect();
+    let lists = others.iter().filter_map(|facts| facts.member_list.get());
+    let voters = lists.map(|list| list.iter().filter(|entry| !entry.learner).count()).max();
+    voters.is_some_and(|voters| others.len() > voters / 2)
 }
 
 /// How far every member's log goes: what the furthest holds is lost where the cluster is rebuilt from another.

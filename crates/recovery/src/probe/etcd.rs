@@ -24,13 +24,7 @@ const KEY: &str = "health";
 
 /// Asks every member; data dirs are not read.
 pub async fn members(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
-    look(inventory, access, None, true, &|_| ()).await
-}
-
-/// Asks every member for what decides about a quorum: status, member list, a linearizable read, alarms. Neither HashKV,
-/// which costs a member a read of its whole db, nor data dirs.
-pub async fn votes(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
-    look(inventory, access, None, false, &|_| ()).await
+    look(inventory, access, None, &|_| ()).await
 }
 
 /// What it takes to read data dirs.
@@ -47,7 +41,6 @@ pub(super) async fn look(
     inventory: &Inventory,
     access: &Access,
     depth: Option<Depth<'_, '_>>,
-    compare: bool,
     seen: &(dyn Fn(&str) + Sync),
 ) -> BTreeMap<String, MemberFacts> {
     let asked = inventory.etcd.members.keys().map(|name| async move {
@@ -62,7 +55,7 @@ pub(super) async fn look(
     });
     let checked = async {
         let alarms = alarms(&answers).await;
-        let hashes = hashes(inventory, &answers, &alarms, depth, compare).await;
+        let hashes = hashes(inventory, &answers, &alarms, depth).await;
         (alarms, hashes)
     };
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
@@ -269,7 +262,6 @@ async fn hashes(
     answers: &BTreeMap<&String, Answers>,
     alarms: &[Fact<Vec<Alarm>>],
     depth: Option<Depth<'_, '_>>,
-    compare: bool,
 ) -> Vec<Fact<HashKv>> {
     let mut lowest: BTreeMap<&str, i64> = BTreeMap::new();
     for status in answers.values().filter_map(|answers| answers.status.get()) {
@@ -280,10 +272,6 @@ async fn hashes(
     for (answers, alarms) in answers.values().zip(alarms) {
         let source = source(&answers.name, "Maintenance.HashKV");
         let revision = answers.cluster().and_then(|cluster| lowest.get(cluster)).copied();
-        if !compare {
-            hashes.push(Fact::unknown(source, "not asked"));
-            continue;
-        }
         let doubt = match answers.doubt(alarms) {
             None => is_restarting(inventory, &answers.name, depth).await,
             doubt => doubt,

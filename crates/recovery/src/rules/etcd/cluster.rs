@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus, Reach};
-use crate::finding::{Evidence, Remedy};
+use crate::finding::Evidence;
 use crate::inventory::MemberSpec;
-use crate::quorum::{self, Margin, Seat};
 use crate::rules::look::{Look, seen_in};
 
 /// What one member does.
@@ -57,8 +56,6 @@ pub struct Cluster<'a> {
     /// How many members have a vote.
     pub voters: usize,
     pub quorum: Quorum,
-    /// The list with who serves; absent without a quorum.
-    seats: Option<Vec<Seat>>,
 }
 
 impl<'a> Cluster<'a> {
@@ -85,8 +82,7 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        let seats = quorum::seats(look.inventory(), &look.facts.members);
-        Self { members, id, list, voters, quorum, seats }
+        Self { members, id, list, voters, quorum }
     }
 
     /// How many members a decision needs.
@@ -97,19 +93,6 @@ impl<'a> Cluster<'a> {
     /// How many members with a vote serve.
     pub fn serving(&self) -> usize {
         serving(&self.members)
-    }
-
-    /// What replaces a member while a quorum holds: Lifeboat, if the others are a quorum without it; else people, who
-    /// learn what has to come first.
-    pub fn replacement(&self, member: &str) -> Option<Remedy> {
-        if self.quorum != Quorum::Held {
-            return None;
-        }
-        let margin = self.seats.as_deref().map(|seats| Margin::replacing(seats, member));
-        Some(match margin {
-            Some(margin) if margin.holds() => Remedy::ReplaceMember { member: member.into() },
-            margin => Remedy::Manual(quorum::keep(member, margin.as_ref())),
-        })
     }
 
     /// The member with this id, in hexadecimal.

@@ -93,7 +93,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 ),
                 _ => format!("The data of {place} is broken"),
             };
-            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
+            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(replace(cluster, member))
         }
         State::DataMissing => {
             let dir = member.spec.data_dir.display();
@@ -101,7 +101,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 Some(DataDir::Absent) => format!("The data dir of {place} is gone: {dir}"),
                 _ => format!("The data dir of {place} was begun anew, and what it had is gone: {dir}"),
             };
-            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(cluster.replacement(member.name))
+            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
         }
         State::Stranger => {
             let strange = strange(cluster, &place, member);
@@ -180,6 +180,11 @@ fn held(member: &Member<'_>) -> String {
     }
 }
 
+/// A member can be replaced only by others that have a quorum.
+fn replace(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
+    (cluster.quorum == Quorum::Held).then(|| Remedy::ReplaceMember { member: member.name.clone() })
+}
+
 fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
     let own = cluster_id(member);
     match (own, &cluster.id) {
@@ -196,7 +201,7 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
     } else {
         format!("cluster id {own}; the others' is {id}")
     };
-    sighting.shown_by([seen_of(member, seen)]).remedies(cluster.replacement(member.name))
+    sighting.shown_by([seen_of(member, seen)]).remedies(replace(cluster, member))
 }
 
 /// Its data dir would be moved aside, not lost; but which history is the right one only people know.
