@@ -163,6 +163,7 @@ fn recovery_code(error: &RecoverError) -> u8 {
         )
         | RecoverError::NoWayBack { .. }
         | RecoverError::Lock(_)
+        | RecoverError::Refused(_)
         | RecoverError::Drift(_)
         | RecoverError::OtherPlan { .. }
         | RecoverError::Served { .. }

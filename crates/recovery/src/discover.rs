@@ -9,7 +9,7 @@ mod draft;
 mod etcd;
 mod kubeconfig;
 mod kubernetes;
-mod manifest;
+pub(crate) mod manifest;
 mod output;
 mod survey;
 

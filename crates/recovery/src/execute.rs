@@ -7,11 +7,13 @@
 mod action;
 mod cloud;
 mod context;
+mod data_dir;
 mod distribute;
 mod enable;
 mod error;
 mod fences;
 mod file;
+mod guard;
 mod join;
 mod learner;
 mod lease;
@@ -178,7 +180,7 @@ async fn run_step(
             context.record(Event::Begin { step: step.number, title: step.title.clone() })?;
             until_done(context, step, watch).await
         }
-        Err(why) => Err(why),
+        Err(why) => Err(Failure { why, refused: false }),
     };
     match result {
         Ok(already) => {
@@ -187,9 +189,12 @@ async fn run_step(
             watch(Progress::Done { step, took: begin.elapsed(), already });
             Ok(())
         }
-        Err(why) => {
+        Err(Failure { why, refused }) => {
             context.record(Event::Failed { step: step.number, why: why.clone() })?;
             watch(Progress::Failed(step, &why));
+            if refused && !history.is_begun(step) && context.plan.is_first_change(step) {
+                return Err(ExecuteError::Refused { why });
+            }
             Err(ExecuteError::Step { number: step.number, title: step.title.clone(), why })
         }
     }
@@ -207,7 +212,9 @@ async fn until_checked(
     loop {
         match fences::ensure(context, step, begun).await {
             Ok(()) => return Ok(()),
-            Err(StepError::Fatal(why) | StepError::Rejected(why)) => return Err(why),
+            Err(StepError::Fatal(why) | StepError::Rejected(why) | StepError::Refused(why)) => {
+                return Err(why);
+            }
             Err(StepError::Passing(why)) if Instant::now() >= deadline => {
                 return Err(format!("not known after {} s whether the fences hold: {why}", limit.as_secs()));
             }
@@ -217,12 +224,20 @@ async fn until_checked(
     }
 }
 
+/// Why a step did not come to its end.
+struct Failure {
+    why: String,
+    /// Whether a guard did not hold and the step has done nothing.
+    refused: bool,
+}
+
 /// Acts and asks until the step's result is there; true when it was there from the start.
 async fn until_done(
     context: &Context<'_>,
     step: &Step,
     watch: &mut dyn FnMut(Progress<'_>),
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
+    let failed = |why: String| Failure { why, refused: false };
     let limit = Duration::from_secs(step.timeout_seconds);
     let deadline = tokio::time::Instant::now() + limit;
     let (mut acted, mut why, mut rejections) = (false, String::from("nothing was heard"), 0_u32);
@@ -232,14 +247,14 @@ async fn until_done(
                 Ok(State::Done) => return Ok(!acted),
                 Ok(State::NotYet(reason)) => why = reason,
                 Err(StepError::Passing(reason) | StepError::Rejected(reason)) => why = reason,
-                Err(StepError::Fatal(reason)) => return Err(reason),
+                Err(StepError::Fatal(reason) | StepError::Refused(reason)) => return Err(failed(reason)),
             }
             watch(Progress::Waiting(step, &why));
             if acted {
                 tokio::time::sleep(POLL).await;
                 continue;
             }
-            match action::act(context, step).await {
+            match guarded(context, step).await {
                 Ok(()) => acted = true,
                 Err(StepError::Passing(reason)) => {
                     why = reason;
@@ -249,17 +264,24 @@ async fn until_done(
                 Err(StepError::Rejected(reason)) => {
                     rejections += 1;
                     if rejections == MAX_REJECTIONS {
-                        return Err(format!("{reason} (tried {rejections} times)"));
+                        return Err(failed(format!("{reason} (tried {rejections} times)")));
                     }
                     watch(Progress::Waiting(step, &reason));
                     tokio::time::sleep(RETRY * 2_u32.pow(rejections)).await;
                 }
-                Err(StepError::Fatal(reason)) => return Err(reason),
+                Err(StepError::Fatal(reason)) => return Err(failed(reason)),
+                Err(StepError::Refused(why)) => return Err(Failure { why, refused: true }),
             }
         }
     };
     match tokio::time::timeout_at(deadline, attempts).await {
         Ok(result) => result,
-        Err(_) => Err(format!("not done after {} s: {why}", limit.as_secs())),
+        Err(_) => Err(failed(format!("not done after {} s: {why}", limit.as_secs()))),
     }
+}
+
+/// Acts, once the step's guards hold.
+async fn guarded(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
+    guard::hold(context, &step.guards.iter().collect::<Vec<_>>()).await?;
+    action::act(context, step).await
 }

@@ -5,6 +5,7 @@ mod etcd;
 mod file;
 mod host;
 mod kubernetes;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use file::FactsFileError;
 pub(crate) use host::starts_at_boot;
 pub use host::*;
 pub use kubernetes::*;
+pub use storage::*;
 
 /// Version of the file `diagnose --save-facts` writes.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -6,9 +6,10 @@
 //! Inventory -> observe -> Facts -> diagnose -> Diagnosis -> plan -> Plan -> execute -> journal -> report
 //! ```
 //!
-//! Nothing that decides does I/O ([`rules`], [`planner`]); nothing that does I/O decides ([`probe`], [`execute`]).
+//! Nothing that decides does I/O ([`rules`], [`planner`], [`quorum`]); nothing that does I/O decides ([`probe`], [`execute`]).
 
 pub mod discover;
+mod etcd_settings;
 pub mod execute;
 pub mod facts;
 pub mod finding;
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod planner;
 pub mod probe;
 pub mod provider;
+pub mod quorum;
 pub mod recover;
 pub mod rules;
 pub mod secret;

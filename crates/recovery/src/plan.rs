@@ -2,6 +2,7 @@
 
 mod action;
 mod check;
+mod guard;
 mod title;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::finding::FindingId;
 pub use action::*;
 pub use check::PlanMismatch;
+pub use guard::*;
 
 /// Version of the plan file.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -61,6 +63,24 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Whether nothing is changed by the steps before this one.
+    pub fn is_first_change(&self, step: &Step) -> bool {
+        let before = self.steps.iter().filter(|other| other.number < step.number);
+        before.into_iter().all(|other| matches!(other.action, Action::Preflight))
+    }
+
+    /// What must be true before its first step acts, each once.
+    pub fn guards(&self) -> Vec<&Guard> {
+        let mut all: Vec<&Guard> = Vec::new();
+        let guards = self.steps.iter().flat_map(|step| &step.guards);
+        for guard in guards.filter(|guard| guard.holds_before_all()) {
+            if !all.contains(&guard) {
+                all.push(guard);
+            }
+        }
+        all
+    }
+
     /// Whether it builds etcd anew.
     pub fn restores(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::RestoreMember { .. }))
@@ -97,7 +117,11 @@ impl Plan {
         (0..self.steps.len().max(other.steps.len())).find_map(|at| {
             let (ours, theirs) = (self.steps.get(at), other.steps.get(at));
             match (ours, theirs) {
-                (Some(one), Some(other)) if is_same(&one.action, &other.action) => None,
+                (Some(one), Some(other))
+                    if is_same(&one.action, &other.action) && one.guards == other.guards =>
+                {
+                    None
+                }
                 _ => Some((title(ours), title(theirs))),
             }
         })
@@ -182,6 +206,9 @@ pub struct Step {
     /// The step up to which its result must stand: a fence is lifted by a later step. Absent: to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_until: Option<u32>,
+    /// What must be true right before it acts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
 }
 
 /// What must be done before a step. Where a step fails, those that do not need it go on.

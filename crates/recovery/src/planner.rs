@@ -10,6 +10,7 @@ mod etcd;
 mod fingerprint;
 mod identity;
 mod nodes;
+pub(crate) mod preflight;
 mod reach;
 mod restore;
 mod snapshot;
@@ -123,6 +124,9 @@ pub enum PlanError {
         /// The processes.
         processes: Vec<String>,
     },
+    /// A check before the first change does not hold, or cannot be made.
+    #[error("refused before anything is touched: {}", .0.join("; "))]
+    Preflight(Vec<String>),
     /// A machine that must be fenced cannot be reached.
     #[error(
         "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
@@ -136,8 +140,14 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`] when what is wrong cannot be mended with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
-    let mut draft =
-        Draft { facts, options, steps: Steps::default(), candidates: Vec::new(), manual: Vec::new() };
+    let mut draft = Draft {
+        facts,
+        options,
+        steps: Steps::default(),
+        candidates: Vec::new(),
+        established: Vec::new(),
+        manual: Vec::new(),
+    };
     let wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
     let restores = restores(diagnosis, options.source.as_ref());
     reach::plan(&mut draft, &wants);
@@ -145,13 +155,13 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         if restores {
             restore::plan(&mut draft)?;
         } else {
-            etcd::plan(&mut draft, &wants);
+            etcd::plan(&mut draft, &wants)?;
             control_plane::plan(&mut draft, &wants);
             nodes::plan(&mut draft, &wants);
             control_plane::enable(&mut draft, &wants);
         }
     }
-    let steps = draft.steps.into_vec();
+    let steps = draft.steps.into_vec(draft.established);
     distinct_processes(facts, &steps)?;
     Ok(Plan {
         schema_version: SCHEMA_VERSION,
@@ -202,13 +212,16 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> b
 
 /// Whether only a person can say which state is right.
 fn awaits_a_state(finding: &Finding) -> bool {
-    let asks = || finding.remedies.iter().any(|remedy| matches!(remedy, Remedy::Manual(_)));
     match finding.id {
         FindingId::EtcdStateLost | FindingId::EtcdStateDisputed => true,
-        // Without a majority for one of the states; else the minority is replaced.
-        FindingId::EtcdMemberDiverged => asks(),
+        // Without a majority for one of the states; else the minority is replaced, now or later.
+        FindingId::EtcdMemberDiverged => finding.remedies.iter().any(asks_for_a_state),
         _ => false,
     }
+}
+
+fn asks_for_a_state(remedy: &Remedy) -> bool {
+    matches!(remedy, Remedy::Manual(text) if text.contains("--source"))
 }
 
 /// Tells whoever has named a state that it is not restored.
@@ -225,6 +238,9 @@ struct Draft<'a> {
     options: &'a PlanOptions,
     steps: Steps,
     candidates: Vec<crate::plan::Candidate>,
+    /// What the facts show of what its steps need, one line each.
+    established: Vec<String>,
+    /// What is left as it is, since more depends on it, and what people can do.
     manual: Vec<String>,
 }
 

@@ -86,7 +86,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
     let (cloud, mut host_facts, members, (masters, kubernetes), checks) = tokio::join!(
         cloud_facts(inventory, access, seen),
         hosts.all(),
-        etcd::look(inventory, access, look.data_dirs.then_some(depth), seen),
+        etcd::look(inventory, access, look.data_dirs.then_some(depth), true, seen),
         kubernetes::look(inventory, access, &hosts, seen),
         check_facts(inventory, seen),
     );

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execute::{Context, GIVEN_UP, OperatorLock, Progress, Undo, execute, forget, sweep};
+use crate::execute::{Context, ExecuteError, GIVEN_UP, OperatorLock, Progress, Undo, execute, forget, sweep};
 use crate::facts::Facts;
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
@@ -184,7 +184,10 @@ impl Recovery<'_> {
             }
             Err(error) => Err(error.into()),
         };
-        if let (Err(error), false) = (&result, has_begun_a_plan(operation, self.inventory)) {
+        let is_over = |error: &RecoverError| {
+            matches!(error, RecoverError::Refused(_)) || !has_begun_a_plan(operation, self.inventory)
+        };
+        if let Some(error) = result.as_ref().err().filter(|error| is_over(error)) {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
         if !matches!(result, Err(RecoverError::Unfinished { .. } | RecoverError::RollbackUnfinished(_))) {
@@ -261,6 +264,9 @@ impl Recovery<'_> {
         };
         let ended = execute(&context, recorded, self.stop, &mut watch).await;
         ended.map_err(|why| {
+            if matches!(why, ExecuteError::Refused { .. }) {
+                return RecoverError::Refused(why);
+            }
             let current = operation.current(self.inventory).ok().flatten();
             let reversible = current.is_some_and(|(plan, recorded)| Undo::of(&plan, &recorded).is_possible());
             RecoverError::Unfinished { why, reversible }

@@ -25,7 +25,7 @@ if [ -x "$1" ]; then sha256sum < "$1"; fi
 "#;
 
 /// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
-/// log is not there (93). Where an etcd has the db open, which bbolt locks, only
+/// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
 const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
 
@@ -105,12 +105,24 @@ impl Shipped {
 ///
 /// # Errors
 /// The machine does not answer, or its data dir cannot be read for another reason than damage.
-pub async fn inspect_data_dir(host: &dyn Host, shipped: &Shipped, dir: &Path) -> Result<DataDir, HostError> {
-    inspect(host, shipped.path(), dir, "/etc/fstab").await
+pub async fn inspect_data_dir(
+    host: &dyn Host,
+    shipped: &Shipped,
+    dir: &Path,
+    wal_dir: Option<&Path>,
+) -> Result<DataDir, HostError> {
+    inspect(host, shipped.path(), dir, wal_dir, "/etc/fstab").await
 }
 
-async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
-    let arguments = [program, dir.display().to_string(), fstab.into()];
+async fn inspect(
+    host: &dyn Host,
+    program: String,
+    dir: &Path,
+    wal_dir: Option<&Path>,
+    fstab: &str,
+) -> Result<DataDir, HostError> {
+    let wal = wal_dir.map(|wal| wal.display().to_string()).unwrap_or_default();
+    let arguments = [program, dir.display().to_string(), fstab.into(), wal];
     let output = host.run(&Command::script(INSPECT_DATA_DIR, arguments).within(INSPECT)).await?;
     let failed = |why: String| HostError::Failed {
         host: host.name().into(),
@@ -131,9 +143,13 @@ async fn inspect(host: &dyn Host, program: String, dir: &Path, fstab: &str) -> R
             )))
         }
         93 => Err(failed(format!(
-            "no write-ahead log in {}: its etcd may run with --wal-dir, which Lifeboat does not look into here: see to \
-             this member by hand (lifeboat restore --wal-dir)",
-            dir.join("member/wal").display()
+            "no write-ahead log in {}: its etcd may run with --wal-dir: set walDir in the inventory",
+            wal_dir.map_or_else(|| dir.join("member/wal"), Path::to_path_buf).display()
+        ))),
+        94 => Err(failed(format!(
+            "no member in {}, and its log is in {}: the data dir's disk may not be mounted",
+            dir.display(),
+            wal_dir.unwrap_or(dir).display()
         ))),
         _ => Err(failed(output.why())),
     }
@@ -169,7 +185,7 @@ pub async fn find_data_dirs(
     let mut dirs = Vec::new();
     for line in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
         let path = PathBuf::from(line);
-        let holds = inspect_data_dir(host, shipped, &path).await.ok();
+        let holds = inspect_data_dir(host, shipped, &path, None).await.ok();
         dirs.push(FoundDir { path, named: named == Some(line), holds });
     }
     Ok(dirs)
@@ -306,7 +322,8 @@ mod tests {
     async fn looked_with(dir: &Path, fstab: &str, program: &str) -> Result<DataDir, HostError> {
         let table = dir.join("fstab");
         fs_err::write(&table, fstab).unwrap();
-        inspect(&LocalHost::new("here"), program.into(), &dir.join("etcd"), table.to_str().unwrap()).await
+        let here = LocalHost::new("here");
+        inspect(&here, program.into(), &dir.join("etcd"), None, table.to_str().unwrap()).await
     }
 
     #[tokio::test]
@@ -373,7 +390,7 @@ mod tests {
             path.display().to_string()
         };
         let why = looked_with(dir.path(), "", &program(340)).await.expect_err("unknown").to_string();
-        assert!(why.contains("--wal-dir"), "{why}");
+        assert!(why.contains("set walDir"), "{why}");
         // Begun anew on an empty disk, and refused by its cluster.
         let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
         assert_eq!(begun, DataDir::Damaged(vec!["no log".into()]));

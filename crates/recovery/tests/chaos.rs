@@ -1,10 +1,11 @@
 //! Faults that were injected on the lab's machines and that no scenario names: what is found, and that nothing is done in
 //! vain. The facts are recordings, with what is asked today added where it was not asked then.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use lifeboat_recovery::facts::{Answer, Facts};
+use lifeboat_recovery::facts::{Answer, Fact, Facts, NamedDirs, Place, PlaceKind, Program, Storage};
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy, Severity};
+use lifeboat_recovery::inventory::MemberSpec;
 use lifeboat_recovery::plan::{Action, Plan};
 use lifeboat_recovery::planner::{PlanError, PlanOptions, plan};
 use lifeboat_recovery::rules::diagnose;
@@ -15,10 +16,42 @@ struct Row {
     plan: Result<Plan, PlanError>,
 }
 
+/// The data dir of the inventory, as the lab's machines have it, with the member's unit or manifest saying the same.
+fn storage(spec: &MemberSpec) -> Storage {
+    let place = |path: &Path| Place {
+        path: path.into(),
+        real: path.into(),
+        kind: PlaceKind::Directory,
+        is_mount: false,
+        below: Vec::new(),
+        owner: Some("root:root".into()),
+        mode: Some("700".into()),
+        bytes: Some(200_000_000),
+        db_bytes: Some(20_000_000),
+        mount: "/".into(),
+        available: 20_000_000_000,
+    };
+    let (data_dir, real) = (spec.data_dir.clone(), spec.data_dir.clone());
+    Storage {
+        data_dir: place(&spec.data_dir),
+        wal_dir: None,
+        scratch: place(Path::new("/var/lib/lifeboat")),
+        named: vec![NamedDirs { by: spec.service.key(), data_dir, real, wal_dir: None }],
+        unread: Vec::new(),
+        user: None,
+        config_file: None,
+        program: Some(Program { path: "/usr/local/bin/etcd".into(), version: "etcd Version: 3.6.16".into() }),
+    }
+}
+
 impl Row {
     fn of(name: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/facts/chaos-{name}.json"));
-        let facts: Facts = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+        let mut facts: Facts = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+        let specs = facts.inventory.etcd.members.clone();
+        for (name, member) in &mut facts.members {
+            member.storage.get_or_insert_with(|| Fact::value("not recorded then", storage(&specs[name])));
+        }
         let diagnosis = diagnose(&facts);
         let options = PlanOptions { id: "20261129-100000-abcd".into(), ..PlanOptions::default() };
         let plan = plan(&facts, &diagnosis, &options);

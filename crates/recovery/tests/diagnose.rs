@@ -189,6 +189,7 @@ fn a_restore_is_offered_only_where_no_quorum_can_be_started() {
     let expected = [
         "all-begun-anew",
         "all-data-gone",
+        "all-data-gone-and-one-dangling-link",
         "fenced",
         "members-older-than-the-snapshot",
         "readded-member",

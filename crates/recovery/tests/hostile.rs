@@ -62,7 +62,7 @@ fn a_title_says_what_is_done_whatever_the_file_says() {
     plan["steps"][0]["title"] = "Wait for a leader".into();
     plan["steps"][0]["changes"] = json!(["nothing"]);
     let read = loaded(&inventory, &plan).unwrap();
-    assert!(read.steps[0].title.starts_with("Stop and fence"), "{}", read.steps[0].title);
+    assert!(read.steps[0].title.starts_with("Preflight"), "{}", read.steps[0].title);
     assert_eq!(read.steps[0].changes, Vec::<String>::new());
 }
 
@@ -78,12 +78,19 @@ fn a_plan_that_names_what_is_not_the_inventorys_is_refused() {
         json!({ "do": "recoverNodes", "hosts": ["elsewhere"] }),
         json!({ "do": "fence", "services": service("sshd.service") }),
         json!({ "do": "restart", "services": service("x.service; rm -rf /") }),
-        json!({ "do": "moveAside", "member": member, "to": "/etc" }),
-        json!({ "do": "moveAside", "member": "elsewhere", "to": "/var/lib/etcd.lifeboat-20261124-030000-abcd" }),
-        json!({ "do": "restoreMember", "member": member, "initialCluster": "evil=http://10.9.9.9:2380",
-                "token": format!("lifeboat-{ID}") }),
-        json!({ "do": "restoreMember", "member": member, "initialCluster": inventory.initial_cluster(),
-                "token": "etcd-cluster" }),
+        json!({ "do": "moveAside", "member": member, "dirs": { "data": "/var/lib/etcd" }, "to": "/etc" }),
+        // Without the guard that asks the machine where its data is.
+        json!({ "do": "moveAside", "member": member, "dirs": { "data": "/etc" },
+                "to": "/etc.lifeboat-20261124-030000-abcd" }),
+        json!({ "do": "moveAside", "member": "elsewhere", "dirs": { "data": "/var/lib/etcd" },
+                "to": "/var/lib/etcd.lifeboat-20261124-030000-abcd" }),
+        json!({ "do": "restoreMember", "member": member, "dirs": { "data": "/etc" }, "cluster":
+                { "initialCluster": inventory.initial_cluster(), "token": format!("lifeboat-{ID}") } }),
+        json!({ "do": "addLearner", "member": member, "dirs": { "data": "/etc" } }),
+        json!({ "do": "restoreMember", "member": member, "dirs": { "data": "/var/lib/etcd" }, "cluster":
+                { "initialCluster": "evil=http://10.9.9.9:2380", "token": format!("lifeboat-{ID}") } }),
+        json!({ "do": "restoreMember", "member": member, "dirs": { "data": "/var/lib/etcd" }, "cluster":
+                { "initialCluster": inventory.initial_cluster(), "token": "etcd-cluster" } }),
         json!({ "do": "removeMember", "member": "elsewhere", "id": "1" }),
         json!({ "do": "removeMember", "member": member, "id": "$(id)" }),
         json!({ "do": "distribute", "source": { "member": "elsewhere" }, "revision": 1, "hosts": [host] }),
@@ -143,7 +150,7 @@ fn steps_that_differ_are_found() {
     let host = inventory.hosts.keys().next().unwrap();
     let theirs = loaded(&inventory, &doing(&plan, &json!({ "do": "cleanUp", "hosts": [host] }))).unwrap();
     let (said, due) = theirs.first_difference(&ours).unwrap();
-    assert!(said.starts_with("Clean up") && due.starts_with("Stop and fence"), "{said}, {due}");
+    assert!(said.starts_with("Clean up") && due.starts_with("Preflight"), "{said}, {due}");
     let mut shorter = ours.clone();
     shorter.steps.pop();
     assert_eq!(shorter.first_difference(&ours).unwrap().0, "nothing");

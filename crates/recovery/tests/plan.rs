@@ -7,10 +7,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{Answer, DataDir, Facts, Leftovers, LogState, Login, PodProcess, ToldBy};
-use lifeboat_recovery::finding::FindingId;
+use lifeboat_recovery::facts::{
+    Answer, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Storage, ToldBy,
+};
+use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
-use lifeboat_recovery::plan::{Action, HostService, Needs, Plan, StateSource, Step};
+use lifeboat_recovery::plan::{Action, Guard, HostService, Needs, Plan, StateSource, Step};
 use lifeboat_recovery::planner::{
     PlanError, PlanOptions, Snapshot, SnapshotIdentity, Snapshots, Tried, drift, plan,
 };
@@ -73,10 +75,11 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         }
         Action::MoveAside { member, .. }
         | Action::RestoreMember { member, .. }
-        | Action::AddLearner { member }
+        | Action::AddLearner { member, .. }
         | Action::PromoteLearner { member } => machine(member),
         Action::ClearNospace { members } => members.iter().flat_map(machine).collect(),
-        Action::CreateIpRange { .. }
+        Action::Preflight
+        | Action::CreateIpRange { .. }
         | Action::WaitForHosts { .. }
         | Action::Settle { .. }
         | Action::WaitForEtcd { .. }
@@ -151,7 +154,7 @@ fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() 
             .steps
             .iter()
             .filter_map(|step| match &step.action {
-                Action::RestoreMember { token, .. } => Some(token),
+                Action::RestoreMember { cluster, .. } => Some(&cluster.token),
                 _ => None,
             })
             .collect();
@@ -439,6 +442,142 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     assert!(matches!(refused, Err(PlanError::Undecided { .. })), "{refused:?}");
 }
 
+/// Hazard 1: with e1 away, m2 and m3 are the quorum, whatever an alarm says of m3's data; and of four voters three are
+/// needed.
+#[test]
+fn a_member_that_the_quorum_hangs_on_is_left_running() {
+    for (case, said) in [
+        ("corrupt-alarm-on-a-needed-member", "without m3, 1 of 3 voting members serve and 2 must"),
+        ("corrupt-alarm-beside-an-unlisted-voter", "without m3, 2 of 4 voting members serve and 3 must"),
+    ] {
+        let facts = cases::all().remove(case).unwrap();
+        let plan = planned(&facts).unwrap();
+        let etcd =
+            HostService { host: "m3".into(), service: facts.inventory.etcd.members["m3"].service.clone() };
+        let takes = |action: &Action| match action {
+            Action::Fence { services } | Action::Restart { services } => services.contains(&etcd),
+            Action::MoveAside { .. } | Action::RemoveMember { .. } => true,
+            _ => false,
+        };
+        assert!(!plan.steps.iter().any(|step| takes(&step.action)), "{case}: {:#?}", plan.steps);
+        assert!(plan.manual.iter().any(|manual| manual.contains(said)), "{case}: {:#?}", plan.manual);
+    }
+}
+
+/// Hazard 2: an inventory that names an empty directory does not make the data gone.
+#[test]
+fn data_that_its_service_keeps_elsewhere_is_never_restored_over() {
+    let all = cases::all();
+    for (case, members) in [("all-moved-to-another-data-dir", 3), ("member-moved-to-another-data-dir", 1)] {
+        let facts = &all[case];
+        let found = diagnose(facts);
+        let elsewhere = |finding: &&&Finding| finding.id == FindingId::EtcdMemberWrongDataDir;
+        let named = found
+            .all()
+            .iter()
+            .filter(elsewhere)
+            .flat_map(|finding| finding.evidence.clone())
+            .collect::<Vec<_>>();
+        assert_eq!(named.len(), members, "{case}");
+        let both = |seen: &str| seen.contains("/data/etcd") && seen.contains("/var/lib/etcd");
+        assert!(named.iter().all(|evidence| both(&evidence.seen)), "{case}: {named:?}");
+        let plan = planned(facts).unwrap();
+        let writes =
+            |step: &&Step| matches!(step.action, Action::MoveAside { .. } | Action::RestoreMember { .. });
+        assert_eq!(plan.steps.iter().find(writes), None, "{case}");
+        assert!(plan.steps.iter().any(|step| matches!(step.action, Action::Start { .. })), "{case}");
+    }
+    // Neither does a person who names a state.
+    let named = planned_from(&all["all-moved-to-another-data-dir"], snapshot()).unwrap();
+    assert!(!named.restores());
+}
+
+/// Hazards 3, 4 and 10: what cannot be established is refused before anything is fenced.
+#[test]
+fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
+    let refused = |facts: &Facts| match planned(facts) {
+        Err(PlanError::Preflight(wrong)) => wrong.join("; "),
+        other => panic!("not refused: {other:?}"),
+    };
+    let mut all = cases::all();
+    let said = refused(&all["member-destroyed-beside-a-full-disk"]);
+    assert!(said.contains("m3: / has 150 MB left and"), "{said}");
+    let said = refused(&all["all-data-gone-and-one-dangling-link"]);
+    assert!(said.contains("/var/lib/etcd is a symbolic link to /data/etcd, which is not there"), "{said}");
+
+    let mut facts = all.remove("all-data-gone").unwrap();
+    let storage = |facts: &mut Facts| {
+        cluster::value(facts.members.get_mut("m2").unwrap().storage.as_mut().unwrap()).clone()
+    };
+    let whole = storage(&mut facts);
+    let with = |storage: Storage| {
+        let mut facts = facts.clone();
+        facts.members.get_mut("m2").unwrap().storage.as_mut().unwrap().answer = Answer::Value(storage);
+        facts
+    };
+    let mut below = whole.clone();
+    below.data_dir.below.push("/var/lib/etcd/member/wal".into());
+    assert!(refused(&with(below)).contains("/var/lib/etcd/member/wal is a mount point or symbolic link"));
+    let mut unknown = facts.clone();
+    unknown.members.get_mut("m2").unwrap().storage = None;
+    assert!(refused(&unknown).contains("m2: where its data lies is not known"));
+    let mut wrapped = whole.clone();
+    wrapped.named.clear();
+    wrapped.unread.push("etcd.service does not start etcd itself: docker".into());
+    assert!(refused(&with(wrapped)).contains("does not start etcd itself: docker"));
+    let mut broken = whole.clone();
+    broken.program.as_mut().unwrap().version = "error while loading shared libraries".into();
+    assert!(refused(&with(broken)).contains("/usr/local/bin/etcd does not run"));
+
+    // A member that was taken out could not be told to join again.
+    let mut configured = cases::all().remove("member-destroyed").unwrap();
+    let storage = cluster::value(configured.members.get_mut("m3").unwrap().storage.as_mut().unwrap());
+    storage.config_file = Some("/etc/etcd.yaml".into());
+    assert!(refused(&configured).contains("takes all settings from /etc/etcd.yaml"));
+
+    // A symbolic link is followed: its own place is moved and written.
+    let mut linked = whole;
+    (linked.data_dir.real, linked.named[0].real) = ("/data/etcd".into(), "/data/etcd".into());
+    let plan = planned(&with(linked)).unwrap();
+    let moves = plan.steps.iter().find_map(|step| match &step.action {
+        Action::MoveAside { member, dirs, to } if member == "m2" => Some((dirs.data.clone(), to.clone())),
+        _ => None,
+    });
+    let to = "/data/etcd.lifeboat-20261124-030000-abcd";
+    assert_eq!(moves, Some(("/data/etcd".into(), to.into())));
+    let shown = &plan.steps[0].changes;
+    assert!(shown.iter().any(|line| line.contains("/var/lib/etcd (-> /data/etcd)")), "{shown:?}");
+}
+
+/// What takes a member away must not act without its quorum being proven again, and the plan begins with the proof.
+#[test]
+fn every_step_that_takes_a_member_away_is_guarded() {
+    for (case, facts) in cases::all() {
+        let Ok(plan) = planned(&facts) else { continue };
+        let members: Vec<HostService> = facts
+            .inventory
+            .etcd
+            .members
+            .values()
+            .map(|spec| HostService { host: spec.host.clone(), service: spec.service.clone() })
+            .collect();
+        for step in &plan.steps {
+            let takes = match &step.action {
+                Action::Fence { services } | Action::Restart { services } => {
+                    services.iter().any(|service| members.contains(service))
+                }
+                Action::MoveAside { .. } | Action::RemoveMember { .. } => !plan.restores(),
+                _ => false,
+            };
+            let is_quorum = |guard: &Guard| !matches!(guard, Guard::ApiserverKept { .. });
+            assert!(!takes || step.guards.iter().any(is_quorum), "{case}: {}", step.title);
+        }
+        let guarded = plan.steps.iter().any(|step| !step.guards.is_empty());
+        let first = plan.steps.first().map(|step| matches!(step.action, Action::Preflight));
+        assert_eq!(first.unwrap_or_default(), guarded, "{case}");
+    }
+}
+
 /// While a quorum holds, nothing happens to the members that are well.
 #[test]
 fn replacing_a_member_touches_no_other() {
@@ -446,7 +585,7 @@ fn replacing_a_member_touches_no_other() {
     for (case, facts) in cases::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let learner = plan.steps.iter().find_map(|step| match &step.action {
-            Action::AddLearner { member } => Some(member),
+            Action::AddLearner { member, .. } => Some(member),
             _ => None,
         });
         let Some(learner) = learner else { continue };

@@ -161,6 +161,7 @@ impl Draft {
                         client_url,
                         peer_url,
                         data_dir: place.data_dir,
+                        wal_dir: place.wal_dir,
                         service,
                         owner: place.owner,
                     }
@@ -180,10 +181,12 @@ impl Draft {
         let address = of_url(&peer_url).unwrap_or_default();
         let host = self.host_at(&address, name, None);
         self.notes.push(format!(
-            "{host}: etcd member {name} was not seen running: dataDir and service are guesses"
+            "{host}: etcd member {name} was not seen running: dataDir /var/lib/etcd and service etcd.service are guesses, \
+             check them before you need them"
         ));
         let service = Service::Unit("etcd.service".into());
-        MemberSpec { host, client_url, peer_url, data_dir: "/var/lib/etcd".into(), service, owner: None }
+        let data_dir = "/var/lib/etcd".into();
+        MemberSpec { host, client_url, peer_url, data_dir, wal_dir: None, service, owner: None }
     }
 
     fn masters(&mut self) {
@@ -287,6 +290,7 @@ fn service(machine: &Machine, program: &str) -> Option<Service> {
 /// Where a member lives on its machine.
 struct Place {
     data_dir: PathBuf,
+    wal_dir: Option<PathBuf>,
     owner: Option<String>,
     service: Option<Service>,
 }
@@ -294,10 +298,12 @@ struct Place {
 async fn place(machine: &Machine, process: &Process) -> Place {
     let settings = etcd::settings(machine, process).await;
     let data_dir = machine.path_of(process, &settings.data_dir);
+    let wal_dir = settings.wal_dir.as_deref().map(|dir| machine.path_of(process, dir));
+    let wal_dir = wal_dir.filter(|dir| *dir != data_dir.join("member/wal"));
     let stat = Command::new(["stat", "-c", "%U:%G", "--", &data_dir.display().to_string()]);
     let owner = machine.host.run_ok(&stat).await.ok().map(|output| output.text().trim().to_owned());
     let owner = owner.filter(|owner| owner != "root:root" && !owner.contains("UNKNOWN"));
-    Place { data_dir, owner, service: service(machine, &process.program) }
+    Place { data_dir, wal_dir, owner, service: service(machine, &process.program) }
 }
 
 /// A name no other host has: this one, or the address, which no two have.

@@ -8,6 +8,8 @@ use lifeboat_client::messages::Member;
 use lifeboat_client::{Client, ConnectOptions};
 use serde_json::Value;
 
+use crate::etcd_settings::Invocation;
+
 use super::survey::{Machine, Process};
 
 /// How an etcd process was started, as far as it matters here.
@@ -16,6 +18,8 @@ pub(super) struct Settings {
     pub(super) name: String,
     /// As the process knows it.
     pub(super) data_dir: String,
+    /// Where it keeps its log, if not in the data dir.
+    pub(super) wal_dir: Option<String>,
     pub(super) client_urls: Vec<String>,
     pub(super) peer_urls: Vec<String>,
     pub(super) ca: Option<String>,
@@ -30,41 +34,31 @@ pub(super) struct Credentials {
     pub(super) key: Vec<u8>,
 }
 
-/// The settings of an etcd process: of its file if it has one, else flags before the environment, as etcd takes them
-/// (`server/etcdmain/config.go`).
+/// The settings of an etcd process.
 pub(super) async fn settings(machine: &Machine, process: &Process) -> Settings {
-    let variable = |flag: &str| {
-        let name = format!("ETCD_{}", flag.to_uppercase().replace('-', "_"));
-        process.variables.get(&name).map(String::as_str)
-    };
-    let flag = |name: &str| process.flag(name).or_else(|| variable(name));
-    let file = match flag("config-file") {
+    let mut etcd = Invocation { arguments: &process.arguments, variables: &process.variables, config: None };
+    let file = match etcd.flag("config-file") {
         Some(file) => {
             let text = machine.read(&machine.path_of(process, file)).await.unwrap_or_default();
             serde_saphyr::from_slice::<Value>(&text).ok()
         }
         None => None,
     };
-    let value = |name: &str| match &file {
-        Some(file) => {
-            let transport = &file["client-transport-security"];
-            file[name].as_str().or_else(|| transport[name].as_str()).map(str::to_owned)
-        }
-        None => flag(name).map(str::to_owned),
-    };
+    etcd.config = file.as_ref();
+    let value = |name: &str| etcd.setting(name);
     let urls = |name: &str, default: &str| {
         let urls = value(name).unwrap_or_else(|| default.into());
         urls.split(',').map(|url| url.trim().to_owned()).collect::<Vec<_>>()
     };
-    let name = value("name").unwrap_or_else(|| "default".into());
     Settings {
-        data_dir: value("data-dir").unwrap_or_else(|| format!("{name}.etcd")),
+        data_dir: etcd.data_dir(),
+        wal_dir: value("wal-dir"),
         client_urls: urls("advertise-client-urls", "http://localhost:2379"),
         peer_urls: urls("initial-advertise-peer-urls", "http://localhost:2380"),
         ca: value("trusted-ca-file"),
         cert: value("cert-file"),
         key: value("key-file"),
-        name,
+        name: value("name").unwrap_or_else(|| "default".into()),
     }
 }
 

@@ -13,15 +13,29 @@ const USUAL_DIR: &str = "/etc/kubernetes/manifests";
 
 /// A manifest in a kubelet's static pod directory.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub(super) path: PathBuf,
     /// What its containers run.
     pub(super) programs: Vec<String>,
+    /// Command and arguments of each container.
+    commands: Vec<Vec<String>>,
     /// Paths inside and outside of its containers.
     mounts: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Manifest {
+    /// The command line of the container that runs a program.
+    pub(crate) fn command_of(&self, program: &str) -> Option<&[String]> {
+        let runs =
+            |command: &&Vec<String>| command.iter().any(|word| word.rsplit('/').next() == Some(program));
+        self.commands.iter().find(runs).map(Vec::as_slice)
+    }
+
+    /// A path inside a container, on the machine; none where nothing of the machine is mounted there.
+    pub(crate) fn mounted(&self, path: &Path) -> Option<PathBuf> {
+        self.mounts.iter().any(|(inside, _)| path.starts_with(inside)).then(|| self.on_host(path))
+    }
+
     /// A path inside a container, on the machine.
     pub(super) fn on_host(&self, path: &Path) -> PathBuf {
         let inside = self
@@ -64,7 +78,8 @@ async fn directory(machine: &Machine) -> PathBuf {
     config["staticPodPath"].as_str().unwrap_or(USUAL_DIR).into()
 }
 
-fn parse(path: PathBuf, text: &[u8]) -> Option<Manifest> {
+/// Reads a manifest.
+pub(crate) fn parse(path: PathBuf, text: &[u8]) -> Option<Manifest> {
     let pod: Value = serde_saphyr::from_slice(text).ok()?;
     let mut manifest = Manifest { path, ..Manifest::default() };
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -75,6 +90,8 @@ fn parse(path: PathBuf, text: &[u8]) -> Option<Manifest> {
             word.rsplit('/').next().map(str::to_owned)
         });
         manifest.programs.extend(names);
+        let words = list(&container["command"]).into_iter().chain(list(&container["args"]));
+        manifest.commands.push(words.filter_map(|word| word.as_str().map(str::to_owned)).collect());
         for mount in list(&container["volumeMounts"]) {
             let volumes = list(&pod["spec"]["volumes"]);
             let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]);

@@ -52,19 +52,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// The value of a flag, the last one counts: `--name value`, `--name=value`, with one or two dashes.
+    /// The value of a flag.
     pub(super) fn flag(&self, name: &str) -> Option<&str> {
-        let mut found = None;
-        let mut arguments = self.arguments.iter().peekable();
-        while let Some(argument) = arguments.next() {
-            let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
-            match flag.and_then(|flag| flag.strip_prefix(name)) {
-                Some("") => found = arguments.peek().map(|next| next.as_str()),
-                Some(rest) => found = rest.strip_prefix('=').or(found),
-                None => {}
-            }
-        }
-        found
+        crate::etcd_settings::flag(&self.arguments, name)
     }
 }
 

@@ -17,7 +17,7 @@ for dir in /proc/[0-9]*; do
     tr '\0' '\n' < "$dir/cmdline" | sed 's/^/argument /'
     # Nothing else of an environment: it may hold secrets.
     tr '\0' '\n' < "$dir/environ" | sed -n \
-        -e '/^ETCD_\(NAME\|DATA_DIR\|CONFIG_FILE\|TRUSTED_CA_FILE\|CERT_FILE\|KEY_FILE\)=/s/^/variable /p' \
+        -e '/^ETCD_\(NAME\|DATA_DIR\|WAL_DIR\|CONFIG_FILE\|TRUSTED_CA_FILE\|CERT_FILE\|KEY_FILE\)=/s/^/variable /p' \
         -e '/^ETCD_\(INITIAL_ADVERTISE_PEER_URLS\|ADVERTISE_CLIENT_URLS\)=/s/^/variable /p'
     sed 's/^[0-9]*:[^:]*:/cgroup /' "$dir/cgroup"
     echo "directory $(readlink "$dir/cwd")"

@@ -5,11 +5,15 @@ use crate::plan::{Action, Step};
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, cloud, distribute, enable, learner, lease, node, nospace, reboot, service, state, wait};
+use super::{
+    State, cloud, data_dir, distribute, enable, guard, learner, lease, node, nospace, reboot, service, state,
+    wait,
+};
 
 /// Whether a step's result is there.
 pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, StepError> {
     match &step.action {
+        Action::Preflight => Ok(guard::preflight_state(context, step.number)),
         Action::CreateIpRange { range } => cloud::has_range(context, range).await,
         Action::AttachNic { vm, nic, .. } => cloud::has_nic(context, vm, nic).await,
         Action::StartVm { vm, .. } => cloud::is_running(context, vm).await,
@@ -23,13 +27,13 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::Enable { services } => enable::are_enabled(context, services).await,
         Action::Distribute { source, hosts, .. } => distribute::is_distributed(context, source, hosts).await,
         Action::ConfirmState { source, .. } => distribute::is_current(context, source).await,
-        Action::MoveAside { member, to } => state::is_aside(context, member, to).await,
-        Action::RestoreMember { member, initial_cluster, token } => {
-            state::is_restored(context, member, initial_cluster, token).await
+        Action::MoveAside { member, dirs, .. } => data_dir::is_aside(context, member, dirs).await,
+        Action::RestoreMember { member, dirs, cluster } => {
+            data_dir::is_restored(context, step.number, member, cluster, dirs).await
         }
-        Action::WaitForEtcd { members } => wait::etcd(context, members).await,
+        Action::WaitForEtcd { members, restored } => wait::etcd(context, members, restored.as_ref()).await,
         Action::RemoveMember { member, id } => learner::is_removed(context, member, id).await,
-        Action::AddLearner { member } => learner::is_added(context, member).await,
+        Action::AddLearner { member, .. } => learner::is_added(context, member).await,
         Action::PromoteLearner { member } => learner::is_promoted(context, member).await,
         Action::ClearNospace { members } => nospace::is_clear(context, members).await,
         Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
@@ -46,6 +50,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
 pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
     let number = step.number;
     match &step.action {
+        Action::Preflight => guard::preflight(context, number).await,
         Action::CreateIpRange { range } => cloud::create_range(context, number, range).await,
         Action::AttachNic { vm, nic, .. } => cloud::attach(context, number, vm, nic).await,
         Action::StartVm { vm, .. } => cloud::start(context, number, vm).await,
@@ -60,12 +65,12 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::ConfirmState { source, revision, hosts } => {
             distribute::refresh(context, number, source, *revision, hosts).await
         }
-        Action::MoveAside { member, to } => state::move_aside(context, member, to).await,
-        Action::RestoreMember { member, initial_cluster, token } => {
-            state::restore(context, member, initial_cluster, token).await
+        Action::MoveAside { member, dirs, .. } => data_dir::move_aside(context, member, dirs).await,
+        Action::RestoreMember { member, dirs, cluster } => {
+            data_dir::restore(context, number, member, cluster, dirs).await
         }
         Action::RemoveMember { member, id } => learner::remove(context, member, id).await,
-        Action::AddLearner { member } => learner::add(context, member).await,
+        Action::AddLearner { member, dirs } => learner::add(context, member, dirs).await,
         Action::PromoteLearner { member } => learner::promote(context, member).await,
         Action::ClearNospace { members } => nospace::clear(context, members).await,
         Action::ReleaseLeases { candidates } => lease::release(context, candidates).await,

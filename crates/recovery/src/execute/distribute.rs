@@ -8,23 +8,25 @@ use std::time::Duration;
 use fs_err as fs;
 use futures::future::try_join_all;
 
+use crate::facts::DataDirs;
 use crate::host::{self, Command};
-use crate::inventory::MemberSpec;
 use crate::plan::{Action, StateSource};
 use crate::ship::Shipped;
 
-use super::State;
 use super::context::Context;
 use super::error::StepError;
-use super::state::aside_inside;
+use super::{State, data_dir};
 
 /// Longest an export of a member's data dir may take: what is read and written at 4 MiB a second, for the 8 GiB that etcd
 /// is made for.
 const EXPORT: Duration = Duration::from_secs(2048);
 
-/// Names, sizes and times of all files of a data dir `$1`: while these stay the same, nothing was written.
+/// Names, sizes and times of all files of a data dir, and of its WAL dir where that is elsewhere: while these stay the same,
+/// nothing was written.
 const STAMP: &str = r#"
-cd "$1/member" && find . -type f -exec stat -c '%n %s %y' {} + | sort | sha256sum | cut -d ' ' -f 1
+for dir in "$1/member" ${2:+"$2"}; do
+    cd "$dir" && find -L . -type f -exec stat -L -c '%n %s %y' {} +
+done | sort | sha256sum | cut -d ' ' -f 1
 "#;
 
 const TAKEN_AT: &str = "the state was taken at ";
@@ -108,7 +110,7 @@ pub(super) async fn is_current(context: &Context<'_>, source: &StateSource) -> R
     let spec = context.member(member)?;
     let taken =
         context.all_notes().into_iter().rev().find_map(|note| note.strip_prefix(TAKEN_AT).map(str::to_owned));
-    let now = stamp(context, &spec.host, &data_dir_now(context, member, spec).await?).await?;
+    let now = stamp(context, &spec.host, &data_dir::now(context, member, spec).await?).await?;
     match taken {
         Some(taken) if taken == now => Ok(State::Done),
         _ => Ok(State::NotYet(format!("{member}'s data has changed since its state was taken"))),
@@ -137,44 +139,26 @@ async fn fetch(context: &Context<'_>, step: u32, member: &str, local: &Path) -> 
     let host = context.host(&spec.host)?;
     let shipped = Shipped::send(host.as_ref()).await?;
     let export = context.remote_dir().join("export.db");
-    let dir = data_dir_now(context, member, spec).await?;
+    let dirs = data_dir::now(context, member, spec).await?;
     let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
     context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
-    let before = stamp(context, &spec.host, &dir).await?;
-    let (from, to) = (dir.display().to_string(), export.display().to_string());
-    context
-        .change(
-            &spec.host,
-            shipped.command(["save", "--uncommitted", from.as_str(), to.as_str()]).within(EXPORT),
-        )
-        .await?;
+    let before = stamp(context, &spec.host, &dirs).await?;
+    let (from, to) = (dirs.data.display().to_string(), export.display().to_string());
+    let mut arguments = vec!["save".to_owned(), "--uncommitted".into(), from, to.clone()];
+    if let Some(wal) = &dirs.wal {
+        arguments.extend(["--wal-dir".into(), wal.display().to_string()]);
+    }
+    context.change(&spec.host, shipped.command(arguments).within(EXPORT)).await?;
     host.download(&export, local).await?;
     context.change(&spec.host, Command::new(["rm", "-f", "--", to.as_str()])).await?;
     context.note(step, format!("{TAKEN_AT}{before}"))
 }
 
-async fn stamp(context: &Context<'_>, host: &str, dir: &Path) -> Result<String, StepError> {
-    let command = Command::script(STAMP, [dir.display().to_string()]).within(Duration::from_secs(30));
+async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<String, StepError> {
+    let all = [Some(&dirs.data), dirs.wal.as_ref()].into_iter().flatten();
+    let command =
+        Command::script(STAMP, all.map(|dir| dir.display().to_string())).within(Duration::from_secs(30));
     Ok(context.ask(host, command).await?.trim().to_owned())
-}
-
-/// Where a member's old data is: moved aside by this plan already, or still in its place.
-async fn data_dir_now(context: &Context<'_>, member: &str, spec: &MemberSpec) -> Result<PathBuf, StepError> {
-    let steps = &context.plan.steps;
-    let moved = steps.iter().find_map(|step| match &step.action {
-        Action::MoveAside { member: moved, to } if moved == member => Some(to),
-        _ => None,
-    });
-    if let Some(to) = moved {
-        let inside = aside_inside(context, spec);
-        let script = r#"for dir in "$1" "$2"; do if [ -e "$dir/member" ]; then echo "$dir"; fi; done"#;
-        let arguments = [to.display().to_string(), inside.display().to_string()];
-        let said = context.ask(&spec.host, Command::script(script, arguments)).await?;
-        if let Some(found) = said.lines().next() {
-            return Ok(found.into());
-        }
-    }
-    Ok(spec.data_dir.clone())
 }
 
 /// Reads the whole file once: a state that turns out broken or older than planned must not replace anything.

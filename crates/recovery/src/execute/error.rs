@@ -16,6 +16,9 @@ pub enum StepError {
     /// Trying again would not help, or would hurt.
     #[error("{0}")]
     Fatal(String),
+    /// A guard of the step does not hold: it was not done.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl From<HostError> for StepError {
@@ -80,6 +83,12 @@ pub enum ExecuteError {
         /// Its title.
         title: String,
         /// Why.
+        why: String,
+    },
+    /// A guard did not hold before anything of the plan was done.
+    #[error("refused before anything was touched: {why}")]
+    Refused {
+        /// What does not hold.
         why: String,
     },
     /// It was asked to stop, and did at a safe point.

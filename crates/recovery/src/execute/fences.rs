@@ -14,7 +14,7 @@ fn held(plan: &Plan, step: &Step, member: impl Fn(&str) -> Option<HostService>) 
         match &earlier.action {
             Action::Fence { services } => held.extend(services.iter().cloned()),
             Action::Release { services } => held.retain(|service| !services.contains(service)),
-            Action::AddLearner { member: name } => {
+            Action::AddLearner { member: name, .. } => {
                 let released = member(name);
                 held.retain(|service| Some(service) != released.as_ref());
             }
@@ -68,7 +68,11 @@ mod tests {
         let actions = [
             Action::Fence { services: vec![api.clone(), scheduler.clone()] },
             Action::Fence { services: vec![etcd.clone()] },
-            Action::MoveAside { member: "a".into(), to: "/x".into() },
+            Action::MoveAside {
+                member: "a".into(),
+                dirs: crate::facts::DataDirs { data: "/x".into(), wal: None },
+                to: "/y".into(),
+            },
             Action::Release { services: vec![etcd.clone()] },
             Action::Release { services: vec![api.clone()] },
             Action::Release { services: vec![scheduler.clone()] },
@@ -83,6 +87,7 @@ mod tests {
             timeout_seconds: 1,
             needs: crate::plan::Needs::default(),
             holds_until: None,
+            guards: Vec::new(),
         });
         let plan = Plan { steps: steps.collect(), ..crate::recover::tests::restore() };
         let held = |step: usize| held(&plan, &plan.steps[step - 1], |_| None);

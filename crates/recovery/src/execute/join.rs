@@ -122,6 +122,7 @@ mod tests {
             client_url: "https://10.0.0.1:2379".into(),
             peer_url: "https://10.0.0.1:2380".into(),
             data_dir: "/var/lib/etcd".into(),
+            wal_dir: None,
             service: Service::Unit("etcd.service".into()),
             owner: None,
         }

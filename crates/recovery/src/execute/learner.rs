@@ -5,22 +5,17 @@ use std::time::Duration;
 use lifeboat_client::Client;
 use lifeboat_client::messages::Member;
 
+use crate::facts::DataDirs;
 use crate::host::Command;
 use crate::plan::HostService;
 
 use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
-use super::{State, join, service};
+use super::{State, data_dir, join, service};
 
-/// Units and static pods name the data dir as a place that is there. It belongs to whom the old one belonged to.
-const EMPTY_DATA_DIR: &str = r#"
-set -eu
-dir=$1 aside=$2 owner=$3
-if [ -e "$dir" ]; then exit 0; fi
-mkdir -m 0700 "$dir"
-if [ -n "$owner" ]; then chown "$owner" "$dir"; elif [ -e "$aside" ]; then chown --reference="$aside" "$dir"; fi
-"#;
+/// Units and static pods name the data dir as a place that is there.
+const EMPTY_DATA_DIR: &str = r#"if ! [ -e "$1" ]; then mkdir -m 0700 "$1"; fi"#;
 
 /// A client of a member that has a quorum behind it, other than this one.
 async fn quorum(context: &Context<'_>, but: &str) -> Result<(Client, Vec<Member>), StepError> {
@@ -48,7 +43,7 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
     }
 }
 
-/// Takes an id out of the cluster, unless those that answer would be no quorum of what is left.
+/// Takes an id out of the cluster. The step's guard has shown that the others are a quorum.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
     let spec = context.member(member)?;
@@ -58,20 +53,6 @@ pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Res
         return Err(StepError::Fatal(format!(
             "{id} is the id of {:?}, not of {member}: not removing it",
             victim.name
-        )));
-    }
-    let left: Vec<&Member> =
-        members.iter().filter(|m| format!("{:x}", m.id) != id && !m.is_learner).collect();
-    let mut healthy = 0;
-    for name in left.iter().map(|member| member.name.as_str()) {
-        let Ok(client) = context.etcd(name).await else { continue };
-        healthy += usize::from(client.status().await.is_ok_and(|status| status.leader != 0));
-    }
-    let needed = left.len() / 2 + 1;
-    if healthy < needed {
-        return Err(StepError::Fatal(format!(
-            "only {healthy} of the {} members that would be left answer, and {needed} must: not removing {id}",
-            left.len()
         )));
     }
     let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is no member id")))?;
@@ -95,16 +76,16 @@ pub(super) async fn is_added(context: &Context<'_>, member: &str) -> Result<Stat
 }
 
 /// Adds a member as a learner, if it is not in the list, and lets it start with the cluster as it is.
-pub(super) async fn add(context: &Context<'_>, member: &str) -> Result<(), StepError> {
+pub(super) async fn add(context: &Context<'_>, member: &str, dirs: &DataDirs) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let (client, mut members) = quorum(context, member).await?;
     if entry(&members, &spec.peer_url).is_none() {
         members = client.member_add(vec![spec.peer_url.clone()], true).await?.members;
     }
     let cluster = join::cluster(member, spec, &members)?;
-    let aside = crate::planner::aside(&spec.data_dir, &context.plan.id).display().to_string();
-    let empty = [spec.data_dir.display().to_string(), aside, spec.owner.clone().unwrap_or_default()];
+    let empty = [dirs.data.display().to_string()];
     context.change(&spec.host, Command::script(EMPTY_DATA_DIR, empty)).await?;
+    data_dir::own(context, spec, dirs).await?;
     join::prepare(context, spec, &cluster).await?;
     service::one(context, &service_of(context, member)?, Change::Release).await
 }

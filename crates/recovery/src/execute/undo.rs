@@ -3,58 +3,22 @@
 //!
 //! Every part can be done again, so that an undo that was cut short goes on where it stopped.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::facts::DataDirs;
 use crate::host::Command;
 use crate::journal::{Entry, Event};
 use crate::plan::{Action, HostService, Plan, Step};
 
 use super::context::Context;
+use super::data_dir::Aside;
 use super::error::{ExecuteError, StepError};
 use super::{Progress, State, service, state};
 
 /// Longest a data dir takes to be put back: it is renamed.
 const MOVE: Duration = Duration::from_secs(60);
 
-/// The old data dir goes back to its place, and what was restored there goes beside it. `$to` is where it was moved, or
-/// `$inside` where it is a mount point; one that is empty only says that there was none.
-const PUT_BACK: &str = r#"
-set -eu
-dir=$1 to=$2 inside=$3 undone=$4 undone_inside=$5
-db=$dir/member/snap/db
-if { [ -e "$to" ] || [ -e "$inside" ]; } && [ -e "$db" ]; then
-    flock -n -E 9 "$db" true || [ $? -ne 9 ] || {
-        echo "a process has $db open: stop the etcd that runs on it first" >&2
-        exit 1
-    }
-fi
-if [ -e "$inside" ]; then
-    for entry in "$dir/member" "$dir"/.lifeboat-restoring-*; do
-        if [ -e "$entry" ]; then
-            mkdir -p -m 0700 "$undone_inside"
-            mv -n "$entry" "$undone_inside/"
-        fi
-    done
-    if [ -e "$inside/member" ]; then
-        if [ -e "$dir/member" ]; then echo "$dir/member is in the way: move it aside by hand" >&2; exit 1; fi
-        mv "$inside/member" "$dir/member"
-    fi
-    # What restores that were cut short left is kept beside what was restored.
-    rmdir "$inside" 2>/dev/null || { mkdir -p -m 0700 "$undone_inside"; mv "$inside" "$undone_inside/"; }
-elif [ -e "$to" ]; then
-    if [ -e "$dir" ] && ! rmdir "$dir" 2>/dev/null; then
-        if [ -e "$undone" ]; then echo "$undone is in the way: move it elsewhere by hand" >&2; exit 1; fi
-        mv -T "$dir" "$undone"
-    fi
-    if [ -n "$(ls -A "$to" | grep -v '^leftover-' || :)" ]; then
-        mv -T "$to" "$dir"
-    else
-        rmdir "$to" 2>/dev/null || mv -T "$to" "$undone.leftovers"
-    fi
-fi
-sync
-"#;
+const PUT_BACK: &str = include_str!("undo/put_back.sh");
 
 /// What there is to take back of a plan.
 #[derive(Debug)]
@@ -86,7 +50,11 @@ impl<'a> Undo<'a> {
         let is_wait = |step: &&Step| {
             matches!(
                 step.action,
-                Action::WaitForHosts { .. } | Action::Settle { .. } | Action::WaitForEtcd { .. }
+                Action::Preflight
+                    | Action::ConfirmState { .. }
+                    | Action::WaitForHosts { .. }
+                    | Action::Settle { .. }
+                    | Action::WaitForEtcd { .. }
             )
         };
         Self {
@@ -158,22 +126,20 @@ async fn undo_step(context: &Context<'_>, step: &Step) -> Result<(), StepError> 
     match &step.action {
         Action::Fence { services } => service::unfence(context, step.number, services).await,
         Action::Distribute { hosts, .. } => state::clean(context, hosts).await,
-        Action::MoveAside { member, to } => put_back(context, member, to).await,
+        Action::MoveAside { member, dirs, .. } => put_back(context, member, dirs).await,
         // Moved aside when the old data dir is put back.
         _ => Ok(()),
     }
 }
 
 /// Puts a member's old data dir back, unless its etcd runs.
-async fn put_back(context: &Context<'_>, member: &str, to: &Path) -> Result<(), StepError> {
+async fn put_back(context: &Context<'_>, member: &str, dirs: &DataDirs) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     if let State::NotYet(why) = service::are_fenced(context, &[service]).await? {
         return Err(StepError::Fatal(format!("{why}: its data dir is not put back while it may start")));
     }
-    let [dir, to, inside] = state::aside_arguments(context, spec, to);
-    let (undone, undone_inside) = (format!("{to}-undone"), format!("{inside}-undone"));
-    let command = Command::script(PUT_BACK, [dir, to, inside, undone, undone_inside]);
+    let command = Command::script(PUT_BACK, Aside::of(context, dirs).arguments(dirs));
     context.change(&spec.host, command.within(MOVE)).await?;
     Ok(())
 }

@@ -6,13 +6,13 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use crate::facts::Login;
-use crate::plan::Action;
+use crate::plan::{Action, RestoredCluster};
 use crate::probe::{self, Look};
 use crate::rules;
 
-use super::State;
 use super::context::Context;
 use super::error::StepError;
+use super::{State, data_dir};
 
 /// A cluster whose machines were away for a while needs so long for an election and a round of heartbeats; before
 /// that, nothing seen is worth a decision.
@@ -107,8 +107,13 @@ fn begun(context: &Context<'_>, step: u32) -> Result<Timestamp, StepError> {
     Ok(now)
 }
 
-/// Whether members are one cluster: one id, one leader, no CORRUPT alarm, equal data at an equal revision.
-pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<State, StepError> {
+/// Whether members are one cluster: one id, one leader, no CORRUPT alarm, equal data at an equal revision; the cluster and
+/// the data that were written, if it was restored.
+pub(super) async fn etcd(
+    context: &Context<'_>,
+    members: &[String],
+    restored: Option<&RestoredCluster>,
+) -> Result<State, StepError> {
     let facts = probe::etcd::members(context.inventory, context.access).await;
     let (mut cluster, mut hash) = (None, None);
     for name in members {
@@ -119,6 +124,9 @@ pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<St
             let why = member.status.why_unknown().unwrap_or_default();
             return Ok(State::NotYet(format!("{name} does not answer: {why}")));
         };
+        if let Some(restored) = restored {
+            data_dir::identity(context, name, status, restored)?;
+        }
         let Some(leader) = &status.leader else {
             return Ok(State::NotYet(format!("{name} sees no leader")));
         };
@@ -150,6 +158,11 @@ pub(super) async fn etcd(context: &Context<'_>, members: &[String]) -> Result<St
                 "{name} holds other data than the others at revision {}",
                 its.revision
             )));
+        }
+    }
+    if restored.is_some() {
+        for name in members {
+            data_dir::same_data(context, name).await?;
         }
     }
     Ok(State::Done)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lifeboat_etcd::KubernetesIdentity;
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, Reach};
+use super::{Fact, Reach, Storage};
 
 /// What is known of a member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct MemberFacts {
     pub hash_kv: Fact<HashKv>,
     /// What its data dir holds, read on its machine; unknown while the member runs.
     pub data_dir: Fact<DataDir>,
+    /// Where its data lies, and where its service says it is; absent in facts that were recorded before this was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Fact<Storage>>,
     /// Which Kubernetes cluster the keyspace that it serves belongs to; absent where none is expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Fact<KubernetesIdentity>>,

@@ -89,6 +89,8 @@ finding_ids! {
     EtcdMemberCorrupt = "etcd.member.corrupt",
     /// An etcd member's data dir is gone.
     EtcdMemberDataMissing = "etcd.member.data-missing",
+    /// An etcd member's service keeps its data in another directory than the inventory says.
+    EtcdMemberWrongDataDir = "etcd.member.wrong-data-dir",
     /// An etcd member holds other data than the others at the same revision.
     EtcdMemberDiverged = "etcd.member.diverged",
     /// An etcd member belongs to another cluster, or the others do not count it as a member.

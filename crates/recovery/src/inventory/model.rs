@@ -188,9 +188,12 @@ pub struct MemberSpec {
     pub peer_url: String,
     /// `--data-dir` on its machine.
     pub data_dir: PathBuf,
+    /// `--wal-dir` on its machine; default: in the data dir.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_dir: Option<PathBuf>,
     /// What runs it.
     pub service: Service,
-    /// User and group that own the data dir; default: root.
+    /// User and group that own the data dir; default: those of the data dir that is there, else the service's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
 }

@@ -141,6 +141,16 @@ impl Check<'_> {
             self.absolute(&at("dataDir"), &member.data_dir);
             let place = format!("{} of {}", member.data_dir.display(), member.host);
             self.once(&at("dataDir"), "data dir", &place);
+            if let Some(wal_dir) = &member.wal_dir {
+                self.absolute(&at("walDir"), wal_dir);
+                let place = format!("{} of {}", wal_dir.display(), member.host);
+                self.once(&at("walDir"), "data dir", &place);
+                self.that(
+                    &at("walDir"),
+                    !wal_dir.starts_with(&member.data_dir),
+                    "must not lie in the data dir: leave it out where the WAL is at its usual place",
+                );
+            }
             self.service(&at("service"), &member.service);
             if let Some(owner) = &member.owner {
                 let named = owner.split(':').count() <= 2 && owner.split(':').all(text::is_name);

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::StateSource;
+use crate::facts::DataDirs;
 use crate::inventory::{IpRangeSpec, NicSpec, Service};
 
 /// Something done to the cloud, a machine or etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Action {
+    /// Check all guards of the plan before anything is touched.
+    Preflight,
     /// Make an IP range of the cloud that is gone.
     CreateIpRange {
         /// The range.
@@ -86,26 +89,31 @@ pub enum Action {
         /// Machines that get it.
         hosts: Vec<String>,
     },
-    /// Rename a member's old data dir.
+    /// Rename a member's old data dir, and its WAL dir.
     MoveAside {
         /// The member.
         member: String,
-        /// Its new name.
+        /// What is renamed.
+        dirs: DataDirs,
+        /// The data dir's new name.
         to: PathBuf,
     },
     /// Write a member's data dir from the distributed state.
     RestoreMember {
         /// The member.
         member: String,
-        /// `--initial-cluster`.
-        initial_cluster: String,
-        /// `--initial-cluster-token`; its own for every restore.
-        token: String,
+        /// Where it is written.
+        dirs: DataDirs,
+        /// The cluster that it becomes a member of.
+        cluster: RestoredCluster,
     },
     /// Wait until members form a cluster with one leader, equal HashKV and no CORRUPT alarm.
     WaitForEtcd {
         /// The members.
         members: Vec<String>,
+        /// What they must serve, where a restore has written it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<RestoredCluster>,
     },
     /// Take an old member out of the cluster's list.
     RemoveMember {
@@ -118,6 +126,8 @@ pub enum Action {
     AddLearner {
         /// Its name.
         member: String,
+        /// Its data dir, and where its old one was moved from.
+        dirs: DataDirs,
     },
     /// Make a learner that has caught up a voting member.
     PromoteLearner {
@@ -163,6 +173,16 @@ pub enum Action {
         /// The machines.
         hosts: Vec<String>,
     },
+}
+
+/// What makes the ids of a restored cluster and its members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoredCluster {
+    /// `--initial-cluster`.
+    pub initial_cluster: String,
+    /// `--initial-cluster-token`; its own for every restore.
+    pub token: String,
 }
 
 /// A service on a machine.

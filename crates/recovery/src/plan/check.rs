@@ -1,6 +1,7 @@
 //! A plan from a file is data of others until it is checked: it may name nothing but what is the inventory's.
 
-use super::{Action, HostService, Plan, StateSource};
+use super::{Action, Guard, HostService, Plan, RestoredCluster, StateSource, Step};
+use crate::facts::DataDirs;
 use crate::inventory::{Cloud, Inventory, is_machine_id};
 use crate::operation::is_id;
 use crate::planner::aside;
@@ -51,6 +52,7 @@ impl Plan {
             {
                 return Err(PlanMismatch::Form("its steps are not in order"));
             }
+            self.check_dirs(step)?;
             self.check(&step.action, inventory).map_err(|name| PlanMismatch::Foreign {
                 step: number,
                 what: step.action.title(),
@@ -62,6 +64,38 @@ impl Plan {
             step.changes.clear();
         }
         Ok(self)
+    }
+
+    /// Directories are where the inventory's paths lead on the machine, which only the machine can say: what is moved must be
+    /// guarded by that question, and what is written must be what was moved.
+    fn check_dirs(&self, step: &Step) -> Result<(), PlanMismatch> {
+        let guards = |member: &String, dirs: &DataDirs| {
+            let guard = Guard::Data { member: member.clone(), dirs: dirs.clone() };
+            step.guards.contains(&guard)
+        };
+        let moved = |member: &String, dirs: &DataDirs| {
+            self.steps.iter().any(|other| match &other.action {
+                Action::MoveAside { member: its, dirs: theirs, .. } => its == member && theirs == dirs,
+                _ => false,
+            })
+        };
+        let known = match &step.action {
+            Action::MoveAside { member, dirs, .. } => guards(member, dirs),
+            Action::RestoreMember { member, dirs, .. } | Action::AddLearner { member, dirs } => {
+                moved(member, dirs)
+            }
+            _ => true,
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(PlanMismatch::Form("it moves or writes a directory that it does not check"))
+        }
+    }
+
+    fn is_restored(&self, inventory: &Inventory, cluster: &RestoredCluster) -> Named {
+        has(cluster.token == self.token(), || format!("token {}", cluster.token))?;
+        has(cluster.initial_cluster == inventory.initial_cluster(), || cluster.initial_cluster.clone())
     }
 
     /// What an action names and the inventory does not have, if there is such a thing.
@@ -92,23 +126,25 @@ impl Plan {
                 }
                 are_hosts(inventory, hosts)
             }
-            Action::MoveAside { member, to } => {
+            Action::MoveAside { member, dirs, to } => {
                 is_member(inventory, member)?;
-                let known = inventory.etcd.members.get(member).map(|spec| aside(&spec.data_dir, &self.id));
-                has(known.as_ref() == Some(to), || to.display().to_string())
+                has(aside(&dirs.data, &self.id) == *to, || to.display().to_string())
             }
-            Action::RestoreMember { member, initial_cluster, token } => {
+            Action::RestoreMember { member, cluster, .. } => {
                 is_member(inventory, member)?;
-                has(*token == self.token(), || format!("token {token}"))?;
-                has(*initial_cluster == inventory.initial_cluster(), || initial_cluster.clone())
+                self.is_restored(inventory, cluster)
             }
             Action::RemoveMember { member, id } => {
                 is_member(inventory, member)?;
                 has(u64::from_str_radix(id, 16).is_ok(), || format!("member id {id}"))
             }
-            Action::AddLearner { member } | Action::PromoteLearner { member } => is_member(inventory, member),
-            Action::WaitForEtcd { members } | Action::ClearNospace { members } => {
-                members.iter().try_for_each(|member| is_member(inventory, member))
+            Action::AddLearner { member, .. } | Action::PromoteLearner { member } => {
+                is_member(inventory, member)
+            }
+            Action::ClearNospace { members } => are_members(inventory, members),
+            Action::WaitForEtcd { members, restored } => {
+                are_members(inventory, members)?;
+                restored.as_ref().map_or(Ok(()), |cluster| self.is_restored(inventory, cluster))
             }
             Action::WaitForApiservers { hosts } => {
                 all(hosts, |host| inventory.kubernetes.masters.contains_key(host))
@@ -122,7 +158,7 @@ impl Plan {
             Action::WaitForChecks { checks } => {
                 all(checks, |name| inventory.checks.iter().any(|check| check.name == *name))
             }
-            Action::Settle { .. } | Action::WaitForLeaders => Ok(()),
+            Action::Preflight | Action::Settle { .. } | Action::WaitForLeaders => Ok(()),
         }
     }
 }
@@ -141,6 +177,10 @@ fn are_hosts(inventory: &Inventory, hosts: &[String]) -> Named {
 
 fn is_member(inventory: &Inventory, name: &str) -> Named {
     has(inventory.etcd.members.contains_key(name), || name.to_owned())
+}
+
+fn are_members(inventory: &Inventory, members: &[String]) -> Named {
+    members.iter().try_for_each(|member| is_member(inventory, member))
 }
 
 fn is_vm(inventory: &Inventory, host: &str, vm: &str) -> Named {

@@ -7,6 +7,7 @@ impl Action {
     /// What it does, in one line.
     pub fn title(&self) -> String {
         match self {
+            Self::Preflight => "Preflight: check what the steps below need before anything is touched".into(),
             Self::CreateIpRange { range } => {
                 format!("Make the cloud's IP range {}-{} again", range.start_ip, range.end_ip)
             }
@@ -27,13 +28,18 @@ impl Action {
             Self::ConfirmState { source, .. } => {
                 format!("Make sure that {source} was not written to since its state was taken")
             }
-            Self::MoveAside { member, to } => format!("Move {member}'s data dir aside to {}", to.display()),
+            Self::MoveAside { member, to, .. } => {
+                format!("Move {member}'s data dir aside to {}", to.display())
+            }
             Self::RestoreMember { member, .. } => format!("Restore {member}"),
-            Self::WaitForEtcd { members } => {
+            Self::WaitForEtcd { members, restored: None } => {
                 format!("Wait for a leader and equal data on {}", members.join(", "))
             }
+            Self::WaitForEtcd { members, restored: Some(_) } => {
+                format!("Wait for a leader and for what was restored on {}", members.join(", "))
+            }
             Self::RemoveMember { member, .. } => format!("Take {member}'s old id out of the cluster"),
-            Self::AddLearner { member } => format!("Add {member} as a learner and start it"),
+            Self::AddLearner { member, .. } => format!("Add {member} as a learner and start it"),
             Self::PromoteLearner { member } => format!("Promote {member} once it has caught up"),
             Self::ClearNospace { members } => {
                 format!("Compact, defragment and clear the NOSPACE alarm on {}", members.join(", "))

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::facts::MemberEntry;
 use crate::finding::Remedy;
 use crate::inventory::{MemberSpec, Service};
-use crate::plan::{Action, HostService};
+use crate::plan::{Action, Guard, HostService};
+use crate::quorum::{self, Margin, seats};
 
-use super::{Draft, Wants};
+use super::preflight::{self, Room};
+use super::{Draft, PlanError, Wants};
 
 const START_SECONDS: u64 = 90;
 const WAIT_SECONDS: u64 = 60;
@@ -15,7 +17,7 @@ const WAIT_SECONDS: u64 = 60;
 const CATCH_UP_SECONDS: u64 = 900;
 
 /// Adds what etcd needs.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<(), PlanError> {
     start(draft, wants);
     // One at a time: the next replacement is planned from what the cluster looks like after the first.
     let replace = wants.remedies.iter().find_map(|remedy| match remedy {
@@ -23,7 +25,15 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
         _ => None,
     });
     if let Some(member) = replace {
-        replace_member(draft, member);
+        let seats = seats(&draft.facts.inventory, &draft.facts.members);
+        let margin = seats.as_deref().map(|seats| Margin::replacing(seats, member));
+        match margin.filter(Margin::holds) {
+            Some(margin) => replace_member(draft, member, &margin)?,
+            None => {
+                let margin = seats.as_deref().map(|seats| Margin::replacing(seats, member));
+                draft.manual.push(quorum::keep(member, margin.as_ref()));
+            }
+        }
     }
     for remedy in &wants.remedies {
         if let Remedy::ClearNospace { members } = remedy {
@@ -35,6 +45,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
             draft.steps.irreversible();
         }
     }
+    Ok(())
 }
 
 /// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
@@ -58,46 +69,90 @@ fn start(draft: &mut Draft<'_>, wants: &Wants) {
         draft.steps.add(START_SECONDS, Action::Start { services: start });
     }
     if !restart.is_empty() {
+        let members = members_of(draft, &restart);
+        let names: Vec<&str> = members.iter().map(String::as_str).collect();
+        let seats = seats(&draft.facts.inventory, &draft.facts.members);
+        let margin = seats.map(|seats| Margin::stopping(&seats, &names));
+        if let Some(margin) = margin.as_ref().filter(|margin| !margin.holds()) {
+            draft.manual.push(format!(
+                "{} not restarted: {margin}; bring the others back first, then plan again",
+                if let [one] = members.as_slice() {
+                    format!("{one} is")
+                } else {
+                    format!("{} are", members.join(", "))
+                },
+            ));
+            return;
+        }
         draft.steps.add(START_SECONDS, Action::Restart { services: restart });
+        draft.steps.guarded([Guard::QuorumKept { members }]);
+        draft.established.extend(margin.map(|margin| format!("quorum: {margin}")));
     }
 }
 
+/// The members that these services are.
+fn members_of(draft: &Draft<'_>, services: &[HostService]) -> Vec<String> {
+    let is = |spec: &MemberSpec| services.iter().any(|it| it.host == spec.host && it.service == spec.service);
+    let members = draft.facts.inventory.etcd.members.iter();
+    members.filter(|(_, spec)| is(spec)).map(|(name, _)| name.clone()).collect()
+}
+
 /// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once.
-fn replace_member(draft: &mut Draft<'_>, name: &str) {
-    let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return };
+fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<(), PlanError> {
+    draft.established.push(format!("quorum: {margin}"));
+    let quorum = || Guard::QuorumWithout { member: name.to_owned() };
+    let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return Ok(()) };
+    let sizes = draft.facts.members.values().filter_map(|member| member.status.get());
+    let room = sizes.map(|status| status.db_size).max().map(Room::to_replace);
+    preflight::joinable(draft, name).map_err(PlanError::Preflight)?;
+    let dirs = preflight::establish(draft, name, room).map_err(PlanError::Preflight)?;
+    let member = || name.to_owned();
+    let guards = [
+        quorum(),
+        Guard::Data { member: member(), dirs: dirs.clone() },
+        Guard::Room { member: member(), source: None },
+    ];
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
-    let member = name.to_owned();
     let beside = dependent_apiserver(draft, spec).map(|apiserver| {
         let fence = draft.steps.add(120, Action::Fence { services: vec![apiserver.clone()] });
         draft
             .steps
             .changing(format!("it has no other etcd than {name}; its clients go to the other API servers"));
+        draft.steps.guarded(guards.clone());
+        draft.steps.guarded([Guard::ApiserverKept { hosts: vec![apiserver.host.clone()] }]);
         (apiserver, fence)
     });
     let fence = draft.steps.add(120, Action::Fence { services: vec![service] });
-    let aside = aside(&spec.data_dir, &draft.options.id);
-    draft.steps.add(60, Action::MoveAside { member: member.clone(), to: aside });
+    draft.steps.guarded(guards);
+    let aside = aside(&dirs.data, &draft.options.id);
+    draft.steps.add(60, Action::MoveAside { member: member(), dirs: dirs.clone(), to: aside });
+    draft.steps.guarded([
+        quorum(),
+        Guard::Data { member: member(), dirs: dirs.clone() },
+        Guard::PortsFree { member: member() },
+    ]);
     if let Some(old) = listed(draft, &spec.peer_url) {
-        let action = Action::RemoveMember { member: member.clone(), id: old.id };
+        let action = Action::RemoveMember { member: member(), id: old.id };
         draft.steps.add(60, action);
         draft.steps.changing(
             "the others keep their quorum; a member that is taken out cannot come back with its old data",
         );
-        draft.steps.irreversible();
+        draft.steps.guarded([quorum()]).irreversible();
     }
-    let learner = Action::AddLearner { member: member.clone() };
+    let learner = Action::AddLearner { member: member(), dirs };
     draft.steps.add(180, learner);
     draft.steps.ends(fence);
-    let promote = Action::PromoteLearner { member: member.clone() };
+    let promote = Action::PromoteLearner { member: member() };
     draft.steps.add(CATCH_UP_SECONDS, promote);
     let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
-    draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members });
+    draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members, restored: None });
     if let Some((apiserver, fence)) = beside {
         let hosts = vec![apiserver.host.clone()];
         draft.steps.add(START_SECONDS, Action::Release { services: vec![apiserver] });
         draft.steps.ends(fence);
         draft.steps.add(WAIT_SECONDS, Action::WaitForApiservers { hosts });
     }
+    Ok(())
 }
 
 /// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away

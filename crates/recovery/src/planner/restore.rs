@@ -1,12 +1,13 @@
 //! Building the etcd cluster anew from the freshest state there is, in the order etcd's and Kubernetes' people
 //! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
 
-use crate::facts::{DataDir, Facts, Login};
+use crate::facts::{DataDir, DataDirs, Facts, Login};
 use crate::host::transfer_seconds;
-use crate::plan::{Action, HostService, StateSource};
+use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
 use crate::rules::look::Look;
 
 use super::candidates::{candidates, choose};
+use super::preflight::{self, Room};
 use super::{Draft, PlanError, nodes};
 
 const FENCE_SECONDS: u64 = 180;
@@ -25,19 +26,35 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     }
     draft.candidates = candidates(facts, &draft.options.snapshots.read);
     let (source, revision) = choose(draft)?;
+    let dirs = establish(draft, &source)?;
     // What cannot change meanwhile is brought to the machines while the cluster still runs as far as it does.
     let early = is_at_rest(facts, &source);
     let distributed = early.then(|| distribute(draft, &source, revision));
-    let fences = fence(draft);
+    let fences = fence(draft, &source, &dirs);
     let confirmed = early && matches!(source, StateSource::Member(_));
     let confirmed = confirmed.then(|| confirm(draft, &source, revision));
     let distributed = distributed.unwrap_or_else(|| distribute(draft, &source, revision));
-    move_aside(draft, confirmed);
-    restore_members(draft);
+    move_aside(draft, &dirs, confirmed);
+    let cluster = restore_members(draft, &dirs);
     // Each machine drops the state once its members are restored.
     draft.steps.ends(distributed);
-    start(draft, fences);
+    start(draft, fences, cluster);
     Ok(())
+}
+
+/// Every member with the directories its data is moved aside from and written to.
+fn establish(draft: &mut Draft<'_>, source: &StateSource) -> Result<Vec<(String, DataDirs)>, PlanError> {
+    let state = preflight::state_bytes(draft, source);
+    let (mut dirs, mut wrong) = (Vec::new(), Vec::new());
+    for name in draft.facts.inventory.etcd.members.keys() {
+        let own = *source == StateSource::Member(name.clone());
+        let room = state.map(|state| Room::to_restore(state, own));
+        match preflight::establish(draft, name, room) {
+            Ok(its) => dirs.push((name.clone(), its)),
+            Err(why) => wrong.extend(why),
+        }
+    }
+    if wrong.is_empty() { Ok(dirs) } else { Err(PlanError::Preflight(wrong)) }
 }
 
 /// A restored cluster must not meet a process of the old one: every machine that could start one must be held, and
@@ -76,9 +93,22 @@ struct Fences {
 }
 
 /// API servers first, so that no client writes to an etcd that is about to stop.
-fn fence(draft: &mut Draft<'_>) -> Fences {
+fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)]) -> Fences {
+    let serves = draft.facts.members.values().any(|member| member.linearizable.get() == Some(&true));
+    // A person who named the state has seen that etcd serves another one.
+    let mut guards: Vec<Guard> = if serves { Vec::new() } else { vec![Guard::QuorumLost] };
+    if !serves {
+        draft
+            .established
+            .push("quorum: no member serves one, so the fence takes nothing away that works".into());
+    }
+    for (member, dirs) in dirs {
+        guards.push(Guard::Data { member: member.clone(), dirs: dirs.clone() });
+        guards.push(Guard::Room { member: member.clone(), source: Some(source.clone()) });
+    }
     let mut add = |services: Vec<HostService>| {
         let number = draft.steps.add(FENCE_SECONDS, Action::Fence { services });
+        draft.steps.guarded(guards.clone());
         draft.steps.changing("stopped, and kept from starting until Lifeboat releases it, reboots included");
         number
     };
@@ -131,42 +161,47 @@ fn confirm(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -
 }
 
 /// Moves every old data dir aside; the first ends what was confirmed of one.
-fn move_aside(draft: &mut Draft<'_>, confirmed: Option<u32>) {
+fn move_aside(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)], confirmed: Option<u32>) {
     let mut confirmed = confirmed;
-    for (name, member) in &draft.facts.inventory.etcd.members {
-        let to = super::aside(&member.data_dir, &draft.options.id);
-        draft.steps.add(60, Action::MoveAside { member: name.clone(), to });
+    for (name, dirs) in dirs {
+        let to = super::aside(&dirs.data, &draft.options.id);
+        draft.steps.add(60, Action::MoveAside { member: name.clone(), dirs: dirs.clone(), to });
+        draft.steps.guarded([
+            Guard::Data { member: name.clone(), dirs: dirs.clone() },
+            Guard::PortsFree { member: name.clone() },
+        ]);
         if let Some(step) = confirmed.take() {
             draft.steps.ends(step);
         }
     }
 }
 
-fn restore_members(draft: &mut Draft<'_>) {
-    let members = &draft.facts.inventory.etcd.members;
-    let initial_cluster = draft.facts.inventory.initial_cluster();
-    for name in members.keys() {
-        let action = Action::RestoreMember {
-            member: name.clone(),
-            initial_cluster: initial_cluster.clone(),
-            token: format!("lifeboat-{}", draft.options.id),
-        };
+fn restore_members(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)]) -> RestoredCluster {
+    let cluster = RestoredCluster {
+        initial_cluster: draft.facts.inventory.initial_cluster(),
+        token: format!("lifeboat-{}", draft.options.id),
+    };
+    for (name, dirs) in dirs {
+        let action =
+            Action::RestoreMember { member: name.clone(), dirs: dirs.clone(), cluster: cluster.clone() };
         draft.steps.add(RESTORE_SECONDS, action);
         draft.steps.changing(
             "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads anew",
         );
     }
+    cluster
 }
 
 /// etcd, API servers, their clients, nodes, checks.
-fn start(draft: &mut Draft<'_>, fences: Fences) {
+fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     let facts = draft.facts;
     let etcd = members(facts);
     draft.steps.add(START_SECONDS, Action::Release { services: etcd });
     draft.steps.changing("from the first write on, the old data dirs are history").irreversible();
     draft.steps.ends(fences.etcd);
     let names = facts.inventory.etcd.members.keys().cloned().collect();
-    draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members: names });
+    let action = Action::WaitForEtcd { members: names, restored: Some(cluster) };
+    draft.steps.add(WAIT_SECONDS, action);
 
     let apiservers = apiservers(facts);
     let hosts: Vec<String> = apiservers.iter().map(|service| service.host.clone()).collect();

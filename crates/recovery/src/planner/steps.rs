@@ -1,6 +1,9 @@
 //! Collects steps and numbers them.
 
-use crate::plan::{Action, Needs, Step};
+use crate::plan::{Action, Guard, Needs, Step};
+
+/// Every machine is asked once more.
+const PREFLIGHT_SECONDS: u64 = 120;
 
 /// The steps of a plan in the making.
 #[derive(Default)]
@@ -19,6 +22,7 @@ impl Steps {
             timeout_seconds,
             needs: Needs::default(),
             holds_until: None,
+            guards: Vec::new(),
         });
         number
     }
@@ -27,6 +31,14 @@ impl Steps {
     pub fn changing(&mut self, changes: impl Into<String>) -> &mut Self {
         if let Some(step) = self.0.last_mut() {
             step.changes.push(changes.into());
+        }
+        self
+    }
+
+    /// Says what must be true right before the newest step acts.
+    pub fn guarded(&mut self, guards: impl IntoIterator<Item = Guard>) -> &mut Self {
+        if let Some(step) = self.0.last_mut() {
+            step.guards.extend(guards);
         }
         self
     }
@@ -59,8 +71,35 @@ impl Steps {
         self.0.is_empty()
     }
 
-    /// The steps.
-    pub fn into_vec(self) -> Vec<Step> {
+    /// Whether a step must not act before something is proven.
+    pub fn are_guarded(&self) -> bool {
+        self.0.iter().any(|step| !step.guards.is_empty())
+    }
+
+    /// The steps. What they must not act without is checked first, before anything is touched.
+    pub fn into_vec(mut self, established: Vec<String>) -> Vec<Step> {
+        if self.are_guarded() {
+            let shift = |number: &mut u32| *number = number.saturating_add(1);
+            for step in &mut self.0 {
+                shift(&mut step.number);
+                step.holds_until.as_mut().map(shift);
+                if let Needs::Steps(steps) | Needs::OneOf(steps) = &mut step.needs {
+                    steps.iter_mut().for_each(shift);
+                }
+            }
+            let step = Step {
+                number: 1,
+                title: Action::Preflight.title(),
+                action: Action::Preflight,
+                changes: established,
+                irreversible: false,
+                timeout_seconds: PREFLIGHT_SECONDS,
+                needs: Needs::default(),
+                holds_until: None,
+                guards: Vec::new(),
+            };
+            self.0.insert(0, step);
+        }
         self.0
     }
 }

@@ -7,6 +7,7 @@ use crate::finding::Remedy;
 use crate::inventory::Service;
 use crate::journal::{Entry, Event};
 use crate::plan::{Action, HostService, Plan};
+use crate::quorum::{Margin, seats};
 
 use super::Wants;
 
@@ -64,7 +65,7 @@ impl Tried {
                 self.services.extend(services.iter().cloned());
             }
             Action::RecoverNodes { hosts } => self.kubelets.extend(hosts.iter().cloned()),
-            Action::AddLearner { member } => drop(self.replaced.insert(member.clone())),
+            Action::AddLearner { member, .. } => drop(self.replaced.insert(member.clone())),
             Action::AttachNic { host, .. } | Action::StartVm { host, .. } => {
                 if let Some(why) = failed {
                     self.refused.insert(host.clone(), why);
@@ -146,20 +147,10 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
     }
 }
 
-/// Whether the others that serve are a quorum of the voters without this member.
+/// Whether the others are a quorum without this member.
 fn is_dispensable(facts: &Facts, member: &str) -> bool {
-    let serves = |facts: &MemberFacts| {
-        facts.linearizable.get() == Some(&true) && facts.status.get().is_some_and(|status| !status.learner)
-    };
-    let others: Vec<&MemberFacts> = facts
-        .members
-        .iter()
-        .filter(|(name, facts)| *name != member && serves(facts))
-        .map(|(_, facts)| facts)
-        .collect();
-    let lists = others.iter().filter_map(|facts| facts.member_list.get());
-    let voters = lists.map(|list| list.iter().filter(|entry| !entry.learner).count()).max();
-    voters.is_some_and(|voters| others.len() > voters / 2)
+    let seats = seats(&facts.inventory, &facts.members);
+    seats.is_some_and(|seats| Margin::replacing(&seats, member).holds())
 }
 
 /// How far every member's log goes: what the furthest holds is lost where the cluster is rebuilt from another.

@@ -3,6 +3,7 @@
 mod data_dir;
 mod identity;
 mod peers;
+pub(crate) mod storage;
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,8 @@ use lifeboat_client::{Client, Code, Error};
 use lifeboat_etcd::KubernetesIdentity;
 use tokio::join;
 
-use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus};
-use crate::inventory::Inventory;
+use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus, Storage};
+use crate::inventory::{Inventory, MemberSpec};
 use crate::ship::Search;
 
 use super::access::Access;
@@ -24,7 +25,13 @@ const KEY: &str = "health";
 
 /// Asks every member; data dirs are not read.
 pub async fn members(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
-    look(inventory, access, None, &|_| ()).await
+    look(inventory, access, None, true, &|_| ()).await
+}
+
+/// Asks every member for what decides about a quorum: status, member list, a linearizable read, alarms. Neither HashKV,
+/// which costs a member a read of its whole db, nor data dirs.
+pub async fn votes(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
+    look(inventory, access, None, false, &|_| ()).await
 }
 
 /// What it takes to read data dirs.
@@ -36,11 +43,13 @@ pub(super) struct Depth<'a, 'b> {
     pub keep_program: bool,
 }
 
-/// Asks every member, and reads the data dirs of those that are stopped if that is wanted.
+/// Asks every member, for HashKV too to `compare` their data, and reads the data dirs of those that are stopped if that is
+/// wanted.
 pub(super) async fn look(
     inventory: &Inventory,
     access: &Access,
     depth: Option<Depth<'_, '_>>,
+    compare: bool,
     seen: &(dyn Fn(&str) + Sync),
 ) -> BTreeMap<String, MemberFacts> {
     let asked = inventory.etcd.members.keys().map(|name| async move {
@@ -51,17 +60,25 @@ pub(super) async fn look(
     let answers: BTreeMap<&String, Answers> = join_all(asked).await.into_iter().collect();
     let dirs = inventory.etcd.members.iter().map(|(name, spec)| {
         let silent = answers.get(name).is_some_and(|answers| answers.status.get().is_none());
-        async move { data_dir::look(inventory, access, name, spec, silent, depth).await }
+        async move {
+            let storage = match depth {
+                Some(depth) => Some(storage_of(inventory, access, name, spec, depth).await),
+                None => None,
+            };
+            let known = storage.as_ref();
+            let data_dir = data_dir::look(inventory, access, name, spec, silent, depth, known).await;
+            (data_dir, storage)
+        }
     });
     let checked = async {
         let alarms = alarms(&answers).await;
-        let hashes = hashes(inventory, &answers, &alarms, depth).await;
+        let hashes = hashes(inventory, &answers, &alarms, depth, compare).await;
         (alarms, hashes)
     };
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
     let peers = peers::look(inventory, access, depth.filter(|_| apart));
     let ((alarms, hashes), dirs, peers) = join!(checked, join_all(dirs), peers);
-    let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), dir)| {
+    let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), (dir, _))| {
         let answers = answers.get(name);
         let lost = answers.is_some_and(|answers| answers.is_of_another_cluster(inventory));
         let silent = answers.is_some_and(|answers| answers.status.get().is_none());
@@ -76,7 +93,7 @@ pub(super) async fn look(
     });
     let beside = join_all(beside).await;
     let rest = answers.into_iter().zip(alarms).zip(hashes).zip(dirs).zip(beside).zip(peers);
-    rest.map(|((((((name, answers), alarms), hash_kv), data_dir), beside), peers)| {
+    rest.map(|((((((name, answers), alarms), hash_kv), (data_dir, storage)), beside), peers)| {
         let Answers { status, member_list, linearizable, identity, .. } = answers;
         let facts = MemberFacts {
             status,
@@ -85,6 +102,7 @@ pub(super) async fn look(
             alarms,
             hash_kv,
             data_dir,
+            storage,
             identity,
             beside,
             peers,
@@ -92,6 +110,24 @@ pub(super) async fn look(
         (name.clone(), facts)
     })
     .collect()
+}
+
+/// Where a member's data lies, as far as its machine can be believed.
+async fn storage_of(
+    inventory: &Inventory,
+    access: &Access,
+    name: &str,
+    spec: &MemberSpec,
+    depth: Depth<'_, '_>,
+) -> Fact<Storage> {
+    let host = match depth.hosts.trusted(inventory, &spec.host).await {
+        Ok(_) => access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host)),
+        Err(why) => Err(why),
+    };
+    match host {
+        Ok(host) => storage::look(name, spec, host.as_ref()).await,
+        Err(why) => Fact::unknown(format!("ssh {}: data dir and service of etcd", spec.host), why),
+    }
 }
 
 /// What one member says, by itself.
@@ -262,6 +298,7 @@ async fn hashes(
     answers: &BTreeMap<&String, Answers>,
     alarms: &[Fact<Vec<Alarm>>],
     depth: Option<Depth<'_, '_>>,
+    compare: bool,
 ) -> Vec<Fact<HashKv>> {
     let mut lowest: BTreeMap<&str, i64> = BTreeMap::new();
     for status in answers.values().filter_map(|answers| answers.status.get()) {
@@ -272,6 +309,10 @@ async fn hashes(
     for (answers, alarms) in answers.values().zip(alarms) {
         let source = source(&answers.name, "Maintenance.HashKV");
         let revision = answers.cluster().and_then(|cluster| lowest.get(cluster)).copied();
+        if !compare {
+            hashes.push(Fact::unknown(source, "not asked"));
+            continue;
+        }
         let doubt = match answers.doubt(alarms) {
             None => is_restarting(inventory, &answers.name, depth).await,
             doubt => doubt,

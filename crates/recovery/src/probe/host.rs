@@ -11,6 +11,7 @@ use crate::inventory::{Inventory, Service};
 
 use super::reason;
 use said::Said;
+pub(super) use said::free;
 
 /// Tells a static pod's processes from others of the same name: shell functions.
 pub(crate) const PODS: &str = include_str!("host/pods.sh");

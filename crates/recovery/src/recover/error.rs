@@ -47,6 +47,9 @@ pub enum RecoverError {
         /// Why there is no way back.
         why: String,
     },
+    /// A safety check did not hold before anything was done.
+    #[error(transparent)]
+    Refused(ExecuteError),
     /// What the plan rests on has changed.
     #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
     Drift(Vec<Drift>),

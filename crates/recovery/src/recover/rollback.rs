@@ -122,6 +122,6 @@ fn restore_of(plan: &Plan) -> Option<&Step> {
 
 /// The id of the cluster that a plan restores.
 pub(super) fn restored_cluster(plan: &Plan) -> Option<String> {
-    let Action::RestoreMember { initial_cluster, token, .. } = &restore_of(plan)?.action else { return None };
-    Some(InitialCluster::parse(initial_cluster, token).ok()?.id().to_string())
+    let Action::RestoreMember { cluster, .. } = &restore_of(plan)?.action else { return None };
+    Some(InitialCluster::parse(&cluster.initial_cluster, &cluster.token).ok()?.id().to_string())
 }

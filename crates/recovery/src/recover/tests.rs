@@ -9,11 +9,17 @@ pub(super) fn inventory() -> Inventory {
 pub(crate) fn restore() -> Plan {
     let (id, inventory) = ("20261124-030000-abcd", inventory());
     let member = inventory.etcd.members.keys().next().unwrap();
+    let data_dir = &inventory.etcd.members[member].data_dir;
+    let dirs = serde_json::json!({"data": data_dir});
     let steps = serde_json::json!([
         {"number": 1, "title": "fence", "action": {"do": "fence", "services": []}, "changes": [],
          "irreversible": false, "timeoutSeconds": 1},
-        {"number": 2, "title": "restore", "action": {"do": "restoreMember", "member": member,
-         "initialCluster": inventory.initial_cluster(), "token": format!("lifeboat-{id}")}, "changes": [],
+        {"number": 2, "title": "move", "action": {"do": "moveAside", "member": member, "dirs": dirs,
+         "to": format!("{}.lifeboat-{id}", data_dir.display())}, "changes": [], "irreversible": false,
+         "timeoutSeconds": 1, "guards": [{"check": "data", "member": member, "dirs": dirs}]},
+        {"number": 3, "title": "restore", "action": {"do": "restoreMember", "member": member,
+         "dirs": dirs, "cluster": {"initialCluster":
+         inventory.initial_cluster(), "token": format!("lifeboat-{id}")}}, "changes": [],
          "irreversible": false, "timeoutSeconds": 1}
     ]);
     serde_json::from_value(serde_json::json!({

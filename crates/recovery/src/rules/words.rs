@@ -40,6 +40,9 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
         FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is broken"),
         FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),
+        FindingId::EtcdMemberWrongDataDir => {
+            format!("etcd member{s} {who} {has} data in another directory than the inventory says")
+        }
         FindingId::EtcdMemberDiverged => {
             format!("etcd member{s} {who} {} other data than the others", hold(many))
         }

@@ -1,8 +1,8 @@
 # What a data dir holds, read where it lies; src/ship.rs reads the exit code. For any POSIX shell.
 #
-# Arguments: PROGRAM DATA_DIR FSTAB
+# Arguments: PROGRAM DATA_DIR FSTAB WAL_DIR (empty: in the data dir)
 
-program=$1 dir=$2 fstab=$3
+program=$1 dir=$2 fstab=$3 wal=$4
 LC_ALL=C
 export LC_ALL
 # What cannot be told is unknown: neither gone nor damaged.
@@ -25,7 +25,6 @@ there() {
     done
     return 1
 }
-real=$(readlink -f "$dir" 2>/dev/null) || real=$dir
 mounted() {
     while read -r _ at _; do
         if [ "$at" = "$1" ]; then return 0; fi
@@ -33,7 +32,9 @@ mounted() {
     return 1
 }
 # A data dir on a disk that is not mounted looks gone, and what were restored there would lie on another one.
-if [ -r "$fstab" ]; then
+unmounted() {
+    if [ -z "$1" ] || ! [ -r "$fstab" ]; then return; fi
+    real=$(readlink -f "$1" 2>/dev/null) || real=$1
     while read -r disk at _ options _; do
         case $disk in '#'*) continue ;; esac
         case ,$options, in *,noauto,*) continue ;; esac
@@ -42,9 +43,16 @@ if [ -r "$fstab" ]; then
         case $real/ in "$at"/*) ;; *) continue ;; esac
         if ! mounted "$at"; then printf '%s' "$at"; exit 92; fi
     done <"$fstab"
+}
+unmounted "$dir"
+unmounted "$wal"
+if ! there "$dir/member"; then
+    if [ -n "$wal" ] && there "$wal" && [ -n "$(ls -A "$wal")" ]; then exit 94; fi
+    exit 90
 fi
-if ! there "$dir/member"; then exit 90; fi
 if ! [ -d "$dir/member" ]; then fail "$dir/member is not a directory"; fi
+# The remaining arguments are those that say where the log is.
+if [ -n "$wal" ]; then set -- --wal-dir "$wal"; else wal=$dir/member/wal && set --; fi
 db=$dir/member/snap/db
 if there "$db"; then
     # Opening a named pipe would block.
@@ -52,12 +60,12 @@ if there "$db"; then
     flock -n -s -E 91 "$db" true
     case $? in
     0) ;;
-    91) "$program" inspect "$dir" --raft --quiet -o json; exit 91 ;;
+    91) "$program" inspect "$dir" --raft --quiet -o json "$@"; exit 91 ;;
     *) exit 1 ;;
     esac
 fi
 # A db with keys had a log, which may be elsewhere. One without was begun anew and refused by its cluster before it had any.
-if ! there "$dir/member/wal" && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
+if ! there "$wal" && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
     exit 93
 fi
-exec "$program" inspect "$dir" --quiet -o json
+exec "$program" inspect "$dir" --quiet -o json "$@"

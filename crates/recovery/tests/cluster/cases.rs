@@ -36,6 +36,10 @@ pub fn all() -> Cases {
         ("members-apart", Builder::healthy().etcd_lost()),
         ("member-stopped", Builder::healthy().member_stopped("m3", sound("m3", 40_900))),
         ("member-destroyed", Builder::healthy().member_stopped("m3", DataDir::Absent)),
+        ("member-moved-to-another-data-dir", moved(&["m3"])),
+        ("all-moved-to-another-data-dir", moved(MEMBERS).etcd_lost()),
+        ("member-destroyed-beside-a-full-disk", no_room("m3")),
+        ("all-data-gone-and-one-dangling-link", dangling()),
         ("member-corrupt", Builder::healthy().member_stopped("m3", damaged())),
         ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
         ("member-silent-and-needed", member_silent_and_needed()),
@@ -56,6 +60,8 @@ pub fn all() -> Cases {
         ("member-diverged", diverged(&["m3"])),
         ("members-diverged-undecided", diverged_undecided()),
         ("corrupt-alarm", corrupt_alarm()),
+        ("corrupt-alarm-on-a-needed-member", alarm(Builder::healthy(), "CORRUPT", "m3").unreachable("e1")),
+        ("corrupt-alarm-beside-an-unlisted-voter", corrupt_beside_an_unlisted_voter()),
         ("nospace", nospace()),
         ("etcd-hidden-from-us", etcd_hidden_from_us()),
         ("all-hidden-from-us", all_hidden_from_us()),
@@ -384,6 +390,52 @@ fn alarm(mut all: Builder, kind: &str, by: &str) -> Builder {
     for name in MEMBERS {
         let alarm = Alarm { member_id: member_id(by), kind: kind.into() };
         value(&mut all.member(name).alarms).push(alarm);
+    }
+    all
+}
+
+/// Stopped, with nothing in the data dir that the inventory names: the unit names another one.
+fn moved(members: &[&str]) -> Builder {
+    members.iter().fold(Builder::healthy(), |all, name| {
+        let mut all = all.member_stopped(name, DataDir::Absent);
+        let member = all.member(name);
+        let storage = value(member.storage.as_mut().unwrap());
+        storage.data_dir.kind = PlaceKind::Absent;
+        storage.named[0].data_dir = "/data/etcd".into();
+        storage.named[0].real = "/data/etcd".into();
+        forget(
+            &mut member.data_dir,
+            &format!("etcd.service keeps {name}'s data in /data/etcd; the inventory says /var/lib/etcd"),
+        );
+        all
+    })
+}
+
+fn no_room(name: &str) -> Builder {
+    let mut all = Builder::healthy().member_stopped(name, DataDir::Absent);
+    value(all.member(name).storage.as_mut().unwrap()).data_dir.available = 150_000_000;
+    all
+}
+
+/// The disk behind a symbolic link is not there.
+fn dangling() -> Builder {
+    let mut all = all_data_gone();
+    let storage = value(all.member("m3").storage.as_mut().unwrap());
+    storage.data_dir.kind = PlaceKind::Dangling("/var/lib/etcd".into());
+    storage.data_dir.real = "/data/etcd".into();
+    all
+}
+
+/// A fourth voter that the inventory does not list, and that never started.
+fn corrupt_beside_an_unlisted_voter() -> Builder {
+    let mut all = alarm(Builder::healthy(), "CORRUPT", "m3");
+    for name in MEMBERS {
+        value(&mut all.member(name).member_list).push(MemberEntry {
+            id: "8e9e05c52164694d".into(),
+            name: String::new(),
+            peer_urls: vec!["https://10.123.0.239:2380".into()],
+            learner: false,
+        });
     }
     all
 }

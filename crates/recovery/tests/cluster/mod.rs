@@ -120,6 +120,7 @@ fn inventory() -> Inventory {
         client_url: format!("https://{}:2379", address(name)),
         peer_url: peer_url(name),
         data_dir: "/var/lib/etcd".into(),
+        wal_dir: None,
         service: unit(ETCD),
         owner: None,
     };
@@ -259,6 +260,44 @@ fn member(name: &str) -> MemberFacts {
         identity: None,
         beside: None,
         peers: None,
+        storage: Some(known(&format!("ssh {name}: data dir and service of etcd"), storage())),
+    }
+}
+
+pub fn storage() -> Storage {
+    let place = |path: &str, kind| Place {
+        path: path.into(),
+        real: path.into(),
+        kind,
+        is_mount: false,
+        below: Vec::new(),
+        owner: Some("etcd:etcd".into()),
+        mode: Some("700".into()),
+        bytes: Some(180_000_000),
+        db_bytes: Some(48_000_000),
+        mount: "/".into(),
+        available: 11_000_000_000,
+    };
+    Storage {
+        data_dir: place("/var/lib/etcd", PlaceKind::Directory),
+        wal_dir: None,
+        scratch: Place {
+            owner: None,
+            mode: None,
+            bytes: None,
+            db_bytes: None,
+            ..place("/var/lib/lifeboat", PlaceKind::Absent)
+        },
+        named: vec![NamedDirs {
+            by: ETCD.into(),
+            data_dir: "/var/lib/etcd".into(),
+            real: "/var/lib/etcd".into(),
+            wal_dir: None,
+        }],
+        unread: Vec::new(),
+        user: Some("etcd".into()),
+        config_file: None,
+        program: Some(Program { path: "/usr/local/bin/etcd".into(), version: "etcd Version: 3.6.16".into() }),
     }
 }
 

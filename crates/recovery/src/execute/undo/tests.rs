@@ -4,6 +4,7 @@ use std::process::{Command as Process, Output};
 use fs_err as fs;
 
 use super::*;
+use crate::plan::RestoredCluster;
 
 /// A machine's directory with a data dir in it.
 struct Disk(tempfile::TempDir);
@@ -27,7 +28,7 @@ impl Disk {
     }
 
     fn put_back(&self) -> Output {
-        let paths = ["etcd", "aside", "etcd/inside", "aside-undone", "etcd/inside-undone"];
+        let paths = ["etcd", "aside", "etcd/inside", "wal", "wal-aside"];
         let mut process = Process::new("sh");
         process.args(["-c", PUT_BACK, "sh"]).args(paths.map(|path| self.path(path)));
         process.output().unwrap()
@@ -71,7 +72,8 @@ fn a_data_dir_that_was_not_restored_yet_goes_back_alone() {
 #[test]
 fn a_data_dir_that_was_gone_before_is_gone_again() {
     let disk = Disk::new();
-    fs::create_dir_all(disk.path("aside/leftover-1-.lifeboat-restoring-x")).unwrap();
+    fs::create_dir(disk.path("aside")).unwrap();
+    fs::write(disk.path("aside/lifeboat-was-absent"), "").unwrap();
     disk.data("etcd", "restored");
     disk.done();
     assert_eq!((disk.db("etcd"), disk.db("aside-undone").as_deref()), (None, Some("restored")));
@@ -88,6 +90,40 @@ fn a_data_dir_that_is_a_mount_point_gets_its_content_back() {
     assert_eq!(disk.db("etcd").as_deref(), Some("old"));
     assert_eq!(disk.db("etcd/inside-undone").as_deref(), Some("restored"));
     assert!(!disk.path("etcd/inside").exists() && !disk.path("etcd/.lifeboat-restoring-m1").exists());
+}
+
+#[test]
+fn a_wal_dir_goes_back_with_its_data_dir() {
+    let log = |disk: &Disk, dir: &str, content: &str| {
+        fs::create_dir(disk.path(dir)).unwrap();
+        fs::write(disk.path(dir).join("0.wal"), content).unwrap();
+    };
+    let read = |disk: &Disk, dir: &str| fs::read_to_string(disk.path(dir).join("0.wal")).ok();
+    let disk = Disk::new();
+    disk.data("aside", "old");
+    log(&disk, "wal-aside", "old log");
+    disk.data("etcd", "restored");
+    log(&disk, "wal", "restored log");
+    disk.done();
+    assert_eq!(disk.db("etcd").as_deref(), Some("old"));
+    assert_eq!(read(&disk, "wal").as_deref(), Some("old log"));
+    assert_eq!(read(&disk, "wal-aside-undone").as_deref(), Some("restored log"));
+
+    // A move that was cut short behind the log.
+    let disk = Disk::new();
+    disk.data("etcd", "old");
+    log(&disk, "wal-aside", "old log");
+    disk.done();
+    assert_eq!((disk.db("etcd").as_deref(), read(&disk, "wal").as_deref()), (Some("old"), Some("old log")));
+
+    // There was no log.
+    let disk = Disk::new();
+    disk.data("aside", "old");
+    disk.data("etcd", "restored");
+    log(&disk, "wal", "restored log");
+    disk.done();
+    assert_eq!((disk.db("etcd").as_deref(), read(&disk, "wal")), (Some("old"), None));
+    assert_eq!(read(&disk, "wal-aside-undone").as_deref(), Some("restored log"));
 }
 
 /// What was never moved is not touched, and nothing is overwritten.
@@ -117,22 +153,27 @@ fn step(number: u32, action: Action, irreversible: bool) -> Step {
         timeout_seconds: 1,
         needs: crate::plan::Needs::default(),
         holds_until: None,
+        guards: Vec::new(),
     }
 }
 
 /// A restore of one member, from its fence to its start.
 fn plan() -> Plan {
     let member = || String::from("a");
+    let dirs = || DataDirs { data: "/x".into(), wal: None };
     let steps = vec![
         step(1, Action::StartVm { host: "m1".into(), vm: "1".into() }, false),
         step(2, Action::Fence { services: Vec::new() }, false),
-        step(3, Action::MoveAside { member: member(), to: "/x".into() }, false),
+        step(3, Action::MoveAside { member: member(), dirs: dirs(), to: "/y".into() }, false),
         step(
             4,
             Action::RestoreMember {
                 member: member(),
-                initial_cluster: "a=http://10.0.0.1:2380".into(),
-                token: "t".into(),
+                dirs: dirs(),
+                cluster: RestoredCluster {
+                    initial_cluster: "a=http://10.0.0.1:2380".into(),
+                    token: "t".into(),
+                },
             },
             false,
         ),

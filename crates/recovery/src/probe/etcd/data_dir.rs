@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::facts::{DataDir, Fact, FoundDir};
+use crate::facts::{DataDir, Fact, FoundDir, PlaceKind, Storage};
 use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
@@ -27,6 +27,7 @@ pub(super) async fn look(
     spec: &MemberSpec,
     silent: bool,
     depth: Option<Depth<'_, '_>>,
+    storage: Option<&Fact<Storage>>,
 ) -> Fact<DataDir> {
     let source = format!("ssh {}: {}", spec.host, spec.data_dir.display());
     let read = async {
@@ -34,6 +35,14 @@ pub(super) async fn look(
             return Err(format!("{name} runs on it"));
         }
         let depth = depth.ok_or("data dirs were not to be read")?;
+        // What lies where the inventory says is not the member's data if its service keeps it elsewhere.
+        let known = storage.and_then(Fact::get);
+        if let Some(conflict) = known.and_then(|storage| storage.conflict(name, spec)) {
+            return Err(conflict);
+        }
+        if let Some(PlaceKind::Dangling(link)) = known.map(|storage| &storage.data_dir.kind) {
+            return Err(format!("{} is a symbolic link to what is not there", link.display()));
+        }
         let active = running(inventory, spec, depth.hosts).await?;
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
@@ -47,6 +56,7 @@ pub(super) async fn look(
             (Some(active), DataDir::Absent | DataDir::Sound(_) | DataDir::Damaged(_)) => {
                 Err(format!("{name} does not answer, but {} is {active}", spec.service.label()))
             }
+            (None, DataDir::Absent) => absent(storage, spec),
             (_, answer) => Ok(answer),
         }
     };
@@ -100,6 +110,22 @@ pub(super) async fn beside(
     })
 }
 
+/// Data counts as gone only where the member's service is known to keep it there.
+fn absent(storage: Option<&Fact<Storage>>, spec: &MemberSpec) -> Result<DataDir, String> {
+    let dir = spec.data_dir.display();
+    let why = match storage {
+        Some(fact) => match (fact.get(), fact.why_unknown()) {
+            (Some(storage), _) => storage.unnamed(),
+            (None, why) => Some(why.unwrap_or("not asked").to_owned()),
+        },
+        None => Some("its service was not asked where its data is".into()),
+    };
+    match why {
+        None => Ok(DataDir::Absent),
+        Some(why) => Err(format!("nothing is in {dir}, and it may be elsewhere: {why}")),
+    }
+}
+
 /// What a member's service is while it runs, and `None` while it is known not to run.
 async fn running(
     inventory: &Inventory,
@@ -145,10 +171,10 @@ async fn read(
     attempts: usize,
 ) -> Result<DataDir, HostError> {
     for _ in 1..attempts {
-        match ship::inspect_data_dir(host, shipped, &spec.data_dir).await? {
+        match ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref()).await? {
             DataDir::InUse(_) => sleep(PAUSE).await,
             other => return Ok(other),
         }
     }
-    ship::inspect_data_dir(host, shipped, &spec.data_dir).await
+    ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref()).await
 }

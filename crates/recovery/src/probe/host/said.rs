@@ -154,6 +154,12 @@ fn seconds(text: &str) -> Result<f64> {
     .map_err(|_| unfit())
 }
 
+/// The mount point in a line of `df -Pk`, and how many bytes can still be written there.
+pub(in crate::probe) fn free(line: &str) -> Option<(PathBuf, u64)> {
+    let line = df(line)?;
+    Some((line.mount.into(), line.available.saturating_mul(1024)))
+}
+
 /// How it is mounted, its line of `df -Pk`, and its line of `df -Pi`.
 fn disk(line: &str) -> Result<(PathBuf, Disk)> {
     let unfit = || format!("not what df prints: {}", one_line(line));

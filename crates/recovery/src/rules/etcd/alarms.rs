@@ -6,7 +6,7 @@ use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
 
-use super::cluster::{Cluster, Member, Quorum};
+use super::cluster::{Cluster, Member};
 
 pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     let mut found: Vec<Sighting> = nospace(cluster).into_iter().collect();
@@ -94,10 +94,8 @@ fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
             Some(member) => sighting.of(&name, &member.spec.host),
             None => sighting.about([name.clone()]),
         };
-        match cluster.quorum {
-            Quorum::Held if member.is_some() => sighting.remedy(Remedy::ReplaceMember { member: name }),
-            _ => sighting,
-        }
+        let replacement = member.and_then(|_| cluster.replacement(&name));
+        sighting.remedies(replacement)
     };
     names.into_iter().zip(evidence).map(sighting).collect()
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus, Reach};
-use crate::finding::Evidence;
+use crate::finding::{Evidence, Remedy};
 use crate::inventory::MemberSpec;
+use crate::quorum::{self, Margin, Seat};
 use crate::rules::look::{Look, seen_in};
 
 /// What one member does.
@@ -56,6 +57,8 @@ pub struct Cluster<'a> {
     /// How many members have a vote.
     pub voters: usize,
     pub quorum: Quorum,
+    /// The list with who serves; absent without a quorum.
+    seats: Option<Vec<Seat>>,
 }
 
 impl<'a> Cluster<'a> {
@@ -82,7 +85,8 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        Self { members, id, list, voters, quorum }
+        let seats = quorum::seats(look.inventory(), &look.facts.members);
+        Self { members, id, list, voters, quorum, seats }
     }
 
     /// How many members a decision needs.
@@ -93,6 +97,19 @@ impl<'a> Cluster<'a> {
     /// How many members with a vote serve.
     pub fn serving(&self) -> usize {
         serving(&self.members)
+    }
+
+    /// What replaces a member while a quorum holds: Lifeboat, if the others are a quorum without it; else people, who
+    /// learn what has to come first.
+    pub fn replacement(&self, member: &str) -> Option<Remedy> {
+        if self.quorum != Quorum::Held {
+            return None;
+        }
+        let margin = self.seats.as_deref().map(|seats| Margin::replacing(seats, member));
+        Some(match margin {
+            Some(margin) if margin.holds() => Remedy::ReplaceMember { member: member.into() },
+            margin => Remedy::Manual(quorum::keep(member, margin.as_ref())),
+        })
     }
 
     /// The member with this id, in hexadecimal.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::facts::HashKv;
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Severity};
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
 
-use super::cluster::{Cluster, Member, Quorum, State};
+use super::cluster::{Cluster, Member, State};
 
 pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     let mut comparable: BTreeMap<(i64, i64), Vec<(&Member<'_>, u32)>> = BTreeMap::new();
@@ -36,18 +36,15 @@ fn diverged(cluster: &Cluster<'_>, members: &[(&Member<'_>, u32)]) -> Vec<Sighti
 }
 
 fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -> Sighting {
-    let sighting = Sighting::new(FindingId::EtcdMemberDiverged, Severity::Error)
+    Sighting::new(FindingId::EtcdMemberDiverged, Severity::Error)
         .of(member.name, &member.spec.host)
         .with_service(&member.spec.host, &member.spec.service)
         .summary(format!("etcd member {} holds other data than the others", member.name))
         .shown_by([
             line(member, hash),
             Evidence { seen: format!("the others: {right:08x}"), ..line(member, hash) },
-        ]);
-    match cluster.quorum {
-        Quorum::Held => sighting.remedy(Remedy::ReplaceMember { member: member.name.clone() }),
-        _ => sighting,
-    }
+        ])
+        .remedies(cluster.replacement(member.name))
 }
 
 fn undecided(members: &[(&Member<'_>, u32)]) -> Sighting {

@@ -11,7 +11,27 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     // That all members run and keep silent towards us shows nothing: it may be us.
     let only_us = cluster.quorum == Quorum::Unknown && cluster.serving() == 0;
     let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Silent));
-    judged.filter_map(|member| judge(look, cluster, member)).collect()
+    let mut found: Vec<Sighting> = judged.filter_map(|member| judge(look, cluster, member)).collect();
+    found.extend(cluster.members.iter().filter_map(|member| wrong_data_dir(look, member)));
+    found
+}
+
+/// A member whose service keeps its data where the inventory does not say: nothing of it may be moved or written.
+fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
+    look.host(&member.spec.host)?;
+    let storage = member.facts.storage.as_ref()?;
+    let conflict = storage.get()?.conflict(member.name, member.spec)?;
+    let severity = if member.state == State::Serving { Severity::Warning } else { Severity::Error };
+    Some(
+        Sighting::new(FindingId::EtcdMemberWrongDataDir, severity)
+            .of(member.name, &member.spec.host)
+            .summary(conflict.clone())
+            .shown_by([seen_in(storage, conflict)])
+            .manual(
+                "correct dataDir and walDir of {who} in the inventory, or put the unit back; until then Lifeboat moves and \
+                 restores nothing of it",
+            ),
+    )
 }
 
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
@@ -93,7 +113,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 ),
                 _ => format!("The data of {place} is broken"),
             };
-            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(replace(cluster, member))
+            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
         }
         State::DataMissing => {
             let dir = member.spec.data_dir.display();
@@ -101,7 +121,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 Some(DataDir::Absent) => format!("The data dir of {place} is gone: {dir}"),
                 _ => format!("The data dir of {place} was begun anew, and what it had is gone: {dir}"),
             };
-            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(replace(cluster, member))
+            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(cluster.replacement(member.name))
         }
         State::Stranger => {
             let strange = strange(cluster, &place, member);
@@ -180,11 +200,6 @@ fn held(member: &Member<'_>) -> String {
     }
 }
 
-/// A member can be replaced only by others that have a quorum.
-fn replace(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
-    (cluster.quorum == Quorum::Held).then(|| Remedy::ReplaceMember { member: member.name.clone() })
-}
-
 fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
     let own = cluster_id(member);
     match (own, &cluster.id) {
@@ -201,7 +216,7 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
     } else {
         format!("cluster id {own}; the others' is {id}")
     };
-    sighting.shown_by([seen_of(member, seen)]).remedies(replace(cluster, member))
+    sighting.shown_by([seen_of(member, seen)]).remedies(cluster.replacement(member.name))
 }
 
 /// Its data dir would be moved aside, not lost; but which history is the right one only people know.

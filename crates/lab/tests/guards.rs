@@ -1,0 +1,129 @@
+//! Guards of a plan's steps against real etcd: a step that would take the quorum away is not begun.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use lab::cluster::{Cluster, ClusterBuilder};
+use lab::peers::{self, EtcdVersion};
+use lifeboat_recovery::execute::{Context, ExecuteError, execute};
+use lifeboat_recovery::host::{Host, LocalHost};
+use lifeboat_recovery::inventory::Inventory;
+use lifeboat_recovery::operation::Operations;
+use lifeboat_recovery::plan::Plan;
+use lifeboat_recovery::probe::Access;
+use serde_json::{Value, json};
+
+/// No machine has it: a fence of it fails, and changes nothing.
+const UNIT: &str = "lifeboat-test-no-such-unit.service";
+
+fn inventory(cluster: &Cluster) -> Inventory {
+    let members = cluster.layout().members().iter().enumerate().map(|(i, member)| {
+        let spec = json!({
+            "host": member.name, "clientUrl": cluster.client_endpoint(i), "peerUrl": member.peer_url,
+            "dataDir": cluster.data_dir(i), "service": {"unit": UNIT},
+        });
+        (member.name.clone(), spec)
+    });
+    let members: BTreeMap<String, Value> = members.collect();
+    let hosts: BTreeMap<&String, Value> =
+        members.keys().map(|name| (name, json!({"address": format!("{name}.test")}))).collect();
+    serde_json::from_value(json!({
+        "version": 1, "cluster": "test", "hosts": hosts, "etcd": {"members": members},
+        "kubernetes": {"kubeconfig": "/nonexistent", "masters": {}},
+    }))
+    .unwrap()
+}
+
+/// The preflight, and one step.
+fn plan(action: &Value, guards: &Value) -> Plan {
+    let step = |number: u32, action: &Value, guards: &Value| {
+        json!({"number": number, "title": format!("step {number}"), "action": action, "changes": [],
+            "irreversible": false, "timeoutSeconds": 30, "guards": guards})
+    };
+    serde_json::from_value(json!({
+        "schemaVersion": 1, "id": "20261124-030000-abcd", "cluster": "test", "observedAt": "2026-03-02T08:30:00Z", "treats": [],
+        "candidates": [], "manual": [], "fingerprint": {},
+        "steps": [step(1, &json!({"do": "preflight"}), &json!([])), step(2, action, guards)],
+    }))
+    .unwrap()
+}
+
+/// Fences m2's etcd behind a guard.
+fn fence(cluster: &Cluster, guard: &Value, dir: &Path) -> ExecuteError {
+    let fence = json!({"do": "fence", "services": [{"host": "m2", "service": {"unit": UNIT}}]});
+    run(cluster, &plan(&fence, &json!([guard])), dir).expect_err("the unit is not there")
+}
+
+fn run(cluster: &Cluster, plan: &Plan, dir: &Path) -> Result<(), ExecuteError> {
+    let inventory = inventory(cluster);
+    let host = |name: &String| (name.clone(), Arc::new(LocalHost::new(name)) as Arc<dyn Host>);
+    let access = Access::new(&inventory, inventory.hosts.keys().map(host).collect());
+    let operations = Operations::lock(&dir.join("inventory.yaml")).unwrap();
+    let mut operation = operations.begin(true).unwrap();
+    operation.accept(plan).unwrap();
+    let context = Context::new(&inventory, &access, plan, dir, &mut operation.journal);
+    let stop = AtomicBool::new(false);
+    cluster.block_on(execute(&context, &[], &stop, &mut |_| ()))
+}
+
+fn refused(error: ExecuteError) -> String {
+    match error {
+        ExecuteError::Refused { why } => why,
+        other => panic!("not refused by a guard: {other}"),
+    }
+}
+
+/// Hazard 1: every member that is up is needed once another is away.
+#[test]
+fn a_member_is_not_fenced_where_the_others_are_no_quorum() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let replace = json!({"check": "quorumWithout", "member": "m2"});
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).start().unwrap();
+    let begun = fence(&cluster, &replace, dir.path().join("a").as_path());
+    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "the guard holds with all up: {begun}");
+    cluster.kill(2).unwrap();
+    cluster.wait_healthy(Duration::from_secs(30)).unwrap();
+    let why = refused(fence(&cluster, &replace, dir.path().join("b").as_path()));
+    assert!(why.contains("without m2, 1 of 3 voting members serve and 2 must"), "{why}");
+    let stop = json!({"check": "quorumKept", "members": ["m2"]});
+    let why = refused(fence(&cluster, &stop, dir.path().join("c").as_path()));
+    assert!(why.contains("stopping m2 would cost the quorum"), "{why}");
+    // A restore is made over a cluster without a quorum only.
+    let why = refused(fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("d").as_path()));
+    assert!(why.contains("etcd serves again"), "{why}");
+    cluster.kill(0).unwrap();
+    let begun = fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("e").as_path());
+    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "{begun}");
+}
+
+#[test]
+fn of_two_members_none_is_fenced() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(2).start().unwrap();
+    let why = refused(fence(&cluster, &json!({"check": "quorumWithout", "member": "m2"}), dir.path()));
+    assert!(why.contains("without m2, 1 of 2 voting members serve and 2 must"), "{why}");
+}
+
+/// Hazard 2: a leader and equal data are not enough where another cluster than the restored one serves.
+#[test]
+fn a_restore_is_over_only_once_what_was_written_serves() {
+    lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).start().unwrap();
+    let wait = |token: &str| {
+        let restored = json!({"initialCluster": cluster.layout().initial_cluster(), "token": token});
+        plan(&json!({"do": "waitForEtcd", "members": ["m1", "m2", "m3"], "restored": restored}), &json!([]))
+    };
+    run(&cluster, &wait(cluster.layout().token()), &dir.path().join("a")).unwrap();
+    match run(&cluster, &wait("lifeboat-another"), &dir.path().join("b")) {
+        Err(ExecuteError::Step { number: 2, why, .. }) => {
+            assert!(why.contains("does not run on what was restored"), "{why}");
+        }
+        other => panic!("the old cluster was taken for the restored one: {other:?}"),
+    }
+}

@@ -1,0 +1,137 @@
+//! What a plan needs of the machines it changes, shown by the facts before anything is planned on them. The executor asks
+//! the same of the machines themselves, right before it acts.
+
+use crate::facts::{DataDirs, Storage, shown};
+use crate::inventory::{MemberSpec, Service};
+use crate::plan::StateSource;
+
+use super::{Draft, Snapshot};
+
+/// etcd makes each WAL file this big, and the next one before the first is full.
+const WAL_BYTES: u64 = 2 * 64_000_000;
+/// What stays free beside all that.
+const MARGIN_BYTES: u64 = 64_000_000;
+
+/// Bytes that a member's new data needs on its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    data: u64,
+    wal: u64,
+    scratch: u64,
+}
+
+impl Room {
+    /// For a data dir that is restored from a state of this size, sent to the machine before; its `own` data is exported
+    /// there first where it is the source.
+    pub fn to_restore(state: u64, own: bool) -> Self {
+        let scratch = if own { state.saturating_mul(2) } else { state };
+        Self { scratch: scratch.saturating_add(MARGIN_BYTES), ..Self::to_replace(state) }
+    }
+
+    /// For a data dir that the leader sends.
+    pub fn to_replace(state: u64) -> Self {
+        let data = state.saturating_add(state / 10).saturating_add(MARGIN_BYTES);
+        Self { data, wal: WAL_BYTES, scratch: 0 }
+    }
+
+    /// The file systems that do not have it.
+    pub fn lacks(self, member: &str, storage: &Storage) -> Vec<String> {
+        storage.lacks_room(member, self.data, self.wal, self.scratch)
+    }
+}
+
+/// What stands in the way of a member's data being moved aside and written again; else its directories.
+///
+/// # Errors
+/// One sentence each.
+pub(crate) fn member(name: &str, spec: &MemberSpec, storage: &Storage) -> Result<DataDirs, Vec<String>> {
+    let dirs = storage.dirs(name, spec);
+    let program = match (&spec.service, &storage.program) {
+        (Service::Unit(unit), None) if storage.unnamed().is_none() => {
+            Some(format!("{name}: the program that {unit} starts is not there"))
+        }
+        (_, Some(program)) if !program.version.contains("etcd Version") => {
+            Some(format!("{name}: {} does not run: {}", program.path.display(), program.version))
+        }
+        _ => None,
+    };
+    match (dirs, program) {
+        (Ok(dirs), None) => Ok(dirs),
+        (dirs, program) => Err(dirs.err().into_iter().flatten().chain(program).collect()),
+    }
+}
+
+/// Why a member could not be told to join a cluster once it is taken out of it.
+pub(super) fn joinable(draft: &Draft<'_>, name: &str) -> Result<(), Vec<String>> {
+    let storage = draft.facts.members.get(name).and_then(|member| member.storage.as_ref()?.get());
+    match storage.and_then(|storage| storage.config_file.as_ref()) {
+        None => Ok(()),
+        Some(file) => Err(vec![format!(
+            "{name}: its etcd takes all settings from {}, so that no flag can tell it to join: replace it by hand, with \
+             `initial-cluster-state: existing` and the new member list there",
+            file.display()
+        )]),
+    }
+}
+
+/// The size of a state, where it is known.
+pub(super) fn state_bytes(draft: &Draft<'_>, source: &StateSource) -> Option<u64> {
+    match source {
+        StateSource::Snapshot(path) => {
+            let is_it = |snapshot: &&Snapshot| snapshot.path == *path;
+            draft.options.snapshots.read.iter().find(is_it).map(|snapshot| snapshot.size)
+        }
+        StateSource::Member(name) => {
+            let member = draft.facts.members.get(name)?;
+            let served = member.status.get().map(|status| status.db_size);
+            let stored = member.storage.as_ref().and_then(|storage| storage.get()?.data_dir.db_bytes);
+            served.into_iter().chain(stored).max()
+        }
+    }
+}
+
+/// The directories of a member whose data is going to be replaced, once all that this needs is shown; what was shown is
+/// listed.
+pub(super) fn establish(
+    draft: &mut Draft<'_>,
+    name: &str,
+    room: Option<Room>,
+) -> Result<DataDirs, Vec<String>> {
+    let unknown = |why: &str| vec![format!("{name}: where its data lies is not known: {why}")];
+    let spec = draft.facts.inventory.etcd.members.get(name).ok_or_else(|| unknown("not in the inventory"))?;
+    let fact = draft.facts.members.get(name).and_then(|member| member.storage.as_ref());
+    let fact = fact.ok_or_else(|| unknown("not asked"))?;
+    let storage = fact.get().ok_or_else(|| unknown(fact.why_unknown().unwrap_or_default()))?;
+    let dirs = member(name, spec, storage)?;
+    let room =
+        room.ok_or_else(|| vec![format!("{name}: how big its new data is going to be is not known")])?;
+    let short = room.lacks(name, storage);
+    if !short.is_empty() {
+        return Err(short);
+    }
+    draft.established.push(established(name, spec, storage, room));
+    Ok(dirs)
+}
+
+fn established(name: &str, spec: &MemberSpec, storage: &Storage, room: Room) -> String {
+    let place = &storage.data_dir;
+    let mut parts = vec![format!("{name}: data in {}", shown(&place.path, &place.real))];
+    if let Some(wal) = &storage.wal_dir {
+        parts.push(format!("WAL in {}", shown(&wal.path, &wal.real)));
+    }
+    if let (Some(owner), Some(mode)) = (spec.owner.as_ref().or(place.owner.as_ref()), &place.mode) {
+        parts.push(format!("{owner}, mode {mode}"));
+    }
+    let needed = room.data.saturating_add(room.wal).saturating_add(room.scratch);
+    parts.push(format!(
+        "{} MB free on {}, at most {} MB needed",
+        place.available / 1_000_000,
+        place.mount.display(),
+        needed.div_ceil(1_000_000)
+    ));
+    if let Some(program) = &storage.program {
+        let version = program.version.trim_start_matches("etcd Version:").trim();
+        parts.push(format!("{} {version}", program.path.display()));
+    }
+    parts.join("; ")
+}
