@@ -291,7 +291,7 @@ fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
     assert_eq!(pair(&snapshot, old.data_dir(0)), "agrees");
 }
 
-/// What cannot be read is told, and the freshest of the rest is taken.
+/// What cannot be read is named, and the freshest of the rest is taken; a sound db before a log without one.
 #[test]
 fn damaged_sources_are_left_out_and_said_to_be() {
     lab::or_skip!(peers::etcd(VERSION));
@@ -306,9 +306,9 @@ fn damaged_sources_are_left_out_and_said_to_be() {
     let sources = [cut.as_path(), &empty, cluster.data_dir(0), &wiped];
     let (body, code) = inspect(&sources, &[]);
     assert_eq!((code, &body["chosen"]), (Some(3), &cluster.data_dir(0).to_str().unwrap().into()));
-    for (source, words) in
-        [(&cut, "the end is missing"), (&empty, "an empty file"), (&wiped, "without member/")]
-    {
+    // Its whole log is there, from its first entry on.
+    assert!(of(&body, &cut)["unfit"].is_null());
+    for (source, words) in [(&empty, "an empty file"), (&wiped, "without member/")] {
         let unfit = of(&body, source);
         assert!(unfit["unfit"].as_str().unwrap().contains(words), "{unfit}");
         assert!(!unfit["remedy"].as_str().unwrap().is_empty() && unfit["rank"].is_null());
@@ -318,9 +318,9 @@ fn damaged_sources_are_left_out_and_said_to_be() {
     let (_, report) = restore_all(&cut, &layout, &sound, &more);
     assert_eq!(report["source"], cluster.data_dir(0).to_str().unwrap());
 
-    let broken = [cut.to_str().unwrap(), wiped.to_str().unwrap()];
+    let broken = [empty.to_str().unwrap(), wiped.to_str().unwrap()];
     let to = ["--all-members", "never", "--initial-cluster", "m1=http://127.0.0.1:1"];
-    fails(&lifeboat([&["restore"], &broken[..], &to].concat()), 3, &["no source is fit", "cut", "wiped"]);
+    fails(&lifeboat([&["restore"], &broken[..], &to].concat()), 3, &["no source is fit", "empty", "wiped"]);
     // Whatever would change the answer ends it.
     let nope = dir.path().join("nope");
     fails(&lifeboat(["inspect".as_ref(), cut.as_os_str(), nope.as_os_str()]), 2, &["no such file"]);

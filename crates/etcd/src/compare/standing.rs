@@ -65,12 +65,13 @@ pub struct Standing {
 ///
 /// Where histories agree, the higher revision holds all that the lower one does. What holds the same is ordered as
 /// raft orders it: by the last entry that counts, and then by the last one in the log, which clients may have been told
-/// of.
+/// of. A member's own db comes before a log that is read on top of something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Freshness {
     revision: i64,
     applied: EntryId,
     logged: EntryId,
+    has_own_db: bool,
 }
 
 impl Standing {
@@ -96,11 +97,12 @@ impl Standing {
     }
 
     pub(super) fn freshness(&self) -> Option<Freshness> {
-        let Inspection { revision, state, raft, .. } = self.inspection.as_ref()?;
+        let Inspection { revision, state, raft, origin, .. } = self.inspection.as_ref()?;
         Some(Freshness {
             revision: *revision,
             applied: EntryId { term: state.term.unwrap_or(0), index: state.consistent_index.unwrap_or(0) },
             logged: raft.map(|raft| raft.last()).unwrap_or_default(),
+            has_own_db: origin.base.is_none(),
         })
     }
 

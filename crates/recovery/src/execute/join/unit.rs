@@ -128,7 +128,7 @@ mod tests {
         );
         assert_eq!(of(text).unwrap(), expected);
         // Written by an earlier run.
-        let again = format!("{text}# /run/systemd/system/etcd.service.d/50-lifeboat-join.conf\n{expected}");
+        let again = format!("{text}\n# /run/systemd/system/etcd.service.d/50-lifeboat-join.conf\n{expected}");
         assert_eq!(of(&again).unwrap(), expected);
     }
 
