@@ -14,7 +14,7 @@ help:
 	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of seven targets"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
-	@echo "make lab-test  (root) the tests that need such machines (about 20 minutes once everything is built)"
+	@echo "make lab-test  (root) the tests that need such machines (about 45 minutes once everything is built)"
 	@echo "make chaos ROUNDS=20  (root) break machines at random so many times, and check that recover never makes it worse"
 	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
 
