@@ -198,7 +198,7 @@ mod tests {
                 '(' => votes = false,
                 ')' => votes = true,
                 '?' => {
-                    seats.push(Seat { id: "f00".into(), member: None, votes, serves: false, doubted: false })
+                    seats.push(Seat { id: "f00".into(), member: None, votes, serves: false, doubted: false });
                 }
                 letter => seats.push(Seat {
                     id: letter.to_string(),

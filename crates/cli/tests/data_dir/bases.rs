@@ -85,7 +85,10 @@ fn refused(data_dir: &Path, base: &Path) -> FindingKind {
     whole(data_dir, Bases::Only(base)).unwrap().unusable().expect("it is refused").clone()
 }
 
-fn damage_dbs() -> [(&'static str, fn(&Path)); 4] {
+/// A name, and what it does to a data dir.
+type DamageDb = (&'static str, fn(&Path));
+
+fn damage_dbs() -> [DamageDb; 4] {
     [
         ("missing", |dir| fs_err::remove_file(db(dir)).unwrap()),
         ("empty", |dir| fs_err::write(db(dir), b"").unwrap()),

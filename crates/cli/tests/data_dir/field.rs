@@ -23,7 +23,8 @@ fn every_verb_has(data_dir: &Path, keys: usize, version: EtcdVersion) -> String 
     let to = tempfile::tempdir().unwrap();
     let path = data_dir.to_str().unwrap();
     let output = lifeboat(["inspect", path, "-o", "json"]);
-    let inspected: Value = serde_json::from_slice(&output.stdout).expect(&text(&output.stderr));
+    let inspected: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
     assert_eq!((output.status.code(), &inspected["liveKeys"]), (Some(0), &keys.into()), "inspect");
     let got = lifeboat_json(["get", path, "--prefix", "", "--keys-only"]);
     assert_eq!(got["count"], keys, "get: {got}");

@@ -168,6 +168,9 @@ struct Dir<'a> {
     to_gap: bool,
 }
 
+/// What a log is read on top of besides its own db, which it is, and what comes of it.
+type OnOther = (Box<dyn Source>, Base, Replayed);
+
 /// What a data dir is read as.
 struct Found {
     below: Box<dyn Source>,
@@ -253,8 +256,8 @@ impl Dir<'_> {
 
     /// On what leads furthest: a db that came with a raft snapshot, one of these, or the empty store that the cluster
     /// began with.
-    fn on_other(&self, bases: &[&Path]) -> Result<Option<(Box<dyn Source>, Base, Replayed)>> {
-        let mut best: Option<(Box<dyn Source>, Base, Replayed)> = None;
+    fn on_other(&self, bases: &[&Path]) -> Result<Option<OnOther>> {
+        let mut best: Option<OnOther> = None;
         for (base, below) in self.candidates(bases)? {
             if as_finding(ensure_whole(below.as_ref()))?.is_err() {
                 continue;
@@ -522,7 +525,7 @@ impl Source for SourceDir {
                 own.check_container(
                     &mut |finding| {
                         if !known(&finding) {
-                            found(finding)
+                            found(finding);
                         }
                     },
                     &mut |_, _, _| {},

@@ -46,7 +46,7 @@ pub(crate) struct Torn {
 }
 
 /// What a walk through a log meets.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Item<'a> {
     /// A record that its crc proves.
     Record(&'a Record),
@@ -158,7 +158,7 @@ impl WalDir {
         for (place, segment) in segments.iter().enumerate() {
             if let Some(sequence) = expected.filter(|sequence| *sequence != segment.sequence) {
                 let kind = FindingKind::WalSegmentMissing { sequence };
-                walk.bad(BadRecord { kind, is_lost: true, is_torn: false })?;
+                walk.bad(&BadRecord { kind, is_lost: true, is_torn: false })?;
                 crc = None;
             }
             expected = segment.sequence.checked_add(1);
@@ -172,7 +172,7 @@ impl WalDir {
                 End::Damaged(kind @ FindingKind::Wal { defect, .. })
                     if !is_last && !matches!(defect, WalDefect::Metadata { .. }) =>
                 {
-                    walk.bad(BadRecord { kind, is_lost: true, is_torn: false })?;
+                    walk.bad(&BadRecord { kind, is_lost: true, is_torn: false })?;
                     crc = None;
                 }
                 end => return Ok(end),
@@ -212,7 +212,7 @@ impl Walk<'_> {
                 End::Damaged(kind) => (kind, false),
                 End::Whole => return Ok(end),
             };
-            self.bad(BadRecord { kind, is_lost: matches!(resumed, Resumed::Lost), is_torn })?;
+            self.bad(&BadRecord { kind, is_lost: matches!(resumed, Resumed::Lost), is_torn })?;
             if let Resumed::Proven(record) = resumed
                 && !self.record(&record)?
             {
@@ -232,8 +232,8 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn bad(&mut self, bad: BadRecord) -> Result<()> {
-        (self.visit)(Item::Bad(&bad))
+    fn bad(&mut self, bad: &BadRecord) -> Result<()> {
+        (self.visit)(Item::Bad(bad))
     }
 }
 

@@ -344,7 +344,7 @@ impl<'a> Candidate<'a> {
 
     /// Bytes of the record.
     fn size(&self) -> usize {
-        let data = (self.kind != RecordKind::Crc).then(|| self.data.len());
+        let data = (self.kind != RecordKind::Crc).then_some(self.data.len());
         let data = data.map_or(0, |length| 1 + encoded_len_varint(length as u64) + length);
         2 + 1 + encoded_len_varint(u64::from(self.stored)) + data
     }
