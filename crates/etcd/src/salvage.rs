@@ -8,7 +8,7 @@
 //!    by page (`index`); what revisions are decides which of it belongs to the store (`judge`).
 //! 4. The small buckets come from the newest state that has them whole (`store`).
 //!
-//! What comes out is a [`Source`](crate::Source) as any other: it is exported, and restored, by those that do so anyway.
+//! What comes out is a [`Source`] as any other: it is exported, and restored, by those that do so anyway.
 
 mod account;
 mod hole;
