@@ -331,6 +331,17 @@ fn what_did_not_help_gives_way_to_the_next_and_never_to_itself() {
     assert!(third.manual.iter().any(|manual| manual.contains("its log says why")), "{:?}", third.manual);
 }
 
+/// A wrong flag is not put right by another data dir: a member that does not stay up keeps its data.
+#[test]
+fn a_member_whose_process_ends_again_is_not_replaced() {
+    let facts = cases::all().remove("member-stopped").unwrap();
+    let first = planned(&facts).unwrap();
+    assert!(first.steps.iter().any(|step| matches!(step.action, Action::Start { .. })));
+    let second = planned_after(&facts, &[(&first, vec![])]);
+    assert!(second.steps.is_empty(), "{:?}", second.steps);
+    assert!(!second.manual.is_empty());
+}
+
 /// A member is taken away only while the others are a quorum; else people learn whose log goes furthest.
 #[test]
 fn a_member_that_the_quorum_may_hang_on_is_not_replaced_after_a_restart_in_vain() {

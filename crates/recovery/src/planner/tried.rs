@@ -116,7 +116,12 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
         {
             let mut members = facts.inventory.etcd.members.iter();
             match members.find(|(_, spec)| spec.host == *host && spec.service == *service) {
-                Some((member, _)) if !tried.replaced.contains(member) && is_dispensable(facts, member) => {
+                // A process that ends again has a flag, a file or a certificate wrong: a new member would start no better.
+                Some((member, _))
+                    if stays_up(facts, host, service)
+                        && !tried.replaced.contains(member)
+                        && is_dispensable(facts, member) =>
+                {
                     after.want(Remedy::ReplaceMember { member: member.clone() });
                 }
                 Some((member, _)) => {
@@ -145,6 +150,12 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
         Remedy::StartVm { host } if tried.refused.contains_key(host) => after.advise(in_the_cloud(tried, host)),
         _ => after.want(remedy),
     }
+}
+
+/// Whether a service runs now.
+fn stays_up(facts: &Facts, host: &str, service: &Service) -> bool {
+    let services = facts.hosts.get(host).and_then(|host| host.services.get());
+    services.and_then(|all| all.get(&service.key())).is_some_and(crate::facts::ServiceState::is_running)
 }
 
 /// Whether the others are a quorum without this member.
