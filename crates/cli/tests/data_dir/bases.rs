@@ -173,7 +173,7 @@ fn what_does_not_fit_is_refused() {
     let output = lifeboat(["inspect".as_ref(), broken.as_os_str(), "--base".as_ref(), other.as_os_str()]);
     fails(&output, 3, &[kind.to_string().as_str()]);
 
-    // Of a history of the same ids, in another term; other content is for the tests on fixtures.
+    // Of a history of the same ids, in another term.
     let other_term = with_meta(&killed, "term", |term| term + 1);
     let kind = refused(&broken, &other_term);
     assert!(matches!(kind, FindingKind::BaseTerm { .. }), "{kind}");
