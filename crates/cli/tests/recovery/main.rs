@@ -64,11 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn trial(&(name, topology, layout, tell): &Scenario) -> Trial {
-    let layout_name = match layout {
-        Layout::Systemd => "systemd",
-        Layout::StaticPods => "static-pods",
-    };
-    Trial::test(format!("{layout_name}::{name}"), move || {
+    Trial::test(format!("{layout}::{name}"), move || {
         lab::or_skip!(lab::machines::available(), Ok(()));
         tell(&Scene::on(topology, layout));
         Ok(())

@@ -61,9 +61,8 @@ impl Scene {
             }
             end();
         }
-        let word = |value: &dyn std::fmt::Debug| serde_word(value);
         let mut up = Command::new(lab_program());
-        up.args(["up", "--topology", &word(&topology), "--layout", &word(&layout)]);
+        up.args(["up", "--topology", &topology.to_string(), "--layout", &layout.to_string()]);
         let status = up.stdin(Stdio::null()).status().expect("run lab");
         assert!(status.success(), "lab up: {status}");
         let scene = Self::begin(Lab::open().expect("the lab that is up"));
@@ -302,18 +301,6 @@ pub fn runtime() -> tokio::runtime::Runtime {
 /// `lab`, which `make lab-test` builds beside `lifeboat`.
 fn lab_program() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_lifeboat")).with_file_name("lab")
-}
-
-/// A variant's name as the command line has it: `StaticPods` is `static-pods`.
-fn serde_word(value: &dyn std::fmt::Debug) -> String {
-    let mut word = String::new();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_uppercase() && !word.is_empty() {
-            word.push('-');
-        }
-        word.extend(letter.to_lowercase());
-    }
-    word
 }
 
 fn answer(command: &mut Command) -> Result<String, String> {

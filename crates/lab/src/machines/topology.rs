@@ -1,5 +1,6 @@
 //! Which machines a lab has, where they are, and what they do.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
@@ -35,6 +36,26 @@ pub enum Layout {
     Systemd,
     /// Static Pods of the masters' own kubelets, with files where kubeadm puts them.
     StaticPods,
+}
+
+/// As `lab up --topology` takes it.
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::Small => "small",
+        })
+    }
+}
+
+/// As `lab up --layout` takes it.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Systemd => "systemd",
+            Self::StaticPods => "static-pods",
+        })
+    }
 }
 
 /// What a machine does.
