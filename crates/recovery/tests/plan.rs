@@ -540,6 +540,14 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     broken.program.as_mut().unwrap().version = "error while loading shared libraries".into();
     assert!(refused(&with(broken)).contains("/usr/local/bin/etcd does not run"));
 
+    // Before anything is fenced, not in the middle of it.
+    let scheduler = facts.inventory.kubernetes.masters["m2"].scheduler.clone();
+    let mut without = facts.clone();
+    let services = cluster::value(&mut without.hosts.get_mut("m2").unwrap().services);
+    let state = services.get_mut(&scheduler.key()).unwrap();
+    (state.active, state.sub) = ("inactive".into(), "not-found".into());
+    assert!(refused(&without).contains("m2: there is no unit kube-scheduler.service to fence"));
+
     // A member that was taken out could not be told to join again.
     let mut configured = cases::all().remove("member-destroyed").unwrap();
     let storage = cluster::value(configured.members.get_mut("m3").unwrap().storage.as_mut().unwrap());

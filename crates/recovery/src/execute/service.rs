@@ -105,6 +105,10 @@ find_pids() { pod_pids "$manifest" "$process" "$kept" "$node"; }
 const FENCE_POD: &str = r#"
 set -eu
 refuse_both
+if ! [ -e "$manifest" ] && ! [ -e "$kept" ]; then
+    echo "there is no manifest $manifest: put it back, or correct what the inventory says of this machine" >&2
+    exit 1
+fi
 # Refuses before anything is changed where processes cannot be told apart.
 find_pids >/dev/null
 mkdir -p -m 0700 "$aside"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Certificate, Fact};
+use crate::inventory::Service;
 
 /// What a machine says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +156,14 @@ pub enum ToldBy {
 }
 
 impl ServiceState {
+    /// Whether the machine has no definition of the service: no such unit, or neither manifest nor a fenced one.
+    pub fn is_undefined(&self, service: &Service) -> bool {
+        match service {
+            Service::Unit(_) => self.sub == "not-found",
+            Service::StaticPod(_) => !self.enabled && !self.fenced,
+        }
+    }
+
     /// The processes that could each be the static pod's where nothing tells which is; empty where it is clear.
     pub fn ambiguous(&self) -> Vec<&PodProcess> {
         let surest = self.processes.iter().map(|process| process.told_by).min();

@@ -3,6 +3,7 @@
 
 use crate::facts::{DataDir, DataDirs, Facts, Login};
 use crate::host::transfer_seconds;
+use crate::inventory::Service;
 use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
 use crate::rules::look::Look;
 
@@ -21,6 +22,7 @@ const WAIT_SECONDS: u64 = 120;
 pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     let facts = draft.facts;
     reachable(facts)?;
+    defined(facts)?;
     if draft.options.source.is_none() {
         unheld(facts)?;
     }
@@ -72,6 +74,26 @@ fn reachable(facts: &Facts) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// A service that is not defined cannot be fenced: once its definition is back, it would start beside the restored cluster.
+fn defined(facts: &Facts) -> Result<(), PlanError> {
+    let mut services = apiservers(facts);
+    services.extend(controllers(facts));
+    services.extend(members(facts));
+    let look = Look::new(facts);
+    let wrong = services.iter().filter_map(|HostService { host, service }| {
+        let is_undefined = look.service(host, service)?.is_undefined(service);
+        let what = match service {
+            Service::Unit(unit) => format!("unit {unit}"),
+            Service::StaticPod(pod) => format!("manifest {}", pod.manifest.display()),
+        };
+        is_undefined.then(|| {
+            format!("{host}: there is no {what} to fence; put it back, or correct what the inventory says of {host}")
+        })
+    });
+    let wrong: Vec<String> = wrong.collect();
+    if wrong.is_empty() { Ok(()) } else { Err(PlanError::Preflight(wrong)) }
 }
 
 /// Data dirs that are gone because an earlier recovery moved them aside are not gone.

@@ -107,9 +107,9 @@ fn seen_at_work(look: &Look<'_>, host: &str) -> Vec<Evidence> {
 fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
     let services = look.inventory().services_on(host);
     let is_gone = |service: &&Service| {
-        look.service(host, service).is_some_and(|state| match service {
-            Service::Unit(_) => state.sub == "not-found",
-            Service::StaticPod(_) => !state.enabled && !state.fenced && !state.is_running(),
+        look.service(host, service).is_some_and(|state| {
+            let is_unit = matches!(service, Service::Unit(_));
+            state.is_undefined(service) && (is_unit || !state.is_running())
         })
     };
     let members = || look.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);

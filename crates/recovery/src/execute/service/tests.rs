@@ -68,6 +68,16 @@ fn a_manifest_that_is_written_back_is_no_fence_and_is_kept() {
     assert!(!machine.kept().exists());
 }
 
+/// Where no manifest is, no fence can hold what is put there later.
+#[test]
+fn a_pod_without_a_manifest_is_not_fenced() {
+    let machine = Machine::new();
+    fs::remove_file(machine.manifest()).unwrap();
+    let refused = machine.run(FENCE_POD);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no manifest"));
+}
+
 #[test]
 fn a_fence_that_was_undone_is_not_one() {
     let seen = |fence, active: &str| Seen { fence, active: active.into(), run: String::new() };

@@ -30,12 +30,23 @@ if [ -e "$inside" ]; then
             mv -n "$entry" "$undone/"
         fi
     done
-    if [ -e "$inside/member" ]; then
+    # From here on, what is in $dir is not what was restored.
+    mv -T "$inside" "$inside.moving"
+fi
+# Left by a move in either direction that was cut short: what is in it belongs in $dir.
+if [ -e "$inside.moving" ]; then
+    if [ -e "$inside.moving/member" ]; then
         free "$dir/member"
-        mv "$inside/member" "$dir/member"
+        mv "$inside.moving/member" "$dir/member"
     fi
-    # What restores that were cut short left is kept beside what was restored.
-    rmdir "$inside" 2>/dev/null || { mkdir -p -m 0700 "$undone"; mv "$inside" "$undone/"; }
+    # What interrupted restores left is kept beside what was restored.
+    rmdir "$inside.moving" 2>/dev/null || {
+        mkdir -p -m 0700 "$inside-undone"
+        mv -T "$inside.moving" "$inside-undone/leftovers"
+    }
+elif [ -e "$to.moving" ]; then
+    rm -f "$to.moving/lifeboat-was-absent"
+    rmdir "$to.moving"
 elif [ -e "$to" ]; then
     if [ -e "$dir" ] && ! rmdir "$dir" 2>/dev/null; then
         free "$to-undone"

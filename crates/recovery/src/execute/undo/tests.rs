@@ -28,9 +28,21 @@ impl Disk {
     }
 
     fn put_back(&self) -> Output {
+        self.run(PUT_BACK)
+    }
+
+    /// Ends at the command that would be the next change after so many.
+    fn put_back_up_to(&self, changes: u32) {
+        let counted = ["mv", "rm", "rmdir", "mkdir"].map(|program| {
+            format!("{program}() {{ [ $changes -lt {changes} ] || exit 137; changes=$((changes + 1)); command {program} \"$@\"; }}\n")
+        });
+        self.run(&format!("changes=0\n{}{PUT_BACK}", counted.concat()));
+    }
+
+    fn run(&self, script: &str) -> Output {
         let paths = ["etcd", "aside", "etcd/inside", "wal", "wal-aside"];
         let mut process = Process::new("sh");
-        process.args(["-c", PUT_BACK, "sh"]).args(paths.map(|path| self.path(path)));
+        process.args(["-c", script, "sh"]).args(paths.map(|path| self.path(path)));
         process.output().unwrap()
     }
 
@@ -90,6 +102,40 @@ fn a_data_dir_that_is_a_mount_point_gets_its_content_back() {
     assert_eq!(disk.db("etcd").as_deref(), Some("old"));
     assert_eq!(disk.db("etcd/inside-undone").as_deref(), Some("restored"));
     assert!(!disk.path("etcd/inside").exists() && !disk.path("etcd/.lifeboat-restoring-m1").exists());
+}
+
+/// The machine died while the data was moved, in one direction or the other.
+#[test]
+fn a_move_within_a_mount_point_that_was_cut_short_is_taken_back() {
+    let moved = Disk::new();
+    moved.data("etcd/inside.moving", "old");
+    let not_yet_moved = Disk::new();
+    not_yet_moved.data("etcd", "old");
+    fs::create_dir(not_yet_moved.path("etcd/inside.moving")).unwrap();
+    for disk in [moved, not_yet_moved] {
+        disk.done();
+        assert_eq!(disk.db("etcd").as_deref(), Some("old"));
+        assert!(!disk.path("etcd/inside.moving").exists() && !disk.path("etcd/inside-undone").exists());
+    }
+
+    let absent = Disk::new();
+    fs::create_dir(absent.path("aside.moving")).unwrap();
+    fs::write(absent.path("aside.moving/lifeboat-was-absent"), "").unwrap();
+    absent.done();
+    assert!(!absent.path("aside.moving").exists() && !absent.path("etcd").exists());
+}
+
+#[test]
+fn a_rollback_within_a_mount_point_goes_on_wherever_it_was_cut_short() {
+    // Each command that changes something is the last one of a first run.
+    for last in 1..=12 {
+        let disk = Disk::new();
+        disk.data("etcd/inside", "old");
+        fs::create_dir(disk.path("etcd/inside/.lifeboat-restoring-m1")).unwrap();
+        disk.put_back_up_to(last);
+        disk.done();
+        assert_eq!(disk.db("etcd").as_deref(), Some("old"), "cut short after {last} changes");
+    }
 }
 
 #[test]
