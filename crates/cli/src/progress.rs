@@ -10,7 +10,7 @@ use lifeboat_etcd::Progress;
 
 use crate::terminal::{printable, stderr_line};
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written where stderr is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Work shorter than this is not worth a line.
 const FIRST_LINE: Duration = Duration::from_secs(1);

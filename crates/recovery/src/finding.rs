@@ -177,7 +177,7 @@ impl fmt::Display for Remedy {
             Self::RestartService { host, service } => write!(f, "restart {} on {host}", service.label()),
             Self::EnableService { host, service } => write!(f, "enable {} on {host}", service.label()),
             Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
-            Self::RestoreCluster => f.write_str("build etcd anew from the freshest state there is"),
+            Self::RestoreCluster => f.write_str("rebuild etcd from the newest state that can be read"),
             Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
             Self::RecoverNode { host } => write!(f, "restart the kubelet on {host}"),
             Self::Manual(text) => write!(f, "by hand: {text}"),

@@ -37,9 +37,9 @@ fn split<'a>(page: &'a str, name: &str) -> (&'a str, &'a str, &'a str) {
     (&page[..start + line], &page[start + line..][..end], &page[start + line + end..])
 }
 
-/// The words that are the same in every run: no times, ids, revisions, and no word on what was so already.
+/// The words that are the same in every run: no times, ids, revisions, and no mark on steps that were done already.
 fn lasting(text: &str) -> Vec<String> {
-    let text = text.replace("(was so already)", "");
+    let text = text.replace("(already done)", "");
     let line = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let varies = |at: usize, word: &str| {

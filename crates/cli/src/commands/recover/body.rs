@@ -117,7 +117,7 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     };
     writeln!(out, "{how} {:.1} s (operation {})", report.seconds, report.operation)?;
     for step in &report.steps {
-        let already = if step.already { "  (was so already)" } else { "" };
+        let already = if step.already { "  (already done)" } else { "" };
         writeln!(out, "  {:>6.1} s  {}{already}", step.seconds, step.title)?;
     }
     if !report.failed.is_empty() {

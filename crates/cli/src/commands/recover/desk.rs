@@ -61,7 +61,7 @@ impl Desk for Terminal {
             return true;
         }
         if !io::stdin().is_terminal() {
-            stderr_line(format_args!("stdin is no terminal: add --yes to do this without a question"));
+            stderr_line(format_args!("stdin is not a terminal; pass --yes to run without a confirmation"));
             return false;
         }
         typed_yes("Do this? Type yes: ")
@@ -100,7 +100,7 @@ impl Desk for Terminal {
             }
             Progress::Done { .. } if self.quiet => {}
             Progress::Done { step, took, already } => {
-                let already = if already { " (was so already)" } else { "" };
+                let already = if already { " (already done)" } else { "" };
                 let took = took.as_secs_f64();
                 self.line(&format!("[{}/{of}] {took:6.1} s  {}{already}", step.number, step.title));
             }
