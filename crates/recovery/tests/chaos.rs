@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lifeboat_recovery::facts::{Answer, Fact, Facts, NamedDirs, Place, PlaceKind, Program, Storage};
+use lifeboat_recovery::facts::{Answer, Fact, Facts, Health, NamedDirs, Place, PlaceKind, Program, Storage};
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy, Severity};
 use lifeboat_recovery::inventory::MemberSpec;
 use lifeboat_recovery::plan::{Action, Plan};
@@ -52,6 +52,10 @@ impl Row {
         for (name, member) in &mut facts.members {
             member.storage.get_or_insert_with(|| Fact::value("not recorded then", storage(&specs[name])));
         }
+        Self::planned(facts)
+    }
+
+    fn planned(facts: Facts) -> Self {
         let diagnosis = diagnose(&facts);
         let options = PlanOptions { id: "20261129-100000-abcd".into(), ..PlanOptions::default() };
         let plan = plan(&facts, &diagnosis, &options);
@@ -187,6 +191,27 @@ fn a_member_that_its_peers_do_not_reach_is_not_restarted() {
     let row = Row::of("1b");
     row.says(FindingId::EtcdQuorumLost, &["e1: no TCP connection to the peer address of"]);
     assert!(!row.titles().iter().any(|title| title.contains("etcd.service")), "{:?}", row.titles());
+}
+
+/// API servers whose requests go to a member that is cut off are not ready, and a restart would only make them fail at their
+/// start; once the member is stopped, they ask the others.
+#[test]
+fn an_api_server_that_waits_for_a_member_is_not_restarted() {
+    let mut facts = Row::of("1a").facts;
+    for master in ["m1", "m3"] {
+        let failed = Health { ok: false, detail: "etcd failed".into() };
+        facts.masters.get_mut(master).unwrap().readyz.answer = Answer::Value(failed);
+    }
+    let row = Row::planned(facts);
+    assert_eq!(row.causes(), ["etcd.member.down"]);
+    assert_eq!(row.find(FindingId::ApiserverNotReady).remedies, []);
+    assert_eq!(row.titles(), Vec::<&str>::new());
+
+    let mut facts = row.facts;
+    let service = facts.inventory.etcd.members["etcd-10.123.0.232"].service.key();
+    let Answer::Value(services) = &mut facts.hosts.get_mut("m2").unwrap().services.answer else { panic!() };
+    services.get_mut(&service).unwrap().active = "inactive".into();
+    assert!(Row::planned(facts).causes().contains(&"apiserver.not-ready"));
 }
 
 /// What answered in the same look does not stand still.

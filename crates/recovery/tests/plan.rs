@@ -331,6 +331,17 @@ fn what_did_not_help_gives_way_to_the_next_and_never_to_itself() {
     assert!(third.manual.iter().any(|manual| manual.contains("its log says why")), "{:?}", third.manual);
 }
 
+/// A worker's reboot comes after its kubelet's restart, for people to ask for.
+#[test]
+fn a_reboot_is_named_where_a_restarted_kubelet_did_not_help() {
+    let facts = cases::all().remove("node-silent").unwrap();
+    let first = planned(&facts).unwrap();
+    let second = planned_after(&facts, &[(&first, vec![])]);
+    assert!(second.steps.is_empty(), "{:?}", second.steps);
+    let manual = second.manual.join("\n");
+    assert!(manual.contains("is still not Ready") && manual.contains("--reboot-nodes"), "{manual}");
+}
+
 /// A wrong flag is not put right by another data dir: a member that does not stay up keeps its data.
 #[test]
 fn a_member_whose_process_ends_again_is_not_replaced() {

@@ -47,6 +47,10 @@ fn state(scene: &Scene) -> Before {
 fn kill_at(scene: &Scene, step: u32, done: bool) -> bool {
     let is_there = || {
         let entries = journal(scene);
+        // Until the new operation has its journal, the newest one is that of an operation before it.
+        if entries.last().is_some_and(|entry| matches!(entry.event, Event::Ended { .. })) {
+            return false;
+        }
         let start =
             entries.iter().rposition(|entry| matches!(entry.event, Event::Started { .. })).unwrap_or(0);
         entries.iter().skip(start).any(|entry| match entry.event {

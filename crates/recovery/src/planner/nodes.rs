@@ -40,17 +40,21 @@ pub(super) fn recover(draft: &mut Draft<'_>, hosts: Vec<String>) {
     let workers: Vec<String> = hosts.into_iter().filter(|host| !inventory.has_role(host)).collect();
     if !draft.options.reboot_nodes {
         if !workers.is_empty() {
-            draft.manual.push(format!(
-                "where a restart of the kubelet does not help, a reboot of {} may: `lifeboat recover --reboot-nodes` \
-                 cordons, drains and reboots one machine at a time",
-                workers.join(", ")
-            ));
+            draft.manual.push(reboot_advice(&workers.join(", ")));
         }
         return;
     }
     for host in workers {
         reboot(draft, host);
     }
+}
+
+/// What is left where a kubelet was restarted in vain.
+pub(super) fn reboot_advice(hosts: &str) -> String {
+    format!(
+        "where a restart of the kubelet does not help, a reboot of {hosts} may: `lifeboat recover --reboot-nodes` cordons, \
+         drains and reboots one machine at a time"
+    )
 }
 
 fn reboot(draft: &mut Draft<'_>, host: String) {

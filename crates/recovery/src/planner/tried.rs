@@ -9,7 +9,7 @@ use crate::journal::{Entry, Event};
 use crate::plan::{Action, HostService, Plan};
 use crate::quorum::{Margin, seats};
 
-use super::Wants;
+use super::{Wants, nodes};
 
 /// What earlier plans have tried and what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -132,13 +132,18 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
             }
         }
         Remedy::ReplaceMember { member } if tried.replaced.contains(member) => after.advise(format!(
-            "etcd member {member} was replaced and is not well all the same: its log says why (certificates, flags, the way \
+            "etcd member {member} was replaced and is still not healthy: its log says why (certificates, flags, the way \
              to its peers)"
         )),
-        Remedy::RecoverNode { host } if tried.kubelets.contains(host) => after.advise(format!(
-            "the kubelet on {host} was restarted and its node is not Ready all the same: `journalctl -u kubelet -n 50` there \
-             says why"
-        )),
+        Remedy::RecoverNode { host } if tried.kubelets.contains(host) => {
+            after.advise(format!(
+                "the kubelet on {host} was restarted and its node is still not Ready: `journalctl -u kubelet -n 50` there says \
+                 why"
+            ));
+            if !tried.rebooted.contains(host) && !facts.inventory.has_role(host) {
+                after.advise(nodes::reboot_advice(host));
+            }
+        }
         Remedy::AttachNics { hosts } if hosts.iter().any(|host| tried.refused.contains_key(host)) => {
             let (refused, left): (Vec<String>, Vec<String>) =
                 hosts.iter().cloned().partition(|host| tried.refused.contains_key(host));

@@ -21,6 +21,8 @@ pub(super) enum Scope {
     StaticPod,
     /// Of the same service.
     Service,
+    /// Everywhere, while the cause's service still runs: it takes requests that it does not answer.
+    Clients,
     /// Everywhere, once nothing of the cause's kind is left that works.
     NoneLeft,
     /// Everywhere.
@@ -142,6 +144,8 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(EtcdNospace, Scope::Everywhere, NEEDS_WRITES),
     row(EtcdMemberDiverged, Scope::Host, &[EtcdCorruptAlarm]),
     row(EtcdMemberDown, Scope::Host, API),
+    // An API server asks all members in turn; one that is stopped refuses the connection, and the others are asked.
+    row(EtcdMemberDown, Scope::Clients, &[ApiserverNotReady]),
     row(EtcdMemberCorrupt, Scope::Host, API),
     row(EtcdMemberDataMissing, Scope::Host, API),
     row(EtcdMemberStranger, Scope::Host, API),
@@ -180,6 +184,9 @@ impl Scope {
             Self::Service => {
                 !effect.services.is_empty() && effect.services.iter().all(|s| cause.services.contains(s))
             }
+            Self::Clients => cause.services.iter().any(|(host, service)| {
+                look.service(host, service).is_some_and(crate::facts::ServiceState::is_running)
+            }),
             Self::NoneLeft => none_left(look, all, cause.id),
             Self::Everywhere => true,
         }
