@@ -8,7 +8,7 @@ use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision};
 use crate::apply;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
-use crate::member::ClusterId;
+use crate::member::{ClusterId, MemberId};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::{Bucket, auth, cluster, meta};
 use crate::state::State;
@@ -102,13 +102,7 @@ impl Identity {
     /// What differs, as damage.
     pub(super) fn of_ids(state: &State, cluster: Option<ClusterId>, log: &Log) -> Result<bool> {
         let index = state.consistent_index.unwrap_or(0);
-        // A member that etcdctl 3.4 restored has none in its db until it has started.
-        let is_unknown = index > 0
-            && !state.members.is_empty()
-            && !state.members.iter().any(|member| member.id == log.member_id)
-            && !state.members_removed.contains(&log.member_id)
-            && !log.named.contains(&log.member_id);
-        if is_unknown || cluster.is_some_and(|cluster| cluster != log.cluster_id) {
+        if !knows_member(state, log) || cluster.is_some_and(|cluster| cluster != log.cluster_id) {
             let (member, cluster) = (log.member_id, log.cluster_id);
             return Err(FindingKind::BaseForeign { member, cluster }.into());
         }
@@ -117,6 +111,16 @@ impl Identity {
             (base, log) => Ok(base.is_some() && log.is_some()),
         }
     }
+}
+
+/// Whether a state is of a cluster that a log's member is in, or came to later.
+fn knows_member(state: &State, log: &Log) -> bool {
+    let State { consistent_index, members, members_removed, .. } = state;
+    let index = consistent_index.unwrap_or(0);
+    let has = |id: MemberId| members.iter().any(|member| member.id == id) || members_removed.contains(&id);
+    // A member that etcdctl 3.4 restored has in its db those that have started since: none, or not yet the log's own.
+    let is_named = |(at, id): &(u64, MemberId)| if *at > index { *id == log.member_id } else { has(*id) };
+    index == 0 || members.is_empty() || has(log.member_id) || log.named.iter().any(is_named)
 }
 
 /// The entries up to an index that the segment has which holds it, from the last gap on.

@@ -322,7 +322,7 @@ impl Dir<'_> {
         if let Some(kind) = log.damage.clone().filter(|_| !self.to_gap) {
             return Err(kind.into());
         }
-        Identity::of_ids(&state, None, &log)?;
+        Identity::of_ids(&state, below.raft().map(|raft| raft.cluster_id), &log)?;
         if is_other && consistent_index > log.last_index {
             return Err(FindingKind::BaseAhead { index: consistent_index, last: log.last_index }.into());
         }
@@ -393,7 +393,7 @@ fn is_alone(log: &Log, state: &State) -> bool {
         Some(Ok(conf_state)) => conf_state.voters == [log.member_id.0],
         _ => false,
     };
-    let mut others = state.members.iter().map(|member| member.id).chain(log.named.iter().copied());
+    let mut others = state.members.iter().map(|member| member.id).chain(log.named.iter().map(|(_, id)| *id));
     is_only_voter && others.all(|id| id == log.member_id)
 }
 

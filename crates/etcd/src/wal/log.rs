@@ -35,8 +35,8 @@ pub(crate) struct Log {
     pub(crate) snapshot_term: u64,
     /// Term of the entry that the log was scanned for, as far as the log has it.
     pub(crate) term_at: Option<u64>,
-    /// Members that conf changes name.
-    pub(crate) named: Vec<MemberId>,
+    /// Members that conf changes name, and the index of these.
+    pub(crate) named: Vec<(u64, MemberId)>,
     /// Whether it holds all entries since the cluster began with an empty store.
     pub(crate) is_from_start: bool,
     pub(crate) torn: Option<Torn>,
@@ -78,7 +78,7 @@ struct Scan {
     last_index: u64,
     last_term: u64,
     terms: Terms,
-    named: Vec<MemberId>,
+    named: Vec<(u64, MemberId)>,
     start: Start,
     bad: Vec<BadRecord>,
 }
@@ -145,7 +145,8 @@ impl Scan {
         };
         if is_conf_change && self.named.len() < MOST_ADDED {
             let change = ConfChange::decode(entry.data.as_deref().unwrap_or_default());
-            self.named.extend(change.ok().and_then(|change| change.node_id).map(MemberId));
+            let member = change.ok().and_then(|change| change.node_id);
+            self.named.extend(member.map(|member| (index, MemberId(member))));
         }
     }
 
