@@ -14,6 +14,7 @@ mod lease;
 mod membership;
 mod messages;
 mod overlap;
+mod past;
 mod request;
 mod store;
 mod txn;
@@ -41,7 +42,6 @@ use alarm::Alarms;
 use auth::{Auth, AuthInfo};
 use index::Index;
 use interest::Interest;
-use key_range::KeyRange;
 use lease::Leases;
 use membership::Membership;
 use request::Request;
@@ -106,9 +106,9 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<Keys> {
         {
             let data = entry.data.as_deref().unwrap_or_default();
             let request = Request::decode(entry.index.unwrap_or(0), data).ok().flatten();
-            for key in request.map(|(_, request)| request.keys()).unwrap_or_default() {
+            for key in request.iter().flat_map(|(_, request)| request.keys()) {
                 bytes += key.len();
-                named.insert(key);
+                named.insert(key.to_vec());
             }
         }
         Ok(())
@@ -225,15 +225,7 @@ impl Replay {
         }
         let store = &mut self.store;
         match request {
-            Request::Put(put) => {
-                if store.accepts_put(&put) {
-                    store.put(&put);
-                }
-            }
-            Request::DeleteRange(delete) => {
-                store.delete_range(KeyRange::new(&delete.key, &delete.range_end));
-            }
-            Request::Txn(txn) => store.txn(&txn),
+            Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) => store.change(&request),
             Request::Compaction(compaction) => store.compact(compaction.revision),
             Request::LeaseGrant(grant) => {
                 if store.leases.grant(grant.id, grant.ttl) {

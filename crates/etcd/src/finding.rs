@@ -6,6 +6,7 @@ mod meaning;
 use std::fmt;
 
 pub use kind::FindingKind;
+pub(crate) use kind::printable;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -86,8 +86,13 @@ fn a_base_of_another_history_is_refused() {
         let (source, _) = read(&member, Bases::OwnOr(&[other.as_path()]));
         assert_eq!(source.origin().base, Some(Base::Nothing));
     }
-    // Of another term, and beyond the log.
-    for (name, by, id) in [("term", 1, "etcd.base-term"), ("consistent_index", 1000, "etcd.base-ahead")] {
+    // Of another term, with less than it claims to have, and beyond the log.
+    for (name, by, id) in [
+        ("term", 1, "etcd.base-term"),
+        ("consistent_index", 1, "etcd.base-content"),
+        ("consistent_index", 5, "etcd.base-content"),
+        ("consistent_index", 1000, "etcd.base-ahead"),
+    ] {
         let kind = refused(&member, &with_meta(&nightly, name, by));
         assert_eq!(kind.id(), id, "{kind}");
     }

@@ -172,10 +172,15 @@ fn what_does_not_fit_is_refused() {
     let output = lifeboat(["inspect".as_ref(), broken.as_os_str(), "--base".as_ref(), other.as_os_str()]);
     fails(&output, 3, &[kind.to_string().as_str()]);
 
-    // Of a history of the same ids, in another term.
+    // Of a history of the same ids, in another term; with less than it claims to have.
     let other_term = with_meta(&killed, "term", |term| term + 1);
     let kind = refused(&broken, &other_term);
     assert!(matches!(kind, FindingKind::BaseTerm { .. }), "{kind}");
+    for more in [1, 5] {
+        let claims_more = with_meta(&killed, "consistent_index", |index| index + more);
+        let kind = refused(&broken, &claims_more);
+        assert!(matches!(kind, FindingKind::BaseContent { .. }), "{more}: {kind}");
+    }
 
     // Beyond the end of the log.
     let ahead = with_meta(&killed, "consistent_index", |index| index + 1000);

@@ -6,27 +6,29 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 use lab::cluster::{Cluster, ClusterBuilder};
 use lab::peers::{self, EtcdVersion};
-use lifeboat_etcd::{State, open};
+use lifeboat_etcd::{Bases, FindingKind, NoProgress, Query, Replay, State, get, open, open_on};
 
 use crate::crafted::by_commit_index;
 use crate::peer::serve;
 use crate::raft::Proto;
 use crate::requests::Requests;
 use crate::rpc::{Rpc, make_users, method};
-use crate::support::{lifeboat_json, login};
+use crate::support::{PASSWORD, lifeboat, lifeboat_json, login};
 
 /// One member elects itself at once with these.
 const FAST: [&str; 2] = ["--heartbeat-interval=20", "--election-timeout=200"];
 /// A lease that ends while a round runs; no less than the least that is granted.
 const SHORT_TTL: i64 = 2;
 const SHORT_LEASES: Range<i64> = 0x2000..0x2004;
+/// Snapshots saved in a round at most.
+const MAX_SNAPSHOTS: usize = 5;
 
 /// The seeds of rounds: a few always, more when told so.
 pub fn rounds(few: u64) -> Range<u64> {
@@ -112,14 +114,28 @@ impl Round {
         }
     }
 
-    /// Lets clients send until the member is killed; adds up what it answered.
-    fn torture(&mut self, cluster: &mut Cluster, sum: &mut Answers) {
+    /// Lets clients send until the member is killed; adds up what it answered. Tells the snapshots saved meanwhile.
+    fn torture(&mut self, cluster: &mut Cluster, place: &Place, sum: &mut Answers) -> Vec<PathBuf> {
         let root = login(cluster, 0, "root").unwrap();
         let member = cluster.block_on(root.status()).unwrap().header.member_id;
         let endpoint = cluster.client_endpoint(0).to_owned();
         let length = if self.expiry { 3_500 } else { self.rng.u64(50..800) };
         let killed = AtomicBool::new(false);
+        let save = |count: usize| {
+            let path = place.path().join(format!("{count}.db"));
+            let user = format!("root:{PASSWORD}");
+            let args = ["save", &endpoint, path.to_str().unwrap(), "--allow-unhealthy", "--user", &user];
+            // A user is refused where users are not enforced.
+            let without = args.get(..4).unwrap();
+            let is_saved = lifeboat(args).status.success() || lifeboat(without).status.success();
+            is_saved.then_some(path)
+        };
         std::thread::scope(|scope| {
+            let killed = &killed;
+            let saver = scope.spawn(move || {
+                let counts = (0..MAX_SNAPSHOTS).take_while(|_| !killed.load(Ordering::Relaxed));
+                counts.filter_map(save).collect()
+            });
             let senders: Vec<_> = [Some("root"), Some("app"), Some("root"), None]
                 .into_iter()
                 .zip(0..)
@@ -129,7 +145,7 @@ impl Round {
                         live: true,
                         ..Requests::new(self.seed * 10 + place, self.version, member)
                     };
-                    let (endpoint, killed) = (&endpoint, &killed);
+                    let endpoint = &endpoint;
                     scope.spawn(move || send(endpoint, user, requests, killed))
                 })
                 .collect();
@@ -141,7 +157,8 @@ impl Round {
                 *all_taken += taken;
                 *all_refused += refused;
             }
-        });
+            saver.join().unwrap()
+        })
     }
 }
 
@@ -162,6 +179,7 @@ fn send(endpoint: &str, user: Option<&'static str>, mut requests: Requests, kill
 fn torture(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let (mut answers, mut replayed, mut ended) = (Answers::new(), 0, 0);
+    let (mut read, mut seen) = (0, 0);
     let rounds = rounds(2);
     for seed in rounds.clone() {
         let what = format!("etcd {version}, LIFEBOAT_TORTURE_SEED={seed}");
@@ -169,19 +187,24 @@ fn torture(version: EtcdVersion) {
         let mut round = Round::new(version, seed);
         let mut cluster = round.start(place.path());
         round.prepare(&mut cluster);
-        round.torture(&mut cluster, &mut answers);
+        let snapshots = round.torture(&mut cluster, &place, &mut answers);
         let data_dir = cluster.data_dir(0).to_owned();
         drop(cluster);
         if round.rng.bool() {
             litter(&data_dir);
         }
         let state = compare(version, &data_dir, &what, &mut replayed);
+        for snapshot in &snapshots {
+            seen += on_snapshot(&data_dir, snapshot, &what);
+        }
+        read += snapshots.len();
         let there = |id| state.leases.iter().any(|lease| lease.id == id);
         ended += SHORT_LEASES.take_while(|_| round.expiry).filter(|id| !there(*id)).count();
     }
     let rounds = rounds.end - rounds.start;
     eprintln!(
-        "etcd {version}: {rounds} rounds, {replayed} entries replayed, {ended} leases ended by themselves"
+        "etcd {version}: {rounds} rounds, {replayed} entries replayed, {ended} leases ended by themselves; on {read} \
+         snapshots, which hold {seen} of the writes before"
     );
     for (method, [taken, refused]) in &answers {
         eprintln!("  {method}: {taken} taken, {refused} refused");
@@ -230,6 +253,23 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
     let hash = lifeboat_json(["hash", &path]);
     assert_eq!(hash["hashRevision"], inspected["revision"], "{what}");
     state
+}
+
+/// Expects the log on top of an earlier snapshot to give what it gives on top of the own db; tells how many writes the
+/// two were seen to have in common.
+fn on_snapshot(data_dir: &Path, snapshot: &Path, what: &str) -> u64 {
+    let what = format!("{what}, on {}", snapshot.display());
+    let everything = Query { prefix: true, ..Query::default() };
+    let own = open(data_dir).unwrap();
+    let on_snapshot = open_on(data_dir, Replay::Committed, None, Bases::Only(snapshot)).unwrap();
+    assert_eq!(on_snapshot.unusable(), None, "{what}");
+    let ours = get(own.as_ref(), &everything, &NoProgress).unwrap();
+    assert_eq!(get(on_snapshot.as_ref(), &everything, &NoProgress).unwrap(), ours, "{what}");
+    let writes = on_snapshot.notes().iter().find_map(|kind| match kind {
+        FindingKind::BaseIdentity(identity) => Some(identity.writes),
+        _ => None,
+    });
+    writes.unwrap_or_else(|| panic!("{what}: no identity"))
 }
 
 #[test]

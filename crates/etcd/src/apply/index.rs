@@ -40,6 +40,8 @@ pub(super) enum Value {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     keys: BTreeMap<Vec<u8>, Latest>,
+    /// Of what was taken in from a db.
+    bytes: u64,
 }
 
 impl Index {
@@ -51,7 +53,6 @@ impl Index {
     ) -> Result<(Self, Option<Revision>)> {
         let mut index = Self::default();
         let mut newest = None;
-        let mut bytes = 0;
         db.revisions(&mut |key, value| {
             newest = Some(key.revision);
             if is_bump_mark(value) {
@@ -65,22 +66,42 @@ impl Index {
             if !touched && !leased {
                 return Ok(());
             }
-            if key.tombstone {
-                bytes -= index.keys.remove(kv.key).map_or(0, |latest| held(kv.key, &latest));
-                return Ok(());
-            }
-            let value =
-                if interest.values.contains(kv.key) { Value::Read(kv.value.to_vec()) } else { Value::Unread };
-            let KeyValue { create_revision, mod_revision, version, lease, .. } = kv;
-            let latest = Latest { create_revision, mod_revision, version, lease, attached: false, value };
-            bytes += held(kv.key, &latest);
-            bytes -= index.keys.insert(kv.key.to_vec(), latest).map_or(0, |latest| held(kv.key, &latest));
-            if bytes > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
+            index.take(key.tombstone, &kv, interest.values.contains(kv.key));
+            if index.bytes > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
         })?;
         for (key, latest) in &mut index.keys {
             latest.attached = leases.attach(latest.lease, key);
         }
         Ok((index, newest))
+    }
+
+    /// Takes a revision of a key in that follows on those taken so far.
+    pub(super) fn take(&mut self, tombstone: bool, kv: &KeyValue<'_>, keeps_value: bool) {
+        let KeyValue { key, create_revision, mod_revision, version, lease, value } = *kv;
+        let value = if keeps_value { Value::Read(value.to_vec()) } else { Value::Unread };
+        let latest = Latest { create_revision, mod_revision, version, lease, attached: false, value };
+        let more = held(key, &latest);
+        let replaced = match tombstone {
+            true => self.keys.remove(key),
+            false => self.keys.insert(key.to_vec(), latest),
+        };
+        self.bytes += if tombstone { 0 } else { more };
+        self.bytes -= replaced.map_or(0, |replaced| held(key, &replaced));
+    }
+
+    /// The keys in it that requests look at.
+    pub(super) fn of(&self, interest: &Interest) -> Self {
+        let mut index = Self::default();
+        for (key, latest) in interest.touched.ranges().flat_map(|range| self.range(range)) {
+            index.bytes += held(key, latest);
+            index.keys.insert(key.clone(), latest.clone());
+        }
+        index
+    }
+
+    /// Bytes of what was taken in from a db, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Latest> {

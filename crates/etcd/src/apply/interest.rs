@@ -41,6 +41,12 @@ impl KeySet {
         before.is_some_and(|(_, end)| end.as_ref().is_none_or(|end| key < end.as_slice()))
     }
 
+    /// The keys, and the ranges.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = KeyRange<'_>> {
+        let ranges = self.ranges.iter().map(|(start, end)| KeyRange::Between(start, end.as_deref()));
+        self.keys.iter().map(|key| KeyRange::One(key)).chain(ranges)
+    }
+
     fn add(&mut self, range: KeyRange<'_>) {
         match range {
             KeyRange::One(key) => {

@@ -180,6 +180,18 @@ pub(super) struct TxnRequest {
     pub(super) failure: Vec<RequestOp>,
 }
 
+impl TxnRequest {
+    /// Calls `visit` with the operations of both branches, those of nested transactions included.
+    pub(super) fn each_operation<'a>(&'a self, visit: &mut dyn FnMut(&'a Op)) {
+        for operation in self.success.iter().chain(&self.failure).filter_map(|op| op.request.as_ref()) {
+            match operation {
+                Op::Txn(txn) => txn.each_operation(visit),
+                operation => visit(operation),
+            }
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RequestOp {
     #[prost(oneof = "Op", tags = "1, 2, 3, 4")]
@@ -273,6 +285,13 @@ pub(super) struct AlarmRequest {
     pub(super) member_id: u64,
     #[prost(int32, tag = "3")]
     pub(super) alarm: i32,
+}
+
+impl AlarmRequest {
+    /// Whether it only asks which alarms are raised.
+    pub(super) fn is_get(&self) -> bool {
+        self.action == 0
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,136 +1,267 @@
-//! Whether a state may be one that a log's earlier entries led to.
+//! Whether a state holds what a log's entries did, up to the last one that it says it has.
+//!
+//! The entries are gone through backwards, beside the state's revisions. A revision is the work of one entry, and an entry
+//! makes at most one. So each entry either made the newest revision that is not yet accounted for, and then gives just
+//! that on top of the state as of the revision before; or it made none, and then has nothing to do on top of the state
+//! as of that revision. Where neither is so, the state is not the one that the log led to. Both can be so: a transaction
+//! that made a revision often finds nothing to do right after it. So all positions that are left are followed.
+//!
+//! What cannot be known here counts for the state: users that were not permitted, alarms, leases that are gone, what is
+//! compacted, requests of a newer etcd.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use super::NORMAL;
+use super::auth::{Auth, AuthInfo};
 use super::interest::Interest;
-use super::messages::{Op, PutRequest, TxnRequest};
+use super::lease::Leases;
+use super::messages::Op;
+use super::past::{Answer, Past};
 use super::request::Request;
-use crate::error::Result;
-use crate::finding::FindingKind;
-use crate::key_value::{KeyValue, is_bump_mark};
+use super::{MOST_REPLAY_BYTES, NORMAL};
+use crate::error::{Error, Result};
+use crate::finding::{FindingKind, printable};
 use crate::source::Source;
 use crate::state::State;
 use crate::wal::Entries;
 
-/// Keys whose last put is compared at most.
-const MOST_KEYS: usize = 1000;
-/// Puts that are known by their checksum at most.
-const MOST_PUTS: usize = 1_000_000;
-/// The newest puts of the state that are looked for among the entries.
-const NEWEST: usize = 16;
+/// Bytes of entries looked at at most: of more, the last.
+const MAX_ENTRY_BYTES: usize = 64 << 20;
 
-/// What the entries before a state say of it.
-#[derive(Debug, Default)]
-struct Written {
-    /// The last put of a key that nothing after it touches and that no server refuses: index, and checksum.
-    last: BTreeMap<Vec<u8>, (u64, u32)>,
-    /// Checksums of all puts.
-    puts: HashSet<u32>,
-    /// Whether a put may have been refused.
-    may_refuse: bool,
-}
+/// Entries, the last of the log's before the state ends. Not decoded, as that may take many times the memory.
+type Window = VecDeque<(u64, Vec<u8>)>;
 
-/// Compares a state with the entries of a log that it must already have. Tells how many writes are the same in both.
+/// Compares a state with the entries of a log that it says it has. Tells how many of their writes it is seen to hold.
 ///
 /// # Errors
-/// [`FindingKind::BaseContent`] when the state lacks what one of them wrote.
+/// [`FindingKind::BaseContent`] when the state lacks what one of them did.
 pub(crate) fn overlap(db: &dyn Source, state: &State, entries: &Entries<'_>) -> Result<u64> {
-    let mut written = Written { may_refuse: state.auth.enabled, ..Written::default() };
-    written.may_refuse |= !state.alarms.is_empty();
+    let window = window(entries)?;
+    let mut interest = Interest::default();
+    for (index, data) in &window {
+        let Ok(Some((_, request))) = Request::decode(*index, data) else { continue };
+        interest.add(&request);
+        if interest.bytes() > MOST_REPLAY_BYTES {
+            return Ok(0);
+        }
+    }
+    let past = match Past::load(db, state, &interest) {
+        Err(Error::Unreplayable(FindingKind::ReplayTooLarge)) => return Ok(0),
+        past => past?,
+    };
+    let auth = if state.auth.enabled { Auth::load(db, state)? } else { Auth::disabled() };
+    let leases = LeasesAfter::new(state);
+    Walk { state, past, auth, may_refuse: !state.alarms.is_empty(), leases }.back(&window)
+}
+
+fn window(entries: &Entries<'_>) -> Result<Window> {
+    let mut window = Window::new();
+    let mut bytes = 0;
     entries.each(&mut |entry| {
-        let (index, data) = (entry.index.unwrap_or(0), entry.data.as_deref().unwrap_or_default());
-        // What is not applied here may have touched anything.
-        let request = match entry.kind.unwrap_or(NORMAL) {
-            NORMAL => Request::decode(index, data),
-            _ => Ok(None),
-        };
-        match request {
-            Ok(Some((_, request))) => written.add(index, &request),
-            Ok(None) => {}
-            Err(_) => written.last.clear(),
+        let data = entry.data.unwrap_or_default();
+        if entry.kind.unwrap_or(NORMAL) == NORMAL && !data.is_empty() {
+            bytes += data.len();
+            window.push_back((entry.index.unwrap_or(0), data));
+        }
+        while bytes > MAX_ENTRY_BYTES {
+            bytes -= window.pop_front().map_or(bytes, |(_, data)| data.len());
         }
         Ok(())
     })?;
-    written.compare(db)
+    Ok(window)
 }
 
-impl Written {
-    fn add(&mut self, index: u64, request: &Request) {
+/// The way back through the entries.
+struct Walk<'a> {
+    state: &'a State,
+    past: Past<'a>,
+    auth: Auth,
+    /// Whether a server may refuse requests for what the state does not tell: alarms, or users as they were before a later
+    /// entry changed them.
+    may_refuse: bool,
+    leases: LeasesAfter,
+}
+
+/// Revisions that the state may have been at before an entry, and how many writes are seen on the way back to there.
+pub(super) type Positions = BTreeMap<i64, u64>;
+
+impl Walk<'_> {
+    fn back(&mut self, window: &Window) -> Result<u64> {
+        let mut positions = Positions::from([(self.past.newest(), 0)]);
+        for (index, data) in window.iter().rev() {
+            let before = match Request::decode(*index, data) {
+                Ok(None) => continue,
+                Ok(Some((info, request))) => {
+                    let is_refusable = self.is_refusable(&info, &request);
+                    if !self.leases.agree(&request, is_refusable) {
+                        return Err(self.lacks(*index, &request));
+                    }
+                    if !writes_keys(&request) {
+                        self.may_refuse |= changes_what_is_refused(&request);
+                        continue;
+                    }
+                    match self.before(&request, is_refusable, &positions) {
+                        Some(before) if before.is_empty() => return Err(self.lacks(*index, &request)),
+                        before => before,
+                    }
+                }
+                // It may have done anything.
+                Err(_) => {
+                    (self.may_refuse, self.leases.is_unknown) = (true, true);
+                    self.past.before_any(&positions)
+                }
+            };
+            // What is before cannot be told.
+            let Some(before) = before else { break };
+            positions = before;
+        }
+        Ok(positions.into_values().max().unwrap_or(0))
+    }
+
+    /// Where the state may have been before a request; `None` where that cannot be told.
+    fn before(&mut self, request: &Request, is_refusable: bool, after: &Positions) -> Option<Positions> {
+        let is_known = is_known(request);
+        let mut interest = Interest::default();
+        interest.add(request);
+        let is_sure = is_known && !is_refusable && leases(request).into_iter().all(|id| self.leases.has(id));
+        let mut before = Positions::new();
+        for (&revision, &seen) in after {
+            let made = match is_known {
+                true => self.past.is_made_by(revision, request, &interest),
+                false => self.past.may_be_made_by(revision, request),
+            };
+            match made {
+                Answer::Yes => note(&mut before, revision.saturating_sub(1), seen + 1),
+                Answer::No => {}
+                Answer::Unknown => return None,
+            }
+            let made_none = match is_sure {
+                true => self.past.is_unchanged_by(revision, request, &interest),
+                false => Answer::Yes,
+            };
+            match made_none {
+                Answer::Yes => note(&mut before, revision, seen),
+                Answer::No => {}
+                Answer::Unknown => return None,
+            }
+        }
+        Some(before)
+    }
+
+    /// Whether a server may have refused a request.
+    fn is_refusable(&self, info: &AuthInfo, request: &Request) -> bool {
+        // Who puts a key on a lease, or revokes one, must be permitted to write all keys that were on it then.
+        let asks_more = || !leases(request).is_empty() || matches!(request, Request::LeaseRevoke(_));
+        let permits = || self.auth.permits(info, request, &Leases::default()) == Ok(true);
+        self.may_refuse || (self.state.auth.enabled && (asks_more() || !permits()))
+    }
+
+    fn lacks(&self, index: u64, request: &Request) -> Error {
+        let claimed = self.state.consistent_index.unwrap_or(0);
+        FindingKind::BaseContent { claimed, index, change: described(request) }.into()
+    }
+}
+
+/// Notes a position, with the most writes seen on a way to it.
+pub(super) fn note(positions: &mut Positions, revision: i64, seen: u64) {
+    let most = positions.entry(revision).or_default();
+    *most = seen.max(*most);
+}
+
+/// What later entries tell of leases: there is one if the state has it, unless it was granted later.
+struct LeasesAfter {
+    now: HashSet<i64>,
+    granted: HashSet<i64>,
+    revoked: HashSet<i64>,
+    /// Whether there is an entry that cannot be read, or the state may have leases of entries behind its last one: etcd 3.4
+    /// does not write down the index of an entry that grants or revokes one.
+    is_unknown: bool,
+}
+
+impl LeasesAfter {
+    fn new(state: &State) -> Self {
+        let now = state.leases.iter().map(|lease| lease.id).collect();
+        Self { now, granted: HashSet::new(), revoked: HashSet::new(), is_unknown: state.term.is_none() }
+    }
+
+    fn has(&self, id: i64) -> bool {
+        self.now.contains(&id) && !self.granted.contains(&id) && !self.is_unknown
+    }
+
+    /// Takes a request in that is before all others so far; whether the state has what it did.
+    fn agree(&mut self, request: &Request, is_refusable: bool) -> bool {
+        let is_unsure = is_refusable || self.is_unknown;
         match request {
-            Request::Put(put) if put.lease == 0 && !put.ignore_value && !put.ignore_lease => {
-                self.add_put(put);
-                if self.last.contains_key(&put.key) || self.last.len() < MOST_KEYS {
-                    self.last.insert(put.key.clone(), (index, checksum(&put.key, &put.value)));
-                }
+            Request::LeaseGrant(grant) => {
+                self.granted.insert(grant.id);
+                let is_granted = Leases::default().grant(grant.id, grant.ttl);
+                let is_there = self.now.contains(&grant.id) || self.revoked.contains(&grant.id);
+                is_unsure || !is_granted || is_there
             }
-            Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) => {
-                let mut touched = Interest::default();
-                touched.add(request);
-                self.last.retain(|key, _| !touched.touched.contains(key));
-                match request {
-                    Request::Put(put) => self.add_put(put),
-                    Request::Txn(txn) => self.add_txn(txn),
-                    _ => {}
-                }
+            Request::LeaseRevoke(id) => {
+                self.revoked.insert(*id);
+                is_unsure || !self.now.contains(id) || self.granted.contains(id)
             }
-            Request::Alarm(_) | Request::Auth(_) => self.may_refuse = true,
-            _ => {}
+            _ => true,
         }
-    }
-
-    fn add_put(&mut self, put: &PutRequest) {
-        if self.puts.len() < MOST_PUTS {
-            self.puts.insert(checksum(&put.key, &put.value));
-        }
-    }
-
-    fn add_txn(&mut self, txn: &TxnRequest) {
-        for operation in txn.success.iter().chain(&txn.failure) {
-            match &operation.request {
-                Some(Op::Put(put)) => self.add_put(put),
-                Some(Op::Txn(txn)) => self.add_txn(txn),
-                _ => {}
-            }
-        }
-    }
-
-    fn compare(self, db: &dyn Source) -> Result<u64> {
-        let mut found: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-        let mut newest = VecDeque::new();
-        db.revisions(&mut |key, value| {
-            if is_bump_mark(value) {
-                return Ok(());
-            }
-            let kv = KeyValue::decode(value)
-                .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
-            let is_asked = self.last.contains_key(kv.key);
-            if key.tombstone {
-                found.remove(kv.key);
-                return Ok(());
-            }
-            let checksum = checksum(kv.key, kv.value);
-            if is_asked {
-                found.insert(kv.key.to_vec(), checksum);
-            }
-            if newest.len() == NEWEST {
-                newest.pop_front();
-            }
-            newest.push_back(checksum);
-            Ok(())
-        })?;
-        let mut same = newest.iter().filter(|checksum| self.puts.contains(checksum)).count() as u64;
-        for (key, (index, checksum)) in self.last {
-            if found.get(&key) == Some(&checksum) {
-                same += 1;
-            } else if !self.may_refuse {
-                return Err(FindingKind::BaseContent { index, key }.into());
-            }
-        }
-        Ok(same)
     }
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(key), value)
+fn writes_keys(request: &Request) -> bool {
+    matches!(request, Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::LeaseRevoke(_))
 }
+
+fn changes_what_is_refused(request: &Request) -> bool {
+    match request {
+        // Health checks ask for the alarms through the log.
+        Request::Alarm(alarm) => !alarm.is_get(),
+        Request::Auth(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether what a request does follows from the keys alone: not from the keys that were on a lease, nor from how far the
+/// store was compacted.
+fn is_known(request: &Request) -> bool {
+    match request {
+        Request::LeaseRevoke(_) => false,
+        Request::Txn(txn) => {
+            let mut is_known = true;
+            txn.each_operation(&mut |operation| {
+                is_known &= !matches!(operation, Op::Range(range) if range.revision != 0);
+            });
+            is_known
+        }
+        _ => true,
+    }
+}
+
+/// The leases that a request puts keys on.
+pub(super) fn leases(request: &Request) -> Vec<i64> {
+    let mut leases = Vec::new();
+    match request {
+        Request::Put(put) => leases.push(put.lease),
+        Request::Txn(txn) => txn.each_operation(&mut |operation| {
+            if let Op::Put(put) = operation {
+                leases.push(put.lease);
+            }
+        }),
+        _ => {}
+    }
+    leases.retain(|id| *id != 0);
+    leases
+}
+
+fn described(request: &Request) -> String {
+    let first = || printable(request.keys().first().copied().unwrap_or_default());
+    match request {
+        Request::Put(_) => format!("put {}", first()),
+        Request::DeleteRange(_) => format!("delete {}", first()),
+        Request::Txn(_) => format!("transaction on {}", first()),
+        Request::LeaseGrant(grant) => format!("grant lease {:x}", grant.id),
+        Request::LeaseRevoke(id) => format!("revoke lease {id:x}"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

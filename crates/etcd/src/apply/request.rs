@@ -90,26 +90,33 @@ impl Request {
 
 impl Request {
     /// The keys that it names to write or delete; of a range, its first.
-    pub(super) fn keys(self) -> Vec<Vec<u8>> {
+    pub(super) fn keys(&self) -> Vec<&[u8]> {
+        let mut keys: Vec<&[u8]> = Vec::new();
         match self {
-            Self::Put(put) => vec![put.key],
-            Self::DeleteRange(delete) => vec![delete.key],
-            Self::Txn(txn) => txn_keys(txn),
-            _ => Vec::new(),
+            Self::Put(put) => keys.push(&put.key),
+            Self::DeleteRange(delete) => keys.push(&delete.key),
+            Self::Txn(txn) => txn.each_operation(&mut |operation| match operation {
+                Op::Put(put) => keys.push(&put.key),
+                Op::DeleteRange(delete) => keys.push(&delete.key),
+                Op::Range(_) | Op::Txn(_) => {}
+            }),
+            _ => {}
+        }
+        keys
+    }
+
+    /// Whether it may delete a key.
+    pub(super) fn may_delete(&self) -> bool {
+        match self {
+            Self::DeleteRange(_) | Self::LeaseRevoke(_) => true,
+            Self::Txn(txn) => {
+                let mut may = false;
+                txn.each_operation(&mut |operation| may |= matches!(operation, Op::DeleteRange(_)));
+                may
+            }
+            _ => false,
         }
     }
-}
-
-fn txn_keys(txn: TxnRequest) -> Vec<Vec<u8>> {
-    let operations = txn.success.into_iter().chain(txn.failure);
-    operations
-        .flat_map(|operation| match operation.request {
-            Some(Op::Put(put)) => vec![put.key],
-            Some(Op::DeleteRange(delete)) => vec![delete.key],
-            Some(Op::Txn(txn)) => txn_keys(txn),
-            Some(Op::Range(_)) | None => Vec::new(),
-        })
-        .collect()
 }
 
 /// The first that is there counts, as in `dispatch` (`apply/uber_applier.go`).

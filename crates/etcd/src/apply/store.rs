@@ -7,6 +7,7 @@ use super::index::{Index, Latest, Value};
 use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::messages::{PutRequest, RangeRequest};
+use super::request::Request;
 use super::{MOST_COMPARED, MOST_REPLAY_BYTES};
 use crate::key_value::KeyValue;
 use crate::revision::{BucketKey, Revision};
@@ -59,6 +60,18 @@ impl Store {
         if self.writes > 0 {
             self.revision = self.main();
             self.writes = 0;
+        }
+    }
+
+    /// Applies a put, a deletion or a transaction.
+    pub(super) fn change(&mut self, request: &Request) {
+        match request {
+            Request::Put(put) if self.accepts_put(put) => self.put(put),
+            Request::DeleteRange(delete) => {
+                self.delete_range(KeyRange::new(&delete.key, &delete.range_end));
+            }
+            Request::Txn(txn) => self.txn(txn),
+            _ => {}
         }
     }
 

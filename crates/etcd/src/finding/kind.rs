@@ -244,16 +244,17 @@ pub enum FindingKind {
         /// Its term in the log.
         log: u64,
     },
-    /// A db lacks what the log wrote before the last entry that the db has.
+    /// A db lacks what an entry did that it claims to have.
     #[error(
-        "the db does not hold what log entry {index} wrote to key {}: they are of different histories",
-        printable(key)
+        "the db claims all entries up to raft {claimed}, but lacks what log entry {index} did ({change})"
     )]
     BaseContent {
-        /// Index of the entry.
+        /// Index of the last entry that the db claims to have.
+        claimed: u64,
+        /// Index of the entry that it lacks.
         index: u64,
-        /// The key.
-        key: Vec<u8>,
+        /// What that entry did.
+        change: String,
     },
     /// An entry of the log is not what etcd writes.
     #[error("log entry {index}: {defect}")]
@@ -344,7 +345,8 @@ fn hex(bytes: &[u8]) -> String {
     if bytes.len() > MOST_SHOWN { format!("{text}... ({} bytes)", bytes.len()) } else { text }
 }
 
-fn printable(bytes: &[u8]) -> String {
+/// Bytes as text; in hexadecimal where they are long or none.
+pub(crate) fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if bytes.len() <= MOST_SHOWN && !text.chars().any(char::is_control) => format!("{text:?}"),
         _ => hex(bytes),

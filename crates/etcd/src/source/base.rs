@@ -123,9 +123,9 @@ fn knows_member(state: &State, log: &Log) -> bool {
     index == 0 || members.is_empty() || has(log.member_id) || log.named.iter().any(is_named)
 }
 
-/// The entries up to an index that the segment has which holds it, from the last gap on.
+/// The entries up to an index that the segment has which holds it, and the one before it, from the last gap on.
 fn before(wal: &WalDir, index: u64) -> Result<Entries<'_>> {
-    let mut after = wal.index_before(index);
+    let mut after = wal.index_before(wal.index_before(index));
     loop {
         match Entries::find(wal, after, index) {
             Err(Error::Damaged(FindingKind::WalEntriesMissing { last, .. })) if last > after => after = last,
