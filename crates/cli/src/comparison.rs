@@ -1,6 +1,7 @@
 //! Several sources on the command line, and what comparing them says.
 
 mod body;
+mod choice;
 mod table;
 mod words;
 
@@ -8,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lifeboat_etcd::{
-    Comparison, LogPosition, Majority, NoChoice, Relation, Replay, Source, Standing, Unfit, compare,
-    log_position, majorities,
+    Comparison, LogPosition, Majority, Relation, Replay, Source, Standing, Unfit, compare,
+    log_position_past_damage, majorities,
 };
 
 use crate::commands::Context;
 use crate::commands::remote::{member, only_here};
-use crate::exit::{Refused, Unsound, Usage};
+use crate::exit::Usage;
 use crate::source::ReplayArgs;
 pub use body::ComparisonBody;
 
@@ -28,6 +29,8 @@ pub struct Compared {
     logs: Vec<Option<LogPosition>>,
     /// What the logs together show to be committed.
     majorities: Vec<Majority>,
+    /// How they were read.
+    replay: ReplayArgs,
 }
 
 impl Compared {
@@ -65,11 +68,11 @@ impl Compared {
         let log = |(path, standing): (&&Path, &Standing)| match &standing.inspection {
             Some(_) => None,
             // Whatever speaks against it is said anyway.
-            None => log_position(path, None).ok(),
+            None => log_position_past_damage(path).ok(),
         };
         let logs = paths.iter().zip(&comparison.standings).map(log).collect();
         let names = paths.iter().map(|path| path.display().to_string()).collect();
-        Ok(Self { names, sources, comparison, logs, majorities })
+        Ok(Self { names, sources, comparison, logs, majorities, replay: replay.clone() })
     }
 
     /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.
@@ -77,35 +80,7 @@ impl Compared {
         let Comparison { standings, pairs, .. } = &self.comparison;
         standings.iter().all(|standing| standing.unfit.is_none())
             && !pairs.iter().any(|pair| matches!(pair.relation, Relation::Diverged(_)))
-            && self.comparison.choose().is_ok()
-    }
-
-    /// The source that was asked for, or else the freshest one, where nothing speaks against it.
-    pub fn taken(&self, asked: Option<&Path>) -> Result<(&str, &dyn Source)> {
-        let place = match asked {
-            Some(path) => {
-                let name = path.display().to_string();
-                let known = self.names.iter().position(|known| *known == name);
-                known.ok_or_else(|| Usage(format!("--take {name}: it is none of the sources")))?
-            }
-            None => self.comparison.choose().map_err(|why| self.unchosen(&why))?,
-        };
-        match self.sources[place].as_deref() {
-            Ok(source) => Ok((&self.names[place], source)),
-            Err(unfit) => Err(Unsound(format!("{}: {unfit}; {}", self.names[place], unfit.remedy())).into()),
-        }
-    }
-
-    fn unchosen(&self, why: &NoChoice) -> anyhow::Error {
-        let words = self.undecided(why);
-        match why {
-            NoChoice::NoneFit => Unsound(words).into(),
-            _ => Refused(format!(
-                "{words}. Which one is right is for a person to say: `lifeboat inspect` of the same sources shows what \
-                 each has that another lacks, and --take SOURCE takes one"
-            ))
-            .into(),
-        }
+            && self.choose().is_ok()
     }
 }
 

@@ -46,6 +46,15 @@ const PARTLY: u8 = 5;
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
+/// Stopped before something would be lost, with what can be done instead.
+#[derive(Debug, thiserror::Error)]
+#[error("refused: {why}")]
+pub struct WouldLose {
+    pub why: String,
+    /// What keeps most first.
+    pub ways: Vec<String>,
+}
+
 /// Nothing that was named can be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -77,6 +86,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     }
     if let Some(Unreadable { kind, ways }) = error.downcast_ref::<Unreadable>() {
         stderr_line(format_args!("    {}", kind.remedy()));
+        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
+    }
+    if let Some(WouldLose { ways, .. }) = error.downcast_ref::<WouldLose>() {
         ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
     }
     ExitCode::from(code(error))
@@ -113,7 +125,7 @@ fn unreadable(error: &io::Error) -> Option<&'static str> {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Refused>() || error.is::<OwnershipError>() {
+    if error.is::<Refused>() || error.is::<WouldLose>() || error.is::<OwnershipError>() {
         return REFUSED;
     }
     if let Some(InventoryError::Ownership(_)) = error.downcast_ref::<InventoryError>() {

@@ -1,11 +1,12 @@
 //! The sources that verbs read.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lifeboat_etcd::{
-    Base, Bases, LogBeside, NoProgress, Replay, Severity, Source, deltas_beside, inspect, is_data_dir, open,
-    open_on, salvage,
+    Base, Bases, Held, Inspection, LogBeside, NoProgress, Replay, Severity, Source, deltas_beside, inspect,
+    is_data_dir, open, open_on, salvage_on,
 };
 
 use crate::exit::{Unreadable, Usage};
@@ -43,7 +44,7 @@ impl ReplayArgs {
             Some(kind) => {
                 let kind = kind.clone();
                 drop(opened);
-                Err(Unreadable { ways: self.ways(source, wal_dir), kind }.into())
+                Err(Unreadable { ways: ways(self.ways(source, wal_dir, &[])), kind }.into())
             }
             None => Ok(opened),
         }
@@ -92,26 +93,41 @@ impl ReplayArgs {
         self.base.as_deref().map_or(Bases::Own, Bases::Only)
     }
 
-    /// What else can be done with a data dir that cannot be read, what keeps most first.
-    fn ways(&self, data_dir: &Path, wal_dir: Option<&Path>) -> Vec<String> {
+    /// What else can be done with a data dir that cannot be read. Its log may be read on top of one of `others`.
+    pub fn ways(&self, data_dir: &Path, wal_dir: Option<&Path>, others: &[&Path]) -> Vec<Way> {
         let db = data_dir.join("member").join("snap").join("db");
-        let salvaged = salvage(data_dir, self.replay(true), wal_dir, &NoProgress).ok();
+        let salvaged =
+            salvage_on(data_dir, self.replay(true), wal_dir, Bases::OwnOr(others), &NoProgress).ok();
         let salvaged = salvaged.and_then(|(salvaged, _)| inspect(&salvaged, &NoProgress).ok());
         let alone = open(&db).ok().and_then(|db| inspect(db.as_ref(), &NoProgress).ok());
-        let mut ways: Vec<_> = [
-            (salvaged, format!("lifeboat salvage {} OUT", data_dir.display())),
-            (alone, format!("the db without its log, {} (restore: --db-only)", db.display())),
-        ]
-        .into_iter()
-        .filter_map(|(held, way)| Some((held?, way)))
-        .collect();
-        ways.sort_by_key(|(held, _)| std::cmp::Reverse(held.revision));
-        let text = |(held, way)| {
-            let lifeboat_etcd::Inspection { live_keys, revision, .. } = held;
-            format!("{way}: {live_keys} keys, up to revision {revision}")
-        };
-        ways.into_iter().map(text).collect()
+        let base = salvaged.as_ref().and_then(|held| match &held.origin.base {
+            Some(Base::At(base)) => Some(format!(" --base {}", base.display())),
+            _ => None,
+        });
+        let salvage = format!("lifeboat salvage {} OUT{}", data_dir.display(), base.unwrap_or_default());
+        let alone_is = format!("the db without its log, {} (restore: --db-only)", db.display());
+        let ways = [(salvaged, salvage), (alone, alone_is)];
+        ways.into_iter().filter_map(|(held, what)| Some(Way::new(what, &held?))).collect()
     }
+}
+
+/// Something that can be done, and what it keeps.
+pub struct Way {
+    what: String,
+    held: Held,
+}
+
+impl Way {
+    pub fn new(what: String, held: &Inspection) -> Self {
+        Self { what, held: Held { keys: held.live_keys, revision: held.revision } }
+    }
+}
+
+/// As text, what keeps most first.
+pub fn ways(mut ways: Vec<Way>) -> Vec<String> {
+    ways.sort_by_key(|way| Reverse(way.held.revision));
+    let text = |Way { what, held }| format!("{what}: {} keys, up to revision {}", held.keys, held.revision);
+    ways.into_iter().map(text).collect()
 }
 
 /// What a data dir is read as, where its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.

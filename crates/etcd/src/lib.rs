@@ -78,8 +78,8 @@ pub use salvage::{
 pub use schema::Bucket;
 pub use source::{Base, Bases, Identity, open_on};
 pub use source::{
-    CommitBasis, EntryId, Held, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, log_position,
-    majorities,
+    CommitBasis, EntryId, Held, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, keys_in_log,
+    log_position, log_position_past_damage, majorities,
 };
 pub use source::{
     Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,

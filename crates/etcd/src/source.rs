@@ -31,7 +31,9 @@ pub use locate::is_data_dir;
 pub(crate) use locate::{Located, locate, member_dir};
 pub use majority::{Majority, majorities};
 pub(crate) use overlay::Overlay;
-pub use raft::{CommitBasis, EntryId, LogPosition, RaftPosition, log_position};
+pub use raft::{
+    CommitBasis, EntryId, LogPosition, RaftPosition, keys_in_log, log_position, log_position_past_damage,
+};
 
 /// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
 /// [`KeyValue`](crate::KeyValue).

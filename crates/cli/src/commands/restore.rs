@@ -45,8 +45,8 @@ Examples:
       --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
     /// Snapshot, db file, or the data dir of a stopped member. Of several, the freshest is taken that the others agree
-    /// with; where histories diverge, none is, unless --take says which. Where a data dir's own db is damaged or missing,
-    /// its log is read on top of another of them that it goes on from.
+    /// with; where histories diverge, or where the log of a damaged one goes further, none is, unless --take says which. Where
+    /// a data dir's own db is damaged or missing, its log is read on top of another of them that it goes on from.
     source: PathBuf,
 
     /// Further sources, to be compared with the first.

@@ -143,7 +143,7 @@ impl From<&Compared> for ComparisonBody {
     fn from(compared: &Compared) -> Self {
         let comparison = &compared.comparison;
         let name = |place: usize| compared.names[place].clone();
-        let choice = comparison.choose();
+        let choice = compared.choose();
         let pair = |pair: &lifeboat_etcd::Pair| PairBody {
             sources: pair.sources.map(name),
             history: named(&pair.relation),

@@ -119,7 +119,7 @@ impl Compared {
         for words in self.committed().into_iter().chain(self.left_out()).chain(self.apart()) {
             writeln!(out, "{}.", printable(capitalized(&words).as_bytes()))?;
         }
-        match self.comparison.choose() {
+        match self.choose() {
             Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
             Err(why) => writeln!(out, "A restore takes none of these unasked: {}.", self.undecided(&why)),
         }

@@ -3,11 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use lifeboat_etcd::{
-    Change, Changes, ClusterId, Divergence, EntryId, Majority, NoChoice, RaftPosition, Relation,
-};
+use lifeboat_etcd::{Change, Changes, ClusterId, Divergence, Majority, NoChoice, Relation};
 
 use super::Compared;
+use super::choice::Undecided;
 use crate::source::combination;
 use crate::terminal::printable;
 
@@ -110,7 +109,11 @@ impl Compared {
     }
 
     /// Why no source is taken without asking.
-    pub(super) fn undecided(&self, why: &NoChoice) -> String {
+    pub(super) fn undecided(&self, why: &Undecided) -> String {
+        let why = match why {
+            Undecided::NoChoice(why) => why,
+            Undecided::LogsLeftOut { taken, of } => return self.left_behind(*taken, of),
+        };
         let sentences = |places: &[usize]| {
             places.iter().map(|place| self.sentence(*place)).collect::<Vec<_>>().join("; ")
         };
@@ -156,21 +159,14 @@ impl Compared {
         }
     }
 
-    /// That the log of a source which is not fit goes further than that of any which is.
+    /// That the log of a source which is not fit goes further than any which is.
     fn runs_further(&self, place: usize) -> Option<String> {
-        let log = self.logs[place]?;
-        let raft = |place: &usize| self.comparison.standings[*place].inspection.as_ref()?.raft;
-        let of_its_cluster = |raft: &RaftPosition| raft.cluster_id == log.cluster_id;
-        let others = self.comparison.ranking.iter().filter_map(raft).filter(of_its_cluster);
-        let furthest = others.map(|raft| raft.last()).max();
-        let last = EntryId { term: log.last_term, index: log.last_index };
-        (Some(last) > furthest).then(|| {
-            format!(
-                ". Its log runs to entry {} of term {}, further than any other here: it may hold changes that none of \
-                 them has; lifeboat salvage takes what it still holds",
-                last.index, last.term
-            )
-        })
+        let log = self.longer_log(place)?;
+        Some(format!(
+            ". Its log runs to entry {} of term {}, further than any other here: it may hold changes that none of them has; \
+             lifeboat salvage takes what it still holds",
+            log.last_index, log.last_term
+        ))
     }
 
     fn earlier(&self, place: usize, freshest: usize, whole: bool) -> String {

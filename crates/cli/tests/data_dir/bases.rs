@@ -240,6 +240,60 @@ fn a_gap_between_base_and_log_is_named() {
     assert_eq!(source.origin().base, Some(Base::At(late.clone())));
     assert_eq!(source.raft().unwrap().consistent_index, late_index);
     serve(version, cluster.data_dir(0), &[]).expect(source.as_ref(), "a late snapshot and the log");
+    drop(source);
+
+    // A restore finds the one that fits, and says so.
+    let layout = ClusterLayout::new(1).unwrap();
+    let more = bases.map(|base| base.to_str().unwrap());
+    let (_, report) = restore_all(&data_dir, &layout, &dir.path().join("restored"), &more);
+    assert_eq!(report["source"], data_dir.display().to_string(), "{report:#}");
+    let combination = report["combination"].as_str().unwrap();
+    assert!(
+        combination.starts_with(&format!("late.db at raft {late_index} + m1's log to ")),
+        "{combination}"
+    );
+}
+
+/// A snapshot and a damaged member whose log goes further: a restore does not leave the log's end behind unless told to,
+/// and names what keeps more.
+#[test]
+fn a_longer_log_is_not_left_behind() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let killed = Killed::new(version);
+    let member = killed.copy("m1", |dir| {
+        fs_err::write(db(dir), b"noise").unwrap();
+        let segment = segment(dir);
+        let mut bytes = fs_err::read(&segment).unwrap();
+        let at = bytes.windows(7).position(|bytes| bytes == b"late 15").unwrap();
+        bytes[at] ^= 1;
+        fs_err::write(&segment, bytes).unwrap();
+    });
+    let [member, snapshot] = [&member, &killed.snapshot].map(|path| path.to_str().unwrap());
+    let to = killed.path("restored");
+    let restore = ["restore", member, snapshot, "--all-members", to.to_str().unwrap()];
+    let restore = [&restore[..], &["--initial-cluster", "m1=http://127.0.0.1:1"]].concat();
+    let output = lifeboat(&restore);
+    let longer = format!("of the log of {member}, which name 29 keys (/registry/late/0, ");
+    let said = fails(&output, 4, &[longer.as_str(), "no valid meta page"]);
+    assert!(!to.exists());
+    let ways: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("    - ")).collect();
+    assert_eq!(ways.len(), 2, "{said}");
+    assert!(ways[0].starts_with(&format!("lifeboat salvage {member} OUT")), "{said}");
+    assert!(ways[0].ends_with(": 35 keys, up to revision 36"), "{said}");
+    let take = format!("lifeboat restore with --take {snapshot}: 20 keys, up to revision 21");
+    assert_eq!(ways[1], take, "{said}");
+    let inspected = lifeboat(["inspect", member, snapshot]);
+    assert_eq!(inspected.status.code(), Some(3));
+    let said = text(&inspected.stdout);
+    assert!(said.contains("A restore takes none of these unasked: ") && said.contains(&longer), "{said}");
+
+    lifeboat_ok([&restore[..], &["--take", snapshot]].concat());
+    // A snapshot that was saved after the log's end has nothing to lose.
+    let later = with_meta(&killed, "consistent_index", |index| index + 1000);
+    let to = killed.path("later");
+    let restore = ["restore", member, later.to_str().unwrap(), "--all-members", to.to_str().unwrap()];
+    lifeboat_ok([&restore[..], &["--initial-cluster", "m1=http://127.0.0.1:1"]].concat());
 }
 
 fn save_to(cluster: &Cluster, path: &Path) -> Value {

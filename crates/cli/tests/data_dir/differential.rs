@@ -220,12 +220,16 @@ impl Round {
         })
     }
 
-    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it asks which state is right,
-    /// the freshest; where nothing can be read, what salvage saves.
+    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it names ways to keep more, the
+    /// first of them; where it asks which state is right, the freshest; where nothing can be read, what salvage saves.
     fn restore(&self, sources: &[PathBuf]) -> Option<Restored> {
-        match self.restored("restore", sources, None) {
+        let why = match self.restored("restore", sources, None) {
             Ok(db) => return Some(Restored { how: "restore", db }),
-            Err(why) => eprintln!("{}: {}", self.what(), why.trim()),
+            Err(why) => why,
+        };
+        eprintln!("{}: {}", self.what(), why.trim());
+        if let Some(way) = why.lines().find_map(|line| line.strip_prefix("    - ")) {
+            return Some(self.by_way(way, sources));
         }
         let inspect = [PathBuf::from("inspect"), "-o".into(), "json".into()];
         let compared = lifeboat(inspect.iter().chain(sources));
@@ -243,6 +247,23 @@ impl Round {
         let (_, freshest) = salvaged.into_iter().map(Result::unwrap).max()?;
         let db = self.restored("salvaged", &[freshest], None).unwrap();
         Some(Restored { how: "salvage", db })
+    }
+
+    /// What a way keeps that Lifeboat names: `lifeboat salvage DIR OUT: 61 keys, up to revision 62`.
+    fn by_way(&self, way: &str, sources: &[PathBuf]) -> Restored {
+        let (way, _) = way.rsplit_once(": ").unwrap();
+        if let Some(args) = way.strip_prefix("lifeboat salvage ") {
+            let out = self.path("way.db");
+            let named = |arg| if arg == "OUT" { out.clone() } else { PathBuf::from(arg) };
+            lifeboat(std::iter::once("salvage".into()).chain(args.split(' ').map(named)));
+            return Restored { how: "salvage", db: self.restored("way", &[out], None).unwrap() };
+        }
+        if let Some(take) = way.strip_prefix("lifeboat restore with --take ") {
+            let db = self.restored("way", sources, Some(take)).unwrap();
+            return Restored { how: "restore --take", db };
+        }
+        let db = way.strip_prefix("the db without its log, ").unwrap().strip_suffix(" (restore: --db-only)");
+        Restored { how: "restore --db-only", db: db.unwrap().into() }
     }
 
     fn restored(&self, to: &str, sources: &[PathBuf], take: Option<&str>) -> Result<PathBuf, String> {

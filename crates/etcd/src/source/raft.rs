@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::apply;
 use crate::error::Result;
+use crate::keys::Keys;
 use crate::member::{ClusterId, MemberId};
 use crate::source::member_dir;
 use crate::wal::{Log, WalDir};
@@ -124,12 +126,33 @@ pub struct LogPosition {
 /// There is no log, or it is damaged.
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
     let inside = member_dir(data_dir)?.join("wal");
-    let wal = WalDir::open(wal_dir.unwrap_or(&inside))?;
-    let mut log = Log::scan_sound(&wal, u64::MAX)?;
+    position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_sound)
+}
+
+/// As [`log_position`], of a log that may be damaged: as far as it can be read past that.
+///
+/// # Errors
+/// There is no log.
+pub fn log_position_past_damage(data_dir: &Path) -> Result<LogPosition> {
+    position(&WalDir::open(&member_dir(data_dir)?.join("wal"))?, Log::scan)
+}
+
+fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPosition> {
+    let mut log = scan(wal, u64::MAX)?;
     if log.last_term == 0 {
         // The last segment has just begun: the one before has the last entry.
-        log = Log::scan_sound(&wal, log.last_index)?;
+        log = scan(wal, log.last_index)?;
     }
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })
+}
+
+/// The keys that the entries of a data dir's log behind an index name to write or delete, of ranges the first, as far as
+/// they can be read.
+///
+/// # Errors
+/// There is no log; a failed read.
+pub fn keys_in_log(data_dir: &Path, after: u64) -> Result<Keys> {
+    let wal = WalDir::open(&member_dir(data_dir)?.join("wal"))?;
+    apply::keys_named(&wal, after.saturating_add(1), u64::MAX)
 }

@@ -1,0 +1,142 @@
+//! Which of several sources a restore takes, and when a person must say so.
+
+use std::path::Path;
+
+use anyhow::Result;
+use lifeboat_etcd::{EntryId, LogPosition, NoChoice, RaftPosition, Source, State, keys_in_log};
+
+use super::Compared;
+use super::words::shown;
+use crate::exit::{Refused, Unsound, Usage, WouldLose};
+use crate::source::{Way, ways};
+
+/// Keys named at most of a log that is left out.
+const MAX_NAMED: usize = 5;
+
+/// Why no source is taken without asking.
+pub(super) enum Undecided {
+    NoChoice(NoChoice),
+    /// The logs of these damaged sources go on where the one that would be taken ends.
+    LogsLeftOut {
+        taken: usize,
+        of: Vec<usize>,
+    },
+}
+
+impl Compared {
+    /// The source that was asked for, or else the freshest one, where nothing speaks against it.
+    pub fn taken(&self, asked: Option<&Path>) -> Result<(&str, &dyn Source)> {
+        let place = match asked {
+            Some(path) => {
+                let name = path.display().to_string();
+                let known = self.names.iter().position(|known| *known == name);
+                known.ok_or_else(|| Usage(format!("--take {name}: it is none of the sources")))?
+            }
+            None => self.choose().map_err(|why| self.unchosen(&why))?,
+        };
+        match self.sources[place].as_deref() {
+            Ok(source) => Ok((&self.names[place], source)),
+            Err(unfit) => Err(Unsound(format!("{}: {unfit}; {}", self.names[place], unfit.remedy())).into()),
+        }
+    }
+
+    /// The source that a restore takes without asking.
+    pub(super) fn choose(&self) -> Result<usize, Undecided> {
+        let taken = self.comparison.choose().map_err(Undecided::NoChoice)?;
+        let of: Vec<usize> = match self.has_all_committed(taken) {
+            true => Vec::new(),
+            false => (0..self.names.len()).filter(|place| self.longer_log(*place).is_some()).collect(),
+        };
+        if of.is_empty() { Ok(taken) } else { Err(Undecided::LogsLeftOut { taken, of }) }
+    }
+
+    /// Whether the logs of a majority of the voters show that a source has every committed entry.
+    fn has_all_committed(&self, place: usize) -> bool {
+        let Some(RaftPosition { cluster_id, replayed_to, .. }) = self.raft(place) else { return false };
+        let majority = self.majorities.iter().find(|majority| majority.cluster_id == cluster_id);
+        majority.is_some_and(|majority| {
+            let is_held = majority.read == majority.voters && replayed_to >= majority.held;
+            is_held || replayed_to >= majority.last
+        })
+    }
+
+    /// The log of a source that cannot be read otherwise, if it goes further than any source of its cluster that can.
+    pub(super) fn longer_log(&self, place: usize) -> Option<LogPosition> {
+        let log = self.logs[place]?;
+        let last = EntryId { term: log.last_term, index: log.last_index };
+        let is_beyond = |end: EntryId| match end.term {
+            // Snapshots of etcd 3.4 do not have it.
+            0 => last.index > end.index,
+            _ => last > end,
+        };
+        let mut ends = self.comparison.ranking.iter().filter_map(|other| self.end(*other, &log));
+        ends.all(is_beyond).then_some(log)
+    }
+
+    /// The last entry that a source has, if it is of a log's cluster.
+    fn end(&self, place: usize, log: &LogPosition) -> Option<EntryId> {
+        let State { members, members_removed, term, consistent_index, .. } =
+            &self.comparison.standings[place].inspection.as_ref()?.state;
+        let knows_member =
+            members.iter().map(|member| &member.id).chain(members_removed).any(|id| *id == log.member_id);
+        let raft = self.raft(place);
+        let is_of_cluster = raft.map_or(knows_member, |raft| raft.cluster_id == log.cluster_id);
+        let held = EntryId { term: term.unwrap_or(0), index: consistent_index.unwrap_or(0) };
+        is_of_cluster.then(|| raft.map_or(held, |raft| raft.last().max(held)))
+    }
+
+    fn raft(&self, place: usize) -> Option<RaftPosition> {
+        self.comparison.standings[place].inspection.as_ref()?.raft
+    }
+
+    fn unchosen(&self, why: &Undecided) -> anyhow::Error {
+        let words = self.undecided(why);
+        match why {
+            Undecided::NoChoice(NoChoice::NoneFit) => Unsound(words).into(),
+            Undecided::NoChoice(_) => Refused(format!(
+                "{words}. Which one is right is for a person to say: `lifeboat inspect` of the same sources shows what \
+                 each has that another lacks, and --take SOURCE takes one"
+            ))
+            .into(),
+            Undecided::LogsLeftOut { taken, of } => {
+                let others: Vec<&Path> = self.names.iter().map(Path::new).collect();
+                let mut found = Vec::new();
+                for place in of {
+                    let name = Path::new(&self.names[*place]);
+                    let bases: Vec<&Path> = others.iter().copied().filter(|other| *other != name).collect();
+                    found.extend(self.replay.ways(name, None, &bases));
+                }
+                let taken_alone = format!("lifeboat restore with --take {}", self.names[*taken]);
+                let held = self.comparison.standings[*taken].inspection.as_ref();
+                found.extend(held.map(|held| Way::new(taken_alone, held)));
+                WouldLose { why: words, ways: ways(found) }.into()
+            }
+        }
+    }
+
+    /// What the logs of damaged sources have that is not in the one that would be taken.
+    pub(super) fn left_behind(&self, taken: usize, of: &[usize]) -> String {
+        let lost = |place: &usize| {
+            let name = &self.names[*place];
+            let log = self.longer_log(*place)?;
+            let held = self.end(taken, &log).map_or(0, |end| end.index.min(log.last_index));
+            let keys = keys_in_log(Path::new(name), held).unwrap_or_default();
+            let named: Vec<_> = keys.listed.iter().take(MAX_NAMED).map(|key| shown(key)).collect();
+            let more = if keys.count > named.len() as u64 { ", ..." } else { "" };
+            let which = match keys.count {
+                0 => String::new(),
+                count => format!(", which name {count} keys ({}{more})", named.join(", ")),
+            };
+            let entries = match log.last_index - held {
+                0 | 1 => format!("entry {}", log.last_index),
+                _ => format!("entries {} to {}", held + 1, log.last_index),
+            };
+            let unfit = self.comparison.standings[*place].unfit.as_ref();
+            let unfit =
+                unfit.map(|unfit| format!("; {name} itself cannot be used: {unfit}")).unwrap_or_default();
+            Some(format!("{entries} of the log of {name}{which}{unfit}"))
+        };
+        let lost: Vec<_> = of.iter().filter_map(lost).collect();
+        format!("{} lacks {}", self.names[taken], lost.join("; and "))
+    }
+}
