@@ -116,6 +116,8 @@ pub struct LogPosition {
     pub last_index: u64,
     /// Raft term of that entry.
     pub last_term: u64,
+    /// Index of the first entry that its segments have: it goes on from any state that has all entries before that.
+    pub first_index: u64,
 }
 
 /// Reads who the member of a data dir is and how far its log goes, which is in `wal_dir` when etcd ran with
@@ -144,7 +146,8 @@ fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPo
         log = scan(wal, log.last_index)?;
     }
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
-    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term })
+    let first_index = wal.index_before(0).saturating_add(1);
+    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index })
 }
 
 /// The keys that the entries of a data dir's log behind an index name to write or delete, of ranges the first, as far as

@@ -22,13 +22,15 @@ pub struct LogPositionBody {
     commit: u64,
     last_index: u64,
     last_term: u64,
+    first_index: u64,
 }
 
 impl From<LogPosition> for LogPositionBody {
     fn from(position: LogPosition) -> Self {
-        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term } = position;
+        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index } =
+            position;
         let (cluster_id, member_id) = (cluster_id.to_string(), member_id.to_string());
-        Self { cluster_id, member_id, term, commit, last_index, last_term }
+        Self { cluster_id, member_id, term, commit, last_index, last_term, first_index }
     }
 }
 
@@ -38,13 +40,14 @@ impl LogBody {
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let LogPositionBody { cluster_id, member_id, term, commit, last_index, last_term } = &self.raft;
+        let LogPositionBody { cluster_id, member_id, term, commit, last_index, last_term, first_index } =
+            &self.raft;
         writeln!(out, "source   {}", self.source)?;
         writeln!(out, "cluster  {cluster_id}")?;
         writeln!(out, "member   {member_id}")?;
         writeln!(
             out,
-            "log      up to entry {last_index} of term {last_term}; committed up to {commit}, in term {term}"
+            "log      entries {first_index} to {last_index}, the last of term {last_term}; committed up to {commit}, in term {term}"
         )
     }
 }
