@@ -7,7 +7,7 @@ mod title;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -161,8 +161,18 @@ pub struct Candidate {
     /// Whether it holds another cluster's state: it is taken only when a person names it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
+    /// What it is read as, where a member's own db is not used: `nightly.db at raft 25 + m1's log to 66`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combination: Option<String>,
     /// What taking it would lose, or why it cannot be taken.
     pub remark: String,
+}
+
+impl Candidate {
+    /// Whether it can be taken. How far a log leads on top of another state is known once it is read.
+    pub fn is_usable(&self) -> bool {
+        self.revision.is_some() || matches!(self.source, StateSource::Log { .. })
+    }
 }
 
 /// Where the state of a restore comes from.
@@ -173,6 +183,79 @@ pub enum StateSource {
     Member(String),
     /// A snapshot file on the machine Lifeboat runs on.
     Snapshot(PathBuf),
+    /// A member's log on top of another state of its cluster, where its own db cannot be used.
+    Log {
+        /// The member.
+        member: String,
+        /// What its log goes on from.
+        base: Base,
+    },
+}
+
+/// What a member's log is read on top of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Base {
+    /// A snapshot file on the machine Lifeboat runs on.
+    Snapshot(PathBuf),
+    /// The data dir of another member, as far as its entries are known to be committed.
+    Member(String),
+}
+
+/// What stands between the base and the member of [`StateSource::Log`] in its text.
+const ON: &str = "+member:";
+
+impl StateSource {
+    /// Reads `member:NAME`, a path, or either of them with `+member:NAME` behind it.
+    ///
+    /// # Errors
+    /// A name or path is missing, or the path cannot be made absolute.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let state = |text: &str| match text.strip_prefix("member:") {
+            Some("") => Err("member: needs a name".to_owned()),
+            Some(name) => Ok(Base::Member(name.into())),
+            None => std::path::absolute(text).map(Base::Snapshot).map_err(|error| error.to_string()),
+        };
+        match text.rsplit_once(ON) {
+            Some((_, "")) => Err("+member: needs a name".into()),
+            Some((base, member)) => Ok(Self::Log { member: member.into(), base: state(base)? }),
+            None => state(text).map(Self::from),
+        }
+    }
+
+    /// The member whose data dir or log it is.
+    pub fn member(&self) -> Option<&str> {
+        match self {
+            Self::Member(member) | Self::Log { member, .. } => Some(member),
+            Self::Snapshot(_) => None,
+        }
+    }
+
+    /// The snapshot file that it is, or begins with.
+    pub fn snapshot(&self) -> Option<&Path> {
+        match self {
+            Self::Snapshot(path) | Self::Log { base: Base::Snapshot(path), .. } => Some(path),
+            Self::Member(_) | Self::Log { base: Base::Member(_), .. } => None,
+        }
+    }
+
+    /// The members whose data dirs it is read from.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        let base = match self {
+            Self::Log { base: Base::Member(base), .. } => Some(base.as_str()),
+            _ => None,
+        };
+        self.member().into_iter().chain(base)
+    }
+}
+
+impl From<Base> for StateSource {
+    fn from(base: Base) -> Self {
+        match base {
+            Base::Snapshot(path) => Self::Snapshot(path),
+            Base::Member(name) => Self::Member(name),
+        }
+    }
 }
 
 impl fmt::Display for StateSource {
@@ -180,6 +263,7 @@ impl fmt::Display for StateSource {
         match self {
             Self::Member(name) => write!(f, "member:{name}"),
             Self::Snapshot(path) => write!(f, "{}", path.display()),
+            Self::Log { member, base } => write!(f, "{}{ON}{member}", Self::from(base.clone())),
         }
     }
 }

@@ -9,6 +9,7 @@ mod control_plane;
 mod etcd;
 mod fingerprint;
 mod identity;
+mod log;
 mod nodes;
 pub(crate) mod preflight;
 mod reach;
@@ -83,6 +84,25 @@ pub enum PlanError {
         host: String,
         /// What runs it.
         service: String,
+        /// The state that would be restored.
+        chosen: StateSource,
+    },
+    /// The log of a member whose db cannot be used goes further than what would be restored, and is not read with it.
+    #[error(
+        "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be lost; \
+         `lifeboat salvage` on {host} makes a file of what is left, to be named with --source; or name the state to restore"
+    )]
+    Further {
+        /// The member.
+        member: String,
+        /// Its machine.
+        host: String,
+        /// Index of its last entry.
+        last: u64,
+        /// Raft term of that entry.
+        term: u64,
+        /// Why its log is not read.
+        why: String,
         /// The state that would be restored.
         chosen: StateSource,
     },

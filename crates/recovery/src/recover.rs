@@ -6,7 +6,7 @@ mod resume;
 mod rollback;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -358,10 +358,11 @@ impl Recovery<'_> {
     /// command line to say.
     fn refuse_unlisted(&self, plan: &Plan) -> Result<(), RecoverError> {
         for source in plan.sources() {
-            let StateSource::Snapshot(path) = source else { continue };
+            let Some(path) = source.snapshot() else { continue };
             let is_in = |place: &PathBuf| path == place || path.parent() == Some(place.as_path());
-            if self.source.as_ref() != Some(source) && !self.inventory.snapshots.iter().any(is_in) {
-                return Err(OperationError::UnlistedSnapshot(path.clone()).into());
+            let named = self.source.as_ref().and_then(StateSource::snapshot);
+            if named != Some(path) && !self.inventory.snapshots.iter().any(is_in) {
+                return Err(OperationError::UnlistedSnapshot(path.into()).into());
             }
         }
         Ok(())
@@ -370,10 +371,7 @@ impl Recovery<'_> {
     /// The snapshots of the inventory, or the one that was asked for.
     async fn snapshots(&self, facts: &Facts) -> Snapshots {
         let places = self.inventory.snapshots.clone();
-        let named = match &self.source {
-            Some(StateSource::Snapshot(path)) => Some(path.clone()),
-            _ => None,
-        };
+        let named = self.source.as_ref().and_then(StateSource::snapshot).map(Path::to_path_buf);
         let facts = facts.clone();
         let find = move || find_snapshots(&facts, &places, named.as_deref());
         tokio::task::spawn_blocking(find).await.unwrap_or_default()

@@ -7,7 +7,7 @@ use lifeboat_etcd::KubernetesIdentity;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::facts::{DataDir, DataDirState, FoundDir, LogState};
+use crate::facts::{Damage, DataDir, DataDirState, FoundDir, LogState, Readable};
 use crate::host::{Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
@@ -111,7 +111,29 @@ pub async fn inspect_data_dir(
     dir: &Path,
     wal_dir: Option<&Path>,
 ) -> Result<DataDir, HostError> {
-    inspect(host, shipped.path(), dir, wal_dir, "/etc/fstab").await
+    let held = inspect(host, shipped.path(), dir, wal_dir, "/etc/fstab").await?;
+    Ok(match held {
+        DataDir::Damaged(damage) if damage.log.is_none() => {
+            let log = log_of(host, shipped, dir, wal_dir).await?;
+            DataDir::Damaged(Damage { log, ..damage })
+        }
+        held => held,
+    })
+}
+
+/// How far the log of a data dir goes, if that can be read.
+async fn log_of(
+    host: &dyn Host,
+    shipped: &Shipped,
+    dir: &Path,
+    wal_dir: Option<&Path>,
+) -> Result<Option<LogState>, HostError> {
+    let dir = dir.display().to_string();
+    let mut arguments = vec!["inspect", &dir, "--raft", "--quiet", "-o", "json"];
+    let wal = wal_dir.map(|wal| wal.display().to_string());
+    arguments.extend(wal.iter().flat_map(|wal| ["--wal-dir", wal.as_str()]));
+    let output = host.run(&shipped.command(arguments).within(INSPECT)).await?;
+    Ok(read_log(&output.stdout))
 }
 
 async fn inspect(
@@ -200,10 +222,32 @@ struct Inspection {
     /// What Lifeboat reads behind and etcd does not start on.
     #[serde(default)]
     stops_etcd: Vec<String>,
+    /// What it is read as without its own db.
+    combination: Option<String>,
     revision: i64,
     live_keys: u64,
     raft: Option<Raft>,
     kubernetes: Option<KubernetesIdentity>,
+}
+
+impl Inspection {
+    /// What a data dir holds, and how far its log goes.
+    fn state(self) -> Option<(DataDirState, LogState)> {
+        let raft = self.raft?;
+        let db_index = raft.consistent_index;
+        let log = raft.log();
+        let state = DataDirState {
+            cluster_id: log.cluster_id.clone(),
+            member_id: log.member_id.clone(),
+            last_term: log.last_term.unwrap_or_default(),
+            last_index: log.last_index,
+            revision: self.revision,
+            keys: self.live_keys,
+            db_index,
+            kubernetes: self.kubernetes,
+        };
+        Some((state, log))
+    }
 }
 
 #[derive(Deserialize)]
@@ -213,7 +257,15 @@ struct Raft {
     member_id: String,
     last_term: u64,
     last_index: u64,
+    first_index: Option<u64>,
     consistent_index: Option<u64>,
+}
+
+impl Raft {
+    fn log(self) -> LogState {
+        let Self { cluster_id, member_id, last_term, last_index, first_index, .. } = self;
+        LogState { cluster_id, member_id, last_index, last_term: Some(last_term), first_index }
+    }
 }
 
 /// What `lifeboat inspect --raft -o json` tells. A log that is written to while it is read may look damaged.
@@ -222,36 +274,34 @@ fn read_log(stdout: &[u8]) -> Option<LogState> {
     struct Inspection {
         raft: Raft,
     }
-    let Raft { cluster_id, member_id, last_index, .. } =
-        serde_json::from_slice::<Inspection>(stdout).ok()?.raft;
-    Some(LogState { cluster_id, member_id, last_index })
+    Some(serde_json::from_slice::<Inspection>(stdout).ok()?.raft.log())
 }
 
 fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
     let said = String::from_utf8_lossy(stderr);
-    if stdout.is_empty() {
+    let inspection: Inspection = if stdout.is_empty() {
         // Too damaged for more than an error; warnings may stand above it, and below it what to do.
         let line = said.lines().find(|line| !line.starts_with("warning: ")).unwrap_or_default();
         let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
-        return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()]));
+        return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()].into()));
+    } else {
+        serde_json::from_slice(stdout).ok()?
+    };
+    let Inspection { integrity_error, undecodable, stops_etcd, combination, .. } = &inspection;
+    let wrong: Vec<String> = integrity_error.iter().chain(undecodable).cloned().collect();
+    let why = [wrong.as_slice(), stops_etcd].concat();
+    if !wrong.is_empty() || (!why.is_empty() && inspection.raft.is_none()) {
+        return Some(DataDir::Damaged(why.into()));
     }
-    let Inspection { integrity_error, undecodable, stops_etcd, revision, live_keys, raft, kubernetes } =
-        serde_json::from_slice(stdout).ok()?;
-    let damage: Vec<String> = integrity_error.into_iter().chain(undecodable).chain(stops_etcd).collect();
-    if !damage.is_empty() {
-        return Some(DataDir::Damaged(damage));
-    }
-    let Raft { cluster_id, member_id, last_term, last_index, consistent_index } = raft?;
-    Some(DataDir::Sound(DataDirState {
-        cluster_id,
-        member_id,
-        last_term,
-        last_index,
-        revision,
-        keys: live_keys,
-        db_index: consistent_index,
-        kubernetes,
-    }))
+    let combination = combination.clone();
+    let (state, log) = inspection.state()?;
+    Some(match why.is_empty() {
+        true => DataDir::Sound(state),
+        false => {
+            let readable = Some(Readable { state, combination });
+            DataDir::Damaged(Damage { why, readable, log: Some(log) })
+        }
+    })
 }
 
 /// The program that runs here, also when its file has been replaced or removed meanwhile.
@@ -300,15 +350,19 @@ mod tests {
             db_index: None,
             kubernetes: None,
         };
-        assert_eq!(read(sound, b""), Some(DataDir::Sound(state)));
+        assert_eq!(read(sound, b""), Some(DataDir::Sound(state.clone())));
         let text = String::from_utf8_lossy(sound);
         let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
-        assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()])));
+        assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()].into())));
         // What Lifeboat can read is not sound where etcd does not start on it.
         let read_on = text.replace("\"undecodable\"", "\"stopsEtcd\":[\"bad record\"],\"undecodable\"");
-        assert_eq!(read(read_on.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad record".into()])));
+        let Some(DataDir::Damaged(damage)) = read(read_on.as_bytes(), b"") else { panic!("{read_on}") };
+        assert_eq!(damage.why, ["bad record"]);
+        // A restore can take it all the same.
+        assert_eq!(damage.readable, Some(Readable { state, combination: None }));
+        assert_eq!(damage.log.and_then(|log| log.last()).map(|last| (last.term, last.index)), Some((2, 9)));
         for said in ["error: damaged: x\n    y\n", "warning: the log is torn\nerror: x\n    y\n"] {
-            assert_eq!(read(b"", said.as_bytes()), Some(DataDir::Damaged(vec!["x".into()])));
+            assert_eq!(read(b"", said.as_bytes()), Some(DataDir::Damaged(vec!["x".into()].into())));
         }
         assert_eq!(read(b"", b""), None);
         assert_eq!(read(b"{}", b""), None);
@@ -393,7 +447,7 @@ mod tests {
         assert!(why.contains("set walDir"), "{why}");
         // Begun anew on an empty disk, and refused by its cluster.
         let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
-        assert_eq!(begun, DataDir::Damaged(vec!["no log".into()]));
+        assert_eq!(begun, DataDir::Damaged(vec!["no log".into()].into()));
     }
 
     #[tokio::test]

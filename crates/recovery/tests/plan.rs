@@ -7,9 +7,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{
-    Answer, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Storage, ToldBy,
-};
+use lifeboat_recovery::facts::{Answer, DataDir, Facts, Leftovers, Login, PodProcess, Storage, ToldBy};
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, Guard, HostService, Needs, Plan, StateSource, Step};
@@ -26,6 +24,7 @@ fn options() -> PlanOptions {
         written: Some("2026-11-09T03:00:00Z".parse().unwrap()),
         size: 80 << 20,
         revision,
+        raft_index: None,
         identity: None,
     };
     PlanOptions {
@@ -187,8 +186,9 @@ fn a_surviving_member_goes_before_any_snapshot() {
 #[test]
 fn a_member_that_waits_for_a_quorum_is_not_passed_over_for_a_snapshot() {
     let lost = |last_index| {
-        let log = LogState { cluster_id: "c".into(), member_id: cluster::member_id("e1"), last_index };
-        let damaged = || DataDir::Damaged(vec!["page 81: its header says page 12297829382473034410".into()]);
+        let log = cluster::log_of("c", &cluster::member_id("e1"), last_index);
+        let damaged =
+            || DataDir::Damaged(vec!["page 81: its header says page 12297829382473034410".to_owned()].into());
         let all = cluster::Builder::healthy().member_stopped("e1", DataDir::InUse(Some(log)));
         all.member_stopped("m2", damaged()).member_stopped("m3", damaged()).etcd_lost().0
     };
@@ -403,7 +403,12 @@ fn snapshot_of(name: &str, revision: i64, uid: &str, nodes: &[&str], member: &st
         written: None,
         size: 80 << 20,
         revision: Ok(revision),
-        identity: Some(SnapshotIdentity { kubernetes, members: vec![member.into()], peer_urls: Vec::new() }),
+        raft_index: None,
+        identity: Some(SnapshotIdentity {
+            kubernetes,
+            members: vec![member.into()],
+            ..SnapshotIdentity::default()
+        }),
     }
 }
 

@@ -107,9 +107,10 @@ enum Command {
 
 #[derive(Debug, Clone, clap::Args)]
 struct SourceArg {
-    /// Take the state of a restore from here, not from the freshest source: a snapshot file or member:NAME. It decides
-    /// which state a restore takes, never whether one is made: an etcd that serves is not replaced by an older state.
-    #[arg(long, value_name = "FILE|member:NAME", value_parser = source)]
+    /// Take the state of a restore from here, not from the freshest source: a snapshot file, member:NAME, or the log of a
+    /// member on top of one of these, as FILE+member:NAME. It decides which state a restore takes, never whether one is
+    /// made: an etcd that serves is not replaced by an older state.
+    #[arg(long, value_name = "FILE|member:NAME", value_parser = StateSource::parse)]
     source: Option<StateSource>,
 }
 
@@ -175,14 +176,6 @@ impl Args {
     }
 }
 
-fn source(text: &str) -> Result<StateSource, String> {
-    match text.strip_prefix("member:") {
-        Some("") => Err("member: needs a name".into()),
-        Some(name) => Ok(StateSource::Member(name.into())),
-        None => std::path::absolute(text).map(StateSource::Snapshot).map_err(|error| error.to_string()),
-    }
-}
-
 /// Set by Ctrl-C; the executor looks at it between steps.
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -236,26 +229,25 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 
 /// A slip in the name of the state to restore is told before anybody is asked anything.
 fn ensure_there(source: &StateSource, inventory: &Inventory) -> Result<()> {
-    match source {
-        StateSource::Member(name) => {
-            if !inventory.etcd.members.contains_key(name) {
-                return Err(no_such_member(name, inventory));
-            }
+    for name in source.members() {
+        if !inventory.etcd.members.contains_key(name) {
+            return Err(no_such_member(name, inventory));
         }
-        StateSource::Snapshot(path) if is_data_dir(path)? => {
-            let path = path.display();
-            let why = format!(
-                "--source {path} is a data dir: make a snapshot of it first, with `lifeboat save {path} FILE`"
-            );
-            return Err(Usage(why).into());
-        }
-        // It is sent to machines as it is.
-        StateSource::Snapshot(path) if fs_err::metadata(path)?.is_dir() => {
-            let why = format!("--source {} is a directory: name the snapshot in it", path.display());
-            return Err(Usage(why).into());
-        }
-        StateSource::Snapshot(path) => drop(open(path)?),
     }
+    let Some(path) = source.snapshot() else { return Ok(()) };
+    if is_data_dir(path)? {
+        let path = path.display();
+        let why = format!(
+            "--source {path} is a data dir: make a snapshot of it first, with `lifeboat save {path} FILE`"
+        );
+        return Err(Usage(why).into());
+    }
+    // It is sent to machines as it is.
+    if fs_err::metadata(path)?.is_dir() {
+        let why = format!("--source {} is a directory: name the snapshot in it", path.display());
+        return Err(Usage(why).into());
+    }
+    open(path)?;
     Ok(())
 }
 

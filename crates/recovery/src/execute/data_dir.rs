@@ -162,8 +162,9 @@ pub(super) async fn is_restored(
             format!("{:x}", context.etcd(member).await?.status().await?.header.cluster_id)
         }
         DataDir::Absent => return Ok(State::NotYet(format!("{member} has no data dir yet"))),
-        DataDir::Damaged(why) => {
-            return Ok(State::NotYet(format!("{member}'s data dir is damaged: {}", why.join("; "))));
+        DataDir::Damaged(damage) => {
+            let why = damage.why.join("; ");
+            return Ok(State::NotYet(format!("{member}'s data dir is damaged: {why}")));
         }
     };
     if found != expected {

@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::facts::DataDirs;
 use crate::host::{self, Command};
-use crate::plan::{Action, StateSource};
+use crate::plan::{Action, Base, StateSource};
 use crate::ship::Shipped;
 
 use super::context::Context;
@@ -35,7 +35,9 @@ const TAKEN_AT: &str = "the state was taken at ";
 fn local_copy(context: &Context<'_>, source: &StateSource) -> PathBuf {
     match source {
         StateSource::Snapshot(path) => path.clone(),
-        StateSource::Member(_) => context.dir.join(format!("{}-state.db", context.plan.id)),
+        StateSource::Member(_) | StateSource::Log { .. } => {
+            context.dir.join(format!("{}-state.db", context.plan.id))
+        }
     }
 }
 
@@ -86,8 +88,12 @@ pub(super) async fn distribute(
     hosts: &[String],
 ) -> Result<(), StepError> {
     let local = local_copy(context, source);
-    if let (StateSource::Member(member), false) = (source, local.exists()) {
-        fetch(context, step, member, &local).await?;
+    if !local.exists() {
+        match source {
+            StateSource::Member(member) => fetch(context, step, member, &Log::Whole, &local).await?,
+            StateSource::Log { member, base } => combine(context, step, member, base, &local).await?,
+            StateSource::Snapshot(_) => {}
+        }
     }
     verify(&local, revision).await?;
     let remote = context.remote_state();
@@ -106,7 +112,7 @@ pub(super) async fn distribute(
 /// Whether what was sent before the fence is still all that its source holds. A snapshot file does not change; a member
 /// may have been started until it was fenced.
 pub(super) async fn is_current(context: &Context<'_>, source: &StateSource) -> Result<State, StepError> {
-    let StateSource::Member(member) = source else { return Ok(State::Done) };
+    let Some(member) = source.member() else { return Ok(State::Done) };
     let spec = context.member(member)?;
     let taken =
         context.all_notes().into_iter().rev().find_map(|note| note.strip_prefix(TAKEN_AT).map(str::to_owned));
@@ -126,15 +132,66 @@ pub(super) async fn refresh(
     hosts: &[String],
 ) -> Result<(), StepError> {
     let stale = local_copy(context, source);
-    if matches!(source, StateSource::Member(_)) && stale.exists() {
+    if source.member().is_some() && stale.exists() {
         fs::remove_file(&stale)?;
     }
     distribute(context, step, source, revision, hosts).await
 }
 
-/// Makes a snapshot of a member's data dir on its machine, where the data is, and brings it here. All of its log
-/// counts: what the last of the members holds, clients may have been told of.
-async fn fetch(context: &Context<'_>, step: u32, member: &str, local: &Path) -> Result<(), StepError> {
+/// How much of a member's log counts, and what it is read on top of.
+enum Log {
+    /// All of it: what the last of the members holds, clients may have been told of.
+    Whole,
+    /// What is known to be committed: another member's log goes on from there.
+    Committed,
+    /// All of it, on top of this file on the member's machine, which is a copy of the state that is named.
+    On(PathBuf, StateSource),
+}
+
+/// Reads a member's log on top of another state: that is brought to the member's machine, where the log is, and removed from
+/// there at once.
+async fn combine(
+    context: &Context<'_>,
+    step: u32,
+    member: &str,
+    base: &Base,
+    local: &Path,
+) -> Result<(), StepError> {
+    let host = &context.member(member)?.host;
+    let (base_file, is_ours) = match base {
+        Base::Snapshot(path) => (path.clone(), false),
+        Base::Member(name) => {
+            let file = context.dir.join(format!("{}-base.db", context.plan.id));
+            fetch(context, step, name, &Log::Committed, &file).await?;
+            (file, true)
+        }
+    };
+    let remote = context.remote_dir().join("base.db");
+    context.announce(host).await?;
+    let machine = context.machine_id(host);
+    host::send(context.host(host)?.as_ref(), machine, &base_file, &remote, 0o600).await?;
+    let log = Log::On(remote.clone(), base.clone().into());
+    let read = fetch(context, step, member, &log, local).await;
+    let removed = remove(context, host, &remote).await;
+    if is_ours {
+        fs::remove_file(&base_file)?;
+    }
+    read.and(removed)
+}
+
+async fn remove(context: &Context<'_>, host: &str, path: &Path) -> Result<(), StepError> {
+    let path = path.display().to_string();
+    context.change(host, Command::new(["rm", "-f", "--", path.as_str()])).await.map(drop)
+}
+
+/// Makes a snapshot of a member's data dir on its machine, where the data is, and brings it here.
+async fn fetch(
+    context: &Context<'_>,
+    step: u32,
+    member: &str,
+    log: &Log,
+    local: &Path,
+) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
     let shipped = Shipped::send(host.as_ref()).await?;
@@ -144,14 +201,33 @@ async fn fetch(context: &Context<'_>, step: u32, member: &str, local: &Path) -> 
     context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
     let before = stamp(context, &spec.host, &dirs).await?;
     let (from, to) = (dirs.data.display().to_string(), export.display().to_string());
-    let mut arguments = vec!["save".to_owned(), "--uncommitted".into(), from, to.clone()];
+    let mut arguments = vec!["save".to_owned(), from, to];
+    match log {
+        Log::Committed => {}
+        Log::Whole => arguments.push("--uncommitted".into()),
+        Log::On(file, _) => {
+            arguments.extend(["--uncommitted".into(), "--base".into(), file.display().to_string()]);
+        }
+    }
     if let Some(wal) = &dirs.wal {
         arguments.extend(["--wal-dir".into(), wal.display().to_string()]);
     }
-    context.change(&spec.host, shipped.command(arguments).within(EXPORT)).await?;
+    let saved = context.change(&spec.host, shipped.command(arguments).within(EXPORT)).await;
+    saved.map_err(|error| match (error, log) {
+        // Nothing was touched: the log and what it was to be read on top of are as they were.
+        (StepError::Fatal(why), Log::On(_, base)) => StepError::Refused(format!(
+            "{member}'s log cannot be read on top of {base}: {why}; restore {base} alone with --source {base}, which loses what \
+             the log adds, or make a file of what is left with `lifeboat salvage` on {} and name that",
+            spec.host
+        )),
+        (error, _) => error,
+    })?;
     host.download(&export, local).await?;
-    context.change(&spec.host, Command::new(["rm", "-f", "--", to.as_str()])).await?;
-    context.note(step, format!("{TAKEN_AT}{before}"))
+    remove(context, &spec.host, &export).await?;
+    match log {
+        Log::Committed => Ok(()),
+        Log::Whole | Log::On(..) => context.note(step, format!("{TAKEN_AT}{before}")),
+    }
 }
 
 async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<String, StepError> {

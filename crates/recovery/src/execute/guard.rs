@@ -157,16 +157,22 @@ impl Seen<'_, '_> {
         }
     }
 
+    /// The size of a state, as far as it is known.
+    async fn state_bytes(&self, source: &StateSource) -> Option<u64> {
+        let mut most = 0;
+        if let Some(path) = source.snapshot() {
+            most = fs_err::metadata(path).ok()?.len();
+        }
+        for member in source.members() {
+            let stored = self.storage(member).await.ok().and_then(|(_, it)| preflight::stored_bytes(&it));
+            most = most.max(stored.max(served(member, self.votes().await))?);
+        }
+        Some(most)
+    }
+
     async fn room(&self, member: &str, source: Option<&StateSource>) -> Option<String> {
-        let served = |name: &String, votes: &BTreeMap<String, MemberFacts>| {
-            votes.get(name).and_then(|facts| Some(facts.status.get()?.db_size))
-        };
         let state = match source {
-            Some(StateSource::Snapshot(path)) => fs_err::metadata(path).ok().map(|metadata| metadata.len()),
-            Some(StateSource::Member(source)) => {
-                let stored = self.storage(source).await.ok().and_then(|(_, it)| it.data_dir.db_bytes);
-                stored.into_iter().chain(served(source, self.votes().await)).max()
-            }
+            Some(source) => self.state_bytes(source).await,
             None => {
                 let votes = self.votes().await;
                 votes.keys().filter_map(|name| served(name, votes)).max()
@@ -176,7 +182,7 @@ impl Seen<'_, '_> {
             return Some(format!("{member}: how big its new data is going to be is not known"));
         };
         let room = match source {
-            Some(source) => Room::to_restore(state, *source == StateSource::Member(member.into())),
+            Some(source) => Room::to_restore(state, source, member),
             None => Room::to_replace(state),
         };
         match self.storage(member).await {
@@ -222,6 +228,11 @@ impl Seen<'_, '_> {
             )),
         }
     }
+}
+
+/// Bytes of the db that a member serves.
+fn served(member: &str, votes: &BTreeMap<String, MemberFacts>) -> Option<u64> {
+    Some(votes.get(member)?.status.get()?.db_size)
 }
 
 fn has_quorum(member: &MemberFacts) -> bool {

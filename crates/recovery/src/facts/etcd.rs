@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lifeboat_etcd::KubernetesIdentity;
+use lifeboat_etcd::{EntryId, KubernetesIdentity};
 use serde::{Deserialize, Serialize};
 
 use super::{Fact, Reach, Storage};
@@ -53,20 +53,44 @@ pub struct FoundDir {
 }
 
 impl MemberFacts {
-    /// The Kubernetes cluster of the state that it serves, or that its sound data dir holds.
+    /// The Kubernetes cluster of the state that it serves, or that can be read from its data dir.
     pub fn kubernetes(&self) -> Option<&KubernetesIdentity> {
         match (self.identity.as_ref().and_then(Fact::get), self.data_dir.get()) {
             (Some(identity), _) => Some(identity),
             (None, Some(DataDir::Sound(state))) => state.kubernetes.as_ref(),
+            (None, Some(DataDir::Damaged(damage))) => damage.readable.as_ref()?.state.kubernetes.as_ref(),
             _ => None,
         }
     }
 
-    /// Id of the cluster it belongs to, from its own mouth or its sound data dir, in hexadecimal.
+    /// Id of the cluster it belongs to, in hexadecimal: as it says itself, or as its data dir does.
     pub fn cluster_id(&self) -> Option<&str> {
         match (self.status.get(), self.data_dir.get()) {
             (Some(status), _) => Some(&status.cluster_id),
             (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+            (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref().map(|log| log.cluster_id.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The damage of a stopped member whose data dir is damaged.
+    pub fn damage(&self) -> Option<&Damage> {
+        match (self.status.get(), self.data_dir.get()) {
+            (None, Some(DataDir::Damaged(damage))) => Some(damage),
+            _ => None,
+        }
+    }
+
+    /// The last entry of raft's log that it is known to hold.
+    pub fn last_entry(&self) -> Option<EntryId> {
+        match (self.status.get(), self.data_dir.get()) {
+            (Some(status), _) => Some(EntryId { term: status.raft_term, index: status.raft_index }),
+            (None, Some(DataDir::Sound(state))) => {
+                // The db counts as it is where the log ends before it.
+                let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));
+                Some(EntryId { term: state.last_term, index })
+            }
+            (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref()?.last(),
             _ => None,
         }
     }
@@ -150,7 +174,69 @@ pub enum DataDir {
     /// It can be read to its end.
     Sound(DataDirState),
     /// It is there and broken.
-    Damaged(Vec<String>),
+    Damaged(Damage),
+}
+
+/// What is wrong with a data dir, and what can be read of it all the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordedDamage", into = "RecordedDamage")]
+pub struct Damage {
+    /// What is wrong.
+    pub why: Vec<String>,
+    /// What Lifeboat reads there without the db, or behind a bad record of the log, and etcd does not start on.
+    pub readable: Option<Readable>,
+    /// How far its log goes, where that can be read.
+    pub log: Option<LogState>,
+}
+
+/// The state that Lifeboat reads from a data dir that etcd does not start on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readable {
+    /// How far it has come.
+    pub state: DataDirState,
+    /// What it is read as, where that is not db and log: `etcd's log to 66, from its first entry on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combination: Option<String>,
+}
+
+impl From<Vec<String>> for Damage {
+    fn from(why: Vec<String>) -> Self {
+        Self { why, ..Self::default() }
+    }
+}
+
+/// [`Damage`] in facts: only reasons where nothing more is known, as it was recorded before logs were looked at.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RecordedDamage {
+    Why(Vec<String>),
+    #[serde(rename_all = "camelCase")]
+    More {
+        why: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        readable: Option<Readable>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<LogState>,
+    },
+}
+
+impl From<RecordedDamage> for Damage {
+    fn from(recorded: RecordedDamage) -> Self {
+        match recorded {
+            RecordedDamage::Why(why) => why.into(),
+            RecordedDamage::More { why, readable, log } => Self { why, readable, log },
+        }
+    }
+}
+
+impl From<Damage> for RecordedDamage {
+    fn from(damage: Damage) -> Self {
+        match damage {
+            Damage { why, readable: None, log: None } => Self::Why(why),
+            Damage { why, readable, log } => Self::More { why, readable, log },
+        }
+    }
 }
 
 /// Who the member of a data dir is, and how far its log goes.
@@ -163,6 +249,19 @@ pub struct LogState {
     pub member_id: String,
     /// Index of the last entry in the log.
     pub last_index: u64,
+    /// Raft term of that entry; absent in facts that were recorded before it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_term: Option<u64>,
+    /// Index of the first entry in the log: it goes on from a state that has all entries before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_index: Option<u64>,
+}
+
+impl LogState {
+    /// Its last entry, where the term of that is known.
+    pub fn last(&self) -> Option<EntryId> {
+        Some(EntryId { term: self.last_term?, index: self.last_index })
+    }
 }
 
 /// How far a data dir has come.

@@ -1,6 +1,6 @@
 //! A plan from a file is data of others until it is checked: it may name nothing but what is the inventory's.
 
-use super::{Action, Guard, HostService, Plan, RestoredCluster, StateSource, Step};
+use super::{Action, Guard, HostService, Plan, RestoredCluster, Step};
 use crate::facts::DataDirs;
 use crate::inventory::{Cloud, Inventory, is_machine_id};
 use crate::operation::is_id;
@@ -121,9 +121,7 @@ impl Plan {
             | Action::Enable { services }
             | Action::ReleaseLeases { candidates: services } => are_services(inventory, services),
             Action::Distribute { source, hosts, .. } | Action::ConfirmState { source, hosts, .. } => {
-                if let StateSource::Member(name) = source {
-                    is_member(inventory, name)?;
-                }
+                source.members().try_for_each(|name| is_member(inventory, name))?;
                 are_hosts(inventory, hosts)
             }
             Action::MoveAside { member, dirs, to } => {

@@ -1,7 +1,7 @@
 //! What a step is called. A title follows from the action alone, so that what is read is what is done: a plan file has no
 //! say in it.
 
-use super::{Action, HostService};
+use super::{Action, HostService, StateSource};
 
 impl Action {
     /// What it does, in one line.
@@ -21,6 +21,13 @@ impl Action {
             Self::Release { services } | Self::Start { services } => format!("Start {}", names(services)),
             Self::Restart { services } => format!("Restart {}", names(services)),
             Self::Enable { services } => format!("Enable {}", names(services)),
+            Self::Distribute { source: StateSource::Log { member, base }, hosts, .. } => {
+                let base = StateSource::from(base.clone());
+                format!("Read {member}'s log on top of {base}, bring the state to {}", hosts.join(", "))
+            }
+            Self::ConfirmState { source: StateSource::Log { member, .. }, .. } => {
+                format!("Make sure that {member}'s data dir was not written to since its log was read")
+            }
             Self::Distribute { source, revision, hosts } => {
                 let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
                 format!("Bring the state of {source}{at} to {}", hosts.join(", "))

@@ -5,52 +5,109 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{DataDir, Facts, MemberFacts};
+use crate::facts::{Damage, DataDir, Facts, MemberFacts, Readable};
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
+use super::log::Bases;
 use super::{Draft, PlanError, Snapshot, Snapshots};
 
 /// By so many revisions a restore raises the revision, so that clients read again.
 const BUMP: i64 = 1_000_000_000;
+
+/// A candidate, and what it ranks by.
+struct Ranked {
+    /// The last entry that it has, where it is a member's.
+    last: Option<EntryId>,
+    candidate: Candidate,
+}
+
+impl Ranked {
+    /// Members of one cluster order as raft elects. Of two that have come as far, one that needs nothing else goes first.
+    fn rank(&self) -> (bool, Option<EntryId>, u8) {
+        let alone = match &self.candidate {
+            Candidate { source: StateSource::Log { .. }, .. } => 0,
+            Candidate { combination: Some(_), .. } => 1,
+            _ => 2,
+        };
+        (self.candidate.is_usable(), self.last, alone)
+    }
+}
 
 /// Every place the state could come from, the freshest first.
 ///
 /// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
 /// is not known here. A snapshot is always older than the member it was taken from, so members go first.
 pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
-    let mut members: Vec<(EntryId, Candidate)> =
-        facts.members.keys().filter_map(|name| member_candidate(facts, name)).collect();
-    members.sort_by_key(|(last, candidate)| std::cmp::Reverse((candidate.revision.is_some(), *last)));
     let own = OwnIdentity::of(facts);
-    let mut snapshots: Vec<Candidate> =
-        snapshots.iter().map(|snapshot| snapshot_candidate(&own, snapshot)).collect();
-    snapshots.sort_by_key(|candidate| {
+    let bases = Bases { facts, own: &own, snapshots };
+    let of_member = |name: &String| member_candidates(&bases, name);
+    let mut members: Vec<Ranked> = facts.members.keys().flat_map(of_member).collect();
+    members.sort_by_key(|ranked| std::cmp::Reverse(ranked.rank()));
+    let mut snapshots: Vec<Ranked> = snapshots
+        .iter()
+        .map(|snapshot| Ranked { last: None, candidate: snapshot_candidate(&own, snapshot) })
+        .collect();
+    snapshots.sort_by_key(|Ranked { candidate, .. }| {
         (candidate.foreign, std::cmp::Reverse((candidate.revision, candidate.newest)))
     });
-    let mut all: Vec<Candidate> = members.into_iter().map(|(_, candidate)| candidate).collect();
-    all.append(&mut snapshots);
-    // Revisions are counted within one history only.
-    let ours = |candidate: &&Candidate| !candidate.foreign;
-    let newest = all.iter().filter(ours).filter_map(|candidate| candidate.revision).max();
-    let beyond = beyond(facts);
-    for candidate in all.iter_mut().filter(|candidate| !candidate.foreign) {
-        if let (Some(revision), Some(newest)) = (candidate.revision, newest) {
-            candidate.remark = loss(revision, newest, &candidate.source, &beyond);
-        }
+    members.append(&mut snapshots);
+    let remarks: Vec<Option<String>> = members.iter().map(|one| loss(facts, one, &members)).collect();
+    let remarked = members.into_iter().zip(remarks).map(|(Ranked { candidate, .. }, loss)| match loss {
+        Some(remark) => Candidate { remark, ..candidate },
+        None => candidate,
+    });
+    remarked.collect()
+}
+
+/// What a candidate that can be taken lacks of what the others have; revisions are counted within one history only.
+fn loss(facts: &Facts, one: &Ranked, all: &[Ranked]) -> Option<String> {
+    let Candidate { source, revision, .. } = &one.candidate;
+    if one.candidate.foreign || !one.candidate.is_usable() {
+        return None;
     }
-    all
+    let usable = || all.iter().filter(|other| other.candidate.is_usable() && !other.candidate.foreign);
+    let furthest =
+        usable().filter_map(|other| other.last.map(|last| (last, other))).max_by_key(|(last, _)| *last);
+    // Whose revision is not known before it is read.
+    let by_log = furthest.filter(|(_, other)| matches!(other.candidate.source, StateSource::Log { .. }));
+    let newest = usable().filter_map(|other| other.candidate.revision).max();
+    let lost = revision.zip(newest).map(|(revision, newest)| newest.saturating_sub(revision));
+    Some(match (lost, source, one.last, by_log) {
+        // A restore raises revisions by this much: what was written since cannot be counted.
+        (Some(lost), ..) if lost >= BUMP => "older than a restore: loses every write since before it".into(),
+        (_, StateSource::Snapshot(_), _, Some(_)) | (Some(0), StateSource::Snapshot(_), ..) => {
+            "loses every write after it was taken".into()
+        }
+        (_, StateSource::Member(_) | StateSource::Log { .. }, Some(last), Some((furthest, _)))
+            if last < furthest =>
+        {
+            match last.term == furthest.term {
+                true => {
+                    format!("loses entries {} to {} of the log", last.index.saturating_add(1), furthest.index)
+                }
+                false => format!("ends at entry {} of the older term {}", last.index, last.term),
+            }
+        }
+        (Some(lost), ..) if lost > 0 => format!("loses {lost} revisions"),
+        _ => match beyond(facts, one.last) {
+            beyond if beyond.is_empty() => "loses nothing that is known".into(),
+            beyond => beyond.join("; "),
+        },
+    })
 }
 
 /// What may be newer than all that can be read, one line each.
-fn beyond(facts: &Facts) -> Vec<String> {
-    let with = |is: fn(&DataDir) -> bool| {
-        let has = |member: &&MemberFacts| member.data_dir.get().is_some_and(is);
-        let names = facts.members.iter().filter(|(_, member)| has(member)).map(|(name, _)| name.as_str());
+fn beyond(facts: &Facts, last: Option<EntryId>) -> Vec<String> {
+    let with = |is: &dyn Fn(&MemberFacts) -> bool| {
+        let names = facts.members.iter().filter(|(_, member)| is(member)).map(|(name, _)| name.as_str());
         Some(names.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
     };
-    let damaged = with(|dir| matches!(dir, DataDir::Damaged(_)));
-    let absent = with(|dir| matches!(dir, DataDir::Absent));
+    // Not one whose log is known to end no later.
+    let is_behind = |member: &MemberFacts| member.last_entry().is_some_and(|its| Some(its) <= last);
+    let damaged =
+        with(&|member| matches!(member.data_dir.get(), Some(DataDir::Damaged(_))) && !is_behind(member));
+    let absent = with(&|member| matches!(member.data_dir.get(), Some(DataDir::Absent)));
     let damaged =
         damaged.map(|names| format!("loses what {names} may hold beyond it: lifeboat salvage tells"));
     let absent = absent.map(|names| {
@@ -59,44 +116,62 @@ fn beyond(facts: &Facts) -> Vec<String> {
     damaged.into_iter().chain(absent).collect()
 }
 
-fn member_candidate(facts: &Facts, name: &str) -> Option<(EntryId, Candidate)> {
-    let member = facts.members.get(name)?;
-    let none = EntryId::default();
-    let candidate = |last, revision, remark: String| {
+fn member_candidates(bases: &Bases<'_>, name: &str) -> Vec<Ranked> {
+    let facts = bases.facts;
+    let Some(member) = facts.members.get(name) else { return Vec::new() };
+    let last = member.last_entry();
+    let as_member = |revision, combination, remark: String| {
         let source = StateSource::Member(name.into());
-        (last, Candidate { source, revision, newest: None, chosen: false, foreign: false, remark })
+        let candidate =
+            Candidate { source, revision, newest: None, chosen: false, foreign: false, combination, remark };
+        vec![Ranked { last: last.filter(|_| revision.is_some()), candidate }]
     };
+    let unusable = |why: String| as_member(None, None, why);
     if let Some(why) = serves_another_state(facts, member) {
-        return Some(candidate(none, None, why));
+        return unusable(why);
     }
     if let Some(status) = member.status.get() {
         // Its data dir is read once it is fenced; the revision it serves now is the least that must be found.
-        let learner = status.learner.then(|| "a learner".to_owned());
-        let revision = learner.is_none().then_some(status.revision);
-        let last = EntryId { term: status.raft_term, index: status.raft_index };
-        return Some(candidate(last, revision, learner.unwrap_or_default()));
+        return match status.learner {
+            true => unusable("a learner".into()),
+            false => as_member(Some(status.revision), None, String::new()),
+        };
     }
-    Some(match (member.data_dir.get(), member.data_dir.why_unknown()) {
+    match (member.data_dir.get(), member.data_dir.why_unknown()) {
         (Some(DataDir::Sound(state)), _) if state.keys == 0 => {
-            candidate(none, None, "holds no keys: it was begun anew".into())
+            unusable("holds no keys: it was begun anew".into())
         }
-        (Some(DataDir::Sound(state)), _) => {
-            // The db counts as it is where the log ends before it.
-            let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));
-            let last = EntryId { term: state.last_term, index };
-            candidate(last, Some(state.revision), String::new())
+        (Some(DataDir::Sound(state)), _) => as_member(Some(state.revision), None, String::new()),
+        (Some(DataDir::Damaged(damage)), _) => {
+            let why = format!("damaged: {}", damage.why.join("; "));
+            match (&damage.readable, &damage.log) {
+                (Some(readable), _) if readable.state.keys > 0 => {
+                    as_member(Some(readable.state.revision), named(facts, name, readable), String::new())
+                }
+                (None, Some(log)) => match bases.candidates(name, log) {
+                    Ok(all) => all.into_iter().map(|candidate| Ranked { last, candidate }).collect(),
+                    Err(no_base) => unusable(format!("{why}; {no_base}")),
+                },
+                _ => unusable(why),
+            }
         }
-        (Some(DataDir::Damaged(why)), _) => candidate(none, None, format!("damaged: {}", why.join("; "))),
-        (Some(DataDir::Absent), _) => candidate(none, None, "its data dir is gone".into()),
+        (Some(DataDir::Absent), _) => unusable("its data dir is gone".into()),
         (Some(DataDir::InUse(_)), _) => {
-            candidate(none, None, "runs and does not answer: its data can be read once it is stopped".into())
+            unusable("runs and does not answer: its data can be read once it is stopped".into())
         }
-        (None, why) => candidate(none, None, format!("unknown: {}", why.unwrap_or("not asked"))),
-    })
+        (None, why) => unusable(format!("unknown: {}", why.unwrap_or("not asked"))),
+    }
+}
+
+/// What a member's data dir is read as, by the member's name: on its machine that is not known.
+fn named(facts: &Facts, name: &str, readable: &Readable) -> Option<String> {
+    let dir = facts.inventory.etcd.members.get(name)?.data_dir.file_name()?.to_string_lossy().into_owned();
+    let combination = readable.combination.as_ref()?;
+    Some(combination.replacen(&format!("{dir}'s log"), &format!("{name}'s log"), 1))
 }
 
 /// That a member serves a state that is not this cluster's.
-fn serves_another_state(facts: &Facts, member: &MemberFacts) -> Option<String> {
+pub(super) fn serves_another_state(facts: &Facts, member: &MemberFacts) -> Option<String> {
     let identity = member.identity.as_ref()?.get()?;
     (!facts.inventory.kubernetes.owns(identity)).then(|| "serves a state that is not this cluster's".into())
 }
@@ -109,17 +184,14 @@ fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
         Ok(revision) => (Some(*revision), foreign.unwrap_or_default()),
         Err(why) => (None, why.clone()),
     };
-    Candidate { source, revision, newest: snapshot.written, chosen: false, foreign: is_foreign, remark }
-}
-
-fn loss(revision: i64, newest: i64, source: &StateSource, beyond: &[String]) -> String {
-    match (newest.saturating_sub(revision), source) {
-        // A restore raises revisions by this much: what was written since cannot be counted.
-        (lost, _) if lost >= BUMP => "older than a restore: loses every write since before it".into(),
-        (0, StateSource::Member(_)) if !beyond.is_empty() => beyond.join("; "),
-        (0, StateSource::Member(_)) => "loses nothing that is known".into(),
-        (0, StateSource::Snapshot(_)) => "loses every write after it was taken".into(),
-        (lost, _) => format!("loses {lost} revisions"),
+    Candidate {
+        source,
+        revision,
+        newest: snapshot.written,
+        chosen: false,
+        foreign: is_foreign,
+        combination: None,
+        remark,
     }
 }
 
@@ -127,28 +199,59 @@ fn loss(revision: i64, newest: i64, source: &StateSource, beyond: &[String]) -> 
 pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError> {
     let wanted = draft.options.source.as_ref();
     let fits = |candidate: &&mut Candidate| match wanted {
+        // Of a member whose db cannot be used, the first of what its log goes on from.
+        Some(StateSource::Member(name)) => candidate.source.member() == Some(name),
         Some(source) => candidate.source == *source,
-        None => candidate.revision.is_some() && !candidate.foreign,
+        None => candidate.is_usable() && !candidate.foreign,
     };
     if wanted.is_none() {
         apart(draft.facts, &draft.candidates)?;
         undecided(&draft.candidates)?;
         ensure_one_cluster(draft)?;
         unread(draft.facts, &draft.candidates)?;
+        further(draft.facts, &draft.candidates)?;
     }
+    let revisions: Vec<(StateSource, Option<i64>)> =
+        draft.candidates.iter().map(|one| (one.source.clone(), one.revision)).collect();
     let chosen = draft.candidates.iter_mut().find(fits);
     match (chosen, wanted) {
-        (Some(candidate), _) if candidate.revision.is_some() => {
+        (Some(candidate), _) if candidate.is_usable() => {
             candidate.chosen = true;
-            Ok((candidate.source.clone(), candidate.revision))
+            let least = match &candidate.source {
+                // A log adds to what it is read on top of.
+                StateSource::Log { base, .. } => {
+                    let base = StateSource::from(base.clone());
+                    revisions
+                        .into_iter()
+                        .find(|(source, _)| *source == base)
+                        .and_then(|(_, revision)| revision)
+                }
+                _ => candidate.revision,
+            };
+            Ok((candidate.source.clone(), least))
         }
         (Some(candidate), Some(source)) => {
             Err(PlanError::BadSource(source.clone(), candidate.remark.clone()))
         }
         (None, Some(source)) => {
-            Err(PlanError::BadSource(source.clone(), "no such member or snapshot".into()))
+            let why = match source {
+                StateSource::Log { member, .. } => not_combined(draft.facts, member),
+                _ => "no such member or snapshot".into(),
+            };
+            Err(PlanError::BadSource(source.clone(), why))
         }
         (_, None) => Err(PlanError::NoSource),
+    }
+}
+
+/// Why a member's log is not read on top of what a person has named.
+fn not_combined(facts: &Facts, member: &str) -> String {
+    match facts.members.get(member).and_then(MemberFacts::damage) {
+        None => format!("the db of {member} is not known to be damaged: name member:{member}"),
+        Some(Damage { readable: Some(_), .. }) => {
+            format!("the state of {member} can be read without another one: name member:{member}")
+        }
+        Some(_) => format!("the log of {member} does not go on from it"),
     }
 }
 
@@ -156,12 +259,9 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
 /// all it ever acknowledged may be in it. Only a log that ends before what would be restored, or that holds no more than a
 /// new member writes at its first start, is known to add nothing.
 fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
-    let usable = |candidate: &&Candidate| candidate.revision.is_some() && !candidate.foreign;
-    let Some(chosen) = candidates.iter().find(usable) else { return Ok(()) };
-    let held = match &chosen.source {
-        StateSource::Member(name) => facts.members.get(name).and_then(last_index).unwrap_or_default(),
-        StateSource::Snapshot(_) => 0,
-    };
+    let Some(chosen) = freshest(candidates) else { return Ok(()) };
+    let held =
+        chosen.source.member().and_then(|name| last_index(facts.members.get(name)?)).unwrap_or_default();
     let members = &facts.inventory.etcd.members;
     // The members, and the first entry of a leader.
     let first_start = u64::try_from(members.len()).unwrap_or(u64::MAX).saturating_add(1);
@@ -187,34 +287,78 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     }
 }
 
+/// A member is not restored where the log of another one, whose db cannot be used, goes further and cannot be read with it:
+/// what is in it may have been acknowledged. A snapshot says itself that it loses what was written since.
+fn further(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
+    let Some(chosen) = freshest(candidates) else { return Ok(()) };
+    let member = chosen.source.member().and_then(|name| facts.members.get(name));
+    let Some((held, cluster)) = member.and_then(|member| Some((member.last_entry()?, member.cluster_id()?)))
+    else {
+        return Ok(());
+    };
+    let further = facts.members.iter().find_map(|(name, member)| {
+        let last = member.damage()?.log.as_ref()?.last()?;
+        let own = candidates.iter().find(|candidate| candidate.source.member() == Some(name))?;
+        let is_lost = last > held && member.cluster_id() == Some(cluster) && !own.is_usable();
+        is_lost.then_some((name, last, own))
+    });
+    match further {
+        Some((name, last, own)) => Err(PlanError::Further {
+            member: name.clone(),
+            host: facts.inventory.etcd.members.get(name).map(|spec| spec.host.clone()).unwrap_or_default(),
+            last: last.index,
+            term: last.term,
+            why: own.remark.clone(),
+            chosen: chosen.source.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Index of the last entry that a member is known to hold.
 fn last_index(member: &MemberFacts) -> Option<u64> {
     match (member.status.get(), member.data_dir.get()) {
         (Some(status), _) => Some(status.raft_index),
         (None, Some(DataDir::Sound(state))) => Some(state.last_index),
+        (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref().map(|log| log.last_index),
         _ => None,
     }
 }
 
+/// What is taken unless a person says otherwise.
+fn freshest(candidates: &[Candidate]) -> Option<&Candidate> {
+    candidates.iter().find(|candidate| candidate.is_usable() && !candidate.foreign)
+}
+
 /// Raft's terms order the members of one cluster alone: one that was begun anew in between counts from the start.
 fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
-    let readable = candidates.iter().filter_map(|candidate| {
-        let StateSource::Member(name) = &candidate.source else { return None };
-        Some((name, candidate.revision?, facts.members.get(name)?.cluster_id()?))
+    let readable = candidates.iter().filter(|candidate| candidate.is_usable()).filter_map(|candidate| {
+        let name = candidate.source.member()?;
+        let member = facts.members.get(name)?;
+        let at = match (candidate.revision, member.last_entry()) {
+            (Some(revision), _) => format!("revision {revision}"),
+            (None, last) => format!("entry {}", last?.index),
+        };
+        let cluster = member.cluster_id()?;
+        Some((cluster, format!("{name} at {at} of cluster {cluster}")))
     });
-    let readable: Vec<_> = readable.collect();
-    let clusters: BTreeSet<&str> = readable.iter().map(|(_, _, cluster)| *cluster).collect();
+    let readable: Vec<(&str, String)> = readable.collect();
+    let clusters: BTreeSet<&str> = readable.iter().map(|(cluster, _)| *cluster).collect();
     if clusters.len() < 2 {
         return Ok(());
     }
-    let said =
-        readable.iter().map(|(name, revision, id)| format!("{name} at revision {revision} of cluster {id}"));
-    Err(PlanError::Apart(said.collect::<Vec<_>>().join(", ")))
+    let mut said: Vec<String> = readable.into_iter().map(|(_, said)| said).collect();
+    said.dedup();
+    Err(PlanError::Apart(said.join(", ")))
 }
 
 /// A member holds all that its snapshots do. One that holds less was begun anew, or restored from something older still:
 /// which state is right then, only people know.
 fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
+    // A log on top of a snapshot holds all of it.
+    if freshest(candidates).is_some_and(|first| matches!(first.source, StateSource::Log { .. })) {
+        return Ok(());
+    }
     let first = |of: fn(&Candidate) -> bool| {
         let ours = candidates.iter().filter(|candidate| of(candidate) && !candidate.foreign);
         ours.filter_map(|candidate| Some((candidate, candidate.revision?))).next()

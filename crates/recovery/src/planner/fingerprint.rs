@@ -42,7 +42,10 @@ fn held(member: &MemberFacts) -> String {
         Some(DataDir::Sound(state)) => {
             format!("stopped, cluster {} at revision {}", state.cluster_id, state.revision)
         }
-        Some(DataDir::Damaged(_)) => "damaged".into(),
+        Some(DataDir::Damaged(damage)) => match &damage.log {
+            Some(log) => format!("damaged, log of cluster {} to entry {}", log.cluster_id, log.last_index),
+            None => "damaged".into(),
+        },
         Some(DataDir::Absent) => "no data".into(),
         Some(DataDir::InUse(_)) => "running without an answer".into(),
         None => "unknown".into(),

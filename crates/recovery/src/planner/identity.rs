@@ -84,10 +84,9 @@ fn few(what: &str, names: &[&str]) -> Option<String> {
 
 /// Refuses to choose among snapshots of several clusters whose nodes and members have the same names.
 pub(super) fn ensure_one_cluster(draft: &Draft<'_>) -> Result<(), PlanError> {
-    let usable =
-        draft.candidates.iter().filter(|candidate| candidate.revision.is_some() && !candidate.foreign);
+    let usable = draft.candidates.iter().filter(|candidate| candidate.is_usable() && !candidate.foreign);
     let named: Vec<&StateSource> = usable.map(|candidate| &candidate.source).collect();
-    if named.iter().any(|source| matches!(source, StateSource::Member(_))) {
+    if named.iter().any(|source| source.member().is_some()) {
         // A member that can be read goes before snapshots, which were compared with it.
         return Ok(());
     }

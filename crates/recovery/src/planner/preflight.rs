@@ -21,11 +21,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// For a data dir that is restored from a state of this size, sent to the machine before; its `own` data is exported
-    /// there first where it is the source.
-    pub fn to_restore(state: u64, own: bool) -> Self {
-        let scratch = if own { state.saturating_mul(2) } else { state };
-        Self { scratch: scratch.saturating_add(MARGIN_BYTES), ..Self::to_replace(state) }
+    /// For a member's data dir that is restored from a state of this size, sent to its machine before. What is read from
+    /// the member's own data is exported there first, from what its log is read on top of.
+    pub fn to_restore(state: u64, source: &StateSource, member: &str) -> Self {
+        let is_read_there = source.members().any(|from| from == member);
+        let copies = match source {
+            StateSource::Log { member: own, .. } if own == member => 3,
+            _ if is_read_there => 2,
+            _ => 1,
+        };
+        let scratch = state.saturating_mul(copies).saturating_add(MARGIN_BYTES);
+        Self { scratch, ..Self::to_replace(state) }
     }
 
     /// For a data dir that the leader sends.
@@ -76,18 +82,26 @@ pub(super) fn joinable(draft: &Draft<'_>, name: &str) -> Result<(), Vec<String>>
 
 /// The size of a state, where it is known.
 pub(super) fn state_bytes(draft: &Draft<'_>, source: &StateSource) -> Option<u64> {
-    match source {
-        StateSource::Snapshot(path) => {
-            let is_it = |snapshot: &&Snapshot| snapshot.path == *path;
-            draft.options.snapshots.read.iter().find(is_it).map(|snapshot| snapshot.size)
-        }
-        StateSource::Member(name) => {
-            let member = draft.facts.members.get(name)?;
-            let served = member.status.get().map(|status| status.db_size);
-            let stored = member.storage.as_ref().and_then(|storage| storage.get()?.data_dir.db_bytes);
-            served.into_iter().chain(stored).max()
-        }
-    }
+    let stored = |name: &str| {
+        let member = draft.facts.members.get(name)?;
+        let served = member.status.get().map(|status| status.db_size);
+        let stored = member.storage.as_ref().and_then(|storage| storage.get()).and_then(stored_bytes);
+        served.into_iter().chain(stored).max()
+    };
+    let snapshot = source.snapshot().and_then(|path| {
+        let is_it = |snapshot: &&Snapshot| snapshot.path == *path;
+        draft.options.snapshots.read.iter().find(is_it).map(|snapshot| snapshot.size)
+    });
+    source
+        .members()
+        .map(stored)
+        .chain(source.snapshot().map(|_| snapshot))
+        .try_fold(0, |most: u64, bytes| Some(most.max(bytes?)))
+}
+
+/// Bytes of a member's db; where that is gone, of all that is in its data dir.
+pub(crate) fn stored_bytes(storage: &Storage) -> Option<u64> {
+    storage.data_dir.db_bytes.or(storage.data_dir.bytes)
 }
 
 /// The directories of a member whose data is going to be replaced, once all that this needs is shown; what was shown is

@@ -33,7 +33,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     let early = is_at_rest(facts, &source);
     let distributed = early.then(|| distribute(draft, &source, revision));
     let fences = fence(draft, &source, &dirs);
-    let confirmed = early && matches!(source, StateSource::Member(_));
+    let confirmed = early && source.member().is_some();
     let confirmed = confirmed.then(|| confirm(draft, &source, revision));
     let distributed = distributed.unwrap_or_else(|| distribute(draft, &source, revision));
     move_aside(draft, &dirs, confirmed);
@@ -49,8 +49,7 @@ fn establish(draft: &mut Draft<'_>, source: &StateSource) -> Result<Vec<(String,
     let state = preflight::state_bytes(draft, source);
     let (mut dirs, mut wrong) = (Vec::new(), Vec::new());
     for name in draft.facts.inventory.etcd.members.keys() {
-        let own = *source == StateSource::Member(name.clone());
-        let room = state.map(|state| Room::to_restore(state, own));
+        let room = state.map(|state| Room::to_restore(state, source, name));
         match preflight::establish(draft, name, room) {
             Ok(its) => dirs.push((name.clone(), its)),
             Err(why) => wrong.extend(why),
@@ -140,17 +139,17 @@ fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)
     Fences { control_plane: add(clients), etcd: add(members(facts)) }
 }
 
-/// Whether a source stays as it is without a fence: a snapshot file, or the data dir of a member that does not run.
+/// Whether a source stays as it is without a fence: a snapshot file, or the data dirs of members that do not run.
 fn is_at_rest(facts: &Facts, source: &StateSource) -> bool {
-    match source {
-        StateSource::Snapshot(_) => true,
-        StateSource::Member(name) => {
-            let member = facts.members.get(name);
-            let stopped =
-                member.is_some_and(|member| matches!(member.data_dir.get(), Some(DataDir::Sound(_))));
-            stopped && member.is_some_and(|member| member.status.get().is_none())
-        }
-    }
+    let is_stopped = |name: &str| {
+        let member = facts.members.get(name);
+        member.is_some_and(|member| {
+            let dir = member.data_dir.get();
+            let is_read = matches!(dir, Some(DataDir::Sound(_) | DataDir::Damaged(_)));
+            is_read && member.status.get().is_none()
+        })
+    };
+    source.members().all(is_stopped)
 }
 
 fn state_hosts(draft: &Draft<'_>) -> Vec<String> {
@@ -168,11 +167,11 @@ fn distribute(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>
 
 /// Enough for the size and the slowest link that is still of use; a member's state is reckoned at what etcd is made for.
 fn copy_seconds(draft: &Draft<'_>, source: &StateSource, machines: usize) -> u64 {
-    let snapshot = draft.options.snapshots.read.iter().find(|snapshot| match source {
-        StateSource::Snapshot(path) => snapshot.path == *path,
-        StateSource::Member(_) => false,
-    });
-    transfer_seconds(snapshot.map_or(LARGEST_STATE, |snapshot| snapshot.size), machines)
+    let snapshot = match source {
+        StateSource::Snapshot(_) => preflight::state_bytes(draft, source),
+        StateSource::Member(_) | StateSource::Log { .. } => None,
+    };
+    transfer_seconds(snapshot.unwrap_or(LARGEST_STATE), machines)
 }
 
 fn confirm(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -> u32 {

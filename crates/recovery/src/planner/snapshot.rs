@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub size: u64,
     /// Its revision, or what is wrong with it.
     pub revision: Result<i64, String>,
+    /// Index of the last entry of raft's log that it has; absent where it does not say.
+    pub raft_index: Option<u64>,
     /// Whose state it is, as far as it could be read.
     pub identity: Option<SnapshotIdentity>,
 }
@@ -30,6 +32,8 @@ pub struct SnapshotIdentity {
     pub members: Vec<String>,
     /// Peer URLs of the etcd members.
     pub peer_urls: Vec<String>,
+    /// Ids of the etcd members and of those that were removed, in hexadecimal.
+    pub member_ids: Vec<String>,
 }
 
 /// The snapshots that were read, and how many there are besides.
@@ -86,11 +90,13 @@ impl Snapshot {
             }
         });
         let identity = inspection.as_ref().ok().map(SnapshotIdentity::of);
+        let raft_index = inspection.as_ref().ok().and_then(|inspection| inspection.state.consistent_index);
         Self {
             path: path.into(),
             written: written(path),
             size: fs::metadata(path).map_or(0, |metadata| metadata.len()),
             revision: inspection.map(|inspection| inspection.revision).map_err(|error| error.to_string()),
+            raft_index,
             identity,
         }
     }
@@ -99,10 +105,12 @@ impl Snapshot {
 impl SnapshotIdentity {
     fn of(inspection: &Inspection) -> Self {
         let members = &inspection.state.members;
+        let ids = members.iter().map(|member| member.id).chain(inspection.state.members_removed.clone());
         Self {
             kubernetes: inspection.kubernetes.clone(),
             members: members.iter().map(|member| member.name.clone()).collect(),
             peer_urls: members.iter().flat_map(|member| member.peer_urls.clone()).collect(),
+            member_ids: ids.map(|id| id.to_string()).collect(),
         }
     }
 }

@@ -95,7 +95,9 @@ impl Report {
             already: *already,
         });
         for candidate in plan.candidates.iter().filter(|candidate| candidate.chosen) {
-            let lost = format!("{}: {}", candidate.source, candidate.remark);
+            let combination =
+                candidate.combination.as_ref().map(|text| format!("{text}; ")).unwrap_or_default();
+            let lost = format!("{}: {combination}{}", candidate.source, candidate.remark);
             if !self.lost.contains(&lost) {
                 self.lost.push(lost);
             }

@@ -89,7 +89,7 @@ pub fn all() -> Cases {
 }
 
 fn damaged() -> DataDir {
-    DataDir::Damaged(vec!["db page 17: expected a leaf, found page type 0".into()])
+    DataDir::Damaged(vec!["db page 17: expected a leaf, found page type 0".to_owned()].into())
 }
 
 /// The cloud's range is deleted, and with it six NICs.
@@ -314,8 +314,7 @@ fn member_of_another_cluster(revision: i64) -> Builder {
 
 /// Its disk was wiped, and its unit started it as a member of a new cluster, which waits for the others for ever.
 fn begun_anew(last_index: u64) -> Builder {
-    let log =
-        LogState { cluster_id: "aaaa000011112222".into(), member_id: "bbbb000011112222".into(), last_index };
+    let log = log_of("aaaa000011112222", "bbbb000011112222", last_index);
     Builder::healthy().member_stopped("m3", DataDir::InUse(Some(log)))
 }
 

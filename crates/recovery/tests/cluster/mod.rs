@@ -20,7 +20,7 @@ pub const MASTERS: &[&str] = &["m1", "m2", "m3"];
 pub const NODES: &[&str] = &["n1", "n2"];
 pub const ETCD: &str = "etcd.service";
 pub const APISERVER: &str = "kube-apiserver.service";
-const CLUSTER_ID: &str = "5c2c2c2b5c9a1d00";
+pub const CLUSTER_ID: &str = "5c2c2c2b5c9a1d00";
 const L3: &str = "7f1c6b5e9d344d2b8a6f0e1d2c3b4a59";
 const REVISION: i64 = 41_200;
 /// Why a question to a machine without a NIC gets no answer.
@@ -549,6 +549,12 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
         db_index: None,
         kubernetes: None,
     })
+}
+
+/// How far the log of a member goes that runs and does not answer.
+pub fn log_of(cluster_id: &str, member_id: &str, last_index: u64) -> LogState {
+    let (cluster_id, member_id) = (cluster_id.into(), member_id.into());
+    LogState { cluster_id, member_id, last_index, last_term: None, first_index: None }
 }
 
 pub fn value<T>(fact: &mut Fact<T>) -> &mut T {

@@ -87,7 +87,12 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         let mark = if candidate.chosen { "->" } else { "  " };
         let revision = candidate.revision.map_or("-".into(), |revision| format!("revision {revision}"));
         let newest = candidate.newest.map_or(String::new(), |at| format!(", in a file of {at:.0}"));
-        writeln!(out, "  {mark} {}: {revision}{newest}; {}", candidate.source, candidate.remark)?;
+        let held = match (&candidate.combination, candidate.revision) {
+            (Some(combination), None) => combination.clone(),
+            (Some(combination), Some(_)) => format!("{combination}, {revision}"),
+            (None, _) => format!("{revision}{newest}"),
+        };
+        writeln!(out, "  {mark} {}: {held}; {}", candidate.source, candidate.remark)?;
     }
     match plan.unread_snapshots {
         0 => Ok(()),

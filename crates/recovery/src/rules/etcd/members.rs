@@ -181,8 +181,8 @@ fn evidence(member: &Member<'_>) -> Vec<Evidence> {
             let seen = format!("{}'s data dir is sound up to revision {revision}, {keys} keys", member.name);
             vec![seen_in(dir, seen)]
         }
-        Some(DataDir::Damaged(why)) => {
-            why.iter().map(|why| seen_in(dir, format!("{}'s data dir: {why}", member.name))).collect()
+        Some(DataDir::Damaged(damage)) => {
+            damage.why.iter().map(|why| seen_in(dir, format!("{}'s data dir: {why}", member.name))).collect()
         }
         // Nobody reads the data dir of a member that runs, or of a machine that cannot be asked.
         None if member.state == State::Stopped => {

@@ -131,8 +131,8 @@ fn dirs(member: &Member<'_>) -> Vec<Evidence> {
                 let host = &member.spec.host;
                 format!("{path} on {host} is sound at revision {}{nodes}", state.revision)
             }
-            Some(DataDir::Damaged(why)) => {
-                format!("{path} on {} is damaged: {}", member.spec.host, why.join("; "))
+            Some(DataDir::Damaged(damage)) => {
+                format!("{path} on {} is damaged: {}", member.spec.host, damage.why.join("; "))
             }
             Some(DataDir::Absent) | None => return None,
         };
