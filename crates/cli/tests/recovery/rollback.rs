@@ -113,7 +113,7 @@ fn rolled_back_at_every_step(scene: &Scene) {
         }
     }
     let logged = scene.sh("m2", "journalctl -q -t lifeboat --no-pager");
-    assert!(logged.contains("step 2: Stop and fence") && logged.contains("rollback of step"), "{logged}");
+    assert!(logged.contains(": Stop and fence ") && logged.contains("rollback of step"), "{logged}");
 
     assert!(kill_at(scene, start, true), "it ended before etcd started\n{}", said(scene));
     let refused = scene.lifeboat(&["recover", "rollback", "--yes"]).expect(4);
