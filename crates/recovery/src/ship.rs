@@ -114,15 +114,18 @@ pub async fn inspect_data_dir(
     let held = inspect(host, shipped.path(), dir, wal_dir, "/etc/fstab").await?;
     Ok(match held {
         DataDir::Damaged(damage) if damage.log.is_none() => {
-            let log = log_of(host, shipped, dir, wal_dir).await?;
+            let log = inspect_log(host, shipped, dir, wal_dir).await?;
             DataDir::Damaged(Damage { log, ..damage })
         }
         held => held,
     })
 }
 
-/// How far the log of a data dir goes, if that can be read.
-async fn log_of(
+/// How far the log of a data dir goes, if that can be read; also while an etcd runs there.
+///
+/// # Errors
+/// The machine does not answer.
+pub async fn inspect_log(
     host: &dyn Host,
     shipped: &Shipped,
     dir: &Path,

@@ -187,6 +187,21 @@ fn a_log_that_goes_further_than_every_sound_member_is_not_passed_over() {
     assert!(planned(&apart, vec![], Some("member:e1")).is_ok_and(|plan| chosen(&plan).source == e1()));
 }
 
+/// A member that serves knows less to be committed than its log has: its log is asked, not its word.
+#[test]
+fn a_serving_member_ranks_by_its_log() {
+    let chosen_with = |own: Option<u64>| {
+        let all = Builder::healthy().member_stopped("m2", broken_db("m2", 50_000, 52_311));
+        let mut facts = all.member_stopped("m3", DataDir::Absent).etcd_lost().0;
+        let log = |last| LogState { last_term: Some(7), ..log_of(CLUSTER_ID, &member_id("e1"), last) };
+        facts.members.get_mut("e1").unwrap().log = own.map(|last| cluster::known("ssh e1: log", log(last)));
+        chosen(&planned(&facts, vec![], None).unwrap()).source.to_string()
+    };
+    assert_eq!(chosen_with(None), "member:e1+member:m2", "it knows entry 52310 to be committed");
+    assert_eq!(chosen_with(Some(52_311)), "member:e1");
+    assert_eq!(chosen_with(Some(52_310)), "member:e1+member:m2");
+}
+
 #[test]
 fn what_a_log_holds_is_part_of_what_a_plan_rests_on() {
     let print = |last| {

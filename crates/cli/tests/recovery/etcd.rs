@@ -7,6 +7,7 @@ use crate::{Scenario, writer};
 
 pub const SCENARIOS: &[Scenario] = &[
     ("all_data_is_destroyed", Topology::Full, Layout::Systemd, all_data_is_destroyed),
+    ("dbs_are_damaged_and_logs_are_whole", Topology::Full, Layout::Systemd, dbs_are_damaged),
     ("one_member_is_destroyed", Topology::Full, Layout::Systemd, one_member_is_destroyed),
     ("a_member_is_added_again_until_none_is_left", Topology::Full, Layout::Systemd, added_again),
     ("the_quota_is_used_up", Topology::Full, Layout::Systemd, the_quota_is_used_up),
@@ -30,6 +31,23 @@ fn all_data_is_destroyed(scene: &Scene) {
     assert!(run.stdout.contains("loses every write after it was taken"), "{}", run.said());
     assert_eq!(writer::lost(scene, &kept), Vec::<String>::new());
     assert_eq!(writer::lost(scene, &newer).len(), newer.len());
+}
+
+/// The snapshot is older than the logs: what was acknowledged since is in them.
+fn dbs_are_damaged(scene: &Scene) {
+    let mut keys = writer::acknowledged(scene, "before the snapshot that has no log", 20);
+    scene.snapshot();
+    keys.extend(writer::acknowledged(scene, "in the logs alone", 40));
+    for machine in scene.etcd_machines() {
+        scene.lab.damage_etcd(&machine).expect("damage its db");
+    }
+    scene.wait_for_a_cause_of(&["etcd.quorum-lost"]);
+    let plan = scene.lifeboat(&["recover", "plan"]).expect(3);
+    // On top of the snapshot, or by itself where it begins with the cluster.
+    assert!(plan.stdout.contains("'s log to "), "{}", plan.said());
+    let run = scene.recover("all three dbs damaged, and the logs whole");
+    assert!(run.stdout.contains("loses nothing that is known"), "{}", run.said());
+    assert_eq!(writer::lost(scene, &keys), Vec::<String>::new(), "acknowledged writes are lost");
 }
 
 /// The member's process finds its data gone, begins anew, and the others go on: a client that writes all the

@@ -83,7 +83,8 @@ fn no_data_is_left(scene: &Scene) {
     let newer = writer::acknowledged(scene, "after the snapshot", 20);
     diagnose_the_range(scene);
     for machine in scene.etcd_machines() {
-        scene.lab.damage_etcd(&machine).expect("damage its data");
+        scene.lab.stop_etcd(&machine).expect("stop etcd");
+        scene.machine(&machine).destroy_etcd_data().expect("destroy its data");
     }
     let run = scene.recover("the incident, with a restore from a snapshot");
     if scene.lab.blueprint().layout == Layout::Systemd {

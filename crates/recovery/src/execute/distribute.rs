@@ -55,6 +55,19 @@ fn waiting<'a>(context: &Context<'_>, hosts: &'a [String]) -> Vec<&'a String> {
     hosts.iter().filter(is_waiting).collect()
 }
 
+/// The step that brings the state to the machines, and where it comes from.
+fn planned<'a>(context: &'a Context<'_>) -> Option<(u32, &'a StateSource)> {
+    context.plan.steps.iter().find_map(|step| match &step.action {
+        Action::Distribute { source, .. } => Some((step.number, source)),
+        _ => None,
+    })
+}
+
+/// Whether the state was brought to the machines.
+pub(super) fn is_done(context: &Context<'_>) -> bool {
+    planned(context).is_some_and(|(step, _)| context.is_done(step))
+}
+
 /// Whether every machine that still needs them has the bytes this machine has.
 pub(super) async fn is_distributed(
     context: &Context<'_>,
@@ -276,11 +289,8 @@ pub(super) async fn ensure_delivered(context: &Context<'_>, host: &str) -> Resul
     if context.ask(host, there).await?.trim() == "yes" {
         return Ok(());
     }
-    let source = context.plan.steps.iter().find_map(|step| match &step.action {
-        Action::Distribute { source, .. } => Some(source),
-        _ => None,
-    });
-    let source = source.ok_or_else(|| StepError::Fatal("the plan names no state to restore".into()))?;
+    let (_, source) =
+        planned(context).ok_or_else(|| StepError::Fatal("the plan names no state to restore".into()))?;
     let machine = context.machine_id(host);
     Ok(host::send(context.host(host)?.as_ref(), machine, &local_copy(context, source), &remote, 0o600)
         .await?)

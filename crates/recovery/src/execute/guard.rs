@@ -17,6 +17,7 @@ use crate::quorum::{Margin, keep, seats};
 
 use super::State;
 use super::context::Context;
+use super::distribute;
 use super::error::StepError;
 
 /// So long a guard may not hold before the step is refused: an election takes a second or two.
@@ -182,6 +183,9 @@ impl Seen<'_, '_> {
             return Some(format!("{member}: how big its new data is going to be is not known"));
         };
         let room = match source {
+            Some(source) if distribute::is_done(self.context) => {
+                Room::to_restore(state, source, member).delivered(state)
+            }
             Some(source) => Room::to_restore(state, source, member),
             None => Room::to_replace(state),
         };

@@ -24,6 +24,10 @@ pub struct MemberFacts {
     pub hash_kv: Fact<HashKv>,
     /// What its data dir holds, read on its machine; unknown while the member runs.
     pub data_dir: Fact<DataDir>,
+    /// How far the log of a member goes that serves and sees no quorum: further than what it knows to be committed. Absent
+    /// for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Fact<LogState>>,
     /// Where its data lies, and where its service says it is; absent in facts that were recorded before this was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Fact<Storage>>,
@@ -84,7 +88,10 @@ impl MemberFacts {
     /// The last entry of raft's log that it is known to hold.
     pub fn last_entry(&self) -> Option<EntryId> {
         match (self.status.get(), self.data_dir.get()) {
-            (Some(status), _) => Some(EntryId { term: status.raft_term, index: status.raft_index }),
+            (Some(status), _) => {
+                let known = EntryId { term: status.raft_term, index: status.raft_index };
+                Some(self.log.as_ref().and_then(|log| log.get()?.last()).unwrap_or(known))
+            }
             (None, Some(DataDir::Sound(state))) => {
                 // The db counts as it is where the log ends before it.
                 let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));

@@ -122,7 +122,11 @@ pub struct DataDirs {
 impl Storage {
     /// Where the service keeps its data, if that is somewhere else than the inventory says, in one sentence.
     pub fn conflict(&self, member: &str, spec: &MemberSpec) -> Option<String> {
-        let data = |named: &&NamedDirs| named.real != self.data_dir.real;
+        // Where a link leads nowhere, only what is written can be compared.
+        let is_dangling = self.dangling().is_some();
+        let data = |named: &&NamedDirs| {
+            named.real != self.data_dir.real && !(is_dangling && named.data_dir == self.data_dir.path)
+        };
         if let Some(named) = self.named.iter().find(data) {
             let (theirs, ours) = (shown(&named.data_dir, &named.real), spec.data_dir.display());
             return Some(format!(
@@ -142,6 +146,14 @@ impl Storage {
             .as_ref()
             .map_or_else(|| inside.display().to_string(), |wal| wal.display().to_string());
         Some(format!("{} keeps {member}'s WAL in {}; the inventory says {ours}", named.by, theirs.display()))
+    }
+
+    /// The symbolic link on the way to the data dir that leads nowhere, and where it leads.
+    pub fn dangling(&self) -> Option<(&Path, &Path)> {
+        match &self.data_dir.kind {
+            PlaceKind::Dangling(link) => Some((link, &self.data_dir.real)),
+            _ => None,
+        }
     }
 
     /// Why it is not known where the service keeps its data.

@@ -60,6 +60,7 @@ pub(super) async fn look(
     let answers: BTreeMap<&String, Answers> = join_all(asked).await.into_iter().collect();
     let dirs = inventory.etcd.members.iter().map(|(name, spec)| {
         let silent = answers.get(name).is_some_and(|answers| answers.status.get().is_none());
+        let is_alone = answers.get(name).is_some_and(|answers| answers.linearizable.get() == Some(&false));
         async move {
             let storage = match depth {
                 Some(depth) => Some(storage_of(inventory, access, name, spec, depth).await),
@@ -67,7 +68,11 @@ pub(super) async fn look(
             };
             let known = storage.as_ref();
             let data_dir = data_dir::look(inventory, access, name, spec, silent, depth, known).await;
-            (data_dir, storage)
+            let log = match is_alone && !silent {
+                true => data_dir::log(inventory, access, spec, depth).await,
+                false => None,
+            };
+            (data_dir, storage, log)
         }
     });
     let checked = async {
@@ -78,7 +83,7 @@ pub(super) async fn look(
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
     let peers = peers::look(inventory, access, depth.filter(|_| apart));
     let ((alarms, hashes), dirs, peers) = join!(checked, join_all(dirs), peers);
-    let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), (dir, _))| {
+    let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), (dir, ..))| {
         let answers = answers.get(name);
         let lost = answers.is_some_and(|answers| answers.is_of_another_cluster(inventory));
         let silent = answers.is_some_and(|answers| answers.status.get().is_none());
@@ -93,7 +98,7 @@ pub(super) async fn look(
     });
     let beside = join_all(beside).await;
     let rest = answers.into_iter().zip(alarms).zip(hashes).zip(dirs).zip(beside).zip(peers);
-    rest.map(|((((((name, answers), alarms), hash_kv), (data_dir, storage)), beside), peers)| {
+    rest.map(|((((((name, answers), alarms), hash_kv), (data_dir, storage, log)), beside), peers)| {
         let Answers { status, member_list, linearizable, identity, .. } = answers;
         let facts = MemberFacts {
             status,
@@ -102,6 +107,7 @@ pub(super) async fn look(
             alarms,
             hash_kv,
             data_dir,
+            log,
             storage,
             identity,
             beside,

@@ -422,6 +422,9 @@ fn dangling() -> Builder {
     let storage = value(all.member("m3").storage.as_mut().unwrap());
     storage.data_dir.kind = PlaceKind::Dangling("/var/lib/etcd".into());
     storage.data_dir.real = "/data/etcd".into();
+    storage.named[0].real = "/data/etcd".into();
+    let why = "/var/lib/etcd is a symbolic link to /data/etcd, which does not exist";
+    forget(&mut all.member("m3").data_dir, why);
     all
 }
 

@@ -257,6 +257,7 @@ fn member(name: &str) -> MemberFacts {
         alarms: known(&etcd("Maintenance.Alarm"), Vec::new()),
         hash_kv: known(&etcd("Maintenance.HashKV"), hash),
         data_dir: unknown(&format!("ssh {name}: /var/lib/etcd"), &format!("{name} runs on it")),
+        log: None,
         identity: None,
         beside: None,
         peers: None,

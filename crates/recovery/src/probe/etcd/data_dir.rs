@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::facts::{DataDir, Fact, FoundDir, PlaceKind, Storage};
+use crate::facts::{DataDir, Fact, FoundDir, LogState, Storage};
 use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
@@ -40,8 +40,9 @@ pub(super) async fn look(
         if let Some(conflict) = known.and_then(|storage| storage.conflict(name, spec)) {
             return Err(conflict);
         }
-        if let Some(PlaceKind::Dangling(link)) = known.map(|storage| &storage.data_dir.kind) {
-            return Err(format!("{} is a symbolic link to what is not there", link.display()));
+        if let Some((link, target)) = known.and_then(Storage::dangling) {
+            let (link, target) = (link.display(), target.display());
+            return Err(format!("{link} is a symbolic link to {target}, which does not exist"));
         }
         let active = running(inventory, spec, depth.hosts).await?;
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
@@ -64,6 +65,33 @@ pub(super) async fn look(
         Ok(dir) => Fact::value(source, dir),
         Err(why) => Fact::unknown(source, why),
     }
+}
+
+/// How far the log of a member goes that serves without a quorum; its db cannot be read meanwhile.
+pub(super) async fn log(
+    inventory: &Inventory,
+    access: &Access,
+    spec: &MemberSpec,
+    depth: Option<Depth<'_, '_>>,
+) -> Option<Fact<LogState>> {
+    let depth = depth?;
+    let source = format!("ssh {}: log of {}", spec.host, spec.data_dir.display());
+    let read = async {
+        depth.hosts.trusted(inventory, &spec.host).await?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let _turn = depth.hosts.turn(&spec.host).await?;
+        let read = with_program(host.as_ref(), depth.keep_program, async |shipped| {
+            ship::inspect_log(host.as_ref(), shipped, &spec.data_dir, spec.wal_dir.as_deref()).await
+        });
+        match timeout(LIMIT, read).await {
+            Ok(read) => read.map_err(|error| reason::of(&error))?.ok_or_else(|| "it cannot be read".into()),
+            Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
+        }
+    };
+    Some(match read.await {
+        Ok(log) => Fact::value(source, log),
+        Err(why) => Fact::unknown(source, why),
+    })
 }
 
 /// Whether a member's service runs, or is between two starts, while nothing holds the data dir that is named: it may run on

@@ -20,6 +20,21 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
 fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
     look.host(&member.spec.host)?;
     let storage = member.facts.storage.as_ref()?;
+    if let Some((link, target)) = dangling(member) {
+        let (name, host) = (member.name, &member.spec.host);
+        let (link, target) = (link.display(), target.display());
+        let seen = format!("{name}'s data dir: {link} is a symbolic link to {target}, which does not exist");
+        return Some(
+            Sighting::new(FindingId::EtcdMemberWrongDataDir, Severity::Error)
+                .of(name, host)
+                .summary(seen.clone())
+                .shown_by([seen_in(storage, seen)])
+                .manual(format!(
+                    "{host}: check that the disk of {target} is mounted (`findmnt --verify`, /etc/fstab) and mount it; until \
+                     then Lifeboat starts, moves and restores nothing of {name}"
+                )),
+        );
+    }
     let conflict = storage.get()?.conflict(member.name, member.spec)?;
     let severity = if member.state == State::Serving { Severity::Warning } else { Severity::Error };
     Some(
@@ -32,6 +47,13 @@ fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
                  restores nothing of it",
             ),
     )
+}
+
+/// The link on the way to the data dir of a member that does not serve, where that leads nowhere. Its data is not gone for
+/// that: the disk may not be mounted.
+fn dangling<'a>(member: &Member<'a>) -> Option<(&'a std::path::Path, &'a std::path::Path)> {
+    let storage = member.facts.storage.as_ref()?.get()?;
+    storage.dangling().filter(|_| matches!(member.state, State::Stopped | State::DataMissing))
 }
 
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
@@ -59,6 +81,8 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
     Some(match member.state {
         State::Serving if is_learner(member) => learner(member, &place),
         State::Serving | State::Unknown => return None,
+        // It is found as such, and a start would not help.
+        State::Stopped | State::DataMissing if dangling(member).is_some() => return None,
         State::Stopped | State::Silent if elsewhere(member).is_some() => {
             let (fact, path) = elsewhere(member)?;
             let named = member.spec.data_dir.display();
