@@ -64,11 +64,11 @@ pub enum PlanError {
     )]
     Undecided {
         /// The member with most.
-        member: StateSource,
+        member: Box<StateSource>,
         /// Its revision.
         held: i64,
         /// The snapshot with most.
-        snapshot: StateSource,
+        snapshot: Box<StateSource>,
         /// Its revision.
         saved: i64,
     },
@@ -85,7 +85,7 @@ pub enum PlanError {
         /// What runs it.
         service: String,
         /// The state that would be restored.
-        chosen: StateSource,
+        chosen: Box<StateSource>,
     },
     /// The log of a member whose db cannot be used goes further than what would be restored, and is not read with it.
     #[error(
@@ -104,7 +104,7 @@ pub enum PlanError {
         /// Why its log is not read.
         why: String,
         /// The state that would be restored.
-        chosen: StateSource,
+        chosen: Box<StateSource>,
     },
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(

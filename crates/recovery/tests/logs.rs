@@ -181,7 +181,7 @@ fn a_log_that_goes_further_than_every_sound_member_is_not_passed_over() {
     let Err(PlanError::Further { member, last, chosen: passed, .. }) = &refused else {
         panic!("{refused:?}")
     };
-    assert_eq!((member.as_str(), *last, passed), ("m2", 52_310, &e1()));
+    assert_eq!((member.as_str(), *last, passed.as_ref()), ("m2", 52_310, &e1()));
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("its log has entries 50000 to 52310, e1 ends at 48000"), "{text}");
     assert!(planned(&apart, vec![], Some("member:e1")).is_ok_and(|plan| chosen(&plan).source == e1()));

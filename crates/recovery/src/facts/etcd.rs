@@ -222,9 +222,9 @@ enum RecordedDamage {
     More {
         why: Vec<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        readable: Option<Readable>,
+        readable: Option<Box<Readable>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        log: Option<LogState>,
+        log: Option<Box<LogState>>,
     },
 }
 
@@ -232,7 +232,9 @@ impl From<RecordedDamage> for Damage {
     fn from(recorded: RecordedDamage) -> Self {
         match recorded {
             RecordedDamage::Why(why) => why.into(),
-            RecordedDamage::More { why, readable, log } => Self { why, readable, log },
+            RecordedDamage::More { why, readable, log } => {
+                Self { why, readable: readable.map(|at| *at), log: log.map(|at| *at) }
+            }
         }
     }
 }
@@ -241,7 +243,9 @@ impl From<Damage> for RecordedDamage {
     fn from(damage: Damage) -> Self {
         match damage {
             Damage { why, readable: None, log: None } => Self::Why(why),
-            Damage { why, readable, log } => Self::More { why, readable, log },
+            Damage { why, readable, log } => {
+                Self::More { why, readable: readable.map(Box::new), log: log.map(Box::new) }
+            }
         }
     }
 }

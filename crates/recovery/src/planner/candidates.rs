@@ -281,7 +281,7 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             member: name.clone(),
             host: spec.host.clone(),
             service: spec.service.label().to_owned(),
-            chosen: chosen.source.clone(),
+            chosen: Box::new(chosen.source.clone()),
         }),
         None => Ok(()),
     }
@@ -309,7 +309,7 @@ fn further(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             last: last.index,
             term: last.term,
             why: own.remark.clone(),
-            chosen: chosen.source.clone(),
+            chosen: Box::new(chosen.source.clone()),
         }),
         None => Ok(()),
     }
@@ -367,9 +367,9 @@ fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
     let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));
     match (member, snapshot) {
         (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::Undecided {
-            member: member.source.clone(),
+            member: Box::new(member.source.clone()),
             held,
-            snapshot: snapshot.source.clone(),
+            snapshot: Box::new(snapshot.source.clone()),
             saved,
         }),
         _ => Ok(()),
