@@ -36,7 +36,6 @@ pub use context::Context;
 pub use error::{ExecuteError, StepError};
 pub use leftovers::{forget, sweep};
 pub use lock::{LockError, OperatorLock};
-pub(crate) use node::GIVEN_UP;
 pub use undo::{Undo, is_still_fenced, undo};
 
 /// How often a step that waits looks again.

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execute::{Context, ExecuteError, GIVEN_UP, OperatorLock, Progress, Undo, execute, forget, sweep};
+use crate::execute::{Context, ExecuteError, OperatorLock, Progress, Undo, execute, forget, sweep};
 use crate::facts::Facts;
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
-use crate::journal::{Entry, Event};
+use crate::journal::{Entry, Event, GIVEN_UP};
 use crate::operation::{Operation, OperationError, Operations, RECOVERED};
 use crate::plan::{Action, Plan, StateSource, Step};
 use crate::planner::{

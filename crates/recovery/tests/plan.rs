@@ -295,15 +295,21 @@ fn members_of_different_clusters_are_not_ranked() {
     assert!(named.restores());
 }
 
-/// What the journal says of a plan whose steps were all done, but for those that failed.
+/// What the journal says of a plan whose steps were all done and did not help, but for those that failed.
 fn journal(plan: &Plan, failed: &[u32]) -> Vec<Entry> {
     let event = |event| Entry { at: cluster::now(), event };
     let steps = plan.steps.iter().map(|step| match failed.contains(&step.number) {
         true => Event::Failed { step: step.number, why: "attach failed in the cloud: no free port".into() },
         false => Event::Done { step: step.number, already: false },
     });
+    let given_up = plan.steps.iter().flat_map(|step| match &step.action {
+        Action::RecoverNodes { hosts } => hosts.clone(),
+        _ => Vec::new(),
+    });
+    let notes = given_up.map(|host| Event::Note { step: 1, note: format!("given up: {host}") });
     [Event::Started { rounds: true }, Event::Plan { plan: plan.id.clone() }]
         .into_iter()
+        .chain(notes)
         .chain(steps)
         .map(event)
         .collect()
@@ -340,6 +346,23 @@ fn a_reboot_is_named_where_a_restarted_kubelet_did_not_help() {
     assert!(second.steps.is_empty(), "{:?}", second.steps);
     let manual = second.manual.join("\n");
     assert!(manual.contains("is still not Ready") && manual.contains("--reboot-nodes"), "{manual}");
+}
+
+/// A restore finds nodes Ready without touching them: their kubelets were not restarted.
+#[test]
+fn what_was_done_already_was_not_tried() {
+    for case in ["node-silent", "member-stopped"] {
+        let facts = cases::all().remove(case).unwrap();
+        let first = planned(&facts).unwrap();
+        let already = |step: &Step| Event::Done { step: step.number, already: true };
+        let events =
+            [Event::Plan { plan: first.id.clone() }].into_iter().chain(first.steps.iter().map(already));
+        let journal: Vec<Entry> = events.map(|event| Entry { at: cluster::now(), event }).collect();
+        let mut tried = Tried::default();
+        tried.add(&first, &journal, true);
+        let second = plan(&facts, &diagnose(&facts), &PlanOptions { tried, ..options() }).unwrap();
+        assert_eq!(second.steps, first.steps, "{case}");
+    }
 }
 
 /// A wrong flag is not put right by another data dir: a member that does not stay up keeps its data.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::facts::Node;
 use crate::host::Command;
+use crate::journal::GIVEN_UP;
 use crate::probe;
 
 use super::State;
@@ -26,9 +27,6 @@ const POLL: Duration = Duration::from_millis(500);
 const LEASE: i64 = 40;
 /// What clocks may differ by and still be compared.
 const CLOCKS_AGREE: i64 = 10;
-
-/// What is noted of a machine whose node was given up.
-pub(crate) const GIVEN_UP: &str = "given up: ";
 
 /// Whether these machines' nodes are Ready, but for those that were given up: what comes after them can be done without.
 pub(super) async fn are_ready(

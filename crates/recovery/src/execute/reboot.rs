@@ -11,13 +11,14 @@ use kube::api::{EvictParams, ListParams};
 use tokio::time::{Instant, sleep};
 
 use crate::host::Command;
+use crate::journal::GIVEN_UP;
 use crate::plan::Action;
 use crate::probe::kubernetes::ready;
 
 use super::State;
 use super::context::Context;
 use super::error::StepError;
-use super::node::{GIVEN_UP, not_ready, wait};
+use super::node::{not_ready, wait};
 
 /// What PodDisruptionBudgets get to let every pod go.
 const DRAIN: Duration = Duration::from_secs(120);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::facts::{DataDir, Facts, MemberFacts};
 use crate::finding::Remedy;
 use crate::inventory::Service;
-use crate::journal::{Entry, Event};
+use crate::journal::{Entry, Event, GIVEN_UP};
 use crate::plan::{Action, HostService, Plan};
 use crate::quorum::{Margin, seats};
 
@@ -16,7 +16,7 @@ use super::{Wants, nodes};
 pub struct Tried {
     /// Services that were started or restarted.
     services: BTreeSet<HostService>,
-    /// Machines whose kubelets were restarted.
+    /// Machines whose nodes were given up after a restart of their kubelets.
     kubelets: BTreeSet<String>,
     /// Machines that were rebooted.
     rebooted: BTreeSet<String>,
@@ -45,10 +45,17 @@ impl Tried {
             _ => None,
         };
         self.rebooted.extend(run.iter().filter_map(|event| rebooted(event)));
+        // A node that came back, by itself or by a restart of its kubelet, was not recovered in vain.
+        let given_up = |event: &Event| match event {
+            Event::Note { note, .. } => note.strip_prefix(GIVEN_UP).map(str::to_owned),
+            _ => None,
+        };
+        self.kubelets.extend(run.iter().filter_map(|event| given_up(event)));
         for step in &plan.steps {
-            let done = run
-                .iter()
-                .any(|event| matches!(event, Event::Done { step: number, .. } if *number == step.number));
+            // What there was nothing to do for was not tried.
+            let done = run.iter().any(
+                |event| matches!(event, Event::Done { step: number, already: false } if *number == step.number),
+            );
             let failed = run.iter().rev().find_map(|event| match event {
                 Event::Failed { step: number, why } if *number == step.number => Some(why.clone()),
                 _ => None,
@@ -64,7 +71,6 @@ impl Tried {
             Action::Start { services } | Action::Restart { services } => {
                 self.services.extend(services.iter().cloned());
             }
-            Action::RecoverNodes { hosts } => self.kubelets.extend(hosts.iter().cloned()),
             Action::AddLearner { member, .. } => drop(self.replaced.insert(member.clone())),
             Action::AttachNic { host, .. } | Action::StartVm { host, .. } => {
                 if let Some(why) = failed {
