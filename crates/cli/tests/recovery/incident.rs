@@ -84,7 +84,14 @@ fn no_data_is_left(scene: &Scene) {
     diagnose_the_range(scene);
     for machine in scene.etcd_machines() {
         scene.lab.stop_etcd(&machine).expect("stop etcd");
-        scene.machine(&machine).destroy_etcd_data().expect("destroy its data");
+        let disk = scene.machine(&machine);
+        if scene.lab.blueprint().layout == Layout::Systemd {
+            disk.destroy_etcd_data().expect("destroy its data");
+            continue;
+        }
+        // A kubelet would start etcd on an empty data dir, and the three would be a new cluster.
+        disk.corrupt_etcd_db().and_then(|()| disk.destroy_etcd_log()).expect("damage its data");
+        scene.lab.start_etcd(&machine).expect("put its manifest back");
     }
     let run = scene.recover("the incident, with a restore from a snapshot");
     if scene.lab.blueprint().layout == Layout::Systemd {

@@ -42,6 +42,11 @@ impl Machine {
         self.exec(&["find", ETCD_DATA, "-mindepth", "1", "-delete"]).map(drop)
     }
 
+    /// Deletes the member's log; the member must be stopped.
+    pub fn destroy_etcd_log(&self) -> Result<()> {
+        self.exec(&["find", &format!("{ETCD_DATA}/member/wal"), "-mindepth", "1", "-delete"]).map(drop)
+    }
+
     /// Overwrites every second page of the member's db but the first two (its meta pages); the member must be stopped.
     pub fn corrupt_etcd_db(&self) -> Result<()> {
         let path = self.path(&format!("{ETCD_DATA}/member/snap/db"))?;
