@@ -227,6 +227,7 @@ async fn fetch(
     }
     let saved = context.change(&spec.host, shipped.command(arguments).within(EXPORT)).await;
     saved.map_err(|error| match (error, log) {
+        (StepError::Fatal(why), _) if is_held(&why) => StepError::Rejected(why),
         // Nothing was touched: the log and what it was to be read on top of are as they were.
         (StepError::Fatal(why), Log::On(_, base)) => StepError::Refused(format!(
             "{member}'s log cannot be read on top of {base}: {why}; restore {base} alone with --source {base}, which loses what \
@@ -241,6 +242,12 @@ async fn fetch(
         Log::Committed => Ok(()),
         Log::Whole | Log::On(..) => context.note(step, format!("{TAKEN_AT}{before}")),
     }
+}
+
+/// Whether an etcd had the data dir open. One that fails at its start and is started again and again holds it for moments:
+/// it is worth another try.
+fn is_held(why: &str) -> bool {
+    why.contains("an etcd is running on")
 }
 
 async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<String, StepError> {
@@ -294,4 +301,22 @@ pub(super) async fn ensure_delivered(context: &Context<'_>, host: &str) -> Resul
     let machine = context.machine_id(host);
     Ok(host::send(context.host(host)?.as_ref(), machine, &local_copy(context, source), &remote, 0o600)
         .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::*;
+
+    #[test]
+    fn a_data_dir_that_an_etcd_holds_is_told_by_what_the_program_says() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("member/snap")).unwrap();
+        let db = fs_err::File::create(dir.path().join("member/snap/db")).unwrap();
+        flock(db.file(), FlockOperation::LockExclusive).unwrap();
+        let why = lifeboat_etcd::open(dir.path()).unwrap_err().to_string();
+        assert!(is_held(&why), "{why}");
+        assert!(!is_held("no space left on device"));
+    }
 }
