@@ -1,8 +1,8 @@
 # Two commands do all the set-up on a machine with rustup's Rust and Go: `make demo` and `make test`.
 
 CARGO ?= cargo
-# What lets the tests on the lab's machines be built.
-MACHINES = lab/machines,lifeboat/machines
+# The tests on the lab's machines. They are built with everything else, and ignored unless asked for.
+LAB_TESTS = --workspace --test machines --test init --test recovery -- --ignored --test-threads=1
 
 .PHONY: help demo test torture flips fuzz bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
 
@@ -45,8 +45,8 @@ fuzz: setup
 	@sh scripts/fuzz.sh $(MINUTES)
 
 bench: setup
-	$(CARGO) build --release --quiet -p lifeboat -p lab
-	target/release/lab bench
+	$(CARGO) build --profile dist --quiet -p lifeboat -p lab
+	target/dist/lab bench --lifeboat target/dist/lifeboat
 
 # Machines need root, and a few of Debian's packages more.
 lab-setup: setup
@@ -64,16 +64,16 @@ lab-down:
 
 # One after the other: there is one lab on a host. `make lab-test SCENARIO=nics` runs those with `nics` in their name.
 lab-test: lab-setup
-	$(CARGO) test --workspace --features $(MACHINES) --test machines --test init --test recovery -- --test-threads=1 $(SCENARIO)
+	$(CARGO) test $(LAB_TESTS) $(SCENARIO)
 
 # A round that fails names its seed: `make chaos SEED=n` runs it again. What was seen is kept in target/tmp/chaos.
 chaos: lab-setup
-	$(CARGO) build -p lifeboat -p lab
 	LIFEBOAT_CHAOS_ROUNDS=$(if $(SEED),1,$(ROUNDS)) LIFEBOAT_CHAOS_SEED=$(SEED) \
-		$(CARGO) test -p lifeboat --features $(MACHINES) --test recovery -- random_faults
+		$(CARGO) test $(LAB_TESTS) random_faults
 
 lint: setup
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features $(MACHINES) -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	sh scripts/words.sh
 	sh scripts/deny.sh

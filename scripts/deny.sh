@@ -10,7 +10,7 @@ database=https://github.com/rustsec/advisory-db
 # A check that is not made fails in CI: nobody reads what CI says when it is green.
 need() {
     command -v "$1" >/dev/null && return
-    cargo install --quiet --locked "$1@$2" && return
+    cargo install --quiet --locked --debug "$1@$2" && return
     echo "deny: $1 cannot be installed here: $3 not checked" >&2
     if [ -n "${CI:-}" ]; then exit 1; fi
     exit 0

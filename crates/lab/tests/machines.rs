@@ -94,6 +94,7 @@ fn readyz(lab: &Lab, master: &str) -> Result<String, String> {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn a_lab_comes_up_twice_and_leaves_nothing() {
     lab::or_skip!(machines::available());
     let alone = alone();
@@ -122,6 +123,7 @@ fn a_lab_comes_up_twice_and_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn an_up_that_was_killed_is_completed_or_removed() {
     lab::or_skip!(machines::available());
     let _alone = alone();
@@ -150,6 +152,7 @@ fn interrupted_up(milliseconds: u64) {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn disks_outlive_the_lab_when_asked() {
     lab::or_skip!(machines::available());
     let _alone = alone();
@@ -163,6 +166,7 @@ fn disks_outlive_the_lab_when_asked() {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn nics_and_power_are_real() {
     lab::or_skip!(machines::available());
     let _alone = alone();
@@ -207,6 +211,7 @@ fn nics_and_power_are_real() {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn faults_are_real() {
     lab::or_skip!(machines::available());
     let _alone = alone();
@@ -238,6 +243,7 @@ fn faults_are_real() {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn static_pods_come_up() {
     lab::or_skip!(machines::available());
     let _alone = alone();
@@ -252,6 +258,7 @@ fn static_pods_come_up() {
 }
 
 #[test]
+#[ignore = "needs root and the lab's machines: make lab-test"]
 fn the_incidents_topology_comes_up_in_both_layouts() {
     lab::or_skip!(machines::available());
     let _alone = alone();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Child;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use lab::incident::delete_reserved_range;
@@ -26,8 +26,11 @@ const MARK: &str = "/var/lib/etcd/member/lab-mark";
 const KILLS: usize = 6;
 /// Longest one run may take.
 const LIMIT: Duration = Duration::from_secs(300);
-/// Step boundaries at most: an incident has about sixty, and a run that always begins anew has no end of them.
+/// Step boundaries at most: an incident has about sixty, and a run that always starts over has no end of them.
 const MOST_BOUNDARIES: usize = 400;
+
+/// In the core scenarios, one boundary in so many; which ones changes from day to day.
+const CORE_EVERY: u64 = 4;
 
 /// A step that was begun, or was done.
 type Boundary = (String, u32, &'static str);
@@ -53,7 +56,7 @@ impl Disaster {
         Self { kept, aside_before }
     }
 
-    fn assert_mended(&self, scene: &Scene) {
+    fn assert_recovered(&self, scene: &Scene) {
         scene.assert_well();
         assert_eq!(writer::lost(scene, &self.kept), Vec::<String>::new());
         for machine in scene.etcd_machines() {
@@ -133,8 +136,22 @@ pub fn said(scene: &Scene) -> String {
     fs::read_to_string(scene.dir.join("said")).unwrap_or_default()
 }
 
+/// Every how many boundaries a run is killed, and at which of them first.
+fn kill_interval() -> (u64, u64) {
+    match crate::only_core() {
+        false => (1, 0),
+        true => {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
+            (CORE_EVERY, since.as_secs() / 86400 % CORE_EVERY)
+        }
+    }
+}
+
 /// Once when each step has begun, and once when it is done.
 fn killed_at_every_step(scene: &Scene) {
+    let (every, first) = kill_interval();
+    eprintln!("--- killed at one step boundary in {every}, from number {first} on");
+    let mut number = every - first;
     let disaster = Disaster::strike(scene);
     let before = boundaries(scene);
     let mut seen = before.clone();
@@ -142,7 +159,10 @@ fn killed_at_every_step(scene: &Scene) {
     loop {
         let code = run_until(go_on(scene), || {
             let new = boundaries(scene).difference(&seen).next().cloned();
-            new.is_some_and(|boundary| seen.insert(boundary))
+            let Some(boundary) = new else { return false };
+            seen.insert(boundary);
+            number += 1;
+            (number - 1).is_multiple_of(every)
         });
         match code {
             None => {}
@@ -151,8 +171,8 @@ fn killed_at_every_step(scene: &Scene) {
         }
         assert!(seen.len() - before.len() < MOST_BOUNDARIES, "no end\n{}", said(scene));
     }
-    eprintln!("--- killed at {} step boundaries, {:.0?} in all", seen.len() - before.len(), begin.elapsed());
-    disaster.assert_mended(scene);
+    eprintln!("--- {} step boundaries, {:.0?} in all", seen.len() - before.len(), begin.elapsed());
+    disaster.assert_recovered(scene);
 }
 
 fn killed_at_random_moments(scene: &Scene) {
@@ -172,7 +192,7 @@ fn killed_at_random_moments(scene: &Scene) {
                 Some(code) => panic!("exit code {code}, seed {seed}\n{}", said(scene)),
             }
         }
-        disaster.assert_mended(scene);
+        disaster.assert_recovered(scene);
     }
     eprintln!("--- killed at {killed} random moments in {rounds} incidents, seed {seed}");
 }
