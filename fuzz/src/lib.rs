@@ -2,7 +2,7 @@
 //! error, and what calls itself sound must be so.
 //!
 //! The functions here are the targets that `make fuzz` lets libFuzzer look for inputs for; `tests/seeds.rs` gives
-//! them the committed seeds and some thousand changes of those. What they find goes into `seeds/` once it is mended.
+//! them the committed seeds and some thousand changes of those. What they find goes into `seeds/` once it is fixed.
 #![forbid(unsafe_code)]
 
 mod log;

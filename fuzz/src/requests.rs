@@ -30,7 +30,7 @@ struct Entry {
     data: Option<Vec<u8>>,
 }
 
-/// A member per base, whose log is written anew each time.
+/// A member per base, whose log is rewritten each time.
 struct Member {
     dir: TempDir,
     /// Index of the last entry that the db has.

@@ -105,7 +105,7 @@ impl<E: From<Error>, F: FnMut(Remnant<'_>) -> Result<(), E>> TreeVisitor for Vis
         if header.flags == FLAG_LEAF {
             *self.leaf_depth = Some(depth);
         }
-        // A page within its bucket's element is none of the file's.
+        // A page within its bucket's element has no page number of the file.
         for page in header.pages().filter(|page| *page != PageId(0)) {
             self.sound.insert(page);
         }
@@ -137,7 +137,7 @@ impl<R: ReadAt + Clone> Db<R> {
     /// The first `size` bytes of a file without a usable meta page. It has no root: [`Db::at_root`] gives it one.
     ///
     /// # Errors
-    /// [`Damage::NoValidMeta`] when `page_size` is none that bbolt has, or the file is shorter than three pages.
+    /// [`Damage::NoValidMeta`] when bbolt has no such `page_size`, or the file is shorter than three pages.
     pub fn without_meta(file: R, size: u64, page_size: u32) -> Result<Self> {
         let metas = meta::read_both(&file, size)?;
         let pages = size.checked_div(u64::from(page_size)).unwrap_or(0);

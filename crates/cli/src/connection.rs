@@ -30,7 +30,7 @@ pub struct Connection {
     #[arg(long, env = "ETCDCTL_KEY", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
-    /// Take any certificate of the member, an expired one too. Whoever answers at the URL is believed.
+    /// Take any certificate of the member, an expired one too. Any server that answers at the URL is trusted.
     #[arg(long)]
     insecure_skip_tls_verify: bool,
 

@@ -1,4 +1,4 @@
-//! What to type instead of a command line that is none, where it takes more than likeness of letters to know.
+//! What to type instead of an invalid command line, where similar spelling is not enough to know.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -17,7 +17,7 @@ const VERBS: &[(&str, &[&str])] = &[
 ];
 
 /// Puts what helps in the place of what clap would suggest.
-pub fn mend(mut error: clap::Error) -> clap::Error {
+pub fn suggest(mut error: clap::Error) -> clap::Error {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     match error.kind() {
         // The verbs of `recover` are optional, and stand in brackets.

@@ -50,7 +50,7 @@ impl InventoryArgs {
 pub fn zstack(zstack: &Zstack) -> Result<Arc<dyn CloudProvider>> {
     if zstack.is_exposed() {
         stderr_line(format_args!(
-            "warning: the cloud is asked over http ({}): whoever is on the way can change what is asked of it; use https \
+            "warning: the cloud is asked over http ({}): anyone on the network path can change the requests; use https \
              (cloud.zstack.endpoint, and ca for a CA of your own)",
             zstack.endpoint
         ));

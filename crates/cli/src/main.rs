@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     keep_memory_private();
     // Two TLS providers in one process make rustls panic at first use: name the one we link.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::mend(error).exit());
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::suggest(error).exit());
     match commands::run(cli) {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error),

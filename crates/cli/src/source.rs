@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lifeboat_etcd::{
-    Base, Bases, Held, Inspection, LogBeside, NoProgress, Replay, Severity, Source, deltas_beside, inspect,
-    is_data_dir, open, open_on, salvage_on,
+    Base, Bases, Held, Inspection, NoProgress, Replay, Severity, Source, inspect, is_data_dir, lacking, open,
+    open_on, salvage_on,
 };
 
 use crate::exit::{Unreadable, Usage};
@@ -149,17 +149,6 @@ pub fn warn_of_what_is_beside(source: &Path) -> lifeboat_etcd::Result<()> {
         stderr_line(format_args!("warning: {}: {lacking}", source.display()));
     }
     Ok(())
-}
-
-/// What a file lacks that lies beside it, as a sentence.
-pub fn lacking(source: &Path) -> lifeboat_etcd::Result<Option<String>> {
-    if let Some(log) = LogBeside::of(source)? {
-        return Ok(Some(log.to_string()));
-    }
-    let deltas = deltas_beside(source)?;
-    Ok((deltas > 0).then(|| {
-        format!("{deltas} delta snapshots beside it go on from it and are not read here; `etcdbrctl restore` applies them")
-    }))
 }
 
 /// Says on stderr what is worth knowing of a source's log and is no reason not to use it.

@@ -101,7 +101,7 @@ impl<W: Write> Write for Filter<W> {
                 rest = &rest[style.len()..];
                 continue;
             }
-            // Up to the next sequence, if this is none.
+            // Up to the next sequence, if this is not one.
             let next = rest.iter().skip(1).position(|byte| *byte == 0x1b).map_or(rest.len(), |at| at + 1);
             escape(&rest[..next], &mut text, is_unsafe, self.escape);
             rest = &rest[next..];

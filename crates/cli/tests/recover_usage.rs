@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
+use lab::fixture::FieldInput;
 use lifeboat_recovery::planner::{Snapshot, Snapshots};
 use support::{fails, lifeboat};
 
@@ -116,6 +117,32 @@ fn a_plan_that_does_something_else_is_refused_before_anything_is_looked_at() {
 fn set_mode(path: &Path, mode: u32) {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     fs::set_permissions(path, mode).unwrap();
+}
+
+/// A db that is named beside its log, as many guides say, would lose what the log adds; and a packed snapshot takes its
+/// unpacked size too.
+#[test]
+fn a_db_beside_its_log_is_not_taken_and_a_packed_snapshot_counts_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    FieldInput::DB_WITH_LOG_BESIDE.unpack(dir.path());
+    let db = dir.path().join("f2/member/snap/db");
+    let read = |path: &Path| Snapshots::find(&[], Some(path), 1, |_| true).read.remove(0);
+    let why = read(&db).revision.unwrap_err();
+    for words in ["the log beside this db goes on", "with the log 40 keys", "lifeboat save", "copy the db"] {
+        assert!(why.contains(words), "{why}");
+    }
+    let alone = dir.path().join("alone.db");
+    fs::copy(&db, &alone).unwrap();
+    assert!(read(&alone).revision.is_ok());
+
+    let sound = fs::read(lab::fixture::kubernetes_snapshot()).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &sound).unwrap();
+    let packed = packed.finish().unwrap();
+    let path = dir.path().join("nightly.db.gz");
+    fs::write(&path, &packed).unwrap();
+    let snapshot = read(&path);
+    assert_eq!((snapshot.revision, snapshot.size), (Ok(496), (packed.len() + sound.len()) as u64));
 }
 
 /// Ninety snapshots of gigabytes each are not all read to find the newest sound one.

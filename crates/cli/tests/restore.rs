@@ -62,7 +62,7 @@ fn restored(cluster: &Cluster, member: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
     keys
 }
 
-/// Clients of the old cluster are told that what they knew is gone, instead of waiting for ever.
+/// Clients of the old cluster are told that what they knew is gone, instead of waiting forever.
 fn old_watch_is_compacted(cluster: &Cluster, old_revision: i64) {
     let client = cluster.client(0).unwrap();
     let response = cluster.block_on(async {

@@ -176,7 +176,7 @@ fn restore_with_token(source: &Path, layout: &ClusterLayout, token: &str, dir: &
     lifeboat_json(args.into_iter().chain(["--initial-cluster-token", token]))
 }
 
-/// A host that kept the data dir of an earlier attempt is told apart by its ids, though names and URLs are the
+/// A host that kept the data dir of an earlier attempt is recognized by its ids, though names and URLs are the
 /// same: the others do not talk to it, and it does not vote.
 #[test]
 fn a_member_of_an_earlier_restore_cannot_join() {

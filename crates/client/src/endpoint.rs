@@ -45,7 +45,7 @@ impl Endpoint {
             }
             Some((scheme, rest)) if scheme == "http" => (false, *rest),
             Some((scheme, rest)) if scheme == "https" => (true, *rest),
-            Some(_) => return Err(refuse("the scheme is none of http, https, unix and unixs")),
+            Some(_) => return Err(refuse("the scheme is not http, https, unix or unixs")),
             None => (tls_by_default, text),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);

@@ -38,7 +38,7 @@ impl SnapshotStream {
         let chunk = self.connection.within(limit, Method::SNAPSHOT, self.stream.message()).await?;
         match chunk {
             // The server's loop ends when nothing remains, not when its reader does: with a database
-            // it cannot read to the end it would send empty blobs for ever.
+            // it cannot read to the end it would send empty blobs forever.
             Some(chunk) if chunk.blob.is_empty() && chunk.remaining_bytes > 0 => {
                 let endpoint = self.connection.endpoint().to_string();
                 Err(Error::SnapshotTruncated { endpoint, remaining: chunk.remaining_bytes })

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::files::open_regular;
 use crate::finding::FindingKind;
 
-pub use folder::deltas_beside;
+pub(crate) use folder::deltas_beside;
 pub(crate) use folder::snapshot_in;
 use format::{Format, Head};
 use spool::{Limits, Spool};

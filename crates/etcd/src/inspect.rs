@@ -40,7 +40,7 @@ pub struct Inspection {
     pub live_keys: u64,
     /// Live keys attached to a lease.
     pub leased_keys: u64,
-    /// Live keys whose lease is not there: etcd keeps them for ever.
+    /// Live keys whose lease is not there: etcd keeps them forever.
     pub keys_without_lease: u64,
     /// Live keys by the start of their names: `/registry/pods`, `/registry/example.com/widgets`.
     pub keys_by_prefix: BTreeMap<String, u64>,

@@ -51,7 +51,6 @@ mod state;
 mod version;
 pub mod wal;
 
-pub use archive::deltas_beside;
 pub use check::{CheckReport, check};
 pub use compare::{
     Change, Changes, Comparison, Difference, Divergence, KeyChange, NoChoice, Pair, Relation, Standing,
@@ -78,8 +77,8 @@ pub use salvage::{
 pub use schema::Bucket;
 pub use source::{Base, Bases, Identity, open_on};
 pub use source::{
-    CommitBasis, EntryId, Held, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, keys_in_log,
-    log_position, log_position_past_damage, majorities,
+    CommitBasis, EntryId, Held, Lacking, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, keys_in_log,
+    lacking, log_position, log_position_past_damage, majorities,
 };
 pub use source::{
     Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,

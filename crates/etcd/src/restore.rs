@@ -54,7 +54,7 @@ pub struct RestoreReport {
     pub revisions: u64,
     /// Revisions of the source.
     pub source_revisions: u64,
-    /// Live keys whose lease is not in the source: etcd keeps them for ever.
+    /// Live keys whose lease is not in the source: etcd keeps them forever.
     pub keys_without_lease: u64,
     /// What HashKV of the new cluster answers before its first change.
     pub hash: u32,

@@ -23,7 +23,7 @@ use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
 pub use base::{Base, Identity};
-pub use beside::{Held, LogBeside, LogEnd};
+pub use beside::{Held, Lacking, LogBeside, LogEnd, lacking};
 pub use committed::{Replay, Uncommitted, UncommittedChange};
 pub use data_dir::{Bases, SourceDir};
 pub use file::SourceFile;

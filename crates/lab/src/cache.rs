@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// `<kind>/<name>` in the cache, made by `build` (given an empty folder) if it is not there yet.
 ///
-/// A folder under its final name is complete: whoever sees it can use it without a lock. Test processes that need
+/// A folder under its final name is complete: a process that sees it can use it without a lock. Test processes that need
 /// the same peer at the same time queue on the lock, and all but the first find the work done.
 pub(crate) fn install(kind: &str, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let kept = root()?.join(kind);

@@ -164,7 +164,7 @@ fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
     let cluster_id = |name: &str| facts[name].status.get().unwrap().cluster_id.clone();
     assert_eq!(cluster_id("m1"), cluster_id("m2"));
     assert_ne!(cluster_id("m1"), cluster_id("m3"));
-    // At the revision that both have, not at that of the stranger, which they may have compacted long ago.
+    // At the revision that both have, not at that of the foreign member, which they may have compacted long ago.
     let hash = facts["m1"].hash_kv.get().unwrap();
     assert!(hash.revision > 20, "{hash:?}");
     assert_eq!(facts["m2"].hash_kv.get(), Some(hash));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 use lab::sshd::Sshd;
-use lifeboat_recovery::host::{Command, Host, HostError, LocalHost, SshHost};
+use lifeboat_recovery::host::{Command, Host, HostError, LocalHost, SshHost, fetch, send};
 use lifeboat_recovery::inventory::Ssh;
 
 fn host(sshd: &Sshd, destination: &str) -> SshHost {
@@ -81,7 +81,7 @@ async fn a_login_ends_in_what_it_is() {
     // Looking did not make it known.
     assert_eq!(fs::read_to_string(sshd.dir().join("known_hosts")).unwrap(), "");
 
-    // Not remembered: the key may be mended while we run.
+    // Not remembered: the key may be fixed while we run.
     let machine = host(&sshd, "machine");
     error(&machine, &hello).await;
     sshd.expect_the_key().unwrap();
@@ -129,6 +129,18 @@ async fn a_login_that_is_not_root_takes_sudo() {
     let sshd = lab::or_skip!(Sshd::start_with(&command(&bin.path().display().to_string())));
     let machine = host(&sshd, "machine");
     assert_eq!(text(&machine, &["sh", "-c", "echo $(id -u) $BY_SUDO"]).await, "65534 yes\n");
+}
+
+/// A slow profile, or a directory service that does not answer, delays the first command; neither refuses the login.
+#[tokio::test]
+async fn a_slow_login_or_a_broken_one_is_not_refused() {
+    let sshd = lab::or_skip!(Sshd::start_with("ForceCommand sleep 4; sh -c \"$SSH_ORIGINAL_COMMAND\""));
+    assert_eq!(text(&host(&sshd, "machine"), &["id", "-u"]).await, "0\n");
+
+    let sshd = lab::or_skip!(Sshd::start_with("ForceCommand kill -9 $PPID"));
+    let broken = error(&host(&sshd, "machine"), &Command::new(["true"])).await;
+    assert!(matches!(&broken, HostError::Unreachable { .. }), "{broken}");
+    assert!(broken.to_string().contains("the first command did not end"), "{broken}");
 }
 
 #[tokio::test]
@@ -243,50 +255,82 @@ async fn files_arrive_whole_or_not_at_all() {
     fs::write(&from, &big).unwrap();
 
     let to = dir.join("new/deep dir/it's");
-    machine.upload(&from, &to, 0o700).await.unwrap();
+    send(&machine, None, &from, &to, 0o700).await.unwrap();
     assert_eq!(fs::read(&to).unwrap(), big);
     assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, 0o700);
     for made in ["new", "new/deep dir"] {
         assert_eq!(fs::metadata(dir.join(made)).unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
-    machine.download(&to, &back).await.unwrap();
+    fetch(&machine, &to, &back).await.unwrap();
     assert_eq!(fs::read(&back).unwrap(), big);
     assert_eq!(fs::metadata(&back).unwrap().permissions().mode() & 0o7777, 0o600);
 
     // Replaced at once, by an empty one.
     fs::write(&from, "").unwrap();
-    machine.upload(&from, &to, 0o600).await.unwrap();
+    send(&machine, None, &from, &to, 0o600).await.unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"");
 
-    let missing = machine.download(&dir.join("missing"), &back).await.unwrap_err();
-    assert!(missing.to_string().contains("download"), "{missing}");
+    let missing = fetch(&machine, &dir.join("missing"), &back).await.unwrap_err();
+    assert!(missing.to_string().contains("fetch"), "{missing}");
     assert_eq!(fs::read(&back).unwrap(), big, "what was there stays");
-    let relative = machine.upload(&from, Path::new("etc/x"), 0o600).await.unwrap_err();
+    let relative = send(&machine, None, &from, Path::new("etc/x"), 0o600).await.unwrap_err();
     assert!(relative.to_string().contains("must be absolute"), "{relative}");
-    let full = machine.upload(&from, Path::new("/proc/lifeboat/x"), 0o600).await.unwrap_err();
+    let full = send(&machine, None, &from, Path::new("/proc/lifeboat/x"), 0o600).await.unwrap_err();
     assert!(full.to_string().contains("exit code"), "{full}");
 }
 
+/// A link that breaks in the middle costs what was on the way, not what had arrived.
 #[tokio::test]
-async fn a_cut_upload_leaves_nothing() {
+async fn a_transfer_that_is_cut_goes_on_where_it_stopped() {
     let sshd = lab::or_skip!(Sshd::start());
     let machine = host(&sshd, "machine");
-    let (from, to) = (sshd.dir().join("from"), sshd.dir().join("there/file"));
-    fs::File::create(&from).unwrap().set_len(1 << 30).unwrap();
-    let cut = async {
-        wait_for(to.parent().unwrap()).await;
-        sshd.cut().unwrap();
-    };
-    let (lost, ()) = tokio::join!(machine.upload(&from, &to, 0o600), cut);
-    assert!(matches!(lost.unwrap_err(), HostError::Unreachable { .. }));
-    for _ in 0..500 {
-        if fs::read_dir(to.parent().unwrap()).unwrap().next().is_none() {
+    let (from, to, back) = (sshd.dir().join("from"), sshd.dir().join("there/file"), sshd.dir().join("back"));
+    // So that it does not compress.
+    let bytes: Vec<u8> = std::iter::repeat_with({
+        let mut state = 1_u64;
+        move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as u8
+        }
+    })
+    .take(192 << 20)
+    .collect();
+    fs::write(&from, &bytes).unwrap();
+    for (direction, part) in
+        [("to", sshd.dir().join("there/file.part")), ("from", sshd.dir().join("back.part"))]
+    {
+        let cut = async {
+            wait_for_bytes(&part, 1 << 20).await;
+            sshd.cut().unwrap();
+        };
+        let transfer = async {
+            match direction {
+                "to" => send(&machine, None, &from, &to, 0o600).await,
+                _ => fetch(&machine, &to, &back).await,
+            }
+        };
+        let (lost, ()) = tokio::join!(transfer, cut);
+        assert!(matches!(lost.unwrap_err(), HostError::Unreachable { .. }), "{direction}");
+        let kept = fs::metadata(&part).unwrap().len();
+        assert!((1 << 20..bytes.len() as u64).contains(&kept), "{direction}: {kept} bytes are kept");
+        match direction {
+            "to" => send(&machine, None, &from, &to, 0o600).await.unwrap(),
+            _ => fetch(&machine, &to, &back).await.unwrap(),
+        }
+        assert!(!part.exists());
+    }
+    assert!(fs::read(&to).unwrap() == bytes && fs::read(&back).unwrap() == bytes);
+}
+
+async fn wait_for_bytes(path: &Path, bytes: u64) {
+    for _ in 0..3000 {
+        if fs::metadata(path).is_ok_and(|at| at.len() >= bytes) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("something is left beside {}", to.display());
+    panic!("{} does not grow", path.display());
 }
 
 /// What a killed Lifeboat left running on a machine ends before the same is done again.

@@ -5,6 +5,7 @@
 //! about is verified again, up to the step that takes it back.
 
 mod action;
+mod alarm;
 mod cloud;
 mod context;
 mod data_dir;
@@ -20,10 +21,8 @@ mod lease;
 mod leftovers;
 mod lock;
 mod node;
-mod nospace;
 mod reboot;
 mod service;
-mod state;
 mod undo;
 mod wait;
 
@@ -54,7 +53,7 @@ enum State {
     NotYet(String),
 }
 
-/// What a run tells whoever watches it.
+/// What a run reports while it goes on.
 #[derive(Debug, Clone)]
 pub enum Progress<'a> {
     /// A step begins.

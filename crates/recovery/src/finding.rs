@@ -152,12 +152,17 @@ pub enum Remedy {
         /// The member.
         member: String,
     },
-    /// Build the etcd cluster anew from the freshest state there is.
+    /// Rebuild the etcd cluster from the freshest state there is.
     RestoreCluster,
     /// Make room in etcd and take the alarm off.
     ClearNospace {
         /// The members that raised it.
         members: Vec<String>,
+    },
+    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster.
+    DisarmCorrupt {
+        /// The id, in hexadecimal.
+        id: String,
     },
     /// Bring a node back: restart its kubelet.
     RecoverNode {
@@ -179,6 +184,9 @@ impl fmt::Display for Remedy {
             Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
             Self::RestoreCluster => f.write_str("rebuild etcd from the newest state that can be read"),
             Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
+            Self::DisarmCorrupt { id } => {
+                write!(f, "compare the members, and disarm the CORRUPT alarm of {id}")
+            }
             Self::RecoverNode { host } => write!(f, "restart the kubelet on {host}"),
             Self::Manual(text) => write!(f, "by hand: {text}"),
         }

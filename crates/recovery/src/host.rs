@@ -5,24 +5,23 @@ mod error;
 mod local;
 mod process;
 mod quote;
-mod send;
 mod ssh;
 mod transfer;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::inventory::Inventory;
+pub(crate) use command::one_line;
 pub use command::{BUSY, Command, Output};
 pub use error::HostError;
 pub use local::LocalHost;
-pub(crate) use send::{has_digest, seconds as transfer_seconds, send};
 pub use ssh::SshHost;
-pub(crate) use transfer::digest;
+pub(crate) use transfer::{digest, has_digest, seconds as transfer_seconds};
+pub use transfer::{fetch, send};
 
 /// The machines of an inventory, by name.
 pub type Hosts = BTreeMap<String, Arc<dyn Host>>;
@@ -81,36 +80,5 @@ pub trait Host: Send + Sync {
             return Ok(output);
         }
         Err(HostError::Failed { host: self.name().into(), command: command.to_string(), why: output.why() })
-    }
-
-    /// Copies a local file to an absolute path there that does not exist or is replaced at once: written beside it,
-    /// compared by SHA-256, synced, renamed. Directories that are not there are made with mode 0700.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run); [`HostError::Failed`] when it could not be written or reads back different.
-    async fn upload(&self, from: &Path, to: &Path, mode: u32) -> Result<(), HostError> {
-        self.upload_to(None, from, to, mode).await
-    }
-
-    /// The same, and only to the machine with this id: nothing is sent to another one that answers at its address.
-    ///
-    /// # Errors
-    /// As [`upload`](Self::upload).
-    async fn upload_to(
-        &self,
-        machine: Option<&str>,
-        from: &Path,
-        to: &Path,
-        mode: u32,
-    ) -> Result<(), HostError> {
-        transfer::upload(self, machine, from, to, mode).await
-    }
-
-    /// Copies a file from there to a local path, 0600, in the same way.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run); [`HostError::Failed`] when it could not be read or arrived different.
-    async fn download(&self, from: &Path, to: &Path) -> Result<(), HostError> {
-        transfer::download(self, from, to).await
     }
 }

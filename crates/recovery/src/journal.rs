@@ -105,7 +105,7 @@ pub enum JournalError {
     Io(#[from] io::Error),
     /// A line before the last is not what was written.
     #[error("{}: line {line} is damaged; what was done cannot be told from it: look at the machines, \
-             then `lifeboat recover abandon` and plan anew", path.display())]
+             then `lifeboat recover abandon` and plan again", path.display())]
     Damaged {
         /// The journal.
         path: PathBuf,

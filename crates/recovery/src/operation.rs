@@ -233,7 +233,7 @@ impl Operations {
     /// Opens the operation to roll back: the one that did not end, else the newest if it was abandoned.
     ///
     /// # Errors
-    /// [`OperationError::Nothing`] when there is none of either.
+    /// [`OperationError::Nothing`] when neither is there.
     pub fn to_roll_back(&self) -> Result<Operation, OperationError> {
         let id = match unfinished(&self.dir)? {
             Some(id) => id,
@@ -352,7 +352,7 @@ impl Operation {
     /// The plan that was accepted last and is not done, with the journal from there on.
     ///
     /// # Errors
-    /// The plan's file is gone or damaged, or its plan is none for this inventory.
+    /// The plan's file is gone or damaged, or its plan is for another inventory.
     pub fn current(&self, inventory: &Inventory) -> Result<Option<(Plan, Vec<Entry>)>, OperationError> {
         let entries = self.journal.entries();
         let last = entries.iter().rposition(|entry| matches!(entry.event, Event::Plan { .. }));
@@ -371,7 +371,7 @@ impl Operation {
     /// The plans it has accepted, in order.
     ///
     /// # Errors
-    /// A plan's file is gone or damaged, or its plan is none for this inventory.
+    /// A plan's file is gone or damaged, or its plan is for another inventory.
     pub fn plans(&self, inventory: &Inventory) -> Result<Vec<Plan>, OperationError> {
         let accepted = self.journal.entries().iter().filter_map(|entry| match &entry.event {
             Event::Plan { plan } => Some(self.plan(plan, inventory)),

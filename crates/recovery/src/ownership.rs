@@ -51,7 +51,7 @@ pub enum OwnershipError {
     Io(#[from] io::Error),
 }
 
-/// Who may own what decides: root, whoever runs this, and behind `sudo` whoever called it, who can do all that root can.
+/// Who may own what decides: root, the user who runs this, and behind `sudo` the user who called it, who can do all that root can.
 #[derive(Debug, Clone, Copy)]
 struct Trusted {
     own: u32,

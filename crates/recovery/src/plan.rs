@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Uncommitted;
 use crate::finding::FindingId;
 pub use action::*;
 pub use check::PlanMismatch;
@@ -81,7 +82,7 @@ impl Plan {
         all
     }
 
-    /// Whether it builds etcd anew.
+    /// Whether it rebuilds etcd.
     pub fn restores(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::RestoreMember { .. }))
     }
@@ -164,6 +165,9 @@ pub struct Candidate {
     /// What it is read as, where a member's own db is not used: `nightly.db at raft 25 + m1's log to 66`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combination: Option<String>,
+    /// Entries at the end of a member's log that a restore of it contains, and that no majority is known to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncommitted: Option<Uncommitted>,
     /// What taking it would lose, or why it cannot be taken.
     pub remark: String,
 }

@@ -17,6 +17,7 @@ mod restore;
 mod snapshot;
 mod steps;
 mod tried;
+mod uncommitted;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use crate::plan::{Action, HostService, Plan, SCHEMA_VERSION, StateSource, Step, 
 pub(crate) use candidates::find_snapshots;
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
+pub(crate) use snapshot::disk_bytes;
 pub use snapshot::{Snapshot, SnapshotIdentity, Snapshots};
 use steps::Steps;
 pub use tried::Tried;
@@ -59,7 +61,7 @@ pub enum PlanError {
     BadSource(StateSource, String),
     /// A snapshot holds more than the best member does.
     #[error(
-        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was begun anew or went back; say \
+        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or rolled back; say \
          which state is right with --source"
     )]
     Undecided {
@@ -126,7 +128,7 @@ pub enum PlanError {
     MixedSnapshots(String),
     /// A machine that must be fenced may be another one.
     #[error(
-        "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not built anew, whatever \
+        "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not rebuilt, whatever \
          --source says, before that is settled (lifeboat explain host.wrong-machine, host.key-changed)"
     )]
     WrongMachine(String),
@@ -158,7 +160,7 @@ pub enum PlanError {
 /// Decides what to do about a diagnosis.
 ///
 /// # Errors
-/// [`PlanError`] when what is wrong cannot be mended with what is there.
+/// [`PlanError`] when what is wrong cannot be fixed with what is there.
 pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut draft = Draft {
         facts,
@@ -222,7 +224,7 @@ fn distinct_processes(facts: &Facts, steps: &[Step]) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Whether etcd is to be built anew: what is found calls for it, or waits for a person to say which state is right,
+/// Whether etcd is to be rebuilt: what is found calls for it, or waits for a person to say which state is right,
 /// and one has. A person who names a state decides which one a restore takes, and not that one is made: an etcd that
 /// serves would lose all that was written since.
 pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> bool {
@@ -233,7 +235,7 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> b
 /// Whether only a person can say which state is right.
 fn awaits_a_state(finding: &Finding) -> bool {
     match finding.id {
-        FindingId::EtcdStateLost | FindingId::EtcdStateDisputed => true,
+        FindingId::EtcdStateLost | FindingId::EtcdStateConflict => true,
         // Without a majority for one of the states; else the minority is replaced, now or later.
         FindingId::EtcdMemberDiverged => finding.remedies.iter().any(asks_for_a_state),
         _ => false,
@@ -244,10 +246,10 @@ fn asks_for_a_state(remedy: &Remedy) -> bool {
     matches!(remedy, Remedy::Manual(text) if text.contains("--source"))
 }
 
-/// Tells whoever has named a state that it is not restored.
+/// Says that the state a person has named is not restored.
 pub(crate) fn unused(source: &StateSource) -> String {
     format!(
-        "--source {source} is not used: nothing found calls for etcd to be built anew, and --source only says which \
+        "--source {source} is not used: nothing found calls for etcd to be rebuilt, and --source only says which \
          state that takes"
     )
 }
@@ -280,7 +282,7 @@ impl Wants {
     }
 
     /// Takes a finding's remedies, and those of what follows from it; not while only a person can end the finding,
-    /// since what follows cannot be mended before: a service does not start on a full disk.
+    /// since what follows cannot be fixed before: a service does not start on a full disk.
     fn add(&mut self, finding: &Finding) {
         for remedy in &finding.remedies {
             match remedy {

@@ -152,7 +152,7 @@ struct Hosts<'a>(BTreeMap<&'a str, Machine<'a>>);
 
 struct Machine<'a> {
     facts: Shared<BoxFuture<'a, HostFacts>>,
-    /// Held by whoever uses Lifeboat's program there, and removes it.
+    /// Held while Lifeboat's program is used there, and removed.
     turn: Mutex<()>,
 }
 
@@ -184,7 +184,7 @@ impl<'a> Hosts<'a> {
         self.0.get(name).ok_or_else(|| format!("the inventory has no host {name}"))
     }
 
-    /// The turn of whoever uses Lifeboat's program on a machine, until it is dropped.
+    /// The turn to use Lifeboat's program on a machine, until it is dropped.
     async fn turn(&self, name: &str) -> Result<MutexGuard<'_, ()>, String> {
         Ok(self.machine(name)?.turn.lock().await)
     }

@@ -181,7 +181,8 @@ pub fn keep(member: &str, margin: Option<&Margin>) -> String {
     )
 }
 
-fn majority(voters: usize) -> usize {
+/// The least number of voters that are a quorum of so many.
+pub(crate) fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 

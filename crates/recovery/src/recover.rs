@@ -383,7 +383,7 @@ fn has_begun_a_plan(operation: &Operation, inventory: &Inventory) -> bool {
     !matches!(operation.current(inventory), Ok(None))
 }
 
-/// Whether etcd was built anew. That is not done again from what a person has named: more was written since.
+/// Whether etcd was rebuilt. That is not done again from what a person has named: more was written since.
 fn has_restored(operation: &Operation, inventory: &Inventory) -> Result<bool, RecoverError> {
     Ok(operation.plans(inventory)?.iter().any(Plan::restores))
 }

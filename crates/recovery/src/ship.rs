@@ -1,14 +1,14 @@
 //! Lifeboat's own program on machines, so that heavy work runs where the data is and only results travel.
 
+mod inspection;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lifeboat_etcd::KubernetesIdentity;
-use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::facts::{Damage, DataDir, DataDirState, FoundDir, LogState, Readable};
-use crate::host::{Command, Host, HostError, digest};
+use crate::facts::{Damage, DataDir, FoundDir, LogState};
+use crate::host::{self, Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
 /// Where the program is kept on machines, in a directory named by its SHA-256.
@@ -68,7 +68,7 @@ impl Shipped {
         }
         if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
             shipped.was_there = false;
-            host.upload(program, &shipped.program, 0o700).await?;
+            host::send(host, None, program, &shipped.program, 0o700).await?;
             // A C library that is too old, or a file system that lets nothing be run.
             host.run_ok(&shipped.command(["--version"])).await?;
         }
@@ -136,7 +136,7 @@ pub async fn inspect_log(
     let wal = wal_dir.map(|wal| wal.display().to_string());
     arguments.extend(wal.iter().flat_map(|wal| ["--wal-dir", wal.as_str()]));
     let output = host.run(&shipped.command(arguments).within(INSPECT)).await?;
-    Ok(read_log(&output.stdout))
+    Ok(inspection::read_log(&output.stdout))
 }
 
 async fn inspect(
@@ -156,10 +156,9 @@ async fn inspect(
     };
     match output.code {
         90 => Ok(DataDir::Absent),
-        91 => Ok(DataDir::InUse(read_log(&output.stdout))),
-        0 | 3 => {
-            read(&output.stdout, &output.stderr).ok_or_else(|| failed("its answer is not understood".into()))
-        }
+        91 => Ok(DataDir::InUse(inspection::read_log(&output.stdout))),
+        0 | 3 => inspection::read(&output.stdout, &output.stderr)
+            .ok_or_else(|| failed("its answer is not understood".into())),
         // Neither is known to be lost: what is there may be somewhere else.
         92 => {
             let at = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -216,97 +215,6 @@ pub async fn find_data_dirs(
     Ok(dirs)
 }
 
-/// What `lifeboat inspect -o json` tells of a data dir, as far as it decides anything.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Inspection {
-    integrity_error: Option<String>,
-    undecodable: Vec<String>,
-    /// What Lifeboat reads behind and etcd does not start on.
-    #[serde(default)]
-    stops_etcd: Vec<String>,
-    /// What it is read as without its own db.
-    combination: Option<String>,
-    revision: i64,
-    live_keys: u64,
-    raft: Option<Raft>,
-    kubernetes: Option<KubernetesIdentity>,
-}
-
-impl Inspection {
-    /// What a data dir holds, and how far its log goes.
-    fn state(self) -> Option<(DataDirState, LogState)> {
-        let raft = self.raft?;
-        let db_index = raft.consistent_index;
-        let log = raft.log();
-        let state = DataDirState {
-            cluster_id: log.cluster_id.clone(),
-            member_id: log.member_id.clone(),
-            last_term: log.last_term.unwrap_or_default(),
-            last_index: log.last_index,
-            revision: self.revision,
-            keys: self.live_keys,
-            db_index,
-            kubernetes: self.kubernetes,
-        };
-        Some((state, log))
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raft {
-    cluster_id: String,
-    member_id: String,
-    last_term: u64,
-    last_index: u64,
-    first_index: Option<u64>,
-    consistent_index: Option<u64>,
-}
-
-impl Raft {
-    fn log(self) -> LogState {
-        let Self { cluster_id, member_id, last_term, last_index, first_index, .. } = self;
-        LogState { cluster_id, member_id, last_index, last_term: Some(last_term), first_index }
-    }
-}
-
-/// What `lifeboat inspect --raft -o json` tells. A log that is written to while it is read may look damaged.
-fn read_log(stdout: &[u8]) -> Option<LogState> {
-    #[derive(Deserialize)]
-    struct Inspection {
-        raft: Raft,
-    }
-    Some(serde_json::from_slice::<Inspection>(stdout).ok()?.raft.log())
-}
-
-fn read(stdout: &[u8], stderr: &[u8]) -> Option<DataDir> {
-    let said = String::from_utf8_lossy(stderr);
-    let inspection: Inspection = if stdout.is_empty() {
-        // Too damaged for more than an error; warnings may stand above it, and below it what to do.
-        let line = said.lines().find(|line| !line.starts_with("warning: ")).unwrap_or_default();
-        let error = line.trim_start_matches("error: ").trim_start_matches("damaged: ");
-        return (!error.is_empty()).then(|| DataDir::Damaged(vec![error.to_owned()].into()));
-    } else {
-        serde_json::from_slice(stdout).ok()?
-    };
-    let Inspection { integrity_error, undecodable, stops_etcd, combination, .. } = &inspection;
-    let wrong: Vec<String> = integrity_error.iter().chain(undecodable).cloned().collect();
-    let why = [wrong.as_slice(), stops_etcd].concat();
-    if !wrong.is_empty() || (!why.is_empty() && inspection.raft.is_none()) {
-        return Some(DataDir::Damaged(why.into()));
-    }
-    let combination = combination.clone();
-    let (state, log) = inspection.state()?;
-    Some(match why.is_empty() {
-        true => DataDir::Sound(state),
-        false => {
-            let readable = Some(Readable { state, combination });
-            DataDir::Damaged(Damage { why, readable, log: Some(log) })
-        }
-    })
-}
-
 /// The program that runs here, also when its file has been replaced or removed meanwhile.
 fn own_program() -> std::io::Result<PathBuf> {
     let program = Path::new("/proc/self/exe");
@@ -338,38 +246,6 @@ fn failure(host: &dyn Host, why: String) -> HostError {
 mod tests {
     use super::*;
     use crate::host::LocalHost;
-
-    #[test]
-    fn an_inspection_tells_sound_from_damaged() {
-        let sound = br#"{"schemaVersion":1,"integrity":"none","integrityError":null,"undecodable":[],"revision":7,
-            "liveKeys":3,"raft":{"clusterId":"a","memberId":"b","term":3,"commit":8,"lastTerm":2,"lastIndex":9}}"#;
-        let state = DataDirState {
-            cluster_id: "a".into(),
-            member_id: "b".into(),
-            last_term: 2,
-            last_index: 9,
-            revision: 7,
-            keys: 3,
-            db_index: None,
-            kubernetes: None,
-        };
-        assert_eq!(read(sound, b""), Some(DataDir::Sound(state.clone())));
-        let text = String::from_utf8_lossy(sound);
-        let mismatch = text.replace("\"integrityError\":null", "\"integrityError\":\"bad\"");
-        assert_eq!(read(mismatch.as_bytes(), b""), Some(DataDir::Damaged(vec!["bad".into()].into())));
-        // What Lifeboat can read is not sound where etcd does not start on it.
-        let read_on = text.replace("\"undecodable\"", "\"stopsEtcd\":[\"bad record\"],\"undecodable\"");
-        let Some(DataDir::Damaged(damage)) = read(read_on.as_bytes(), b"") else { panic!("{read_on}") };
-        assert_eq!(damage.why, ["bad record"]);
-        // A restore can take it all the same.
-        assert_eq!(damage.readable, Some(Readable { state, combination: None }));
-        assert_eq!(damage.log.and_then(|log| log.last()).map(|last| (last.term, last.index)), Some((2, 9)));
-        for said in ["error: damaged: x\n    y\n", "warning: the log is torn\nerror: x\n    y\n"] {
-            assert_eq!(read(b"", said.as_bytes()), Some(DataDir::Damaged(vec!["x".into()].into())));
-        }
-        assert_eq!(read(b"", b""), None);
-        assert_eq!(read(b"{}", b""), None);
-    }
 
     /// Looks at a data dir with a program that finds it sound, under an fstab of its own.
     async fn looked(dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
@@ -448,7 +324,7 @@ mod tests {
         };
         let why = looked_with(dir.path(), "", &program(340)).await.expect_err("unknown").to_string();
         assert!(why.contains("set walDir"), "{why}");
-        // Begun anew on an empty disk, and refused by its cluster.
+        // Re-initialized on an empty disk, and refused by its cluster.
         let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
         assert_eq!(begun, DataDir::Damaged(vec!["no log".into()].into()));
     }

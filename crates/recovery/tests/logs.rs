@@ -4,7 +4,9 @@ mod cluster;
 
 use std::path::PathBuf;
 
-use lifeboat_recovery::facts::{Damage, DataDir, DataDirState, Facts, LogState, Readable};
+use lifeboat_recovery::facts::{
+    Damage, DataDir, DataDirState, Facts, KeyChange, LogState, Readable, Uncommitted,
+};
 use lifeboat_recovery::plan::{Action, Base, Candidate, Plan, StateSource};
 use lifeboat_recovery::planner::{
     PlanError, PlanOptions, Snapshot, SnapshotIdentity, Snapshots, fingerprint, plan,
@@ -225,4 +227,33 @@ fn damage_is_read_as_it_was_recorded() {
     let new = broken_db("e1", 5, 9);
     let text = serde_json::to_string(&new).unwrap();
     assert_eq!(serde_json::from_str::<DataDir>(&text).unwrap(), new, "{text}");
+}
+
+/// What one member's log ends with may have been told to nobody; what a majority's logs hold was committed.
+#[test]
+fn a_choice_lists_the_writes_that_no_majority_is_known_to_hold() {
+    let change = |key: &str, deleted| KeyChange { key: key.into(), deleted };
+    let own = Uncommitted {
+        first: 52_309,
+        last: 52_310,
+        changes: vec![change("/registry/pods/default/a", false), change("/registry/pods/default/b", true)],
+        further_changes: 0,
+        known: true,
+    };
+    let listed = |ends: [Option<u64>; 2]| {
+        let DataDir::Sound(state) = sound("e1", 41_200) else { panic!() };
+        assert_eq!(state.last_index, 52_310);
+        let e1 = DataDir::Sound(DataDirState { uncommitted: Some(own.clone()), ..state });
+        let others = ["m2", "m3"].into_iter().zip(ends);
+        let all = others.fold(Builder::healthy().member_stopped("e1", e1), |all, (name, end)| {
+            let dir = end.map_or(DataDir::Absent, |last| broken_db(name, 50_000, last));
+            all.member_stopped(name, dir)
+        });
+        chosen(&planned(&all.etcd_lost().0, vec![], None).unwrap()).uncommitted.clone()
+    };
+    assert_eq!(listed([None, None]), Some(own.clone()));
+    assert_eq!(listed([Some(52_308), None]), Some(own.clone()));
+    let last = Uncommitted { first: 52_310, changes: vec![], known: false, ..own.clone() };
+    assert_eq!(listed([Some(52_309), None]), Some(last));
+    assert_eq!(listed([Some(52_310), None]), None);
 }

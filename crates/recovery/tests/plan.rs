@@ -83,6 +83,7 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         | Action::Settle { .. }
         | Action::WaitForEtcd { .. }
         | Action::RemoveMember { .. }
+        | Action::DisarmCorrupt { .. }
         | Action::WaitForApiservers { .. }
         | Action::WaitForLeaders
         | Action::WaitForChecks { .. } => BTreeSet::new(),
@@ -203,7 +204,7 @@ fn a_member_that_waits_for_a_quorum_is_not_passed_over_for_a_snapshot() {
     assert!(planned(&lost(4)).is_ok_and(|plan| plan.restores()));
 }
 
-/// Whoever answers at the address is not to be stopped, restarted or rebooted.
+/// A machine that answers at the address is not to be stopped, restarted or rebooted.
 #[test]
 fn a_machine_that_is_not_the_right_one_is_left_alone() {
     for (case, facts) in cases::all() {
@@ -282,7 +283,7 @@ fn a_named_state_decides_what_is_restored_and_never_that_it_is() {
     }
 }
 
-/// The term of a cluster that was begun anew by hand says nothing beside that of the old one.
+/// The term of a cluster that was re-initialized by hand says nothing beside that of the old one.
 #[test]
 fn members_of_different_clusters_are_not_ranked() {
     let mut facts = cases::all().remove("two-corrupt").unwrap();

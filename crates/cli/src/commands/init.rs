@@ -132,7 +132,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         if !body.credentials.is_empty() {
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());
             let names = names.collect::<Vec<_>>().join(", ");
-            writeln!(out, "copied into {CREDENTIALS}/: {names}; whoever has these has the cluster")?;
+            writeln!(
+                out,
+                "copied into {CREDENTIALS}/: {names}; these credentials grant full access to the cluster"
+            )?;
         }
         Ok(())
     })?;

@@ -21,7 +21,7 @@ use body::Body;
 /// Turn a source into the data dirs of a new cluster.
 ///
 /// The new cluster starts far above every revision the old one served and answers "compacted" for all of
-/// them, so that clients of the old cluster notice and read anew. What was written is read back and
+/// them, so that clients of the old cluster notice and read again. What was written is read back and
 /// compared before it gets its name. The data dirs belong to the user that runs this: `chown` them when
 /// etcd runs as another.
 #[derive(Debug, clap::Args)]

@@ -30,7 +30,7 @@ impl Compared {
             Some(path) => {
                 let name = path.display().to_string();
                 let known = self.names.iter().position(|known| *known == name);
-                known.ok_or_else(|| Usage(format!("--take {name}: it is none of the sources")))?
+                known.ok_or_else(|| Usage(format!("--take {name}: no source has this name")))?
             }
             None => self.choose().map_err(|why| self.unchosen(&why))?,
         };

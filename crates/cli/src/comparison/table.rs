@@ -121,7 +121,7 @@ impl Compared {
         }
         match self.choose() {
             Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
-            Err(why) => writeln!(out, "A restore takes none of these unasked: {}.", self.undecided(&why)),
+            Err(why) => writeln!(out, "A restore does not choose between these: {}.", self.undecided(&why)),
         }
     }
 }

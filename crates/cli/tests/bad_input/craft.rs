@@ -117,7 +117,7 @@ pub fn leaf(id: u64, elements: &[(u32, &[u8], &[u8])]) -> Vec<u8> {
     [header(id, LEAF, elements.len() as u16, overflow as u32), table, data].concat()
 }
 
-/// A branch page whose children are told apart by big-endian numbers.
+/// A branch page with big-endian numbers as keys.
 pub fn branch(id: u64, children: &[u64]) -> Vec<u8> {
     let (mut table, mut data) = (Vec::new(), Vec::new());
     for (index, child) in children.iter().enumerate() {

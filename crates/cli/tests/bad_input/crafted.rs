@@ -226,7 +226,7 @@ fn small_buckets_that_do_not_decode_are_found() {
     }
 }
 
-/// What belongs to the old members is written anew: damage in it does not keep the rest from being restored.
+/// What belongs to the old members is rewritten: damage in it does not keep the rest from being restored.
 #[test]
 fn undecodable_old_members_do_not_stop_a_restore() {
     let dir = tempfile::tempdir().unwrap();

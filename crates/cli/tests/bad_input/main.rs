@@ -67,7 +67,7 @@ fn refuses_to_restore(path: &Path, case: &dyn std::fmt::Debug) {
     assert!(!data_dir.exists(), "{case:?}");
 }
 
-/// A file whose bytes are changed in place and put back: writing all of it anew for each of ten thousands of
+/// A file whose bytes are changed in place and put back: rewriting all of it for each of ten thousands of
 /// cases would be most of the time.
 struct Patched {
     file: std::fs::File,

@@ -286,7 +286,7 @@ fn a_longer_log_is_not_left_behind() {
     let inspected = lifeboat(["inspect", member, snapshot]);
     assert_eq!(inspected.status.code(), Some(3));
     let said = text(&inspected.stdout);
-    assert!(said.contains("A restore takes none of these unasked: ") && said.contains(&longer), "{said}");
+    assert!(said.contains("A restore does not choose between these: ") && said.contains(&longer), "{said}");
 
     lifeboat_ok([&restore[..], &["--take", snapshot]].concat());
     // A snapshot that was saved after the log's end has nothing to lose.

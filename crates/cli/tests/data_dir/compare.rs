@@ -206,7 +206,8 @@ fn histories_that_diverged_are_told_with_the_revision_and_never_chosen_unasked()
         (&true.into(), &true.into())
     );
     let said = text(&lifeboat(["inspect".as_ref(), other.as_os_str(), one.as_os_str()]).stdout);
-    for words in ["DIVERGED", "at revision 13", "deletes common7", "puts one0", "takes none of these unasked"]
+    for words in
+        ["DIVERGED", "at revision 13", "deletes common7", "puts one0", "does not choose between these"]
     {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -129,7 +129,7 @@ fn put(key: &str) -> Entry {
 }
 
 /// What etcd 3.5 buffers for reading outlives its users: a server lets in a root user that it has just deleted, or does
-/// not. Whoever reads the log alone cannot know, and says so where it matters.
+/// not. A reader of the log alone cannot know, and says so where it matters.
 #[test]
 fn whom_3_5_may_still_take_for_root_is_refused() {
     for version in EtcdVersion::ALL {

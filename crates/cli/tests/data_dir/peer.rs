@@ -75,7 +75,7 @@ impl Served {
         if self.cluster.version() >= EtcdVersion::V3_5 {
             assert!(ours.consistent_index <= theirs.consistent_index, "{what}: consistent index");
         }
-        // Earlier ones settle it anew when they start.
+        // Earlier ones settle it again when they start.
         if self.cluster.version() >= EtcdVersion::V3_6 {
             assert_eq!(ours.cluster_version, theirs.cluster_version, "{what}: cluster version");
         }

@@ -1,4 +1,4 @@
-//! Keys that one revision deletes and puts anew, in a store that is compacted at that very revision: releases of etcd
+//! Keys that one revision deletes and puts again, in a store that is compacted at that very revision: releases of etcd
 //! answer different hashes, and some lose the keys (etcd issue 22376).
 
 use std::path::Path;
@@ -45,7 +45,7 @@ fn start(version: EtcdVersion, dir: &Path) -> Cluster {
 }
 
 impl Scene {
-    /// Puts keys, deletes them and puts them anew in one transaction, compacts at its revision.
+    /// Puts keys, deletes them and puts them again in one transaction, compacts at its revision.
     fn play(self, cluster: &Cluster) {
         let put = |key: &str, value: &str| Proto::default().bytes(1, key).bytes(2, value);
         let client = cluster.client(0).unwrap();
@@ -62,14 +62,14 @@ impl Scene {
             let delete = Proto::default().bytes(1, "a").bytes(2, "\0");
             let mut txn = Proto::default()
                 .bytes(2, Proto::default().bytes(3, delete))
-                .bytes(2, Proto::default().bytes(2, put("a", "anew")));
+                .bytes(2, Proto::default().bytes(2, put("a", "again")));
             if self.another {
                 txn = txn.bytes(2, Proto::default().bytes(2, put("new", "new")));
             }
             rpc.call(method(6), &txn.0).await.unwrap();
         });
-        let anew = revision(cluster, 0);
-        cluster.block_on(client.compact(anew, false)).unwrap();
+        let again = revision(cluster, 0);
+        cluster.block_on(client.compact(again, false)).unwrap();
         if self.above {
             cluster.block_on(client.put("above", "1", 0)).unwrap();
         }

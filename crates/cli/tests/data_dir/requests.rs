@@ -73,7 +73,7 @@ impl Requests {
             38..=48 => (5, self.delete()),
             49..=80 => (6, self.txn(0)),
             81..=86 => {
-                // Not at 0: a server keeps the hash of such a one, and answers it to whoever asks for the current.
+                // Not at 0: a server keeps the hash of such a one, and answers it when asked for the current one.
                 let revision = if self.rng.u8(0..20) == 0 { -1 } else { self.rng.i64(1..120) };
                 (7, Proto::default().nonzero(1, revision).nonzero(2, self.rng.i64(0..2)))
             }

@@ -130,7 +130,7 @@ fn what_is_not_replayed_is_refused_by_name() {
         assert_eq!(output.status.code(), Some(3));
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["findings"][0]["id"], "wal.unsupported-request");
-        // The db alone is there for whoever asks for it by name.
+        // The db alone is read when it is named.
         lifeboat_ok(["inspect".to_owned(), format!("{path}/member/snap/db")]);
     };
     let proto = Proto::default;

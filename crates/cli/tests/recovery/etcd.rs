@@ -50,7 +50,7 @@ fn dbs_are_damaged(scene: &Scene) {
     assert_eq!(writer::lost(scene, &keys), Vec::<String>::new(), "acknowledged writes are lost");
 }
 
-/// The member's process finds its data gone, begins anew, and the others go on: a client that writes all the
+/// The member's process finds its data gone, starts over, and the others go on: a client that writes all the
 /// while sees nothing but an election.
 fn one_member_is_destroyed(scene: &Scene) {
     let others: Vec<String> = (scene.lab.blueprint().machines.iter())
@@ -61,7 +61,7 @@ fn one_member_is_destroyed(scene: &Scene) {
         destroy(scene, "m3");
         scene.lab.start_etcd("m3").expect("start etcd");
         // With the ids it had, it ends at once, over and over; in a cluster that was restored it waits in one of its own.
-        scene.wait_for_a_cause_of(&["etcd.member.corrupt", "etcd.member.stranger"]);
+        scene.wait_for_a_cause_of(&["etcd.member.corrupt", "etcd.member.foreign"]);
         scene.recover("one member destroyed");
     });
     eprintln!(
@@ -88,25 +88,25 @@ fn added_again(scene: &Scene) {
     let run = scene.recover("members removed and added again until none had a quorum");
     assert!(run.stdout.contains(&format!("member:{}", scene.member("e1"))), "{}", run.said());
     assert_eq!(writer::lost(scene, &keys), Vec::<String>::new(), "acknowledged writes are lost");
-    begun_anew(scene);
+    reinitialized(scene);
 }
 
 /// The same in a cluster that was restored, where those that were wiped do not get their old ids: they are enough to be a
 /// new cluster, an empty one that is well.
-fn begun_anew(scene: &Scene) {
-    let keys = writer::acknowledged(scene, "before they began anew", 100);
+fn reinitialized(scene: &Scene) {
+    let keys = writer::acknowledged(scene, "before they started over", 100);
     add_again_until_no_quorum_is_left(scene);
     scene.lab.start_etcd("m2").expect("start etcd");
     let endpoint = format!("https://{}:2379", scene.machine("m2").spec().ip);
     let read = || scene.etcdctl(&["--endpoints", &endpoint, "--command-timeout=2s", "get", "any"]);
     scene.eventually("the wiped members are a cluster", || read().map(drop));
 
-    scene.wait_for_a_cause_of(&["etcd.state-disputed"]);
+    scene.wait_for_a_cause_of(&["etcd.state-conflict"]);
     let survivor = format!("member:{}", scene.member("e1"));
     let run = scene.lifeboat(&["recover", "--yes"]).expect(3);
     assert!(run.stdout.contains(&format!("--source {survivor}")), "{}", run.said());
     assert!(run.steps().is_empty(), "something was done before it was decided: {}", run.said());
-    scene.recover_with("two of three begun anew as a cluster of their own", &["--source", &survivor]);
+    scene.recover_with("two of three re-initialized as a cluster of their own", &["--source", &survivor]);
     assert_eq!(writer::lost(scene, &keys), Vec::<String>::new(), "acknowledged writes are lost");
 }
 

@@ -100,7 +100,7 @@ impl Interest {
         self.touched.bytes + self.values.bytes
     }
 
-    /// To be called when all requests are in: with users, whoever puts a key on a lease must be permitted to write
+    /// To be called when all requests are in: with users, a user who puts a key on a lease must be permitted to write
     /// the keys that are on it.
     pub(super) fn finish(mut self) -> Self {
         let put_leases = std::mem::take(&mut self.put_leases);

@@ -1,6 +1,6 @@
 //! The revisions of several sources, in one order.
 //!
-//! A source pushes its revisions to whoever visits them. A thread for each turns that into a queue of a few batches, from
+//! A source pushes its revisions to a visitor. A thread for each turns that into a queue of a few batches, from
 //! whose ends the lowest revision is taken: memory does not grow with the sources.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -109,7 +109,7 @@ impl Sending<'_> {
         if self.bytes < BATCH { Ok(()) } else { self.flush() }
     }
 
-    /// Hands over what is there. Where nobody takes it, whoever merges has ended with an error of its own.
+    /// Hands over what is there. Where nobody takes it, the merge has ended with an error of its own.
     fn flush(&mut self) -> Result<()> {
         self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);

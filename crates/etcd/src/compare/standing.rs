@@ -24,7 +24,7 @@ pub enum Unfit {
     #[error("etcd found this member to hold other data than its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
     Corrupt(Alarm),
     /// Nothing is in it.
-    #[error("it holds no keys: its member was begun anew")]
+    #[error("it holds no keys: its member was re-initialized")]
     Empty,
 }
 

@@ -266,7 +266,7 @@ fn a_restored_cluster_does_not_go_on_from_what_was_written_since_its_snapshot() 
     assert_eq!(comparison.choose(), Err(NoChoice::Unknown { freshest: 0, from: vec![1] }));
 }
 
-/// A compaction loses a key that its very revision deletes and puts anew, in releases since 3.4.34 and 3.5.16 (etcd issue
+/// A compaction loses a key that its very revision deletes and puts again, in releases since 3.4.34 and 3.5.16 (etcd issue
 /// 22376): a member that has not compacted yet is no other history.
 #[test]
 fn what_a_compaction_loses_by_mistake_is_no_divergence() {
@@ -332,7 +332,7 @@ fn hashes_are_compared_at_a_revision_that_most_have() {
     assert_eq!(compared(&[&old, &other]).hashes, [None, None]);
 }
 
-/// A cluster that was restored counts raft's entries anew; of what holds the same, raft decides.
+/// A cluster that was restored counts raft's entries again; of what holds the same, raft decides.
 #[test]
 fn revisions_rank_before_raft() {
     let history = puts(&[1, 2, 3]);

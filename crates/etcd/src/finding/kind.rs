@@ -53,7 +53,7 @@ pub enum FindingKind {
     #[error("nothing of an etcd is left in it: no root and no revision of a key was found on any page")]
     NothingToSalvage,
     /// A bucket that etcd does not have; what it holds is neither read nor restored.
-    #[error("bucket {} is none of etcd's: what it holds is not read", printable(name))]
+    #[error("bucket {} does not belong to etcd and is not read", printable(name))]
     UnknownBucket {
         /// Its name.
         name: Vec<u8>,
@@ -81,7 +81,7 @@ pub enum FindingKind {
         key: Vec<u8>,
     },
     /// A key of a small bucket that etcd does not have there.
-    #[error("bucket {:?}: key {} is none of etcd's", bucket.name(), printable(key))]
+    #[error("bucket {:?}: key {} is not one that etcd writes", bucket.name(), printable(key))]
     UnknownKey {
         /// The bucket.
         bucket: Bucket,

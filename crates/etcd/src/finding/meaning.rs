@@ -107,9 +107,7 @@ impl FindingKind {
                 "usable: only space is lost; a restore drops it"
             }
             Self::NoDigest => "verify it against a digest kept elsewhere, or save a snapshot instead",
-            Self::AlarmRaised { .. } => {
-                "a restore drops alarms; on a live cluster find and mend the cause first"
-            }
+            Self::AlarmRaised { .. } => "a restore drops alarms; on a live cluster fix the cause first",
             Self::CompactionPending { .. } => "nothing: a restore finishes it",
             Self::RevisionsMissing { .. } => {
                 "usable, but changes are lost: take another copy or member while one survives; only what etcdctl migrate \

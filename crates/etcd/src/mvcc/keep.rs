@@ -16,7 +16,7 @@ use crate::source::Source;
 const SHARDS: usize = 64;
 
 /// How etcd finds what a compaction at a revision leaves of a key. They differ for a key that this very revision
-/// deletes and puts anew (etcd issue 22376).
+/// deletes and puts again (etcd issue 22376).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeepRule {
     /// Of every key that is alive, the newest revision: releases before 3.4.34 and 3.5.16.
@@ -109,7 +109,7 @@ impl KeepSet {
         self.kept == overlooked as u64
     }
 
-    /// Whether any revision that was counted deletes a key and puts it anew.
+    /// Whether any revision that was counted deletes a key and puts it again.
     pub(crate) fn recreates(&self) -> bool {
         self.recreated.any
     }

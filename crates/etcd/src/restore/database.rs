@@ -31,7 +31,7 @@ pub(super) struct Contents<'a> {
     /// Whether superseded revisions are written too.
     history: bool,
     leases: HashSet<i64>,
-    /// Keys and values of the buckets written anew.
+    /// Keys and values of the buckets rewritten.
     meta: BTreeMap<&'static str, Vec<u8>>,
     cluster: BTreeMap<&'static str, Vec<u8>>,
     members: BTreeMap<String, Vec<u8>>,
@@ -198,7 +198,7 @@ impl<'a> Contents<'a> {
 }
 
 /// Whether an undecodable value is of those that a restore takes over or acts on. The rest belongs to the
-/// old members, and is written anew or not at all.
+/// old members, and is rewritten or not at all.
 pub(super) fn carries_over(kind: &FindingKind) -> bool {
     let FindingKind::SmallBucket { bucket, key } = kind else { return true };
     match bucket {
@@ -229,7 +229,7 @@ fn too_far(current: i64) -> Error {
 ///
 /// With `marks`, the store is compacted at that revision and the compaction is finished, so that a server has nothing to do
 /// when it boots. Neither has it to go on with a compaction of the source's: what that would have deleted goes with the next
-/// one, which cannot lose the keys that this one's revision deleted and put anew ([`KeepRule`](crate::mvcc::KeepRule)).
+/// one, which cannot lose the keys that this one's revision deleted and put again ([`KeepRule`](crate::mvcc::KeepRule)).
 fn meta_bucket(
     state: &State,
     marks: Option<i64>,

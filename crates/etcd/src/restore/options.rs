@@ -25,7 +25,7 @@ pub struct RestoreOptions {
     /// The members to write: one or more of them.
     pub targets: Vec<Target>,
     /// How far above the newest revision ever served the new cluster starts, with everything before
-    /// marked compacted, so that clients of the old cluster notice and read anew. 0 does neither.
+    /// marked compacted, so that clients of the old cluster notice and read again. 0 does neither.
     pub bump_revision: u64,
     /// Write superseded revisions too, though the mark hides them from clients.
     pub keep_history: bool,

@@ -182,7 +182,7 @@ impl Drop for Staging {
 }
 
 /// What a file system of its own has at its top: a data dir may be a mount point.
-/// Whether an entry is none of etcd's: a mount point has them.
+/// Whether an entry does not belong to etcd: a mount point has them.
 fn may_stay(entry: &io::Result<fs::DirEntry>) -> bool {
     entry.as_ref().is_ok_and(|entry| {
         let name = entry.file_name();

@@ -9,7 +9,7 @@
 //! - Other revisions at or below it count only if they are on a page that may be in use: none that is known to be
 //!   stale, and where the page in use is known and broken, none but that one. Otherwise a key that was deleted and
 //!   compacted away since could be live again.
-//! - Between two revisions that follow each other on a whole page there was no other, and is none.
+//! - Between two revisions that follow each other on a whole page there was no other.
 
 use std::cmp::Reverse;
 

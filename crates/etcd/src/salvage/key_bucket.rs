@@ -15,7 +15,7 @@ use crate::revision::{BucketKey, Revision};
 pub(super) enum Item<'a> {
     /// A sound revision.
     Revision(BucketKey, &'a [u8]),
-    /// An element that is none, and the revision that its key says, if it says one.
+    /// Bytes that are not an element, and the revision that its key says, if it says one.
     Element(Option<Revision>, FindingKind),
     /// A page with all below it.
     Page(BrokenPage),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::locate::data_dir_of;
 use super::{Bases, Replay, Source, SourceDir, SourceFile, log_position};
+use crate::archive::deltas_beside;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::inspect::{Inspection, inspect};
@@ -38,6 +39,38 @@ pub enum LogEnd {
     },
     /// It cannot be told.
     Unknown(FindingKind),
+}
+
+/// What lies beside a file and goes on from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacking {
+    /// A db's log.
+    Log(LogBeside),
+    /// So many delta snapshots of Gardener's beside a full one.
+    Deltas(usize),
+}
+
+/// What a db or snapshot file lacks that lies beside it.
+///
+/// # Errors
+/// A failed read.
+pub fn lacking(file: &Path) -> Result<Option<Lacking>> {
+    if let Some(log) = LogBeside::of(file)? {
+        return Ok(Some(Lacking::Log(log)));
+    }
+    Ok(Some(deltas_beside(file)?).filter(|deltas| *deltas > 0).map(Lacking::Deltas))
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(log) => log.fmt(f),
+            Self::Deltas(deltas) => write!(
+                f,
+                "{deltas} delta snapshots beside it go on from it and are not read here; `etcdbrctl restore` applies them"
+            ),
+        }
+    }
 }
 
 /// What a source holds.

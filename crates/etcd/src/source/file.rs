@@ -21,7 +21,7 @@ pub struct SourceFile {
     has_digest: bool,
     /// Those that etcd has: a hostile file may name millions of others.
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
-    /// The last bucket that is none of etcd's.
+    /// The last bucket that does not belong to etcd.
     unknown: Option<Vec<u8>>,
     /// Damage that keeps the bucket list from being read; reported when reading and by a check.
     damage: Option<Damage>,

@@ -26,7 +26,7 @@ pub(super) struct Measured {
 
 /// Makes the machine the same for every command: what was written before is brought to disk, so that nobody waits
 /// for the writes of another; and memory is touched, because on a virtual machine whose free memory goes back to
-/// its host, whoever touches it first waits for the host, page by page.
+/// its host, the first process that touches it waits for the host, page by page.
 ///
 /// In a process of its own, or the commands started after it would have its peak memory for theirs.
 fn level() -> Result<()> {

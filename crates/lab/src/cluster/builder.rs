@@ -13,7 +13,7 @@ use crate::peers::{self, EtcdVersion};
 
 /// How long a new cluster may take to become healthy on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often a cluster is begun anew because somebody took one of its ports in the moment before it listened.
+/// How often a cluster is re-initialized because somebody took one of its ports in the moment before it listened.
 const PORT_CLASHES: usize = 3;
 
 /// A cluster to be started.
@@ -103,7 +103,7 @@ impl ClusterBuilder {
 
     /// Starts the members and waits until the cluster is healthy.
     pub fn start(mut self) -> Result<Cluster> {
-        // Only what was chosen here can be chosen anew.
+        // Only what was chosen here can be chosen again.
         let attempts = if self.layout.is_some() || self.dir.is_some() { 1 } else { PORT_CLASHES };
         let mut attempt = 1;
         loop {

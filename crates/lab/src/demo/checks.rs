@@ -64,7 +64,7 @@ pub(super) fn old_watch_is_compacted(cluster: &Cluster, saved: &Keys) -> Result<
     })?;
     ensure!(compacted > saved.revision, "the watch was not refused as compacted");
     Ok(format!(
-        "yes: a watch from revision {} is answered \"compacted\", so its client reads anew",
+        "yes: a watch from revision {} is answered \"compacted\", so its client reads again",
         saved.revision
     ))
 }

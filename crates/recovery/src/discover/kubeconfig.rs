@@ -1,7 +1,7 @@
 //! A kubeconfig from a machine, rebuilt from an allow-list.
 //!
 //! A kubeconfig can run commands (`exec`), read files (`tokenFile`) and send credentials elsewhere (`proxy-url`,
-//! `insecure-skip-tls-verify`) on the computer of whoever uses it. One that lies on a machine of the cluster is that
+//! `insecure-skip-tls-verify`) on the computer of its user. One that lies on a machine of the cluster is that
 //! machine's word: of it only a CA, a client certificate with its key and a token are taken.
 
 use std::path::{Path, PathBuf};

@@ -111,7 +111,7 @@ impl Discovered {
         let yaml = serde_saphyr::to_string(&self.inventory).map_err(io::Error::other)?;
         let mut text = format!(
             "# The cluster {} as `lifeboat init` found it. Read it through, and keep it off the cluster, with\n\
-             # {CREDENTIALS}/: whoever has that has the cluster.\n",
+             # {CREDENTIALS}/: it grants full access to the cluster.\n",
             self.inventory.cluster
         );
         if !self.notes.is_empty() {

@@ -1,4 +1,4 @@
-//! One action, asked and done. What is asked here is what must be true afterwards, whoever made it so.
+//! One action, asked and done. What is asked here is what must be true afterwards, no matter what made it so.
 
 use crate::plan::{Action, Step};
 
@@ -6,8 +6,8 @@ use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
 use super::{
-    State, cloud, data_dir, distribute, enable, guard, learner, lease, node, nospace, reboot, service, state,
-    wait,
+    State, alarm, cloud, data_dir, distribute, enable, guard, learner, lease, leftovers, node, reboot,
+    service, wait,
 };
 
 /// Whether a step's result is there.
@@ -35,14 +35,15 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::RemoveMember { member, id } => learner::is_removed(context, member, id).await,
         Action::AddLearner { member, .. } => learner::is_added(context, member).await,
         Action::PromoteLearner { member } => learner::is_promoted(context, member).await,
-        Action::ClearNospace { members } => nospace::is_clear(context, members).await,
+        Action::ClearNospace { members } => alarm::is_clear(context, members).await,
+        Action::DisarmCorrupt { id } => alarm::is_disarmed(context, id).await,
         Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
         Action::ReleaseLeases { .. } => lease::are_released(context).await,
         Action::WaitForLeaders => wait::leaders(context, step.number).await,
         Action::RecoverNodes { hosts } => node::are_ready(context, step.number, hosts).await,
         Action::RebootNode { host } => reboot::is_settled(context, step.number, host).await,
         Action::WaitForChecks { checks } => wait::checks(context, checks).await,
-        Action::CleanUp { hosts } => state::is_clean(context, hosts).await,
+        Action::CleanUp { hosts } => leftovers::is_clean(context, hosts).await,
     }
 }
 
@@ -72,11 +73,12 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::RemoveMember { member, id } => learner::remove(context, member, id).await,
         Action::AddLearner { member, dirs } => learner::add(context, member, dirs).await,
         Action::PromoteLearner { member } => learner::promote(context, member).await,
-        Action::ClearNospace { members } => nospace::clear(context, members).await,
+        Action::ClearNospace { members } => alarm::clear(context, members).await,
+        Action::DisarmCorrupt { id } => alarm::disarm_corrupt(context, id).await,
         Action::ReleaseLeases { candidates } => lease::release(context, candidates).await,
         Action::RecoverNodes { hosts } => node::recover(context, number, hosts).await,
         Action::RebootNode { host } => reboot::reboot(context, number, host).await,
-        Action::CleanUp { hosts } => state::clean(context, hosts).await,
+        Action::CleanUp { hosts } => leftovers::clean(context, hosts).await,
         Action::WaitForHosts { .. }
         | Action::Settle { .. }
         | Action::WaitForEtcd { .. }

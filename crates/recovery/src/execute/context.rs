@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifeboat_client::Client;
+use tokio::sync::OnceCell;
 
-use crate::host::{Command, Host, Output};
+use crate::host::{Command, Host, Output, one_line};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::journal::{Entry, Event, Journal, JournalError};
 use crate::plan::Plan;
+use crate::planner::disk_bytes;
 use crate::probe::Access;
 
 use super::error::StepError;
@@ -29,6 +31,8 @@ pub struct Context<'a> {
     journal: Mutex<&'a mut Journal>,
     /// What is being done, for the journals of machines.
     doing: Mutex<String>,
+    /// The most bytes that the plan's snapshot takes on a disk.
+    snapshot_bytes: OnceCell<u64>,
 }
 
 impl<'a> Context<'a> {
@@ -48,6 +52,7 @@ impl<'a> Context<'a> {
             may_reboot: BTreeSet::new(),
             journal: Mutex::new(journal),
             doing: Mutex::default(),
+            snapshot_bytes: OnceCell::new(),
         }
     }
 }
@@ -57,6 +62,15 @@ impl Context<'_> {
     pub(super) fn doing(&self, what: &str) {
         let operation = self.dir.file_name().unwrap_or_default().to_string_lossy();
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = format!("operation {operation}, {what}");
+    }
+
+    /// The most bytes that the plan's snapshot takes on a disk; asked once, since a packed one is unpacked for it.
+    pub(super) async fn snapshot_bytes(&self, path: &Path) -> Option<u64> {
+        let ask = || async {
+            let path = path.to_path_buf();
+            tokio::task::spawn_blocking(move || disk_bytes(&path).ok()).await.ok().flatten().ok_or(())
+        };
+        self.snapshot_bytes.get_or_try_init(ask).await.ok().copied()
     }
 
     /// Writes to the journal.
@@ -157,8 +171,7 @@ impl Context<'_> {
         if output.success() {
             return Ok(output);
         }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(StepError::Fatal(failed(host, &said, &name, output.code)))
+        Err(StepError::Fatal(failed(host, &one_line(&output.stderr), &name, output.code)))
     }
 
     /// Leaves a line in a machine's journal for what changes it otherwise than by a command.
@@ -173,8 +186,7 @@ impl Context<'_> {
         if output.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(StepError::Fatal(failed(host, &said, &name, output.code)))
+        Err(StepError::Fatal(failed(host, &one_line(&output.stderr), &name, output.code)))
     }
 
     /// Where the state to restore lies on machines that were sent it.

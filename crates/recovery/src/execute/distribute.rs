@@ -30,6 +30,7 @@ done | sort | sha256sum | cut -d ' ' -f 1
 "#;
 
 const TAKEN_AT: &str = "the state was taken at ";
+const EXPORTED: &str = "a snapshot was made of ";
 
 /// The state on this machine, or the way to it.
 fn local_copy(context: &Context<'_>, source: &StateSource) -> PathBuf {
@@ -148,7 +149,12 @@ pub(super) async fn refresh(
     if source.member().is_some() && stale.exists() {
         fs::remove_file(&stale)?;
     }
-    distribute(context, step, source, revision, hosts).await
+    distribute(context, step, source, revision, hosts).await.map_err(|error| match error {
+        StepError::Refused(why) => StepError::Refused(format!(
+            "{why}. Services are fenced by now: put everything back with `lifeboat recover rollback` first"
+        )),
+        error => error,
+    })
 }
 
 /// How much of a member's log counts, and what it is read on top of.
@@ -192,6 +198,11 @@ async fn combine(
     read.and(removed)
 }
 
+async fn exists(context: &Context<'_>, host: &str, path: &Path) -> Result<bool, StepError> {
+    let look = Command::script(r#"if [ -e "$1" ]; then echo yes; fi"#, [path.display().to_string()]);
+    Ok(context.ask(host, look).await?.trim() == "yes")
+}
+
 async fn remove(context: &Context<'_>, host: &str, path: &Path) -> Result<(), StepError> {
     let path = path.display().to_string();
     context.change(host, Command::new(["rm", "-f", "--", path.as_str()])).await.map(drop)
@@ -210,9 +221,33 @@ async fn fetch(
     let shipped = Shipped::send(host.as_ref()).await?;
     let export = context.remote_dir().join("export.db");
     let dirs = data_dir::now(context, member, spec).await?;
-    let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
-    context.change(&spec.host, Command::script(make, [export.display().to_string()])).await?;
     let before = stamp(context, &spec.host, &dirs).await?;
+    let exported = format!("{EXPORTED}{member} at {before}");
+    if !(context.notes(step).contains(&exported) && exists(context, &spec.host, &export).await?) {
+        save(context, member, &shipped, &dirs, log, &export).await?;
+        // What is cut short from here on goes on with this file.
+        context.note(step, exported)?;
+    }
+    host::fetch(host.as_ref(), &export, local).await?;
+    remove(context, &spec.host, &export).await?;
+    match log {
+        Log::Committed => Ok(()),
+        Log::Whole | Log::On(..) => context.note(step, format!("{TAKEN_AT}{before}")),
+    }
+}
+
+/// Makes a snapshot of a member's data dir on its machine.
+async fn save(
+    context: &Context<'_>,
+    member: &str,
+    shipped: &Shipped,
+    dirs: &DataDirs,
+    log: &Log,
+    export: &Path,
+) -> Result<(), StepError> {
+    let host = &context.member(member)?.host;
+    let make = r#"set -eu; mkdir -p -m 0700 "$(dirname "$1")"; rm -f "$1""#;
+    context.change(host, Command::script(make, [export.display().to_string()])).await?;
     let (from, to) = (dirs.data.display().to_string(), export.display().to_string());
     let mut arguments = vec!["save".to_owned(), from, to];
     match log {
@@ -225,23 +260,16 @@ async fn fetch(
     if let Some(wal) = &dirs.wal {
         arguments.extend(["--wal-dir".into(), wal.display().to_string()]);
     }
-    let saved = context.change(&spec.host, shipped.command(arguments).within(EXPORT)).await;
-    saved.map_err(|error| match (error, log) {
+    let saved = context.change(host, shipped.command(arguments).within(EXPORT)).await;
+    saved.map(drop).map_err(|error| match (error, log) {
         (StepError::Fatal(why), _) if is_held(&why) => StepError::Rejected(why),
         // Nothing was touched: the log and what it was to be read on top of are as they were.
         (StepError::Fatal(why), Log::On(_, base)) => StepError::Refused(format!(
             "{member}'s log cannot be read on top of {base}: {why}; restore {base} alone with --source {base}, which loses what \
-             the log adds, or make a file of what is left with `lifeboat salvage` on {} and name that",
-            spec.host
+             the log adds, or make a file of what is left with `lifeboat salvage` on {host} and name that"
         )),
         (error, _) => error,
-    })?;
-    host.download(&export, local).await?;
-    remove(context, &spec.host, &export).await?;
-    match log {
-        Log::Committed => Ok(()),
-        Log::Whole | Log::On(..) => context.note(step, format!("{TAKEN_AT}{before}")),
-    }
+    })
 }
 
 /// Whether an etcd had the data dir open. One that fails at its start and is started again and again holds it for moments:
@@ -292,8 +320,7 @@ pub(super) async fn drop_copy(context: &Context<'_>, step: u32, member: &str) ->
 /// Sends the state once more where it was removed: a member that was restored is to be restored again.
 pub(super) async fn ensure_delivered(context: &Context<'_>, host: &str) -> Result<(), StepError> {
     let remote = context.remote_state();
-    let there = Command::script(r#"if [ -e "$1" ]; then echo yes; fi"#, [remote.display().to_string()]);
-    if context.ask(host, there).await?.trim() == "yes" {
+    if exists(context, host, &remote).await? {
         return Ok(());
     }
     let (_, source) =

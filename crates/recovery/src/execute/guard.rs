@@ -162,7 +162,7 @@ impl Seen<'_, '_> {
     async fn state_bytes(&self, source: &StateSource) -> Option<u64> {
         let mut most = 0;
         if let Some(path) = source.snapshot() {
-            most = fs_err::metadata(path).ok()?.len();
+            most = self.context.snapshot_bytes(path).await?;
         }
         for member in source.members() {
             let stored = self.storage(member).await.ok().and_then(|(_, it)| preflight::stored_bytes(&it));

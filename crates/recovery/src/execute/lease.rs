@@ -29,7 +29,7 @@ pub(super) async fn are_released(context: &Context<'_>) -> Result<State, StepErr
 /// Gives up the leases, once nobody who could hold them runs.
 pub(super) async fn release(context: &Context<'_>, candidates: &[HostService]) -> Result<(), StepError> {
     if let State::NotYet(why) = service::are_fenced(context, candidates).await? {
-        return Err(StepError::Fatal(format!("{why}: whoever may lead must not lose its lease")));
+        return Err(StepError::Fatal(format!("{why}: a process that may lead must not lose its lease")));
     }
     let (api, held) = held(context).await?;
     for mut lease in held {

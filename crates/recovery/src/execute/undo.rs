@@ -13,7 +13,7 @@ use crate::plan::{Action, HostService, Plan, Step};
 use super::context::Context;
 use super::data_dir::Aside;
 use super::error::{ExecuteError, StepError};
-use super::{Progress, State, service, state};
+use super::{Progress, State, leftovers, service};
 
 /// Longest a data dir takes to be put back: it is renamed.
 const MOVE: Duration = Duration::from_secs(60);
@@ -125,7 +125,7 @@ pub async fn is_still_fenced(context: &Context<'_>, services: &[HostService]) ->
 async fn undo_step(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
     match &step.action {
         Action::Fence { services } => service::unfence(context, step.number, services).await,
-        Action::Distribute { hosts, .. } => state::clean(context, hosts).await,
+        Action::Distribute { hosts, .. } => leftovers::clean(context, hosts).await,
         Action::MoveAside { member, dirs, .. } => put_back(context, member, dirs).await,
         // Moved aside when the old data dir is put back.
         _ => Ok(()),

@@ -96,7 +96,7 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
     Ok(State::NotYet(wrong.or_else(unknown).unwrap_or_default()))
 }
 
-/// When this step was first begun; noted, so that a resumed run does not wait anew.
+/// When this step was first begun; noted, so that a resumed run does not wait again.
 fn begun(context: &Context<'_>, step: u32) -> Result<Timestamp, StepError> {
     let notes = context.notes(step);
     if let Some(since) = notes.iter().find_map(|note| note.strip_prefix("since ")?.parse().ok()) {
@@ -132,7 +132,9 @@ pub(super) async fn etcd(
         };
         // One of NOSPACE is for the next look to judge.
         let mut alarms = member.alarms.get().into_iter().flatten();
-        if let Some(alarm) = alarms.find(|alarm| alarm.kind == "CORRUPT") {
+        let is_member =
+            |id: &String| member.member_list.get().is_none_or(|list| list.iter().any(|it| it.id == *id));
+        if let Some(alarm) = alarms.find(|alarm| alarm.kind == "CORRUPT" && is_member(&alarm.member_id)) {
             return Err(StepError::Fatal(format!(
                 "etcd raised a CORRUPT alarm for member {}",
                 alarm.member_id

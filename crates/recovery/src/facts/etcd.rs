@@ -77,6 +77,15 @@ impl MemberFacts {
         }
     }
 
+    /// The state that can be read from the data dir of a stopped member, sound or not.
+    pub fn readable(&self) -> Option<&DataDirState> {
+        match (self.status.get(), self.data_dir.get()?) {
+            (None, DataDir::Sound(state)) => Some(state),
+            (None, DataDir::Damaged(damage)) => Some(&damage.readable.as_ref()?.state),
+            _ => None,
+        }
+    }
+
     /// The damage of a stopped member whose data dir is damaged.
     pub fn damage(&self) -> Option<&Damage> {
         match (self.status.get(), self.data_dir.get()) {
@@ -297,6 +306,38 @@ pub struct DataDirState {
     /// Which Kubernetes cluster it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesIdentity>,
+    /// The end of its log that the data dir does not show to be committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncommitted: Option<Uncommitted>,
+    /// Whether it holds keys of the v2 API, which no restore carries over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub v2_keys: bool,
+}
+
+/// Entries at the end of a log that are not known to be committed, and what they change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uncommitted {
+    /// Index of the first.
+    pub first: u64,
+    /// Index of the last.
+    pub last: u64,
+    /// The first of the changes, in order.
+    pub changes: Vec<KeyChange>,
+    /// Changes beyond those listed.
+    pub further_changes: u64,
+    /// Whether the changes could be computed.
+    pub known: bool,
+}
+
+/// A change of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyChange {
+    /// The key as text; what is not UTF-8 in it is replaced.
+    pub key: String,
+    /// Whether it is deleted.
+    pub deleted: bool,
 }
 
 impl DataDirState {

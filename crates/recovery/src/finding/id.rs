@@ -81,7 +81,7 @@ finding_ids! {
     /// etcd serves a state that none of the cluster's nodes are in.
     EtcdStateLost = "etcd.state-lost",
     /// A member outside of the cluster holds more than the cluster does.
-    EtcdStateDisputed = "etcd.state-disputed",
+    EtcdStateConflict = "etcd.state-conflict",
     /// An etcd member is stopped, does not answer or is cut off from the others, and its data is sound or not known
     /// to be broken.
     EtcdMemberDown = "etcd.member.down",
@@ -94,7 +94,7 @@ finding_ids! {
     /// An etcd member holds other data than the others at the same revision.
     EtcdMemberDiverged = "etcd.member.diverged",
     /// An etcd member belongs to another cluster, or the others do not count it as a member.
-    EtcdMemberStranger = "etcd.member.stranger",
+    EtcdMemberForeign = "etcd.member.foreign",
     /// An etcd member has the data and no vote.
     EtcdMemberLearner = "etcd.member.learner",
     /// The cluster lists a member that the inventory does not have.

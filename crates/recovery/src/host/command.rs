@@ -20,7 +20,7 @@ pub struct Command {
 pub const BUSY: i32 = 75;
 
 /// Waits for the lock with `$1` seconds, and runs the rest with a limit of the same length. The lock is inherited:
-/// it is held until the last process ends that the command leaves behind, whoever asked for it.
+/// it is held until the last process ends that the command leaves behind.
 const EXCLUSIVE: &str = r#"
 limit=$1; shift
 exec 9>/run/lifeboat.lock || exit
@@ -158,14 +158,23 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Why it failed: exit code and what it said, for a message.
+    /// Why it failed: exit code and what it said, on one line.
     pub fn why(&self) -> String {
-        let said = String::from_utf8_lossy(&self.stderr);
-        match said.trim() {
+        match one_line(&self.stderr).as_str() {
             "" => format!("exit code {}", self.code),
             said => format!("exit code {}: {said}", self.code),
         }
     }
+}
+
+/// Longest text of a machine in a message.
+const MAX_SAID: usize = 1000;
+
+/// What a machine said, on one line: none of its lines can look like one of ours.
+pub(crate) fn one_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    lines.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_SAID).collect()
 }
 
 #[cfg(test)]
@@ -185,6 +194,13 @@ mod tests {
             "reboot"
         );
         assert_eq!(Command::inline("cat \"$1\"", ["/f"]).to_string(), "script `cat \"$1\" ...` /f");
+    }
+
+    #[test]
+    fn what_a_machine_says_stays_on_one_line() {
+        let stderr = b"mv: failed\n\n[7/21]    0.1 s  Start etcd\x1b[2K\r\n".to_vec();
+        let output = Output { code: 1, stdout: Vec::new(), stderr };
+        assert_eq!(output.why(), "exit code 1: mv: failed; [7/21]    0.1 s  Start etcd [2K");
     }
 
     /// With a stand-in for `logger`, and without any.

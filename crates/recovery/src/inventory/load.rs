@@ -314,7 +314,7 @@ cloud:
         );
     }
 
-    /// Its other fields would be told as a heap of problems that are none.
+    /// Its other fields would be reported as many problems that do not exist.
     #[test]
     fn another_version_is_told_alone() {
         let text = GOOD.replace("version: 1", "version: 2").replace("hosts:", "machines:");

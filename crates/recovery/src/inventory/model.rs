@@ -355,7 +355,7 @@ impl IpRangeSpec {
     }
 }
 
-/// Whether an address lies between two others, these included; no address lies between what is none.
+/// Whether an address lies between two others, these included; nothing lies between texts that are not addresses.
 pub(crate) fn is_between(start: &str, end: &str, ip: &str) -> bool {
     let address = |text: &str| text.parse::<IpAddr>().ok();
     match (address(start), address(end), address(ip)) {

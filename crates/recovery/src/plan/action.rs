@@ -139,6 +139,11 @@ pub enum Action {
         /// The members.
         members: Vec<String>,
     },
+    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, where all members hold the same data.
+    DisarmCorrupt {
+        /// The id, in hexadecimal.
+        id: String,
+    },
     /// Wait until API servers are ready.
     WaitForApiservers {
         /// Their machines.
@@ -146,7 +151,7 @@ pub enum Action {
     },
     /// Give up the leader leases of controller-managers and schedulers, all of which are fenced.
     ReleaseLeases {
-        /// Whoever could hold one: machine and service.
+        /// The services that could hold one, with their machines.
         candidates: Vec<HostService>,
     },
     /// Wait until a controller-manager and a scheduler lead.

@@ -134,8 +134,9 @@ impl Plan {
             }
             Action::RemoveMember { member, id } => {
                 is_member(inventory, member)?;
-                has(u64::from_str_radix(id, 16).is_ok(), || format!("member id {id}"))
+                is_member_id(id)
             }
+            Action::DisarmCorrupt { id } => is_member_id(id),
             Action::AddLearner { member, .. } | Action::PromoteLearner { member } => {
                 is_member(inventory, member)
             }
@@ -175,6 +176,10 @@ fn are_hosts(inventory: &Inventory, hosts: &[String]) -> Named {
 
 fn is_member(inventory: &Inventory, name: &str) -> Named {
     has(inventory.etcd.members.contains_key(name), || name.to_owned())
+}
+
+fn is_member_id(id: &str) -> Named {
+    has(u64::from_str_radix(id, 16).is_ok(), || format!("member id {id}"))
 }
 
 fn are_members(inventory: &Inventory, members: &[String]) -> Named {

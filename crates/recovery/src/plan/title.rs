@@ -51,6 +51,9 @@ impl Action {
             Self::ClearNospace { members } => {
                 format!("Compact, defragment and clear the NOSPACE alarm on {}", members.join(", "))
             }
+            Self::DisarmCorrupt { id } => {
+                format!("Disarm the CORRUPT alarm of {id}, which is no longer a member")
+            }
             Self::WaitForApiservers { hosts } => {
                 format!("Wait until the API servers on {} are ready", hosts.join(", "))
             }

@@ -10,6 +10,7 @@ use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
 use super::log::Bases;
+use super::uncommitted::uncommitted;
 use super::{Draft, PlanError, Snapshot, Snapshots};
 
 /// By so many revisions a restore raises the revision, so that clients read again.
@@ -54,10 +55,18 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
     members.append(&mut snapshots);
     let remarks: Vec<Option<String>> = members.iter().map(|one| loss(facts, one, &members)).collect();
     let remarked = members.into_iter().zip(remarks).map(|(Ranked { candidate, .. }, loss)| match loss {
+        Some(remark) if has_v2_keys(facts, &candidate.source) => {
+            Candidate { remark: format!("{remark}; keys of the v2 API are not restored"), ..candidate }
+        }
         Some(remark) => Candidate { remark, ..candidate },
         None => candidate,
     });
     remarked.collect()
+}
+
+fn has_v2_keys(facts: &Facts, source: &StateSource) -> bool {
+    let readable = |name| facts.members.get(name)?.readable();
+    source.members().filter_map(readable).any(|state| state.v2_keys)
 }
 
 /// What a candidate that can be taken lacks of what the others have; revisions are counted within one history only.
@@ -122,8 +131,16 @@ fn member_candidates(bases: &Bases<'_>, name: &str) -> Vec<Ranked> {
     let last = member.last_entry();
     let as_member = |revision, combination, remark: String| {
         let source = StateSource::Member(name.into());
-        let candidate =
-            Candidate { source, revision, newest: None, chosen: false, foreign: false, combination, remark };
+        let candidate = Candidate {
+            source,
+            revision,
+            newest: None,
+            chosen: false,
+            foreign: false,
+            combination,
+            uncommitted: uncommitted(facts, name),
+            remark,
+        };
         vec![Ranked { last: last.filter(|_| revision.is_some()), candidate }]
     };
     let unusable = |why: String| as_member(None, None, why);
@@ -139,7 +156,7 @@ fn member_candidates(bases: &Bases<'_>, name: &str) -> Vec<Ranked> {
     }
     match (member.data_dir.get(), member.data_dir.why_unknown()) {
         (Some(DataDir::Sound(state)), _) if state.keys == 0 => {
-            unusable("holds no keys: it was begun anew".into())
+            unusable("holds no keys: it was re-initialized".into())
         }
         (Some(DataDir::Sound(state)), _) => as_member(Some(state.revision), None, String::new()),
         (Some(DataDir::Damaged(damage)), _) => {
@@ -191,6 +208,7 @@ fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
         chosen: false,
         foreign: is_foreign,
         combination: None,
+        uncommitted: None,
         remark,
     }
 }
@@ -330,7 +348,7 @@ fn freshest(candidates: &[Candidate]) -> Option<&Candidate> {
     candidates.iter().find(|candidate| candidate.is_usable() && !candidate.foreign)
 }
 
-/// Raft's terms order the members of one cluster alone: one that was begun anew in between counts from the start.
+/// Raft's terms order the members of one cluster alone: one that was re-initialized in between counts from the start.
 fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     let readable = candidates.iter().filter(|candidate| candidate.is_usable()).filter_map(|candidate| {
         let name = candidate.source.member()?;
@@ -352,7 +370,7 @@ fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     Err(PlanError::Apart(said.join(", ")))
 }
 
-/// A member holds all that its snapshots do. One that holds less was begun anew, or restored from something older still:
+/// A member holds all that its snapshots do. One that holds less was re-initialized, or restored from something older still:
 /// which state is right then, only people know.
 fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
     // A log on top of a snapshot holds all of it.

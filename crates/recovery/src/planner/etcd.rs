@@ -36,6 +36,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<(), PlanError
         }
     }
     for remedy in &wants.remedies {
+        if let Remedy::DisarmCorrupt { id } = remedy {
+            disarm(draft, id);
+        }
         if let Remedy::ClearNospace { members } = remedy {
             let action = Action::ClearNospace { members: members.clone() };
             draft.steps.add(600, action);
@@ -131,8 +134,9 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
         Guard::Data { member: member(), dirs: dirs.clone() },
         Guard::PortsFree { member: member() },
     ]);
-    if let Some(old) = listed(draft, &spec.peer_url) {
-        let action = Action::RemoveMember { member: member(), id: old.id };
+    let old = listed(draft, &spec.peer_url);
+    if let Some(old) = &old {
+        let action = Action::RemoveMember { member: member(), id: old.id.clone() };
         draft.steps.add(60, action);
         draft.steps.changing(
             "the others keep their quorum; a member that is taken out cannot come back with its old data",
@@ -146,6 +150,9 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     draft.steps.add(CATCH_UP_SECONDS, promote);
     let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
     draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members, restored: None });
+    if let Some(old) = old.filter(|old| has_corrupt_alarm(draft, &old.id)) {
+        disarm(draft, &old.id);
+    }
     if let Some((apiserver, fence)) = beside {
         let hosts = vec![apiserver.host.clone()];
         draft.steps.add(START_SECONDS, Action::Release { services: vec![apiserver] });
@@ -153,6 +160,17 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
         draft.steps.add(WAIT_SECONDS, Action::WaitForApiservers { hosts });
     }
     Ok(())
+}
+
+/// etcd keeps the alarm of a member that is removed, and refuses writes while it stands.
+fn disarm(draft: &mut Draft<'_>, id: &str) {
+    draft.steps.add(WAIT_SECONDS, Action::DisarmCorrupt { id: id.to_owned() });
+    draft.steps.changing("etcd takes writes again");
+}
+
+fn has_corrupt_alarm(draft: &Draft<'_>, id: &str) -> bool {
+    let alarms = draft.facts.members.values().filter_map(|member| member.alarms.get()).flatten();
+    alarms.into_iter().any(|alarm| alarm.kind == "CORRUPT" && alarm.member_id == id)
 }
 
 /// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away

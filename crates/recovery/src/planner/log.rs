@@ -48,6 +48,7 @@ impl Bases<'_> {
             chosen: false,
             foreign: false,
             combination: Some(format!("{} at raft {} + {name}'s log to {last}", fitting.text, fitting.index)),
+            uncommitted: None,
             remark: String::new(),
         };
         match (fitting.is_empty(), all.iter().max_by_key(|fitting| fitting.index)) {

@@ -1,4 +1,4 @@
-//! Building the etcd cluster anew from the freshest state there is, in the order etcd's and Kubernetes' people
+//! Rebuilding the etcd cluster from the freshest state there is, in the order etcd's and Kubernetes' people
 //! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
 
 use crate::facts::{DataDir, DataDirs, Facts, Login};
@@ -207,7 +207,7 @@ fn restore_members(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)]) -> Restor
             Action::RestoreMember { member: name.clone(), dirs: dirs.clone(), cluster: cluster.clone() };
         draft.steps.add(RESTORE_SECONDS, action);
         draft.steps.changing(
-            "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads anew",
+            "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads again",
         );
     }
     cluster

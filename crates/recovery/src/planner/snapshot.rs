@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use jiff::Timestamp;
-use lifeboat_etcd::{Error, Inspection, KubernetesIdentity, NoProgress, inspect, open};
+use lifeboat_etcd::{Error, Inspection, KubernetesIdentity, Lacking, NoProgress, inspect, lacking, open};
 
 /// A snapshot file that a restore could start from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Snapshot {
     pub path: PathBuf,
     /// When it was written, by the file's time.
     pub written: Option<Timestamp>,
-    /// Its size in bytes.
+    /// The most bytes that it takes on a disk: of a packed file also those that are in it.
     pub size: u64,
     /// Its revision, or what is wrong with it.
     pub revision: Result<i64, String>,
@@ -79,25 +79,57 @@ impl Snapshots {
     }
 }
 
+/// The most bytes that a snapshot takes on a disk: of a packed one, packed and unpacked.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn disk_bytes(path: &Path) -> lifeboat_etcd::Result<u64> {
+    let stored = fs::metadata(path)?.len();
+    Ok(with_unpacked(stored, open(path)?.origin().size))
+}
+
+fn with_unpacked(stored: u64, content: u64) -> u64 {
+    if content > stored { stored.saturating_add(content) } else { stored }
+}
+
 impl Snapshot {
     /// Reads a snapshot from end to end, once.
     pub(crate) fn read(path: &Path) -> Self {
         let inspection = open(path).and_then(|source| {
             let inspection = inspect(source.as_ref(), &NoProgress)?;
-            match &inspection.integrity {
-                Ok(_) => Ok(inspection),
-                Err(damage) => Err(Error::Damaged(damage.clone())),
+            match (&inspection.integrity, lacking(path)?) {
+                (Err(damage), _) => Err(Error::Damaged(damage.clone())),
+                (Ok(_), None) => Ok(inspection),
+                // What a restore would lose is not to be lost unasked.
+                (Ok(_), Some(lacking)) => Err(Error::Refused(advice(&lacking))),
             }
         });
+        let stored = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let unpacked = inspection.as_ref().map_or(0, |inspection| inspection.origin.size);
         let identity = inspection.as_ref().ok().map(SnapshotIdentity::of);
         let raft_index = inspection.as_ref().ok().and_then(|inspection| inspection.state.consistent_index);
         Self {
             path: path.into(),
             written: written(path),
-            size: fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            size: with_unpacked(stored, unpacked),
             revision: inspection.map(|inspection| inspection.revision).map_err(|error| error.to_string()),
             raft_index,
             identity,
+        }
+    }
+}
+
+fn advice(lacking: &Lacking) -> String {
+    match lacking {
+        Lacking::Log(log) => format!(
+            "{lacking}; make a snapshot of both with `lifeboat save {} FILE`, or copy the db to another directory to restore it \
+             without the log, and name that",
+            log.data_dir.display()
+        ),
+        Lacking::Deltas(_) => {
+            format!(
+                "{lacking}; or copy the full snapshot to another directory to restore it alone, and name that"
+            )
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ways to machines, members, API servers and the cloud.
 //!
-//! Connections are made anew for every question: one that was open when a NIC went away stays silent for minutes, and
+//! Connections are made again for every question: one that was open when a NIC went away stays silent for minutes, and
 //! would tell of the connection instead of the cluster.
 
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl Access {
         kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::reason::of(&error)))
     }
 
-    /// The inventory's kubeconfig, for one master. Files are read anew: people mend them meanwhile.
+    /// The inventory's kubeconfig, for one master. Files are read again: people correct them meanwhile.
     async fn kubeconfig(&self, master: &str) -> Result<Config, ApiError> {
         let spec = self.kubernetes.masters.get(master);
         let spec = spec.ok_or_else(|| ApiError::UnknownMaster(master.into()))?;

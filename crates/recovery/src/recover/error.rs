@@ -70,7 +70,7 @@ pub enum RecoverError {
     #[error(
         "{member} serves cluster {cluster}, which is not the one that is being restored: etcd was started again since it \
          was fenced, and what was written since would be lost; give this operation up by `lifeboat recover abandon`, then \
-         look anew: lifeboat diagnose"
+         look again: lifeboat diagnose"
     )]
     Served {
         /// The member.
@@ -87,7 +87,7 @@ pub enum Declined {
     #[error("nothing was done")]
     Nothing,
     /// Rounds that are done.
-    #[error("round {0} was not begun; what was done before it stands, and `lifeboat recover` looks anew")]
+    #[error("round {0} was not begun; what was done before it stands, and `lifeboat recover` looks again")]
     Round(usize),
     /// A rollback.
     #[error("nothing was rolled back")]

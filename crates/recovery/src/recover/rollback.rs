@@ -80,7 +80,7 @@ impl Recovery<'_> {
     }
 
     /// Refuses once the restored etcd may have taken writes. A start that was written down and not begun, since
-    /// everything is still fenced, is none.
+    /// everything is still fenced, does not count.
     async fn ensure_way_back(
         &self,
         operation: &mut Operation,

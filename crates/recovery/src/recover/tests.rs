@@ -5,7 +5,7 @@ pub(super) fn inventory() -> Inventory {
     Inventory::parse(text, Path::new("/")).unwrap()
 }
 
-/// A plan that builds etcd anew.
+/// A plan that rebuilds etcd.
 pub(crate) fn restore() -> Plan {
     let (id, inventory) = ("20261124-030000-abcd", inventory());
     let member = inventory.etcd.members.keys().next().unwrap();

@@ -22,7 +22,7 @@ const PARTS_OF_QUORUM_LOST: &[FindingId] = &[
     FindingId::EtcdMemberCorrupt,
     FindingId::EtcdMemberDataMissing,
     FindingId::EtcdMemberDiverged,
-    FindingId::EtcdMemberStranger,
+    FindingId::EtcdMemberForeign,
 ];
 
 /// The findings these sightings are, causes first.
@@ -77,7 +77,7 @@ impl Parents {
         };
         let explained = parts(sightings).filter(|index| self.parent(*index).is_some());
         let roots: Vec<usize> = explained.map(|index| self.root(index)).collect();
-        if roots.is_empty() || cluster.serving() + roots.len() < cluster.needed() {
+        if roots.is_empty() || cluster.serving() + roots.len() < cluster.majority() {
             return;
         }
         let mut counts: BTreeMap<FindingId, (usize, usize)> = BTreeMap::new();

@@ -181,7 +181,7 @@ fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {
             .on(host)
             .shown_by([seen_in(found, format!("machine id is {id}, {host}'s is {expected}"))])
             .manual(format!(
-                "find out which machine answers at {host}'s address; if {host} was really made anew, write its new \
+                "find out which machine answers at {host}'s address; if {host} was really reinstalled, write its new \
                  machineId into the inventory"
             )),
     )

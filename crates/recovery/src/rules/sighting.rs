@@ -117,6 +117,7 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
         Remedy::AttachNics { .. }
         | Remedy::StartVm { .. }
         | Remedy::ClearNospace { .. }
+        | Remedy::DisarmCorrupt { .. }
         | Remedy::Manual(_) => Vec::new(),
     };
     hosts.into_iter()
@@ -140,7 +141,7 @@ pub(super) fn stopped(state: &ServiceState) -> &'static str {
 pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>) -> Remedy {
     match (service, state) {
         (Service::Unit(unit), Some(state)) if state.sub == "not-found" => Remedy::Manual(format!(
-            "there is no unit {unit} on {host}: install it again, or mend the inventory if it is called otherwise"
+            "there is no unit {unit} on {host}: install it again, or correct the unit name in the inventory"
         )),
         (Service::Unit(unit), Some(state)) if state.sub == "masked" => Remedy::Manual(format!(
             "{unit} on {host} is masked, so nothing can start it: find out who masked it and why, then `systemctl unmask {unit}`"

@@ -35,8 +35,8 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
             format!("A recovery that ended left the cluster's state, with every Secret in it, on {who}")
         }
         FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
-        FindingId::EtcdStateLost => "etcd serves a state that knows none of the cluster's nodes".into(),
-        FindingId::EtcdStateDisputed => format!("{who} hold{} more than the etcd cluster does", verb(many)),
+        FindingId::EtcdStateLost => "etcd serves data that contains none of this cluster's nodes".into(),
+        FindingId::EtcdStateConflict => format!("{who} hold{} more than the etcd cluster does", verb(many)),
         FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
         FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is broken"),
         FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),
@@ -46,7 +46,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         FindingId::EtcdMemberDiverged => {
             format!("etcd member{s} {who} {} other data than the others", hold(many))
         }
-        FindingId::EtcdMemberStranger => format!("etcd member{s} {who} {does} not belong to the cluster"),
+        FindingId::EtcdMemberForeign => format!("etcd member{s} {who} {does} not belong to the cluster"),
         FindingId::EtcdMemberUnlisted => format!("etcd member{s} {who} {is} not in the inventory"),
         FindingId::EtcdMemberLearner => format!("etcd member{s} {who} {has} the data and no vote"),
         FindingId::EtcdNospace => "etcd refuses writes: its db has reached the quota".into(),
@@ -95,7 +95,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         FindingId::CloudUnreachable => &["putting back NICs and VMs"],
         FindingId::EtcdQuorumLost => &["every write to etcd, so every change in Kubernetes"],
         FindingId::EtcdStateLost => &["everything: what the cluster was is not in what etcd serves"],
-        FindingId::EtcdStateDisputed => &["trust in what etcd serves: what the cluster was may be elsewhere"],
+        FindingId::EtcdStateConflict => &["trust in what etcd serves: what the cluster was may be elsewhere"],
         FindingId::EtcdNospace => &["every write to etcd but deletes"],
         FindingId::EtcdCorruptAlarm => &["trust in what etcd answers"],
         FindingId::ControllerManagerNoLeader | FindingId::ControllerManagerDown => {

@@ -64,7 +64,7 @@ if there "$db"; then
     *) exit 1 ;;
     esac
 fi
-# A db with keys had a log, which may be elsewhere. One without was begun anew and refused by its cluster before it had any.
+# A db with keys had a log, which may be elsewhere. One without was re-initialized and refused by its cluster before it had any.
 if ! there "$wal" && "$program" inspect "$db" --quiet -o json 2>/dev/null | grep -q '"liveKeys": *[1-9]'; then
     exit 93
 fi

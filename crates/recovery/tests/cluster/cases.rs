@@ -49,17 +49,19 @@ pub fn all() -> Cases {
             "member-of-another-cluster-and-newer-and-api-not-ready",
             member_of_another_cluster(REVISION + 1000).api_without_etcd("m1"),
         ),
-        ("member-begun-anew", begun_anew(3)),
-        ("member-begun-anew-under-its-id", forgotten()),
-        ("all-begun-anew", all_begun_anew()),
+        ("member-re-initialized", reinitialized(3)),
+        ("member-re-initialized-under-its-id", forgotten()),
+        ("all-re-initialized", all_reinitialized()),
         ("members-older-than-the-snapshot", older_than_the_snapshot()),
         ("state-lost", state_lost()),
-        ("member-of-another-cluster-and-hanging", begun_anew(90_000)),
+        ("member-of-another-cluster-and-hanging", reinitialized(90_000)),
         ("member-removed", member_removed()),
         ("member-learner", member_learner()),
         ("member-diverged", diverged(&["m3"])),
         ("members-diverged-undecided", diverged_undecided()),
         ("corrupt-alarm", corrupt_alarm()),
+        ("corrupt-alarm-and-no-leaders", corrupt_alarm_and_no_leaders()),
+        ("corrupt-alarm-of-a-removed-member", corrupt_alarm_of_a_removed_member()),
         ("corrupt-alarm-on-a-needed-member", alarm(Builder::healthy(), "CORRUPT", "m3").unreachable("e1")),
         ("corrupt-alarm-beside-an-unlisted-voter", corrupt_beside_an_unlisted_voter()),
         ("nospace", nospace()),
@@ -312,8 +314,8 @@ fn member_of_another_cluster(revision: i64) -> Builder {
     all
 }
 
-/// Its disk was wiped, and its unit started it as a member of a new cluster, which waits for the others for ever.
-fn begun_anew(last_index: u64) -> Builder {
+/// Its disk was wiped, and its unit started it as a member of a new cluster, which waits for the others forever.
+fn reinitialized(last_index: u64) -> Builder {
     let log = log_of("aaaa000011112222", "bbbb000011112222", last_index);
     Builder::healthy().member_stopped("m3", DataDir::InUse(Some(log)))
 }
@@ -325,8 +327,8 @@ fn forgotten() -> Builder {
     Builder::healthy().member_stopped("m3", DataDir::Sound(state))
 }
 
-/// All members were wiped, and began anew before they were stopped.
-fn all_begun_anew() -> Builder {
+/// All members were wiped, and started over before they were stopped.
+fn all_reinitialized() -> Builder {
     let all = MEMBERS.iter().fold(Builder::healthy(), |all, name| {
         let DataDir::Sound(mut state) = sound(name, 1) else { panic!() };
         (state.last_index, state.last_term, state.keys) = (4, 2, 0);
@@ -444,6 +446,24 @@ fn corrupt_beside_an_unlisted_voter() -> Builder {
 
 fn corrupt_alarm() -> Builder {
     alarm(diverged(&["m3"]), "CORRUPT", "m3")
+}
+
+/// Every member refuses writes: no lease can be renewed. Restarting those that renew them does not help.
+fn corrupt_alarm_and_no_leaders() -> Builder {
+    let mut all = alarm(Builder::healthy(), "CORRUPT", "m3").unreachable("e1").api_without_etcd("m2");
+    value(&mut all.0.kubernetes.controller_manager).renewed_at = Some(ago(600));
+    value(&mut all.0.kubernetes.scheduler).renewed_at = Some(ago(600));
+    all
+}
+
+/// The member was replaced by hand; etcd keeps its alarm.
+fn corrupt_alarm_of_a_removed_member() -> Builder {
+    let mut all = Builder::healthy();
+    for name in MEMBERS {
+        let alarm = Alarm { member_id: "8e9e05c52164694d".into(), kind: "CORRUPT".into() };
+        value(&mut all.member(name).alarms).push(alarm);
+    }
+    all
 }
 
 /// Controllers lose their leases, since those cannot be written.

@@ -549,6 +549,8 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
         keys: 1_480,
         db_index: None,
         kubernetes: None,
+        uncommitted: None,
+        v2_keys: false,
     })
 }
 

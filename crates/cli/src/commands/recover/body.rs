@@ -3,10 +3,13 @@
 use std::io::{self, Write};
 
 use lifeboat_recovery::execute::Undo;
+use lifeboat_recovery::facts::Uncommitted;
 use lifeboat_recovery::finding::{Diagnosis, Unknown};
 use lifeboat_recovery::operation::Operation;
 use lifeboat_recovery::plan::{Plan, Step};
 use lifeboat_recovery::recover::{Report, RollbackReport};
+
+use crate::terminal::printable;
 
 /// Writes what was found and what is going to be done about it.
 pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
@@ -93,11 +96,41 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
             (None, _) => format!("{revision}{newest}"),
         };
         writeln!(out, "  {mark} {}: {held}; {}", candidate.source, candidate.remark)?;
+        if let Some(entries) = &candidate.uncommitted {
+            uncommitted(out, entries)?;
+        }
     }
     match plan.unread_snapshots {
         0 => Ok(()),
         1 => writeln!(out, "     1 older snapshot was not read"),
         unread => writeln!(out, "     {unread} older snapshots were not read"),
+    }
+}
+
+/// Changes that are shown of entries that are not known to be committed; the JSON has more.
+const MAX_SHOWN_CHANGES: usize = 10;
+
+fn uncommitted(out: &mut dyn Write, entries: &Uncommitted) -> io::Result<()> {
+    let Uncommitted { first, last, changes, further_changes, known } = entries;
+    let span = if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
+    writeln!(
+        out,
+        "     with {span} of its log, which no majority is known to hold: a client that got an error may find its write done"
+    )?;
+    if !known {
+        return writeln!(out, "       which keys they change is not known");
+    }
+    if changes.is_empty() {
+        return writeln!(out, "       no key is changed");
+    }
+    for change in changes.iter().take(MAX_SHOWN_CHANGES) {
+        let verb = if change.deleted { "delete" } else { "put" };
+        writeln!(out, "       {verb} {}", printable(change.key.as_bytes()))?;
+    }
+    let unlisted = u64::try_from(changes.len().saturating_sub(MAX_SHOWN_CHANGES)).unwrap_or(u64::MAX);
+    match further_changes.saturating_add(unlisted) {
+        0 => Ok(()),
+        more => writeln!(out, "       and {more} more"),
     }
 }
 

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{InitialCluster, Member, Source, State};
+use lifeboat_etcd::{InitialCluster, Member, Source, State, lacking};
 
 use crate::exit::Refused;
-use crate::source::lacking;
 use crate::terminal::stderr_line;
 
 /// Refuses a file that lacks what lies beside it.

@@ -101,7 +101,7 @@ impl Check<'_> {
         keys.try_fold(true, |all, key| Ok(all && self.write(KeyRange::One(key))?))
     }
 
-    /// Since 3.4.27, 3.5.10 and 3.6.0 whoever is root need not be of the newest auth revision.
+    /// Since 3.4.27, 3.5.10 and 3.6.0 root's auth revision need not be the newest.
     fn revoke(&self, id: i64) -> Decided<bool> {
         let keys = self.lease_keys(id)?;
         let admin = keys || self.auth.is_admin_permitted(self.info)?;

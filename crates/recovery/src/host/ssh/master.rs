@@ -20,7 +20,7 @@ use tokio::process::Command;
 
 use super::super::process::{Kept, drive};
 use super::super::{HostError, quote};
-use super::{Target, as_root, refusal};
+use super::{SSH_FAILED, Target, as_root, refusal};
 
 /// Options of every connection. What is not here is up to `ssh_config`.
 const OPTIONS: [&str; 13] = [
@@ -39,13 +39,14 @@ const OPTIONS: [&str; 13] = [
     "RemoteCommand=none",
     "RequestTTY=no",
 ];
-/// Longest a login may take, all jump hosts included.
+/// Longest a login may take, all jump hosts included; and as long again its first command, before which login shells
+/// and PAM modules run.
 const LOGIN: Duration = Duration::from_secs(10);
 /// How long after the last sign of life a connection is asked whether it still lives.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// Runs what follows, and keeps 255 for `ssh` itself. A shell of its own, for login shells that are none of POSIX.
+/// Runs what follows, and keeps 255 for `ssh` itself. A shell of its own, for login shells that are not POSIX shells.
 const SHELL: &str = r#""$@"; code=$?; [ $code -ne 255 ] || code=254; exit $code"#;
 
 /// An open connection.
@@ -85,22 +86,31 @@ impl Master {
         Ok(master)
     }
 
+    /// A machine that is slow to answer, or whose connection breaks, has refused nothing.
     async fn become_root(&mut self, host: &str) -> Result<(), HostError> {
-        let denied = |why: String| HostError::Denied { host: host.into(), why };
-        let (code, uid, said) = self.ask(&["id", "-u"]).await;
-        if code != Some(0) {
-            return Err(denied(format!("no command can be run: {said}")));
+        let denied = |why: String| Err(HostError::Denied { host: host.into(), why });
+        let unreachable = |said: &str| {
+            let why = format!("logged in, but the first command did not end: {said}");
+            Err(HostError::Unreachable { host: host.into(), why: why.trim_end_matches([' ', ':']).into() })
+        };
+        let (code, uid, said) = self.ask(&["id", "-u"], LOGIN).await;
+        match code {
+            Some(0) => {}
+            None | Some(SSH_FAILED) => return unreachable(&said),
+            Some(_) => return denied(format!("no command can be run: {said}")),
         }
-        if uid.trim() != "0" {
-            self.root = false;
-            let (code, _, said) = self.ask(&["true"]).await;
-            if code != Some(0) {
-                return Err(denied(format!(
-                    "it takes root: log in as root, or allow sudo without a password: {said}"
-                )));
+        if uid.trim() == "0" {
+            return Ok(());
+        }
+        self.root = false;
+        let (code, _, said) = self.ask(&["true"], LOGIN).await;
+        match code {
+            Some(0) => Ok(()),
+            None | Some(SSH_FAILED) => unreachable(&said),
+            Some(_) => {
+                denied(format!("it takes root: log in as root, or allow sudo without a password: {said}"))
             }
         }
-        Ok(())
     }
 
     /// Whether it still lives.
@@ -112,7 +122,7 @@ impl Master {
         if heard.elapsed() < FRESH {
             return true;
         }
-        let answers = self.ask(&["true"]).await.0 == Some(0);
+        let answers = self.ask(&["true"], ANSWER).await.0 == Some(0);
         if answers {
             self.heard();
         }
@@ -135,23 +145,23 @@ impl Master {
         ssh
     }
 
-    /// Exit code, output and what was said.
-    async fn ask(&self, argv: &[&str]) -> (Option<i32>, String, String) {
+    /// Exit code, output and what was said. No exit code: no answer within the limit, or ended by a signal.
+    async fn ask(&self, argv: &[&str], limit: Duration) -> (Option<i32>, String, String) {
         let mut kept = Kept::default();
-        let Ok(ended) = drive(self.client(argv), tokio::io::empty(), &mut kept, ANSWER).await else {
-            return (None, String::new(), format!("no answer within {} s", ANSWER.as_secs()));
+        let Ok(ended) = drive(self.client(argv), tokio::io::empty(), &mut kept, limit).await else {
+            return (None, String::new(), format!("no answer within {} s", limit.as_secs()));
         };
         let said = refusal::line(&String::from_utf8_lossy(&ended.stderr));
         (ended.status.code(), String::from_utf8_lossy(&kept.bytes).into_owned(), said)
     }
 }
 
-/// Where the control socket lies, for us alone.
 /// How control directories are called.
 const CONTROL_DIR: &str = "lifeboat-ssh-";
 /// A directory without a master is left over when nothing has happened in it for so long.
 const LEFT_OVER: Duration = Duration::from_secs(600);
 
+/// Where the control socket lies, for us alone.
 fn control_dir() -> io::Result<TempDir> {
     static SWEPT: Once = Once::new();
     SWEPT.call_once(remove_left_overs);

@@ -1,4 +1,4 @@
-//! What `ssh` says when it gives up, told apart. The words are those of OpenSSH's `sshconnect.c` and
+//! Why `ssh` gave up, by what it says. The words are those of OpenSSH's `sshconnect.c` and
 //! `sshconnect2.c`; they are the same in every language.
 
 use super::HostError;
@@ -45,9 +45,9 @@ fn host_key(said: &str) -> Option<String> {
         let now =
             find("SHA256:").map(|now| format!(", is now {}", now.trim_end_matches('.'))).unwrap_or_default();
         let known = find("Offending ").map(|known| format!(" ({known})")).unwrap_or_default();
-        let mend = find("ssh-keygen ").unwrap_or("ssh-keygen -R");
+        let fix = find("ssh-keygen ").unwrap_or("ssh-keygen -R");
         return Some(line(&format!(
-            "{changed}{now}{known}: another machine may answer there; find out why, and only then: {mend}"
+            "{changed}{now}{known}: another machine may answer there; find out why, and only then: {fix}"
         )));
     }
     find("Host key verification failed").map(|_| line(said))

@@ -8,7 +8,7 @@ use crate::facts::Health;
 use crate::probe::access::ANSWER;
 use crate::probe::reason;
 
-/// Asks an endpoint. That nothing comes back is an answer: whoever needs the API server does not get more.
+/// Asks an endpoint. That nothing comes back is an answer: clients of the API server do not get more.
 ///
 /// `Err` is a question that was not let through, which says nothing about health.
 pub(super) async fn ask(client: &kube::Client, path: &str) -> Result<Health, String> {

@@ -138,17 +138,19 @@ pub(super) const EXPLAINS: &[Row] = &[
     row(ApiserverCertExpired, Scope::Host, API),
     row(EtcdQuorumLost, Scope::Everywhere, NEEDS_WRITES),
     // Restarting what reads the wrong state would only write more into it.
-    row(EtcdStateDisputed, Scope::Everywhere, NEEDS_WRITES),
-    row(EtcdStateDisputed, Scope::Everywhere, &[EtcdStateLost, NodeMissing]),
+    row(EtcdStateConflict, Scope::Everywhere, NEEDS_WRITES),
+    row(EtcdStateConflict, Scope::Everywhere, &[EtcdStateLost, NodeMissing]),
     row(EtcdStateLost, Scope::Everywhere, GONE_WITH_STATE),
     row(EtcdNospace, Scope::Everywhere, NEEDS_WRITES),
+    // With such an alarm every member refuses every write.
+    row(EtcdCorruptAlarm, Scope::Everywhere, NEEDS_WRITES),
     row(EtcdMemberDiverged, Scope::Host, &[EtcdCorruptAlarm]),
     row(EtcdMemberDown, Scope::Host, API),
     // An API server asks all members in turn; one that is stopped refuses the connection, and the others are asked.
     row(EtcdMemberDown, Scope::Clients, &[ApiserverNotReady]),
     row(EtcdMemberCorrupt, Scope::Host, API),
     row(EtcdMemberDataMissing, Scope::Host, API),
-    row(EtcdMemberStranger, Scope::Host, API),
+    row(EtcdMemberForeign, Scope::Host, API),
     row(ApiserverDown, Scope::Host, CONTROLLERS),
     row(ApiserverNotReady, Scope::Host, CONTROLLERS),
     row(ApiserverDown, Scope::NoneLeft, NEEDS_API),

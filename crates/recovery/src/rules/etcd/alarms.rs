@@ -85,17 +85,28 @@ fn bytes(count: u64) -> String {
 fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
     let (names, evidence) = raised(cluster, "CORRUPT");
     let sighting = |(name, evidence): (String, Evidence)| {
+        let sighting = Sighting::new(FindingId::EtcdCorruptAlarm, Severity::Critical).shown_by([evidence]);
         let member = cluster.members.iter().find(|member| *member.name == name);
-        let mut sighting = Sighting::new(FindingId::EtcdCorruptAlarm, Severity::Critical)
-            .shown_by([evidence])
-            .summary(format!("etcd found that {name} holds other data than the rest"))
-            .manual("once the member is replaced: `etcdctl alarm disarm`");
-        sighting = match member {
+        // By its id, since no member has it.
+        if member.is_none() && cluster.is_removed(&name) {
+            return sighting
+                .about([name.clone()])
+                .summary(format!(
+                    "etcd refuses writes: the CORRUPT alarm of {name}, which is no longer a member, is still raised"
+                ))
+                .remedy(Remedy::DisarmCorrupt { id: name });
+        }
+        let sighting = sighting
+            .summary(format!("etcd refuses writes: it found that {name} holds other data than the rest"));
+        let sighting = match member {
             Some(member) => sighting.of(&name, &member.spec.host),
             None => sighting.about([name.clone()]),
         };
-        let replacement = member.and_then(|_| cluster.replacement(&name));
-        sighting.remedies(replacement)
+        match member.and_then(|_| cluster.replacement(&name)) {
+            // The alarm is disarmed behind it.
+            Some(replacement @ Remedy::ReplaceMember { .. }) => sighting.remedy(replacement),
+            other => sighting.manual("once the member is replaced: `etcdctl alarm disarm`").remedies(other),
+        }
     };
     names.into_iter().zip(evidence).map(sighting).collect()
 }

@@ -21,10 +21,10 @@ pub enum State {
     Stopped,
     /// Its data dir is broken.
     Corrupt,
-    /// Its data dir is gone, or was begun anew.
+    /// Its data dir is gone, or was re-initialized.
     DataMissing,
     /// It belongs to another cluster, or was taken out of this one.
-    Stranger,
+    Foreign,
     /// It does not answer, and its machine cannot be asked.
     Gone,
     /// Nothing is known of it.
@@ -90,8 +90,8 @@ impl<'a> Cluster<'a> {
     }
 
     /// How many members a decision needs.
-    pub fn needed(&self) -> usize {
-        needed(self.voters)
+    pub fn majority(&self) -> usize {
+        quorum::majority(self.voters)
     }
 
     /// How many members with a vote serve.
@@ -119,6 +119,11 @@ impl<'a> Cluster<'a> {
                 || self.entry(member.spec).is_some_and(|entry| entry.id == id)
         };
         self.members.iter().find(mine)
+    }
+
+    /// Whether the members' own list says that an id is not in the cluster.
+    pub fn is_removed(&self, id: &str) -> bool {
+        self.list.is_some_and(|list| !list.iter().any(|entry| entry.id == id))
     }
 
     /// The machines of other members from which a member's peer address cannot be reached, each with the evidence; empty
@@ -242,7 +247,7 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
     let empty = |state: &DataDirState| state.keys == 0 && !look.inventory().kubernetes.masters.is_empty();
     if let Some(status) = seen.status() {
         return match foreign(&status.cluster_id, &status.member_id) {
-            true => State::Stranger,
+            true => State::Foreign,
             false => State::Serving,
         };
     }
@@ -254,8 +259,8 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
     match (seen.facts.data_dir.get(), running) {
         (Some(DataDir::Absent), _) => State::DataMissing,
         (Some(DataDir::Damaged(_)), _) => State::Corrupt,
-        (Some(DataDir::Sound(state)), _) if foreign(&state.cluster_id, &state.member_id) => State::Stranger,
-        (Some(DataDir::InUse(Some(log))), _) if foreign(&log.cluster_id, &log.member_id) => State::Stranger,
+        (Some(DataDir::Sound(state)), _) if foreign(&state.cluster_id, &state.member_id) => State::Foreign,
+        (Some(DataDir::InUse(Some(log))), _) if foreign(&log.cluster_id, &log.member_id) => State::Foreign,
         (Some(DataDir::Sound(state)), _) if empty(state) || forgot(&state.member_id, state.last_index) => {
             State::DataMissing
         }
@@ -280,7 +285,9 @@ fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
     let silent = count(State::Silent);
     // That members run and do not answer us may be our own fault, as with a wrong certificate: then API servers
     // that are not ready have to say the same.
-    if possible + silent < needed(voters) || (possible < needed(voters) && look.api_is_not_ready()) {
+    if possible + silent < quorum::majority(voters)
+        || (possible < quorum::majority(voters) && look.api_is_not_ready())
+    {
         return Quorum::Lost;
     }
     Quorum::Unknown
@@ -289,8 +296,4 @@ fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
 fn serving(members: &[Member<'_>]) -> usize {
     let has_vote = |member: &&Member<'_>| member.facts.status.get().is_some_and(|status| !status.learner);
     members.iter().filter(|member| member.state == State::Serving).filter(has_vote).count()
-}
-
-fn needed(voters: usize) -> usize {
-    voters / 2 + 1
 }

@@ -59,7 +59,7 @@ fn dangling<'a>(member: &Member<'a>) -> Option<(&'a std::path::Path, &'a std::pa
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
     let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
     // Where those that answer are too few for a quorum, and there may be one, it is held with this member's help.
-    let restart = if cluster.quorum != Quorum::Lost && cluster.serving() < cluster.needed() {
+    let restart = if cluster.quorum != Quorum::Lost && cluster.serving() < cluster.majority() {
         Remedy::Manual(format!(
             "{name} may be one of those that hold the quorum, and a restart would stop the cluster: first see why it does not \
              answer (its client port, its certificate, its log)"
@@ -143,17 +143,17 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             let dir = member.spec.data_dir.display();
             let summary = match member.facts.data_dir.get() {
                 Some(DataDir::Absent) => format!("The data dir of {place} is gone: {dir}"),
-                _ => format!("The data dir of {place} was begun anew, and what it had is gone: {dir}"),
+                _ => format!("The data dir of {place} was re-initialized, and what it had is gone: {dir}"),
             };
             sighting(FindingId::EtcdMemberDataMissing, summary).remedies(cluster.replacement(member.name))
         }
-        State::Stranger => {
+        State::Foreign => {
             let strange = strange(cluster, &place, member);
             match rival(cluster, member).filter(|_| cluster.quorum == Quorum::Held) {
                 Some(rival) => {
-                    disputed(cluster, member, sighting(FindingId::EtcdStateDisputed, strange), &rival)
+                    state_conflict(cluster, member, sighting(FindingId::EtcdStateConflict, strange), &rival)
                 }
-                None => stranger(cluster, member, sighting(FindingId::EtcdMemberStranger, strange)),
+                None => foreign_member(cluster, member, sighting(FindingId::EtcdMemberForeign, strange)),
             }
         }
     })
@@ -232,7 +232,7 @@ fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
     }
 }
 
-fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
+fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
     let own = cluster_id(member).unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
     let seen = if own == id {
@@ -244,10 +244,10 @@ fn stranger(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> S
 }
 
 /// Its data dir would be moved aside, not lost; but which history is the right one only people know.
-fn disputed(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting, rival: &Rival) -> Sighting {
+fn state_conflict(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting, rival: &Rival) -> Sighting {
     let Rival { what, own, newest } = rival;
     let name = member.name;
-    let mut sighting = stranger(cluster, member, sighting)
+    let mut sighting = foreign_member(cluster, member, sighting)
         .shown_by([seen_of(member, format!("its {what} {own} is above the others' {newest}"))]);
     sighting.severity = Severity::Critical;
     sighting.remedies = vec![Remedy::Manual(format!(
@@ -265,16 +265,16 @@ fn seen_of(member: &Member<'_>, seen: String) -> Evidence {
     }
 }
 
-/// What makes a stranger's data a rival of the cluster's.
+/// What makes a foreign member's data a rival of the cluster's.
 struct Rival {
     what: &'static str,
     own: u64,
     newest: u64,
 }
 
-/// Whether a stranger holds more than the others do, by revision; by raft index where only its log can be read.
+/// Whether a foreign member holds more than the others do, by revision; by raft index where only its log can be read.
 fn rival(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Rival> {
-    let others = || cluster.members.iter().filter(|other| other.state != State::Stranger);
+    let others = || cluster.members.iter().filter(|other| other.state != State::Foreign);
     let (what, own, newest) = match member.facts.data_dir.get() {
         Some(DataDir::InUse(Some(log))) => {
             let index = |other: &Member<'_>| other.facts.status.get().map(|status| status.raft_index);

@@ -12,7 +12,7 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     }
     let serving = cluster.serving();
     let missing: Vec<&Member<'_>> = cluster.members.iter().filter(|m| m.state != State::Serving).collect();
-    let (voters, needed) = (cluster.voters, cluster.needed());
+    let (voters, needed) = (cluster.voters, cluster.majority());
     let summary = match serving {
         0 => format!("etcd has no quorum: none of {voters} members answers, {needed} are needed"),
         1 => format!("etcd has no quorum: 1 of {voters} members answers, {needed} are needed"),
@@ -61,7 +61,7 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
         State::Stopped => "is stopped",
         State::Corrupt => "is broken",
         State::DataMissing => "has no data",
-        State::Stranger => "belongs to another cluster, or was taken out of this one",
+        State::Foreign => "belongs to another cluster, or was taken out of this one",
         State::Gone => "cannot be reached",
         State::Unknown => "could not be asked",
     };
@@ -74,9 +74,9 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
     Evidence { seen: format!("{name} {what}{added}"), source: source.clone() }
 }
 
-/// Starting what is merely stopped comes before building the cluster anew, which loses what no member holds.
+/// Starting what is merely stopped comes before rebuilding the cluster, which loses what no member holds.
 fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
-    if cluster.within_reach() >= cluster.needed() {
+    if cluster.within_reach() >= cluster.majority() {
         let cut_off: Vec<Evidence> =
             cluster.members.iter().flat_map(|member| cluster.unreached_by(member.name)).collect();
         let starts: Vec<Remedy> =
@@ -86,7 +86,7 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
                 "the members do not reach each other's peer addresses: open the way (firewall, route); a restart does not help",
             );
         }
-        if starts.is_empty() && cluster.serving() >= cluster.needed() {
+        if starts.is_empty() && cluster.serving() >= cluster.majority() {
             return sighting.manual(
                 "the members answer and do not find each other: check the way between their peer URLs, and the \
                  certificates they show to each other",
@@ -105,7 +105,7 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
         return sighting.remedy(Remedy::RestoreCluster);
     }
     sighting.manual(format!(
-        "etcd has to be built anew, which must not be done while {} may be another machine: settle that first",
+        "etcd has to be rebuilt, which must not be done while {} may be another machine: settle that first",
         listed(&untrusted)
     ))
 }

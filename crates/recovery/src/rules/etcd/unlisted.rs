@@ -33,7 +33,7 @@ fn sighting(look: &Look<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Opti
             format!(
                 "etcd has {} voters, the inventory has {known}: {called} at {at} is not in it{never}; {} of {} are needed",
                 cluster.voters,
-                cluster.needed(),
+                cluster.majority(),
                 cluster.voters
             ),
         ),

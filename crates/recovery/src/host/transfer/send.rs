@@ -1,4 +1,4 @@
-//! Large files to machines: compressed, and continued where an earlier try was cut short.
+//! A file to a machine.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use fs_err as fs;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::transfer::{digest, hash, limit};
-use super::{Command, Host, HostError};
+use super::super::{Command, Host, HostError};
+use super::{digest, limit, prefix_digest};
 
 /// Whether `$1` is `$2` bytes with the SHA-256 `$3`: `have`. Else how many bytes of it an earlier try left, and their
 /// SHA-256.
@@ -78,7 +78,7 @@ async fn look(host: &dyn Host, path: &Path, size: u64, digest: &str) -> Result<S
 /// # Errors
 /// [`HostError::Unreachable`] and [`HostError::Timeout`], after which the next try goes on; [`HostError::Failed`] when it
 /// could not be read or written, or arrived different.
-pub(crate) async fn send(
+pub async fn send(
     host: &dyn Host,
     machine: Option<&str>,
     from: &Path,
@@ -91,6 +91,8 @@ pub(crate) async fn send(
         why,
     };
     let io = |error: io::Error| failed(error.to_string());
+    let target = to.to_str().filter(|path| path.starts_with('/'));
+    let target = target.ok_or_else(|| failed("its path there must be absolute, and text".into()))?;
     let (size, digest) = digest(from.into()).await.map_err(io)?;
     let said = look(host, to, size, &digest).await?;
     if said == "have" {
@@ -104,8 +106,8 @@ pub(crate) async fn send(
         }
         _ => 0,
     };
-    let arguments = [to.display().to_string(), digest, format!("{mode:04o}"), offset.to_string()];
-    let receive = Command::inline(RECEIVE, arguments.iter().map(String::as_str));
+    let (mode, offset_text) = (format!("{mode:04o}"), offset.to_string());
+    let receive = Command::inline(RECEIVE, [target, &digest, &mode, &offset_text]);
     let mut input = compressed(from.into(), offset);
     let receive = receive.within(limit(size.saturating_sub(offset)));
     let receive = match machine {
@@ -118,15 +120,6 @@ pub(crate) async fn send(
         (None, true) => Ok(()),
         (None, false) => Err(failed(output.why())),
     }
-}
-
-/// SHA-256 of the first bytes of a local file; nothing when it has fewer.
-async fn prefix_digest(path: PathBuf, length: u64) -> io::Result<Option<String>> {
-    let hash = move || {
-        let (read, digest) = hash(fs::File::open(&path)?.take(length))?;
-        Ok((read == length).then_some(digest))
-    };
-    tokio::task::spawn_blocking(hash).await?
 }
 
 /// A local file from `offset` on, compressed by a thread of its own.
@@ -194,12 +187,6 @@ impl AsyncRead for Compressed {
     }
 }
 
-/// The least that a transfer is given time for, in seconds, when a file of this size is sent to so many machines at once.
-pub(crate) fn seconds(size: u64, machines: usize) -> u64 {
-    let machines = u64::try_from(machines).unwrap_or(u64::MAX).max(1);
-    limit(size).as_secs().saturating_mul(machines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +237,7 @@ mod tests {
         machine.send().await.unwrap();
         assert_eq!(inode(), before);
 
-        // A part that fits is gone on with, others are begun again; both arrive whole.
+        // A part that fits is gone on with, others are started over; both arrive whole.
         for part in [bytes[..1_234_567].to_vec(), vec![7; 1000], content((3 << 20) + 5)] {
             fs::remove_file(machine.path("new/to")).unwrap();
             fs::write(machine.path("new/to.part"), part).unwrap();
