@@ -5,7 +5,7 @@ mod initial_cluster;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha1::{Digest, Sha1};
 
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ pub struct Member {
     /// Its id.
     pub id: MemberId,
     /// Where other members reach it.
-    #[serde(rename = "peerURLs", default)]
+    #[serde(rename = "peerURLs", default, deserialize_with = "null_as_empty")]
     pub peer_urls: Vec<String>,
     /// Whether it takes no part in votes.
     #[serde(rename = "isLearner", default, skip_serializing_if = "std::ops::Not::not")]
@@ -84,8 +84,18 @@ pub struct Member {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Where clients reach it; empty until it has started.
-    #[serde(rename = "clientURLs", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "clientURLs",
+        default,
+        deserialize_with = "null_as_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub client_urls: Vec<String>,
+}
+
+/// Go writes a slice that was never set as `null`: so does the conf change that promotes a learner.
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Member {

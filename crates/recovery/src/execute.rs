@@ -268,7 +268,13 @@ async fn until_done(
                     tokio::time::sleep(RETRY * 2_u32.pow(rejections)).await;
                 }
                 Err(StepError::Fatal(reason)) => return Err(failed(reason)),
-                Err(StepError::Refused(why)) => return Err(Failure { why, refused: true }),
+                Err(StepError::Refused(why)) => {
+                    // A guard waits for some seconds; by then a member that is to be restarted may serve.
+                    return match action::state(context, step).await {
+                        Ok(State::Done) => Ok(true),
+                        _ => Err(Failure { why, refused: true }),
+                    };
+                }
             }
         }
     };

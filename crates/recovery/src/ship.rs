@@ -101,6 +101,15 @@ impl Shipped {
     }
 }
 
+/// Whether a log that is not where it is looked for may be somewhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogPlace {
+    /// The member's service says that it is there, or was.
+    Known,
+    /// Nothing says so.
+    Unknown,
+}
+
 /// What a stopped member's data dir holds, read on its machine: the db and every committed entry of the log.
 ///
 /// # Errors
@@ -110,8 +119,9 @@ pub async fn inspect_data_dir(
     shipped: &Shipped,
     dir: &Path,
     wal_dir: Option<&Path>,
+    log: LogPlace,
 ) -> Result<DataDir, HostError> {
-    let held = inspect(host, shipped.path(), dir, wal_dir, "/etc/fstab").await?;
+    let held = inspect(host, shipped.path(), dir, wal_dir, log, "/etc/fstab").await?;
     Ok(match held {
         DataDir::Damaged(damage) if damage.log.is_none() => {
             let log = inspect_log(host, shipped, dir, wal_dir).await?;
@@ -144,6 +154,7 @@ async fn inspect(
     program: String,
     dir: &Path,
     wal_dir: Option<&Path>,
+    log: LogPlace,
     fstab: &str,
 ) -> Result<DataDir, HostError> {
     let wal = wal_dir.map(|wal| wal.display().to_string()).unwrap_or_default();
@@ -154,6 +165,8 @@ async fn inspect(
         command: format!("inspect {}", dir.display()),
         why,
     };
+    let wal = wal_dir.map_or_else(|| dir.join("member/wal"), Path::to_path_buf);
+    let no_log = format!("no write-ahead log in {}", wal.display());
     match output.code {
         90 => Ok(DataDir::Absent),
         91 => Ok(DataDir::InUse(inspection::read_log(&output.stdout))),
@@ -166,10 +179,8 @@ async fn inspect(
                 "/etc/fstab mounts {at} and it is not mounted: mount it, then diagnose again"
             )))
         }
-        93 => Err(failed(format!(
-            "no write-ahead log in {}: its etcd may run with --wal-dir: set walDir in the inventory",
-            wal_dir.map_or_else(|| dir.join("member/wal"), Path::to_path_buf).display()
-        ))),
+        93 if log == LogPlace::Known => Ok(DataDir::Damaged(vec![no_log].into())),
+        93 => Err(failed(format!("{no_log}: its etcd may run with --wal-dir: set walDir in the inventory"))),
         94 => Err(failed(format!(
             "no member in {}, and its log is in {}: the data dir's disk may not be mounted",
             dir.display(),
@@ -209,7 +220,7 @@ pub async fn find_data_dirs(
     let mut dirs = Vec::new();
     for line in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
         let path = PathBuf::from(line);
-        let holds = inspect_data_dir(host, shipped, &path, None).await.ok();
+        let holds = inspect_data_dir(host, shipped, &path, None, LogPlace::Unknown).await.ok();
         dirs.push(FoundDir { path, named: named == Some(line), holds });
     }
     Ok(dirs)
@@ -256,7 +267,8 @@ mod tests {
         let table = dir.join("fstab");
         fs_err::write(&table, fstab).unwrap();
         let here = LocalHost::new("here");
-        inspect(&here, program.into(), &dir.join("etcd"), None, table.to_str().unwrap()).await
+        inspect(&here, program.into(), &dir.join("etcd"), None, LogPlace::Unknown, table.to_str().unwrap())
+            .await
     }
 
     #[tokio::test]
@@ -305,6 +317,25 @@ mod tests {
         mknodat(CWD, snap.join("db"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         let why = looked(dir.path(), "").await.expect_err("unknown").to_string();
         assert!(why.contains("member/snap/db is not a regular file"), "{why}");
+    }
+
+    /// With its db, and with no log where the member's service says that it is.
+    #[tokio::test]
+    async fn a_log_that_is_gone_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("etcd/member/snap")).unwrap();
+        fs_err::write(dir.path().join("etcd/member/snap/db"), "").unwrap();
+        let program = dir.path().join("program");
+        fs_err::write(&program, "#!/bin/sh\necho '  \"liveKeys\": 340,'\n").unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs_err::set_permissions(&program, executable).unwrap();
+        let look = |log| {
+            let (program, etcd) = (program.display().to_string(), dir.path().join("etcd"));
+            async move { inspect(&LocalHost::new("here"), program, &etcd, None, log, "/dev/null").await }
+        };
+        assert!(look(LogPlace::Unknown).await.is_err());
+        let DataDir::Damaged(damage) = look(LogPlace::Known).await.unwrap() else { panic!() };
+        assert!(damage.why[0].starts_with("no write-ahead log in "), "{:?}", damage.why);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use lifeboat_client::messages::{AlarmType, StatusResponse};
 use lifeboat_client::{Client, ConnectOptions, Endpoint};
-use lifeboat_etcd::{hash_kv, open};
+use lifeboat_etcd::{FindingKind, Source, hash_kv, open};
 use serde::Serialize;
 
 use crate::commands::remote::{member, only_here};
@@ -44,6 +44,10 @@ pub struct Args {
     #[command(flatten)]
     replay: ReplayArgs,
 
+    /// Refuse a base that nothing but ids ties to the log: `recover` takes none such unasked.
+    #[arg(long, hide = true, requires = "base")]
+    proven_base: bool,
+
     /// Where the log of a data dir is, when etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
     wal_dir: Option<PathBuf>,
@@ -76,6 +80,9 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     // A member's endpoint has a port.
     if fs_err::symlink_metadata(&endpoint).is_ok() || !endpoint.contains(':') {
         let source = args.replay.open(Path::new(&endpoint), args.wal_dir.as_deref())?;
+        if args.proven_base {
+            ensure_proven(source.as_ref())?;
+        }
         offline::save(source.as_ref(), &file, context)?;
         return Ok(Status::Ok);
     }
@@ -106,6 +113,15 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
+}
+
+fn ensure_proven(source: &dyn Source) -> Result<()> {
+    let is_weak =
+        |kind: &FindingKind| matches!(kind, FindingKind::BaseIdentity(identity) if identity.is_weak());
+    match source.notes().iter().find(|kind| is_weak(kind)) {
+        Some(kind) => Err(Refused(format!("it is not shown {kind}")).into()),
+        None => Ok(()),
+    }
 }
 
 fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {

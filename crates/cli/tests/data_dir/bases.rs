@@ -3,12 +3,15 @@
 //! what is read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use lab::copy_dir;
 use lab::fixture;
 use lab::peers::{self, EtcdVersion};
-use lifeboat_etcd::{Base, Bases, Error, FindingKind, NoProgress, Replay, Source, open_on, salvage};
+use lifeboat_etcd::{
+    Base, Bases, Error, FindingKind, NoProgress, Replay, Source, inspect, open, open_on, salvage, salvage_on,
+};
 use serde_json::Value;
 
 use crate::peer::serve;
@@ -329,12 +332,84 @@ fn a_restored_members_log_is_no_store_by_itself() {
         // The snapshot of before the restore is of other members.
         let kind = refused(&data_dir, &killed.snapshot);
         assert!(matches!(kind, FindingKind::BaseForeign { .. }), "{version}: {kind}");
+        // Plain puts behind a restore tell it from no other restore with this token: it is read when a person says so.
         let bases = [killed.snapshot.as_path(), snapshot.as_path()];
-        let source = whole(&data_dir, Bases::OwnOr(&bases)).unwrap();
+        let error = whole(&data_dir, Bases::OwnOr(&bases)).unwrap_err();
+        assert!(matches!(error, Error::Damaged(FindingKind::DbMissing { .. })), "{version}: {error}");
+        let source = whole(&data_dir, Bases::Only(&snapshot)).unwrap();
         assert_eq!(source.origin().base, Some(Base::At(snapshot.clone())), "{version}");
+        assert!(source.notes().iter().any(is_weak), "{version}: {:?}", source.notes());
         let keys = revisions(source.as_ref());
         assert!(keys.len() >= acknowledged.len(), "{version}");
         serve(version, cluster.data_dir(0), &[]).expect(source.as_ref(), "after a restore");
+    }
+}
+
+fn is_weak(kind: &FindingKind) -> bool {
+    matches!(kind, FindingKind::BaseIdentity(identity) if identity.is_weak())
+}
+
+/// Two restores with one token make clusters with the same ids, whose logs begin alike.
+#[test]
+fn a_state_of_another_restore_with_the_same_token_is_not_taken_unasked() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let killed = Killed::new(version);
+    let layout = ClusterLayout::new(1).unwrap();
+    let more = ["--etcd-version", &version.to_string()];
+    let other = killed.path("other.db");
+    let restored = |name: &str| restore_all(&killed.snapshot, &layout, &killed.path(name), &more).0;
+    let (first, second) = (restored("first"), restored("second"));
+    let mut cluster = ClusterBuilder::new(version).layout(layout).restored(first).start().unwrap();
+    put(&cluster, "same", 3);
+    save(&cluster, &other);
+    cluster.kill(0).unwrap();
+    fs_err::remove_dir_all(cluster.data_dir(0)).unwrap();
+    copy_dir(&second[0], cluster.data_dir(0)).unwrap();
+    cluster.restart(0).unwrap();
+    cluster.wait_healthy(Duration::from_secs(30)).unwrap();
+    put(&cluster, "same", 3);
+    put(&cluster, "second", 7);
+    cluster.kill(0).unwrap();
+    let data_dir = killed.path("without");
+    copy_dir(cluster.data_dir(0), &data_dir).unwrap();
+    fs_err::remove_file(db(&data_dir)).unwrap();
+    assert!(whole(&data_dir, Bases::OwnOr(&[other.as_path()])).is_err());
+    let source = whole(&data_dir, Bases::Only(&other)).unwrap();
+    assert!(source.notes().iter().any(is_weak), "{:?}", source.notes());
+    let (_, account) =
+        salvage_on(&data_dir, Replay::WholeLog, None, Bases::Only(&other), &NoProgress).unwrap();
+    assert!(!account.is_complete);
+    let saved = killed.path("saved.db").display().to_string();
+    let [dir, base] = [&data_dir, &other].map(|path| path.display().to_string());
+    let refused = lifeboat(["save", &dir, &saved, "--uncommitted", "--base", &base, "--proven-base"]);
+    fails(&refused, 4, &["of one history", "none of them compares a revision"]);
+}
+
+/// A power cut leaves the newest segment of the log empty, or a wrong log lies beside a sound db: the db is not given up for
+/// a log that leads to less.
+#[test]
+fn a_sound_db_is_not_given_up_for_less() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let killed = Killed::new(version);
+    let data_dir = killed.copy("own", |_| {});
+    let sound = inspect(open(&db(&data_dir)).unwrap().as_ref(), &NoProgress).unwrap();
+    // The whole log is newer than the db; what is left of it is not.
+    let log = segment(&data_dir);
+    let bytes = fs_err::read(&log).unwrap();
+    for left in [0, 200] {
+        fs_err::write(&log, &bytes[..left]).unwrap();
+        match whole(&data_dir, Bases::OwnOr(&[killed.snapshot.as_path()])) {
+            Ok(source) => {
+                assert_eq!(source.origin().base, None, "{left} bytes");
+                let read = source.unusable().is_some()
+                    || inspect(source.as_ref(), &NoProgress).unwrap().revision >= sound.revision;
+                assert!(read, "{left} bytes of the log: less than the db has");
+            }
+            Err(Error::Damaged(_)) => {}
+            Err(error) => panic!("{left} bytes: {error}"),
+        }
     }
 }
 

@@ -232,7 +232,7 @@ fn refused_unless_named(dir: &Path, one: &Path, other: &Path) {
     };
     fails(&restore(&[one, other], &[]), 4, &["refused", "DIVERGED from", "at revision 13", "--take"]);
     assert!(!target.exists());
-    fails(&restore(&[one, other], &["--take", "elsewhere"]), 2, &["none of the sources"]);
+    fails(&restore(&[one, other], &["--take", "elsewhere"]), 2, &["no source has this name"]);
     fails(&restore(&[one], &["--take", one]), 2, &["required"]);
     let output = restore(&[one, other], &["--take", other]);
     let said = text(&output.stdout);

@@ -215,6 +215,8 @@ mod tests {
         let mut overlay = Overlay::default();
         let learner = r#","isLearner":true,"isPromote":false"#;
         let promote = r#","isPromote":true"#;
+        // As etcd writes it: of the member, the id alone.
+        let promoted = r#"{"id":2,"peerURLs":null,"isPromote":true}"#.to_owned();
         for (kind, id, context) in [
             (ADD_NODE, 1, member(1, 1, "")),
             (ADD_LEARNER_NODE, 2, member(2, 2, learner)),
@@ -222,7 +224,7 @@ mod tests {
             (ADD_LEARNER_NODE, 3, member(3, 3, learner)),
             (ADD_NODE, 4, member(4, 2, "")),
             (ADD_NODE, 1, member(1, 9, "")),
-            (ADD_NODE, 2, member(2, 2, promote)),
+            (ADD_NODE, 2, promoted),
             // Promoted already.
             (ADD_NODE, 1, member(1, 1, promote)),
             (ADD_NODE, 5, member(5, 5, "")),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use super::auth::{Auth, AuthInfo};
 use super::interest::Interest;
 use super::lease::Leases;
-use super::messages::Op;
+use super::messages::{Op, TargetUnion};
 use super::past::{Answer, Past};
 use super::request::Request;
 use super::{MOST_REPLAY_BYTES, NORMAL};
@@ -34,18 +34,18 @@ type Window = VecDeque<(u64, Vec<u8>)>;
 ///
 /// # Errors
 /// [`FindingKind::BaseContent`] when the state lacks what one of them did.
-pub(crate) fn overlap(db: &dyn Source, state: &State, entries: &Entries<'_>) -> Result<u64> {
+pub(crate) fn overlap(db: &dyn Source, state: &State, entries: &Entries<'_>) -> Result<Shared> {
     let window = window(entries)?;
     let mut interest = Interest::default();
     for (index, data) in &window {
         let Ok(Some((_, request))) = Request::decode(*index, data) else { continue };
         interest.add(&request);
         if interest.bytes() > MOST_REPLAY_BYTES {
-            return Ok(0);
+            return Ok(Shared::default());
         }
     }
     let past = match Past::load(db, state, &interest) {
-        Err(Error::Unreplayable(FindingKind::ReplayTooLarge)) => return Ok(0),
+        Err(Error::Unreplayable(FindingKind::ReplayTooLarge)) => return Ok(Shared::default()),
         past => past?,
     };
     let auth = if state.auth.enabled { Auth::load(db, state)? } else { Auth::disabled() };
@@ -81,12 +81,39 @@ struct Walk<'a> {
     leases: LeasesAfter,
 }
 
-/// Revisions that the state may have been at before an entry, and how many writes are seen on the way back to there.
-pub(super) type Positions = BTreeMap<i64, u64>;
+/// Writes of a log that a state is seen to hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shared {
+    /// Those that compare the revision of a key with one that it had: they tell of the state before them as well.
+    pub(crate) conditional: u64,
+    /// All.
+    pub(crate) writes: u64,
+}
+
+impl Shared {
+    fn and(self, request: &Request) -> Self {
+        let conditional = self.conditional + u64::from(is_conditional(request));
+        Self { conditional, writes: self.writes + 1 }
+    }
+}
+
+/// Whether a transaction compares a revision that a key must have had.
+fn is_conditional(request: &Request) -> bool {
+    let Request::Txn(txn) = request else { return false };
+    txn.compare.iter().any(|compare| {
+        matches!(
+            compare.target_union,
+            Some(TargetUnion::CreateRevision(revision) | TargetUnion::ModRevision(revision)) if revision > 0
+        )
+    })
+}
+
+/// Revisions that the state may have been at before an entry, and the writes that are seen on the way back to there.
+pub(super) type Positions = BTreeMap<i64, Shared>;
 
 impl Walk<'_> {
-    fn back(&mut self, window: &Window) -> Result<u64> {
-        let mut positions = Positions::from([(self.past.newest(), 0)]);
+    fn back(&mut self, window: &Window) -> Result<Shared> {
+        let mut positions = Positions::from([(self.past.newest(), Shared::default())]);
         for (index, data) in window.iter().rev() {
             let before = match Request::decode(*index, data) {
                 Ok(None) => continue,
@@ -114,7 +141,7 @@ impl Walk<'_> {
             let Some(before) = before else { break };
             positions = before;
         }
-        Ok(positions.into_values().max().unwrap_or(0))
+        Ok(positions.into_values().max().unwrap_or_default())
     }
 
     /// Where the state may have been before a request; `None` where that cannot be told.
@@ -130,7 +157,7 @@ impl Walk<'_> {
                 false => self.past.may_be_made_by(revision, request),
             };
             match made {
-                Answer::Yes => note(&mut before, revision.saturating_sub(1), seen + 1),
+                Answer::Yes => note(&mut before, revision.saturating_sub(1), seen.and(request)),
                 Answer::No => {}
                 Answer::Unknown => return None,
             }
@@ -162,7 +189,7 @@ impl Walk<'_> {
 }
 
 /// Notes a position, with the most writes seen on a way to it.
-pub(super) fn note(positions: &mut Positions, revision: i64, seen: u64) {
+pub(super) fn note(positions: &mut Positions, revision: i64, seen: Shared) {
     let most = positions.entry(revision).or_default();
     *most = seen.max(*most);
 }

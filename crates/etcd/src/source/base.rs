@@ -48,11 +48,15 @@ pub struct Identity {
     pub term: bool,
     /// Writes of entries before it that are the same in both.
     pub writes: u64,
+    /// Those of them that compare the revision of a key, and so tell of the state before them too.
+    pub conditional: u64,
+    /// Whether the log has all entries since its cluster began with an empty store; unknown where its beginning is gone.
+    pub from_start: Option<bool>,
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster_id, term, writes } = *self;
+        let Self { cluster_id, term, writes, conditional, .. } = *self;
         f.write_str("the base knows the log's member")?;
         f.write_str(if cluster_id {
             "; the cluster id is the same"
@@ -67,14 +71,25 @@ impl fmt::Display for Identity {
         match writes {
             0 => f.write_str("; no write before it could be compared"),
             writes => write!(f, "; {writes} writes before it are the same in both"),
+        }?;
+        if self.is_weak() && conditional == 0 && writes > 0 {
+            f.write_str(", and none of them compares a revision")?;
         }
+        Ok(())
     }
 }
 
 impl Identity {
-    /// Whether neither the term nor any write could be compared.
+    /// Whether base and log may be of two histories. Clusters that are restored twice with the same token and URLs have the
+    /// same ids, begin with the same terms, and may begin with the same writes: a write that compares what was there before
+    /// it tells them apart. A log that goes on for long has writes that tell.
     pub fn is_weak(&self) -> bool {
-        !self.term && self.writes == 0
+        match self.from_start {
+            Some(true) => !self.term && self.writes == 0,
+            // Of a restored cluster.
+            Some(false) => self.conditional == 0,
+            None => self.writes == 0,
+        }
     }
 
     /// Shows that a base is of a log's history as far as both tell.
@@ -82,7 +97,8 @@ impl Identity {
     /// # Errors
     /// What shows that it is not, as damage.
     pub(super) fn of(base: &dyn Source, state: &State, log: &Log, wal: &WalDir) -> Result<Self> {
-        let writes = apply::overlap(base, state, &before(wal, state.consistent_index.unwrap_or(0))?)?;
+        let shared = apply::overlap(base, state, &before(wal, state.consistent_index.unwrap_or(0))?)?;
+        let writes = shared.writes;
         // Where a state names no members, as that of an etcd 3.4 may, nothing but what was written tells whose it is.
         if state.members.is_empty() && writes == 0 {
             let (member, cluster) = (log.member_id, log.cluster_id);
@@ -93,6 +109,11 @@ impl Identity {
             cluster_id: known.is_some() || is_founded_by(log.cluster_id, state),
             term: Self::of_ids(state, known, log)?,
             writes,
+            conditional: shared.conditional,
+            from_start: match wal.has_start() {
+                true => Some(Log::scan(wal, 0)?.is_from_start),
+                false => None,
+            },
         })
     }
 

@@ -3,6 +3,7 @@
 //! Which entries of the log count is decided in [`committed`](super::committed), what it is read on top of in
 //! [`base`](super::base).
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -71,6 +72,15 @@ struct Replayed {
     gap: Option<Gap>,
 }
 
+impl Replayed {
+    /// Whether the base that it is read on top of may be of another history.
+    fn is_of_weak_identity(&self) -> bool {
+        self.notes
+            .iter()
+            .any(|note| matches!(note, FindingKind::BaseIdentity(identity) if identity.is_weak()))
+    }
+}
+
 /// Entries that cannot be replayed, since those before them are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gap {
@@ -92,7 +102,15 @@ impl SourceDir {
         let snap = member.join("snap");
         let _lock = lock(&snap.join("db"))?;
         let wal = WalDir::open(wal_dir.unwrap_or(&member.join("wal")))?;
-        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: false };
+        let dir = Dir {
+            path,
+            snap: &snap,
+            wal: &wal,
+            replay,
+            to_gap: false,
+            is_chosen: false,
+            applied: Cell::new(0),
+        };
         let found = match bases {
             Bases::Only(base) => dir.on_chosen(base)?,
             Bases::Own => dir.on_any(&[])?,
@@ -113,7 +131,15 @@ impl SourceDir {
         let snap = member_dir(path)?.join("snap");
         let lock = lock(&snap.join("db"))?;
         let Ok(wal) = as_finding(WalDir::open(wal_dir))? else { return Ok(None) };
-        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: true };
+        let dir = Dir {
+            path,
+            snap: &snap,
+            wal: &wal,
+            replay,
+            to_gap: true,
+            is_chosen: why.is_none(),
+            applied: Cell::new(0),
+        };
         let found = dir.on_other(bases)?;
         Ok(found.map(|(below, base, log)| {
             let found = Found { below, instead: Some(Instead { base, why, own: None }), log: Ok(log) };
@@ -166,6 +192,11 @@ struct Dir<'a> {
     replay: Replay,
     /// Whether the log counts as far as it has all entries; else it must have all.
     to_gap: bool,
+    /// Whether a person chose what the log is read on top of.
+    is_chosen: bool,
+    /// Index of the last entry that the own db has applied, where that cannot be used itself: the entries up to there were
+    /// committed.
+    applied: Cell<u64>,
 }
 
 /// What a log is read on top of besides its own db, which it is, and what comes of it.
@@ -182,6 +213,9 @@ impl Dir<'_> {
     fn on_chosen(&self, path: &Path) -> Result<Found> {
         let below = open_base(path)?;
         ensure_whole(below.as_ref())?;
+        if let Ok(own) = SourceFile::open(&self.snap.join("db")) {
+            self.applied.set(self.applied_by(&own)?);
+        }
         let log = as_finding(self.log_on(below.as_ref(), true))?;
         Ok(Found { below, instead: Some(Instead { base: Base::At(path.into()), why: None, own: None }), log })
     }
@@ -208,16 +242,31 @@ impl Dir<'_> {
         if let Some(found) = self.on_received(&why)? {
             return Ok(found);
         }
-        match self.on_other(bases)? {
-            Some((below, base, log)) => {
+        if let Some(own) = &own {
+            self.applied.set(self.applied_by(own)?);
+        }
+        let other = match (&own, &why) {
+            // One of the two does not belong here, and the log need not be the one that does.
+            (Some(_), FindingKind::BaseForeign { .. } | FindingKind::BaseTerm { .. }) => None,
+            _ => self.on_other(bases)?,
+        };
+        match (other, own) {
+            // What the own db has applied is not given up for less.
+            (Some((below, base, log)), own) if log.position.replayed_to >= self.applied.get() => {
                 let instead = Some(Instead { base, why: Some(why), own });
                 Ok(Found { below, instead, log: Ok(log) })
             }
-            None => match own {
-                Some(own) => Ok(Found { below: Box::new(own), instead: None, log: Err(why) }),
-                None => Err(why.into()),
-            },
+            (_, Some(own)) => Ok(Found { below: Box::new(own), instead: None, log: Err(why) }),
+            (_, None) => Err(why.into()),
         }
+    }
+
+    /// Index of the last entry that the own db has applied; 0 where it does not tell, or is not of the log's history.
+    fn applied_by(&self, own: &SourceFile) -> Result<u64> {
+        let Ok(state) = as_finding(State::read(own))? else { return Ok(0) };
+        let index = state.consistent_index.unwrap_or(0);
+        let Ok(log) = as_finding(Log::scan(self.wal, index))? else { return Ok(0) };
+        Ok(as_finding(Identity::of_ids(&state, None, &log))?.map_or(0, |_| index))
     }
 
     fn on_own(&self, own: &SourceFile, bases: &[&Path]) -> Result<Result<Replayed, FindingKind>> {
@@ -263,6 +312,10 @@ impl Dir<'_> {
                 continue;
             }
             let Ok(log) = as_finding(self.log_on(below.as_ref(), true))? else { continue };
+            let is_given = matches!(&base, Base::At(path) if bases.contains(&path.as_path()));
+            if is_given && !self.is_chosen && log.is_of_weak_identity() {
+                continue;
+            }
             let is_better =
                 |(.., best): &(_, _, Replayed)| log.position.replayed_to > best.position.replayed_to;
             if best.as_ref().is_none_or(is_better) {
@@ -331,6 +384,7 @@ impl Dir<'_> {
             return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
         }
         let Counted { up_to, basis } = counted_over(self.replay, self.snap, wal, &log, &state)?;
+        let up_to = up_to.max(self.applied.get().min(log.last_index));
         let (entries, gap) = self.entries(wal, &log, consistent_index, up_to)?;
         let overlay = apply::replay(below, &state, &entries)?;
         let replayed_to = entries.up_to().max(consistent_index);

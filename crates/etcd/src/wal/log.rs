@@ -66,13 +66,18 @@ impl Log {
     pub(crate) fn scan(wal: &WalDir, index: u64) -> Result<Self> {
         let mut scan = Scan { last_index: wal.index_before(index), ..Scan::default() };
         let end = wal.walk(index, &mut |item| scan.item(item))?;
-        Ok(scan.finish(index, end))
+        // A crash can leave the newest segment without its head; every segment has the same metadata.
+        let metadata = match scan.metadata.take() {
+            Some(metadata) => metadata,
+            None => metadata(wal)?,
+        };
+        Ok(scan.finish(&metadata, index, end))
     }
 }
 
 #[derive(Default)]
 struct Scan {
-    metadata: WalMetadata,
+    metadata: Option<WalMetadata>,
     state: HardState,
     snapshots: Vec<(u64, u64)>,
     last_index: u64,
@@ -112,7 +117,7 @@ impl Scan {
             }
         };
         match record.kind {
-            RecordKind::Metadata => self.metadata = message(record, self.last_index)?,
+            RecordKind::Metadata => self.metadata = Some(message(record, self.last_index)?),
             RecordKind::State => self.state = message(record, self.last_index)?,
             RecordKind::Entry => self.entry(&message(record, self.last_index)?),
             RecordKind::Snapshot => {
@@ -150,8 +155,8 @@ impl Scan {
         }
     }
 
-    fn finish(self, index: u64, end: End) -> Log {
-        let Self { metadata, state, snapshots, last_index, last_term, terms, named, start, bad } = self;
+    fn finish(self, metadata: &WalMetadata, index: u64, end: End) -> Log {
+        let Self { metadata: _, state, snapshots, last_index, last_term, terms, named, start, bad } = self;
         let commit = state.commit.unwrap_or(0);
         let noted = |(noted, term): &(u64, u64)| (*noted == index).then_some(*term);
         let term_at = terms.of(index).or_else(|| snapshots.iter().find_map(noted));
@@ -180,6 +185,19 @@ impl Scan {
             bad,
         }
     }
+}
+
+/// Whose log it is, by the first segment that says so.
+fn metadata(wal: &WalDir) -> Result<WalMetadata> {
+    let mut found = None;
+    wal.walk_records(0, &mut |record| {
+        if record.kind == RecordKind::Metadata && found.is_none() {
+            found = Some(message(record, 0)?);
+        }
+        Ok(())
+    })?;
+    let defect = "no record of the log says which member's it is";
+    found.ok_or_else(|| FindingKind::WalEntry { index: 0, defect }.into())
 }
 
 /// Its crc is right, so what does not decode was written so.

@@ -12,7 +12,7 @@ use crate::facts::{DataDir, DataDirs, MemberStatus};
 use crate::host::Command;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, RestoredCluster};
-use crate::ship::{self, Shipped};
+use crate::ship::{self, LogPlace, Shipped};
 
 use super::context::Context;
 use super::error::StepError;
@@ -154,7 +154,14 @@ pub(super) async fn is_restored(
         return Ok(State::NotYet(format!("{member}'s restore was cut short")));
     }
     let shipped = Shipped::send(host.as_ref()).await?;
-    let found = match ship::inspect_data_dir(host.as_ref(), &shipped, &dirs.data, dirs.wal.as_deref()).await?
+    let found = match ship::inspect_data_dir(
+        host.as_ref(),
+        &shipped,
+        &dirs.data,
+        dirs.wal.as_deref(),
+        LogPlace::Known,
+    )
+    .await?
     {
         DataDir::Sound(state) => state.cluster_id,
         DataDir::InUse(Some(log)) => log.cluster_id,

@@ -24,9 +24,15 @@ const EXPORT: Duration = Duration::from_secs(2048);
 /// Names, sizes and times of all files of a data dir, and of its WAL dir where that is elsewhere: while these stay the same,
 /// nothing was written.
 const STAMP: &str = r#"
-for dir in "$1/member" ${2:+"$2"}; do
-    cd "$dir" && find -L . -type f -exec stat -L -c '%n %s %y' {} +
-done | sort | sha256sum | cut -d ' ' -f 1
+set -eu
+files=$(
+    for dir in "$1/member" ${2:+"$2"}; do
+        cd "$dir" || exit
+        # A file that goes away meanwhile makes another stamp.
+        find -L . -type f -exec stat -L -c '%n %s %y' {} + || :
+    done
+)
+printf '%s\n' "$files" | sort | sha256sum | cut -d ' ' -f 1
 "#;
 
 const TAKEN_AT: &str = "the state was taken at ";
@@ -219,7 +225,7 @@ async fn fetch(
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
     let shipped = Shipped::send(host.as_ref()).await?;
-    let export = context.remote_dir().join("export.db");
+    let export = context.remote_dir().join(format!("export-{member}.db"));
     let dirs = data_dir::now(context, member, spec).await?;
     let before = stamp(context, &spec.host, &dirs).await?;
     let exported = format!("{EXPORTED}{member} at {before}");
@@ -255,6 +261,7 @@ async fn save(
         Log::Whole => arguments.push("--uncommitted".into()),
         Log::On(file, _) => {
             arguments.extend(["--uncommitted".into(), "--base".into(), file.display().to_string()]);
+            arguments.push("--proven-base".into());
         }
     }
     if let Some(wal) = &dirs.wal {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 
 use crate::host::Command;
-use crate::inventory::Service;
+use crate::inventory::{MemberSpec, Service};
 use crate::plan::HostService;
 use crate::probe::host::{FENCE_DROP_IN, FENCED_MANIFESTS, PODS};
 
@@ -46,6 +46,7 @@ mkdir -p "$dir"
 } > "$dir/.$file"
 sync "$dir/.$file"
 mv "$dir/.$file" "$dir/$file"
+sync "$dir" "${dir%/*}"
 systemctl daemon-reload
 # An API server that has lost its etcd waits for it to the end of its time: nothing is lost by killing it, and what
 # etcd has acknowledged is on its disk.
@@ -338,7 +339,17 @@ pub(super) async fn one(
     run(context, service, &for_unit, &for_pod).await
 }
 
-/// Whether every service has been restarted since a run of this step noted what ran before.
+/// Whether a service is an etcd member that serves: one that waited for a quorum may do so once others are started.
+async fn serves(context: &Context<'_>, service: &HostService) -> bool {
+    let is = |spec: &MemberSpec| spec.host == service.host && spec.service == service.service;
+    let Some((name, _)) = context.inventory.etcd.members.iter().find(|(_, spec)| is(spec)) else {
+        return false;
+    };
+    let read = async { Ok::<_, StepError>(context.etcd(name).await?.member_list(true).await?) };
+    read.await.is_ok()
+}
+
+/// Whether every service has been restarted since a run of this step noted what ran before, or needs no restart any more.
 pub(super) async fn restarted(
     context: &Context<'_>,
     step: u32,
@@ -346,6 +357,9 @@ pub(super) async fn restarted(
 ) -> Result<State, StepError> {
     let notes = context.notes(step);
     for service in services {
+        if serves(context, service).await {
+            continue;
+        }
         let seen = look(context, service).await?;
         let Some(before) = notes.iter().find_map(|note| note.strip_prefix(&noted(service))) else {
             return Ok(State::NotYet(format!("{}: not restarted yet", service.host)));

@@ -83,6 +83,14 @@ impl Command {
         Self { timeout, ..self }
     }
 
+    /// The same, and it ends there by itself after so long: a connection that is gone may be noticed there hours later.
+    #[must_use]
+    pub(crate) fn ended_there(self, limit: Duration) -> Self {
+        let wrapper =
+            ["timeout", "-k", "5"].map(String::from).into_iter().chain([limit.as_secs().max(1).to_string()]);
+        Self { argv: wrapper.chain(self.argv).collect(), ..self }
+    }
+
     /// The same, but only on the machine with this id: another one may have come to its address meanwhile. Exit code 77
     /// elsewhere.
     #[must_use]

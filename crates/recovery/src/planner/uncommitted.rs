@@ -3,8 +3,8 @@
 use crate::facts::{DataDirState, Facts, MemberFacts, Uncommitted};
 use crate::quorum::majority;
 
-/// The entries at the end of a stopped member's log that no majority is known to hold: clients got no answer for them, or an
-/// error. A restore contains them, since nobody knows what the members that cannot be read had.
+/// The entries at the end of a stopped member's log that no majority is known to hold. A restore contains them: the members
+/// that cannot be read may have had them, and then clients were told that they are done.
 pub(super) fn uncommitted(facts: &Facts, name: &str) -> Option<Uncommitted> {
     let state = facts.members.get(name)?.readable()?;
     let uncommitted = state.uncommitted.as_ref()?;

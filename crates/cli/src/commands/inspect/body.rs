@@ -302,6 +302,7 @@ impl Body {
         let RaftBody { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
         let uncommitted = match raft.uncommitted_entries {
             0 => String::new(),
+            1 => "; 1 more entry is not known to be committed, and not counted".into(),
             entries => format!("; {entries} more entries are not known to be committed, and not counted"),
         };
         let log = format!("term {term}, db at {consistent_index}, replayed to {replayed_to}{uncommitted}");

@@ -156,7 +156,7 @@ impl Body {
             fields.push(("warning", left_out.clone()));
         } else if self.uncommitted_entries > 0 {
             let text = format!(
-                "{} entries at the end of the log were not known to be committed and are left out; when no other \
+                "entries at the end of the log that are left out, since they are not known to be committed: {}; when no other \
                  member has a longer log, restore again with --uncommitted: clients may count on them",
                 self.uncommitted_entries
             );

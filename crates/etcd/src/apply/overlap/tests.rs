@@ -198,7 +198,7 @@ impl Cluster {
 
     fn overlap(&self, state: &Built) -> Result<u64> {
         let entries = Entries::find(&self.wal, 0, state.claimed).unwrap();
-        overlap(state, &State::read(state).unwrap(), &entries)
+        Ok(overlap(state, &State::read(state).unwrap(), &entries)?.writes)
     }
 }
 

@@ -4,7 +4,6 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use flate2::write::GzDecoder;
 use fs_err as fs;
@@ -14,19 +13,15 @@ use tokio::io::AsyncWrite;
 use super::super::{Command, Host, HostError};
 use super::{digest, limit, prefix_digest};
 
-/// Size and SHA-256 of `$1`, and the SHA-256 of its first `$2` bytes.
+/// SHA-256 of `$1`, and of its first `$2` bytes.
 const LOOK: &str = r#"
 set -eu
-wc -c < "$1"
 sha256sum < "$1" | cut -d ' ' -f 1
 head -c "$2" "$1" | sha256sum | cut -d ' ' -f 1
 "#;
 
 /// Writes `$1` from byte `$2` on, compressed.
 const SEND: &str = r#"tail -c "+$(($2 + 1))" "$1" | gzip -1 -c"#;
-
-/// Longest the digests of a file may take there.
-const HASH: Duration = Duration::from_secs(600);
 
 /// Copies a file from an absolute path there to a local path, 0600: compressed, compared by SHA-256, synced, renamed. What an
 /// earlier try has brought, beside the target as `.part`, is not sent again.
@@ -45,11 +40,15 @@ pub async fn fetch(host: &dyn Host, from: &Path, to: &Path) -> Result<(), HostEr
     let source = source.ok_or_else(|| failed("its path there must be absolute, and text".into()))?;
     let part = part(to);
     let there = fs::symlink_metadata(&part).ok().filter(std::fs::Metadata::is_file).map_or(0, |at| at.len());
-    let look = Command::script(LOOK, [source, &there.to_string()]).within(HASH);
+    let said = host.run(&Command::script(r#"wc -c < "$1""#, [source])).await?;
+    let size = said.text().trim().parse::<u64>().ok().filter(|_| said.success());
+    let size = size.ok_or_else(|| failed(said.why()))?;
+    // It is read twice.
+    let look = Command::script(LOOK, [source, &there.to_string()]).within(2 * limit(size));
     let said = host.run(&look).await?;
     let text = said.text();
-    let (size, expected, prefix) = match text.split_whitespace().collect::<Vec<_>>().as_slice() {
-        [size, digest, prefix] if said.success() => (size.parse().unwrap_or(0), *digest, *prefix),
+    let (expected, prefix) = match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [digest, prefix] if said.success() => (*digest, *prefix),
         _ => return Err(failed(said.why())),
     };
     let ours = prefix_digest(part.clone(), there).await.ok().flatten();
@@ -60,7 +59,10 @@ pub async fn fetch(host: &dyn Host, from: &Path, to: &Path) -> Result<(), HostEr
     let send = Command::inline(SEND, [source, offset.as_str()]).within(limit(size));
     let sent = host.pipe(&send, &mut tokio::io::empty(), &mut output).await;
     // What has come so far stays, also of a connection that broke.
-    let kept = output.finish();
+    let (refused, kept) = output.finish();
+    if let Some(error) = refused {
+        return Err(failed(format!("write {} here: {error}", part.display())));
+    }
     let sent = sent?;
     if !sent.success() {
         return Err(failed(sent.why()));
@@ -84,7 +86,11 @@ fn part(to: &Path) -> PathBuf {
 }
 
 /// Decompresses what is written to it into a file. Short writes to the page cache: they are not worth a thread.
-struct Decompressed(GzDecoder<Bounded>);
+struct Decompressed {
+    decoder: GzDecoder<Bounded>,
+    /// Why something was not taken.
+    refused: Option<io::Error>,
+}
 
 impl Decompressed {
     fn open(part: &Path, offset: u64, size: u64) -> io::Result<Self> {
@@ -96,24 +102,29 @@ impl Decompressed {
             fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(part)?;
         file.set_len(offset)?;
         file.seek(SeekFrom::Start(offset))?;
-        Ok(Self(GzDecoder::new(Bounded { file, left: size.saturating_sub(offset) })))
+        let decoder = GzDecoder::new(Bounded { file, left: size.saturating_sub(offset) });
+        Ok(Self { decoder, refused: None })
     }
 
-    /// Writes down what has come, whole or not.
-    fn finish(mut self) -> io::Result<()> {
-        let ended = self.0.try_finish();
-        self.0.get_ref().file.sync_all()?;
-        ended
+    /// Writes down what has come, whole or not. Why something was not taken, and whether the stream has come to its end.
+    fn finish(mut self) -> (Option<io::Error>, io::Result<()>) {
+        let ended = self.decoder.try_finish();
+        let synced = self.decoder.get_ref().file.sync_all();
+        (self.refused, ended.and(synced))
     }
 }
 
 impl AsyncWrite for Decompressed {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.0.write(bytes))
+        let written = self.decoder.write(bytes);
+        if let Err(error) = &written {
+            self.refused = Some(io::Error::new(error.kind(), error.to_string()));
+        }
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.flush())
+        Poll::Ready(self.decoder.flush())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -184,13 +195,13 @@ mod tests {
         let size = bytes.len() as u64;
 
         let mut cut = Decompressed::open(&part, 0, size).unwrap();
-        cut.0.write_all(&packed[..packed.len() / 2]).unwrap();
-        assert!(cut.finish().is_err());
+        cut.decoder.write_all(&packed[..packed.len() / 2]).unwrap();
+        assert!(cut.finish().1.is_err());
         let kept = fs::read(&part).unwrap();
         assert!(kept.len() > bytes.len() / 3 && bytes.starts_with(&kept), "{} bytes", kept.len());
 
         let mut longer = Decompressed::open(&part, 0, size - 1).unwrap();
-        let ended = longer.0.write_all(&packed).and_then(|()| longer.finish());
+        let ended = longer.decoder.write_all(&packed).and_then(|()| longer.finish().1);
         assert!(ended.unwrap_err().to_string().contains("larger than it said"));
         assert!(fs::metadata(&part).unwrap().len() < size);
     }

@@ -11,7 +11,7 @@ use fs_err as fs;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::super::{Command, Host, HostError};
+use super::super::{BUSY, Command, Host, HostError};
 use super::{digest, limit, prefix_digest};
 
 /// Whether `$1` is `$2` bytes with the SHA-256 `$3`: `have`. Else how many bytes of it an earlier try left, and their
@@ -38,6 +38,7 @@ umask 077
 dir=${target%/*}
 part=$target.part
 mkdir -p -m 0700 "$dir/"
+if [ -L "$part" ]; then echo "$part is a symbolic link" >&2; exit 65; fi
 exec 9>>"$part"
 if ! flock -w 20 9; then echo "another transfer to $target is at work" >&2; exit 75; fi
 truncate -s "$offset" "$part"
@@ -107,9 +108,10 @@ pub async fn send(
         _ => 0,
     };
     let (mode, offset_text) = (format!("{mode:04o}"), offset.to_string());
-    let receive = Command::inline(RECEIVE, [target, &digest, &mode, &offset_text]);
+    let time = limit(size.saturating_sub(offset));
+    let receive = Command::inline(RECEIVE, [target, &digest, &mode, &offset_text]).ended_there(time);
     let mut input = compressed(from.into(), offset);
-    let receive = receive.within(limit(size.saturating_sub(offset)));
+    let receive = receive.within(time);
     let receive = match machine {
         Some(id) => receive.on_machine(id),
         None => receive,
@@ -118,6 +120,10 @@ pub async fn send(
     match (input.failure, output.success()) {
         (Some(error), _) => Err(io(error)),
         (None, true) => Ok(()),
+        // What another run of Lifeboat has left there ends by itself.
+        (None, false) if output.code == BUSY => {
+            Err(HostError::Unreachable { host: host.name().into(), why: output.why() })
+        }
         (None, false) => Err(failed(output.why())),
     }
 }

@@ -9,7 +9,7 @@ use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
 use crate::probe::{Hosts, reason};
-use crate::ship::{self, Search, Shipped};
+use crate::ship::{self, LogPlace, Search, Shipped};
 
 use super::Depth;
 
@@ -48,7 +48,10 @@ pub(super) async fn look(
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let attempts = if active.is_some() { 1 } else { ATTEMPTS };
-        let answer = match timeout(LIMIT, inspect(host.as_ref(), spec, attempts, depth.keep_program)).await {
+        let is_named = known.is_some_and(|storage| storage.unnamed().is_none());
+        let log = if is_named { LogPlace::Known } else { LogPlace::Unknown };
+        let inspected = inspect(host.as_ref(), spec, log, attempts, depth.keep_program);
+        let answer = match timeout(LIMIT, inspected).await {
             Ok(answer) => answer.map_err(|error| reason::of(&error))?,
             Err(_) => return Err(format!("not read within {} s", LIMIT.as_secs())),
         };
@@ -171,10 +174,11 @@ async fn running(
 async fn inspect(
     host: &dyn Host,
     spec: &MemberSpec,
+    log: LogPlace,
     attempts: usize,
     keep_program: bool,
 ) -> Result<DataDir, HostError> {
-    with_program(host, keep_program, async |shipped| read(host, shipped, spec, attempts).await).await
+    with_program(host, keep_program, async |shipped| read(host, shipped, spec, log, attempts).await).await
 }
 
 /// Works with Lifeboat's program on a machine. It goes again if it came for this; else somebody may be working with it.
@@ -196,13 +200,14 @@ async fn read(
     host: &dyn Host,
     shipped: &Shipped,
     spec: &MemberSpec,
+    log: LogPlace,
     attempts: usize,
 ) -> Result<DataDir, HostError> {
     for _ in 1..attempts {
-        match ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref()).await? {
+        match ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref(), log).await? {
             DataDir::InUse(_) => sleep(PAUSE).await,
             other => return Ok(other),
         }
     }
-    ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref()).await
+    ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref(), log).await
 }
