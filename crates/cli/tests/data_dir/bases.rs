@@ -416,6 +416,14 @@ fn a_sound_db_is_not_given_up_for_less() {
             Err(error) => panic!("{left} bytes: {error}"),
         }
     }
+    let other = Killed::new(version);
+    let mixed = killed.copy("mixed", |data_dir| {
+        fs_err::remove_dir_all(data_dir.join("member/wal")).unwrap();
+        copy_dir(&other.cluster.data_dir(0).join("member/wal"), &data_dir.join("member/wal")).unwrap();
+    });
+    let source = whole(&mixed, Bases::Own).unwrap();
+    let why = source.unusable().expect("one of the two does not belong there");
+    assert!(matches!(why, FindingKind::BaseForeign { .. }), "{why}");
 }
 
 /// As the field had it: the member's db is noise, last night's snapshot is there, and so is the whole log.
