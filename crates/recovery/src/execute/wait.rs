@@ -96,7 +96,7 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
     Ok(State::NotYet(wrong.or_else(unknown).unwrap_or_default()))
 }
 
-/// When this step was first begun; noted, so that a resumed run does not wait again.
+/// When this step first began; noted, so that a resumed run does not wait again.
 fn begun(context: &Context<'_>, step: u32) -> Result<Timestamp, StepError> {
     let notes = context.notes(step);
     if let Some(since) = notes.iter().find_map(|note| note.strip_prefix("since ")?.parse().ok()) {

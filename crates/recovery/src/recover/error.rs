@@ -87,7 +87,7 @@ pub enum Declined {
     #[error("nothing was done")]
     Nothing,
     /// Rounds that are done.
-    #[error("round {0} was not begun; what was done before it stands, and `lifeboat recover` looks again")]
+    #[error("round {0} was not started; what was done before it stands, and `lifeboat recover` looks again")]
     Round(usize),
     /// A rollback.
     #[error("nothing was rolled back")]

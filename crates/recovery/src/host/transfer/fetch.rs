@@ -94,7 +94,7 @@ struct Decompressed {
 
 impl Decompressed {
     fn open(part: &Path, offset: u64, size: u64) -> io::Result<Self> {
-        // A link that somebody has put there is not followed: it is not a file that we have begun.
+        // A link is not followed: an earlier try leaves a regular file.
         if fs::symlink_metadata(part).is_ok_and(|at| !at.is_file()) {
             return Err(io::Error::other(format!("{} is not a regular file", part.display())));
         }

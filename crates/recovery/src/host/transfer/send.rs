@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -109,7 +110,9 @@ pub async fn send(
     };
     let (mode, offset_text) = (format!("{mode:04o}"), offset.to_string());
     let time = limit(size.saturating_sub(offset));
-    let receive = Command::inline(RECEIVE, [target, &digest, &mode, &offset_text]).ended_there(time);
+    // Later than we give up here: a transfer that is too slow is tried again, and goes on.
+    let ends = time + Duration::from_secs(10);
+    let receive = Command::inline(RECEIVE, [target, &digest, &mode, &offset_text]).ended_there(ends);
     let mut input = compressed(from.into(), offset);
     let receive = receive.within(time);
     let receive = match machine {
@@ -243,7 +246,7 @@ mod tests {
         machine.send().await.unwrap();
         assert_eq!(inode(), before);
 
-        // A part that fits is gone on with, others are started over; both arrive whole.
+        // A part that fits is continued, others are started over; both arrive whole.
         for part in [bytes[..1_234_567].to_vec(), vec![7; 1000], content((3 << 20) + 5)] {
             fs::remove_file(machine.path("new/to")).unwrap();
             fs::write(machine.path("new/to.part"), part).unwrap();
