@@ -36,13 +36,14 @@ impl Compared {
         lines.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// What the source with the furthest log has in it that no source counts.
+    /// What the source with the furthest log has in it that no source counts, where no source shows what became of that.
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
             let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
             Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
         };
-        let (_, Reverse(entries), place) = self.comparison.ranking.iter().filter_map(position).max()?;
+        let open = self.comparison.ranking.iter().filter(|place| !self.comparison.is_end_decided(**place));
+        let (_, Reverse(entries), place) = open.filter_map(position).max()?;
         let name = &self.names[place];
         (entries > 0).then(|| {
             format!(

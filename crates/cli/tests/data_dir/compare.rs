@@ -13,7 +13,9 @@ use lab::peers::{self, EtcdVersion};
 use lifeboat_client::messages::{DeleteRangeRequest, RangeRequest};
 use serde_json::Value;
 
-use crate::support::{eventually, fails, lifeboat, restore_all, save, served, text};
+use crate::support::{
+    eventually, fails, lifeboat, lifeboat_json, restore_all, save, save_args, served, text,
+};
 
 const VERSION: EtcdVersion = EtcdVersion::V3_6;
 
@@ -71,6 +73,9 @@ fn one_after_the_other(version: EtcdVersion) {
     cluster.block_on(client.compact(compacted, true)).unwrap();
     put(&cluster, 1, keys("late", 5));
     let acknowledged = served(&cluster, 1);
+    let to = tempfile::tempdir().unwrap();
+    let snapshot = to.path().join("later.db");
+    lifeboat_json(save_args(&cluster, 1, &snapshot, &[]));
     (1..3).for_each(|member| cluster.kill(member).unwrap());
     let dirs: Vec<PathBuf> = (0..3).map(|member| cluster.data_dir(member).to_owned()).collect();
     let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
@@ -100,12 +105,14 @@ fn one_after_the_other(version: EtcdVersion) {
     assert!(of(&two, dirs[1])["hash"]["hash"].is_u64());
 
     furthest_log_is_named(&dirs);
+    // What was saved from another member later shows what became of the end of a log.
+    let said = text(&lifeboat(["inspect".as_ref(), dirs[0], &snapshot]).stdout);
+    assert!(said.contains("freshest") && !said.contains("furthest log"), "{said}");
 
     // No acknowledged write is lost, whatever the order the sources are named in.
-    let to = tempfile::tempdir().unwrap();
     let layout = ClusterLayout::new(1).unwrap();
     let more = [dirs[1].to_str().unwrap(), dirs[2].to_str().unwrap(), "--uncommitted"];
-    let (restored, report) = restore_all(dirs[0], &layout, to.path(), &more);
+    let (restored, report) = restore_all(dirs[0], &layout, &to.path().join("restored"), &more);
     assert_eq!(report["source"], freshest);
     assert_eq!(report["comparison"]["chosen"], freshest);
     let cluster = ClusterBuilder::new(version).layout(layout).restored(restored).start().unwrap();

@@ -74,6 +74,23 @@ impl Comparison {
         with.len() > of_members.len() + of_none
     }
 
+    /// Whether another source of its cluster shows what became of the entries at the end of a log that are not known to be
+    /// committed: it has applied as many entries, or one of a later term, whose leader had every committed entry. What it
+    /// lacks of them was replaced (Raft, 5.4).
+    pub fn is_end_decided(&self, place: usize) -> bool {
+        let Some(logged) = self.standings.get(place).and_then(Standing::freshness).map(|own| own.logged)
+        else {
+            return false;
+        };
+        let decides = |other: &usize| {
+            let applied = self.standings.get(*other).and_then(Standing::freshness).map(|its| its.applied);
+            let is_beyond =
+                applied.is_some_and(|applied| applied.index >= logged.index || applied.term > logged.term);
+            *other != place && is_beyond && self.is_one_cluster(place, *other)
+        };
+        self.ranking.iter().any(decides)
+    }
+
     /// Whether two sources know a member in common: a cluster that was restored in between has others.
     pub fn is_one_cluster(&self, one: usize, other: usize) -> bool {
         let of = |place: usize| self.standings.get(place);

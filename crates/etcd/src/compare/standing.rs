@@ -69,8 +69,8 @@ pub struct Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Freshness {
     revision: i64,
-    applied: EntryId,
-    logged: EntryId,
+    pub(super) applied: EntryId,
+    pub(super) logged: EntryId,
     has_own_db: bool,
 }
 
