@@ -8,10 +8,11 @@ mod format;
 mod spool;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::Path;
 
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::GzDecoder;
+use flate2::read::ZlibDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
@@ -57,12 +58,42 @@ fn unpack(path: &Path, format: Format, mut file: File) -> Result<File> {
     match format {
         Format::Zip => return contents::from_zip(path, input, spool),
         Format::Tar => return contents::from_tar(path, input, spool),
-        Format::Gzip => spool.copy(&mut MultiGzDecoder::new(input))?,
+        Format::Gzip => from_gzip(path, input, &mut spool)?,
         Format::Zlib => spool.copy(&mut ZlibDecoder::new(input))?,
         Format::Xz => spool.copy(&mut XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB))?,
         Format::Zstd => from_zstd(path, input, &mut spool)?,
     }
     Ok(spool.file)
+}
+
+/// Every member of a file, and the zeros that a tape or `dd` may leave behind them, as `gzip -d` takes it.
+fn from_gzip(path: &Path, mut input: BufReader<File>, spool: &mut Spool) -> Result<()> {
+    loop {
+        spool.copy(&mut GzDecoder::new(&mut input))?;
+        match input.fill_buf().map_err(|error| Error::unreadable(path, error))?.first() {
+            None => return Ok(()),
+            Some(0) => break,
+            Some(_) => {}
+        }
+    }
+    match only_zeros(input).map_err(|error| Error::unreadable(path, error))? {
+        true => Ok(()),
+        false => Err(FindingKind::Archive { defect: "other bytes follow the gzip data".into() }.into()),
+    }
+}
+
+fn only_zeros(mut input: impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = input.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        let count = bytes.len();
+        input.consume(count);
+    }
 }
 
 /// Every frame of a file: the decoder stops behind the first one.

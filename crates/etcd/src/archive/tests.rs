@@ -1,4 +1,4 @@
-use std::io::{Read, repeat};
+use std::io::{Read, Write, repeat};
 use std::path::Path;
 
 use super::spool::{Limits, Spool};
@@ -34,10 +34,36 @@ fn layers_are_bounded() {
     let mut bytes = b"x".to_vec();
     for _ in 0..=MAX_LAYERS {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+        encoder.write_all(&bytes).unwrap();
         bytes = encoder.finish().unwrap();
     }
     fs_err::write(&path, bytes).unwrap();
     let error = open(&path).unwrap_err();
     assert!(error.to_string().contains("packed more than 3 times"), "{error}");
+}
+
+/// A tape or `dd` fills the last block with zeros.
+#[test]
+fn zeros_behind_gzip_data_are_padding() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("padded.gz");
+    let packed = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let two_members = [packed(b"one, "), packed(b"two")].concat();
+    for (behind, sound) in [(vec![], true), (vec![0; 5000], true), ([vec![0; 5000], vec![1]].concat(), false)]
+    {
+        fs_err::write(&path, [two_members.as_slice(), &behind].concat()).unwrap();
+        let mut read = String::new();
+        match open(&path) {
+            Ok(mut file) => {
+                file.rewind().unwrap();
+                file.read_to_string(&mut read).unwrap();
+                assert!(sound && read == "one, two", "{read}");
+            }
+            Err(error) => assert!(!sound && error.to_string().contains("other bytes follow"), "{error}"),
+        }
+    }
 }
