@@ -143,6 +143,20 @@ async fn a_slow_login_or_a_broken_one_is_not_refused() {
     assert!(broken.to_string().contains("the first command did not end"), "{broken}");
 }
 
+/// What start-up files of a shell print would be read as what a command wrote.
+#[tokio::test]
+async fn a_login_shell_that_prints_is_named() {
+    let sshd =
+        lab::or_skip!(Sshd::start_with("ForceCommand echo 'Welcome to m1!'; eval \"$SSH_ORIGINAL_COMMAND\""));
+    let denied = error(&host(&sshd, "machine"), &Command::new(["true"])).await;
+    assert!(matches!(&denied, HostError::Denied { .. }), "{denied}");
+    let said = denied.to_string();
+    assert!(
+        said.contains("prints `Welcome to m1!` before every command") && said.contains("~/.bashrc"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn a_command_has_a_time_limit() {
     let sshd = lab::or_skip!(Sshd::start());

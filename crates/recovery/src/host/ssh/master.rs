@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::super::process::{Kept, drive};
-use super::super::{HostError, quote};
+use super::super::{HostError, one_line, quote};
 use super::{SSH_FAILED, Target, as_root, refusal};
 
 /// Options of every connection. What is not here is up to `ssh_config`.
@@ -99,10 +99,18 @@ impl Master {
             None | Some(SSH_FAILED) => return unreachable(&said),
             Some(_) => return denied(format!("no command can be run: {said}")),
         }
-        if uid.trim() == "0" {
-            return Ok(());
+        match uid.trim() {
+            "0" => return Ok(()),
+            // It would be read as what a command wrote.
+            text if text.lines().count() > 1 => {
+                let printed = one_line(text.lines().next().unwrap_or_default().as_bytes());
+                return denied(format!(
+                    "the login shell prints `{printed}` before every command: let its start-up files (~/.bashrc) print \
+                     nothing in a shell that is not interactive"
+                ));
+            }
+            _ => self.root = false,
         }
-        self.root = false;
         let (code, _, said) = self.ask(&["true"], LOGIN).await;
         match code {
             Some(0) => Ok(()),
@@ -205,11 +213,12 @@ fn ssh(target: &Target) -> Command {
 async fn login(mut ssh: Command, log: &Path) -> io::Result<(bool, String)> {
     // A file, not a pipe: the master would hold a pipe open.
     ssh.stderr(fs::File::create(log)?.into_parts().0);
-    let Ok(status) = tokio::time::timeout(LOGIN, ssh.status()).await else {
-        return Ok((false, format!("no login within {} s", LOGIN.as_secs())));
-    };
-    let success = status?.success();
-    Ok((success, String::from_utf8_lossy(&fs::read(log)?).into_owned()))
+    let status = tokio::time::timeout(LOGIN, ssh.status()).await;
+    let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    match status {
+        Ok(status) => Ok((status?.success(), said)),
+        Err(_) => Ok((false, format!("no login within {} s\n{said}", LOGIN.as_secs()))),
+    }
 }
 
 /// What is said when no master is to be left behind: then it is heard, too, from jump hosts.
