@@ -108,13 +108,64 @@ fn a_member_is_not_fenced_where_the_others_are_no_quorum() {
     assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "{begun}");
 }
 
+/// Other sizes and versions. A learner is no voter, and no quorum of two needs it.
 #[test]
-fn of_two_members_none_is_fenced() {
+fn a_member_that_its_quorum_needs_is_not_fenced() {
+    let refusals = [
+        (EtcdVersion::V3_5, 1, vec![], "without m1, 0 of 1 voting member serve and 1 must"),
+        (EtcdVersion::V3_6, 2, vec![], "without m2, 1 of 2 voting members serve and 2 must"),
+        (EtcdVersion::V3_7, 4, vec![3], "without m2, 2 of 4 voting members serve and 3 must"),
+        (EtcdVersion::V3_4, 5, vec![3, 4], "without m2, 2 of 5 voting members serve and 3 must"),
+    ];
+    for (version, ..) in &refusals {
+        lab::or_skip!(peers::etcd(*version));
+    }
+    std::thread::scope(|scope| {
+        for (version, members, dead, words) in refusals {
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                let mut cluster = ClusterBuilder::new(version).members(members).start().unwrap();
+                for member in dead {
+                    cluster.kill(member).unwrap();
+                }
+                if members == 2 {
+                    add_learner(&cluster);
+                }
+                let name = if members == 1 { "m1" } else { "m2" };
+                let guard = json!({"check": "quorumWithout", "member": name});
+                let why = refused(fence(&cluster, &guard, dir.path()));
+                assert!(why.contains(words), "{version}: {why}");
+            });
+        }
+    });
+}
+
+/// etcd takes none in the seconds after its members have connected.
+fn add_learner(cluster: &Cluster) {
+    let client = cluster.client(0).unwrap();
+    let add = || cluster.block_on(client.member_add(vec!["http://127.0.0.1:1".into()], true));
+    let added =
+        (0..60).any(|_| add().inspect_err(|_| std::thread::sleep(Duration::from_millis(250))).is_ok());
+    assert!(added, "no learner is taken");
+}
+
+/// Hazard 10: before anything is fenced.
+#[test]
+fn a_restore_is_not_begun_without_room() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
-    let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(2).start().unwrap();
-    let why = refused(fence(&cluster, &json!({"check": "quorumWithout", "member": "m2"}), dir.path()));
-    assert!(why.contains("without m2, 1 of 2 voting members serve and 2 must"), "{why}");
+    let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(2).start().unwrap();
+    cluster.kill(0).unwrap();
+    let db = cluster.data_dir(0).join("member/snap/db");
+    let guarded = |source: &Path| json!({"check": "room", "member": "m1", "source": {"snapshot": source}});
+    let begun = fence(&cluster, &guarded(&db), &dir.path().join("a"));
+    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "there is room for it: {begun}");
+    // Its end has never been written, and takes no room here.
+    let big = dir.path().join("big.db");
+    fs_err::copy(&db, &big).unwrap();
+    fs_err::OpenOptions::new().write(true).open(&big).unwrap().set_len(4 << 40).unwrap();
+    let why = refused(fence(&cluster, &guarded(&big), &dir.path().join("b")));
+    assert!(why.contains("m1: ") && why.contains("MB are needed"), "{why}");
 }
 
 /// etcd keeps the alarm of a member that is removed, and refuses writes while it stands.
