@@ -3,8 +3,8 @@
 //! `make chaos ROUNDS=n` runs new rounds; a few of fixed seeds are part of `make lab-test`. A round that fails keeps what was
 //! seen and said in `target/tmp/chaos/SEED`, and is run again with `make chaos SEED=n`.
 
-mod baseline;
-mod faults;
+pub mod baseline;
+pub mod faults;
 mod observe;
 mod round;
 mod verdict;

@@ -5,8 +5,10 @@ use lab::machines::{Layout, Topology};
 use crate::scene::{Run, Scene};
 use crate::{Scenario, writer};
 
-pub const SCENARIOS: &[Scenario] =
-    &[("a_fence_that_is_undone_stops_a_restore", Topology::Full, Layout::Systemd, a_unit_is_let_go)];
+pub const SCENARIOS: &[Scenario] = &[
+    ("a_fence_that_is_undone_stops_a_restore", Topology::Full, Layout::Systemd, a_unit_is_let_go),
+    ("a_unit_that_is_rewritten_stops_a_restore", Topology::Full, Layout::Systemd, a_unit_is_rewritten),
+];
 
 pub const STATIC_PODS: &[Scenario] = &[
     ("other_etcds_on_the_machine_are_left_alone", Topology::Full, Layout::StaticPods, other_etcds),
@@ -83,7 +85,7 @@ fn is_stopped(scene: &Scene, run: Run, expected: &[&str]) {
         assert!(run.stderr.contains(text), "{text} is not said: {}", run.said());
     }
     assert!(run.stderr.contains("lifeboat recover rollback"), "{}", run.said());
-    scene.sh("m2", "systemctl stop manager");
+    scene.sh("m2", "systemctl stop manager 2>/dev/null || :");
 }
 
 fn written_back(scene: &Scene) {
@@ -115,4 +117,39 @@ fn a_unit_is_let_go(scene: &Scene) {
     let run = scene.lifeboat(&["recover", "resume", "--yes"]).expect(0);
     assert!(run.stdout.contains("Restore"), "{}", run.said());
     scene.assert_well();
+}
+
+/// Configuration management writes the unit of a member that is fenced. The restore is rolled back, and what it could not
+/// remove from a machine is removed by the next one.
+fn a_unit_is_rewritten(scene: &Scene) {
+    let unit = "/etc/systemd/system/etcd.service";
+    let fence = format!("{unit}.d/00-lifeboat-fence.conf");
+    let manager = format!(
+        "while ! [ -e {fence} ]; do sleep 0.1; done; echo \"# managed\" >> {unit}; systemctl daemon-reload"
+    );
+    lose_all_beside(scene, &manager);
+    let before = db_of(scene, "m3");
+    let run = scene.lifeboat(&["recover", "--yes"]);
+    is_stopped(scene, run, &["m2", "changed while it was fenced", unit]);
+    assert_eq!(db_of(scene, "m3"), before, "data was changed though a fence did not hold");
+    scene.lifeboat(&["recover", "rollback", "--yes"]).expect(0);
+    assert!(
+        scene.sh("m2", &format!("cat {unit}")).contains("# managed"),
+        "the unit is not as it was written"
+    );
+
+    let operation = newest_operation(scene).expect("an operation");
+    let left = format!("/var/lib/lifeboat/{operation}");
+    scene.sh("m3", &format!("mkdir -p -m 0700 {left}; echo secret > {left}/state.db"));
+    let run = scene.lifeboat(&["recover", "--yes"]).expect(0);
+    assert!(run.stdout.contains(&format!("m3: {left}")), "what was removed is not said: {}", run.said());
+    assert_eq!(scene.sh("m3", "ls -A /var/lib/lifeboat"), "");
+    scene.assert_well();
+    scene.sh("m2", &format!("sed -i '/^# managed$/d' {unit}; systemctl daemon-reload"));
+}
+
+fn newest_operation(scene: &Scene) -> Option<String> {
+    let entries = fs_err::read_dir(scene.dir.join(".lifeboat")).ok()?.flatten();
+    let names = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
+    Some(names.max()?.to_string_lossy().into_owned())
 }

@@ -15,6 +15,7 @@ mod nodes;
 mod rollback;
 mod scene;
 mod transcript;
+mod wal_dirs;
 mod witness;
 mod writer;
 
@@ -47,6 +48,7 @@ const MORE: &[&[Scenario]] = &[
     nodes::SCENARIOS,
     fences::SCENARIOS,
     rollback::SCENARIOS,
+    wal_dirs::SCENARIOS,
     chaos::SCENARIOS,
 ];
 
