@@ -116,12 +116,18 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 }
 
 fn ensure_proven(source: &dyn Source) -> Result<()> {
-    let is_weak =
-        |kind: &FindingKind| matches!(kind, FindingKind::BaseIdentity(identity) if identity.is_weak());
-    match source.notes().iter().find(|kind| is_weak(kind)) {
-        Some(kind) => Err(Refused(format!("it is not shown {kind}")).into()),
-        None => Ok(()),
+    for kind in source.notes() {
+        match kind {
+            kind if kind.is_weak_identity() => {
+                return Err(Refused(format!("it is not shown {kind}")).into());
+            }
+            FindingKind::BaseBehindDb { .. } => {
+                return Err(Refused(format!("entries would be lost: {kind}")).into());
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {

@@ -10,7 +10,8 @@ use lab::copy_dir;
 use lab::fixture;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{
-    Base, Bases, Error, FindingKind, NoProgress, Replay, Source, inspect, open, open_on, salvage, salvage_on,
+    Base, Bases, Error, FindingKind, NoProgress, Replay, Source, State, inspect, log_position, open, open_on,
+    salvage, salvage_on,
 };
 use serde_json::Value;
 
@@ -338,15 +339,11 @@ fn a_restored_members_log_is_no_store_by_itself() {
         assert!(matches!(error, Error::Damaged(FindingKind::DbMissing { .. })), "{version}: {error}");
         let source = whole(&data_dir, Bases::Only(&snapshot)).unwrap();
         assert_eq!(source.origin().base, Some(Base::At(snapshot.clone())), "{version}");
-        assert!(source.notes().iter().any(is_weak), "{version}: {:?}", source.notes());
+        assert!(source.notes().iter().any(FindingKind::is_weak_identity), "{version}: {:?}", source.notes());
         let keys = revisions(source.as_ref());
         assert!(keys.len() >= acknowledged.len(), "{version}");
         serve(version, cluster.data_dir(0), &[]).expect(source.as_ref(), "after a restore");
     }
-}
-
-fn is_weak(kind: &FindingKind) -> bool {
-    matches!(kind, FindingKind::BaseIdentity(identity) if identity.is_weak())
 }
 
 /// Two restores with one token make clusters with the same ids, whose logs begin alike.
@@ -381,7 +378,12 @@ fn a_state_of_another_restore_with_the_same_token_is_not_taken_unasked() {
     fs_err::remove_file(db(&data_dir)).unwrap();
     assert!(whole(&data_dir, Bases::OwnOr(&[other.as_path()])).is_err());
     let source = whole(&data_dir, Bases::Only(&other)).unwrap();
-    assert!(source.notes().iter().any(is_weak), "{:?}, {:?}", source.unusable(), source.notes());
+    assert!(
+        source.notes().iter().any(FindingKind::is_weak_identity),
+        "{:?}, {:?}",
+        source.unusable(),
+        source.notes()
+    );
     let (_, account) =
         salvage_on(&data_dir, Replay::WholeLog, None, Bases::Only(&other), &NoProgress).unwrap();
     assert!(!account.is_complete);
@@ -424,6 +426,38 @@ fn a_sound_db_is_not_given_up_for_less() {
     let source = whole(&mixed, Bases::Own).unwrap();
     let why = source.unusable().expect("one of the two does not belong there");
     assert!(matches!(why, FindingKind::BaseForeign { .. }), "{why}");
+}
+
+/// Of a log that has lost its end, a base gives less than the db beside it had: that is said, and `recover` takes no such
+/// base unasked.
+#[test]
+fn what_only_a_db_that_is_not_read_has_is_said() {
+    let version = EtcdVersion::V3_6;
+    lab::or_skip!(peers::etcd(version));
+    let mut killed = Killed::new(version);
+    killed.cluster.restart(0).unwrap();
+    killed.cluster.wait_healthy(Duration::from_secs(30)).unwrap();
+    // Its db has every entry then.
+    save(&killed.cluster, &killed.path("later.db"));
+    killed.cluster.kill(0).unwrap();
+    let data_dir = killed.copy("own", |_| {});
+    let state = State::read(open(&db(&data_dir)).unwrap().as_ref()).unwrap();
+    let applied = state.consistent_index.unwrap();
+    let bytes = fs_err::read(segment(&data_dir)).unwrap();
+    let is_short = |len: &usize| {
+        fs_err::write(segment(&data_dir), &bytes[..*len]).unwrap();
+        log_position(&data_dir, None).is_ok_and(|log| log.last_index < applied)
+    };
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    (0..end).rev().find(is_short).expect("the db has entries of the log");
+    let source = whole(&data_dir, Bases::Only(&killed.snapshot)).unwrap();
+    let is_said =
+        |kind: &FindingKind| matches!(kind, FindingKind::BaseBehindDb { applied: at, .. } if *at == applied);
+    assert!(source.notes().iter().any(is_said), "{:?}, {:?}", source.unusable(), source.notes());
+    let [dir, base, to] =
+        [&data_dir, &killed.snapshot, &killed.path("short.db")].map(|path| path.display().to_string());
+    let save = lifeboat(["save", &dir, &to, "--base", &base, "--proven-base"]);
+    fails(&save, 4, &["entries would be lost", "only in that db"]);
 }
 
 /// As the field had it: the member's db is noise, last night's snapshot is there, and so is the whole log.

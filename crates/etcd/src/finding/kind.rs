@@ -169,6 +169,17 @@ pub enum FindingKind {
         /// Index of the last entry the db has.
         consistent_index: u64,
     },
+    /// The log on another base ends before what the data dir's own db has applied.
+    #[error(
+        "the log ends at raft index {last}, and the data dir's own db had applied entries up to {applied}: those between are \
+         only in that db"
+    )]
+    BaseBehindDb {
+        /// Index of the last entry that is read.
+        last: u64,
+        /// Index of the last entry that the own db has.
+        applied: u64,
+    },
     /// The end of the log was not written whole.
     #[error("log segment {segment}: not written whole from offset {offset} on")]
     WalTorn {

@@ -51,6 +51,7 @@ impl FindingKind {
             Self::BaseAhead { .. } => "etcd.base-ahead",
             Self::BaseTerm { .. } => "etcd.base-term",
             Self::BaseContent { .. } => "etcd.base-content",
+            Self::BaseBehindDb { .. } => "etcd.base-behind-db",
             Self::WalEntry { .. } => "wal.entry",
             Self::UnsupportedRequest { .. } => "wal.unsupported-request",
             Self::V2Keys { .. } => "etcd.v2-keys",
@@ -68,8 +69,10 @@ impl FindingKind {
             | Self::RevisionsMissing { .. }
             | Self::V2Keys { .. } => Severity::Warning,
             Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
-            Self::WalReadOn { .. } | Self::OnOtherBase { .. } => Severity::Warning,
-            Self::BaseIdentity(identity) if identity.is_weak() => Severity::Warning,
+            Self::WalReadOn { .. } | Self::OnOtherBase { .. } | Self::BaseBehindDb { .. } => {
+                Severity::Warning
+            }
+            Self::BaseIdentity(_) if self.is_weak_identity() => Severity::Warning,
             Self::BaseIdentity(_) => Severity::Note,
             // What clients may have been told of and is not taken in.
             Self::WalUncommitted(uncommitted) if !uncommitted.changes.is_empty() || !uncommitted.is_known => {
@@ -95,6 +98,11 @@ impl FindingKind {
             },
             _ => false,
         }
+    }
+
+    /// Whether it says that a base and the log that is read on top of it may be of two histories.
+    pub fn is_weak_identity(&self) -> bool {
+        matches!(self, Self::BaseIdentity(identity) if identity.is_weak())
     }
 
     /// What to do about it.
@@ -138,6 +146,9 @@ impl FindingKind {
                 "take another member while one survives; else lifeboat salvage keeps the db and the log up to there"
             }
             Self::WalBehindDb { .. } => "usable: the db is read as it is; compare it with another member",
+            Self::BaseBehindDb { .. } => {
+                "usable without these entries: compare it with another member, and with what lifeboat salvage reads of the db"
+            }
             Self::WalTorn { .. } => {
                 "usable: etcd drops what a crash left unfinished, and so is done here; compare it with another member"
             }
@@ -160,15 +171,15 @@ impl FindingKind {
             }
             Self::WalOnlyVoter { .. } => "nothing",
             Self::UnsupportedRequest { .. } => {
-                "start etcd of the same version with --force-new-cluster on a copy of the data dir, and save a snapshot \
-                 of it"
+                "start etcd of the same version with --force-new-cluster on a copy of the data dir, whose db etcd needs, and \
+                 save a snapshot of it"
             }
             Self::V2Keys { .. } => {
                 "the v3 store is complete without them; if something still uses them, read them from an etcd 3.5 with \
                  --enable-v2 on a copy of the data dir, and put them into the restored cluster"
             }
             Self::ReplayTooLarge => {
-                "start etcd with --force-new-cluster on a copy of the data dir, and save a snapshot of it"
+                "start etcd with --force-new-cluster on a copy of the data dir, whose db etcd needs, and save a snapshot of it"
             }
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }

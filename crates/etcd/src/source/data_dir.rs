@@ -3,7 +3,6 @@
 //! Which entries of the log count is decided in [`committed`](super::committed), what it is read on top of in
 //! [`base`](super::base).
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -75,9 +74,7 @@ struct Replayed {
 impl Replayed {
     /// Whether the base that it is read on top of may be of another history.
     fn is_of_weak_identity(&self) -> bool {
-        self.notes
-            .iter()
-            .any(|note| matches!(note, FindingKind::BaseIdentity(identity) if identity.is_weak()))
+        self.notes.iter().any(FindingKind::is_weak_identity)
     }
 }
 
@@ -102,15 +99,7 @@ impl SourceDir {
         let snap = member.join("snap");
         let _lock = lock(&snap.join("db"))?;
         let wal = WalDir::open(wal_dir.unwrap_or(&member.join("wal")))?;
-        let dir = Dir {
-            path,
-            snap: &snap,
-            wal: &wal,
-            replay,
-            to_gap: false,
-            is_chosen: false,
-            applied: Cell::new(0),
-        };
+        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: false, is_chosen: false };
         let found = match bases {
             Bases::Only(base) => dir.on_chosen(base)?,
             Bases::Own => dir.on_any(&[])?,
@@ -131,16 +120,8 @@ impl SourceDir {
         let snap = member_dir(path)?.join("snap");
         let lock = lock(&snap.join("db"))?;
         let Ok(wal) = as_finding(WalDir::open(wal_dir))? else { return Ok(None) };
-        let dir = Dir {
-            path,
-            snap: &snap,
-            wal: &wal,
-            replay,
-            to_gap: true,
-            is_chosen: why.is_none(),
-            applied: Cell::new(0),
-        };
-        let found = dir.on_other(bases)?;
+        let dir = Dir { path, snap: &snap, wal: &wal, replay, to_gap: true, is_chosen: why.is_none() };
+        let found = dir.on_other(bases, 0)?;
         Ok(found.map(|(below, base, log)| {
             let found = Found { below, instead: Some(Instead { base, why, own: None }), log: Ok(log) };
             Self::of(path, found, wal, lock)
@@ -194,9 +175,6 @@ struct Dir<'a> {
     to_gap: bool,
     /// Whether a person chose what the log is read on top of.
     is_chosen: bool,
-    /// Index of the last entry that the own db has applied, where that cannot be used itself: the entries up to there were
-    /// committed.
-    applied: Cell<u64>,
 }
 
 /// What a log is read on top of besides its own db, which it is, and what comes of it.
@@ -213,10 +191,16 @@ impl Dir<'_> {
     fn on_chosen(&self, path: &Path) -> Result<Found> {
         let below = open_base(path)?;
         ensure_whole(below.as_ref())?;
-        if let Ok(own) = SourceFile::open(&self.snap.join("db")) {
-            self.applied.set(self.applied_by(&own)?);
+        let applied = match SourceFile::open(&self.snap.join("db")) {
+            Ok(own) => self.applied_by(&own)?,
+            Err(_) => 0,
+        };
+        let mut log = as_finding(self.log_on(below.as_ref(), Some(applied)))?;
+        if let Ok(log) = &mut log
+            && log.position.replayed_to < applied
+        {
+            log.notes.push(FindingKind::BaseBehindDb { last: log.position.replayed_to, applied });
         }
-        let log = as_finding(self.log_on(below.as_ref(), true))?;
         Ok(Found { below, instead: Some(Instead { base: Base::At(path.into()), why: None, own: None }), log })
     }
 
@@ -242,17 +226,18 @@ impl Dir<'_> {
         if let Some(found) = self.on_received(&why)? {
             return Ok(found);
         }
-        if let Some(own) = &own {
-            self.applied.set(self.applied_by(own)?);
-        }
+        let applied = match &own {
+            Some(own) => self.applied_by(own)?,
+            None => 0,
+        };
         let other = match (&own, &why) {
             // One of the two does not belong here, and the log need not be the one that does.
             (Some(_), FindingKind::BaseForeign { .. } | FindingKind::BaseTerm { .. }) => None,
-            _ => self.on_other(bases)?,
+            _ => self.on_other(bases, applied)?,
         };
         match (other, own) {
             // What the own db has applied is not given up for less.
-            (Some((below, base, log)), own) if log.position.replayed_to >= self.applied.get() => {
+            (Some((below, base, log)), own) if log.position.replayed_to >= applied => {
                 let instead = Some(Instead { base, why: Some(why), own });
                 Ok(Found { below, instead, log: Ok(log) })
             }
@@ -270,7 +255,7 @@ impl Dir<'_> {
     }
 
     fn on_own(&self, own: &SourceFile, bases: &[&Path]) -> Result<Result<Replayed, FindingKind>> {
-        let log = match as_finding(self.log_on(own, false))? {
+        let log = match as_finding(self.log_on(own, None))? {
             Ok(log) => log,
             Err(why) => return Ok(Err(why)),
         };
@@ -299,19 +284,19 @@ impl Dir<'_> {
             return Ok(None);
         }
         let Ok(received) = as_finding(SourceFile::open(&path))? else { return Ok(None) };
-        let log = as_finding(self.log_on(&received, false))?;
+        let log = as_finding(self.log_on(&received, None))?;
         Ok(log.ok().map(|log| Found { below: Box::new(received), instead: None, log: Ok(log) }))
     }
 
     /// On what leads furthest: a db that came with a raft snapshot, one of these, or the empty store that the cluster
-    /// began with.
-    fn on_other(&self, bases: &[&Path]) -> Result<Option<OnOther>> {
+    /// began with. `applied` as in [`log_on`](Self::log_on).
+    fn on_other(&self, bases: &[&Path], applied: u64) -> Result<Option<OnOther>> {
         let mut best: Option<OnOther> = None;
         for (base, below) in self.candidates(bases)? {
             if as_finding(ensure_whole(below.as_ref()))?.is_err() {
                 continue;
             }
-            let Ok(log) = as_finding(self.log_on(below.as_ref(), true))? else { continue };
+            let Ok(log) = as_finding(self.log_on(below.as_ref(), Some(applied)))? else { continue };
             let is_given = matches!(&base, Base::At(path) if bases.contains(&path.as_path()));
             if is_given && !self.is_chosen && log.is_of_weak_identity() {
                 continue;
@@ -358,17 +343,20 @@ impl Dir<'_> {
         Ok(candidates.into_iter().map(|(_, base, below)| (base, below)).collect())
     }
 
-    /// Replays the log over a base; behind a place that a crash left unwritten only where no entry is lost there.
-    fn log_on(&self, below: &dyn Source, is_other: bool) -> Result<Replayed> {
-        match self.replayed(self.wal, below, is_other) {
+    /// Replays the log over a base; behind a place that a crash left unwritten only where no entry is lost there. For a base
+    /// that is not the own db, `applied` is the index of the last entry that the own db has applied, 0 where that is not
+    /// known: the entries up to there were committed.
+    fn log_on(&self, below: &dyn Source, applied: Option<u64>) -> Result<Replayed> {
+        match self.replayed(self.wal, below, applied) {
             Err(Error::Damaged(FindingKind::WalEntriesMissing { .. })) if self.wal.is_torn_within()? => {
-                self.replayed(&self.wal.up_to_torn(), below, is_other)
+                self.replayed(&self.wal.up_to_torn(), below, applied)
             }
             replayed => replayed,
         }
     }
 
-    fn replayed(&self, wal: &WalDir, below: &dyn Source, is_other: bool) -> Result<Replayed> {
+    fn replayed(&self, wal: &WalDir, below: &dyn Source, applied: Option<u64>) -> Result<Replayed> {
+        let is_other = applied.is_some();
         let state = State::read(below)?;
         let consistent_index = state.consistent_index.unwrap_or(0);
         let log = Log::scan(wal, consistent_index)?;
@@ -384,7 +372,7 @@ impl Dir<'_> {
             return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
         }
         let Counted { up_to, basis } = counted_over(self.replay, self.snap, wal, &log, &state)?;
-        let up_to = up_to.max(self.applied.get().min(log.last_index));
+        let up_to = up_to.max(applied.unwrap_or(0).min(log.last_index));
         let (entries, gap) = self.entries(wal, &log, consistent_index, up_to)?;
         let overlay = apply::replay(below, &state, &entries)?;
         let replayed_to = entries.up_to().max(consistent_index);
