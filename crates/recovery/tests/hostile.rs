@@ -142,6 +142,40 @@ fn a_plan_that_others_can_write_is_refused() {
     assert!(matches!(load_plan(&path, &inventory), Err(OperationError::Ownership(_))));
 }
 
+/// Each file that an inventory names can make Lifeboat do something, or tells it whom to believe.
+#[test]
+fn a_file_of_an_inventory_that_others_can_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lifeboat.yaml");
+    let files = ["ssh_config", "etcd-ca", "etcd-cert", "etcd-key", "kubeconfig", "cloud-ca", "id", "secret"];
+    let inventory = json!({
+        "version": 1, "cluster": "c", "ssh": {"config": "ssh_config"},
+        "hosts": {"m1": {"address": "10.0.0.1"}},
+        "etcd": {"tls": {"ca": "etcd-ca", "cert": "etcd-cert", "key": "etcd-key"}, "members": {"m1": {
+            "host": "m1", "clientUrl": "https://10.0.0.1:2379", "peerUrl": "https://10.0.0.1:2380",
+            "dataDir": "/var/lib/etcd", "service": {"unit": "etcd.service"}}}},
+        "kubernetes": {"kubeconfig": "kubeconfig", "masters": {}},
+        "cloud": {"zstack": {"endpoint": "https://10.0.0.9:8443", "ca": "cloud-ca",
+            "accessKeyId": {"file": "id"}, "accessKeySecret": {"file": "secret"}}},
+    });
+    fs::write(&path, inventory.to_string()).unwrap();
+    let set = |file: &str, mode: u32| {
+        let file = dir.path().join(file);
+        fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for file in files {
+        fs::write(dir.path().join(file), "").unwrap();
+        set(file, 0o600);
+    }
+    Inventory::load(&path).unwrap();
+    for file in files.into_iter().chain(["lifeboat.yaml"]) {
+        set(file, 0o662);
+        let refused = Inventory::load(&path).expect_err(file).to_string();
+        assert!(refused.contains(&format!("{file} can be written by others")), "{file}: {refused}");
+        set(file, 0o600);
+    }
+}
+
 #[test]
 fn steps_that_differ_are_found() {
     let (inventory, plan) = case("member-destroyed");

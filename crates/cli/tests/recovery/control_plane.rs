@@ -1,6 +1,8 @@
 //! etcd is well, and what stands on it is not.
 
+use fs_err as fs;
 use lab::machines::{Layout, Topology};
+use lifeboat_recovery::operation::write_json;
 
 use crate::Scenario;
 use crate::scene::Scene;
@@ -48,9 +50,30 @@ fn a_disk_is_full(scene: &Scene) {
     scene.recover("what a full disk had stopped");
 }
 
+/// A plan for the same cluster whose steps somebody has pointed at another node.
+fn refused_with_other_steps(scene: &Scene) {
+    let read = fs::read_to_string(scene.dir.join("plan.json")).expect("read the plan");
+    let mut plan: serde_json::Value = serde_json::from_str(&read).expect("a plan");
+    let steps = plan["steps"].to_string().replace("\"n2\"", "\"n1\"");
+    plan["steps"] = serde_json::from_str(&steps).expect("steps");
+    let path = scene.dir.join("other.json");
+    write_json(&path, &plan).expect("write it");
+    let refused = scene.lifeboat(&["recover", "apply", "other.json", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("does not hold what follows from the cluster"), "{}", refused.said());
+    fs::remove_file(path).expect("remove it");
+}
+
+/// The plan is made, read and then applied, once.
 fn a_kubelet_hangs(scene: &Scene) {
     scene.machine("n2").freeze_unit("kubelet").expect("freeze it");
     scene.wait_for_a_cause_of(&["node.kubelet-hung"]);
-    let run = scene.recover("a kubelet hung");
+    scene.lifeboat(&["recover", "plan", "--out", "plan.json"]).expect(3);
+    refused_with_other_steps(scene);
+    let apply = ["recover", "apply", "plan.json", "--yes"];
+    let run = scene.lifeboat(&apply).expect(0);
     assert!(run.stdout.contains("n2"), "{}", run.said());
+    scene.assert_well();
+    let refused = scene.lifeboat(&apply).expect(4);
+    assert!(refused.stderr.contains("not as it was when the plan was made"), "{}", refused.said());
+    fs::remove_file(scene.dir.join("plan.json")).expect("remove the plan");
 }
