@@ -178,9 +178,11 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
             restore::plan(&mut draft)?;
         } else {
             etcd::plan(&mut draft, &wants)?;
+            let in_order = draft.steps.count();
             control_plane::plan(&mut draft, &wants);
             nodes::plan(&mut draft, &wants);
             control_plane::enable(&mut draft, &wants);
+            draft.steps.independent_behind(in_order);
         }
     }
     let steps = draft.steps.into_vec(draft.established);

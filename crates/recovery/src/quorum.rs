@@ -31,8 +31,7 @@ pub struct Seat {
 pub fn seats(inventory: &Inventory, members: &BTreeMap<String, MemberFacts>) -> Option<Vec<Seat>> {
     let cluster = serving_cluster(members)?;
     let of_cluster = |member: &&MemberFacts| {
-        member.linearizable.get() == Some(&true)
-            && member.status.get().is_some_and(|status| status.cluster_id == cluster)
+        member.sees_quorum() && member.status.get().is_some_and(|status| status.cluster_id == cluster)
     };
     let rank = |status: &MemberStatus| (status.raft_term, status.raft_index);
     let best = members
@@ -53,7 +52,7 @@ pub fn seats(inventory: &Inventory, members: &BTreeMap<String, MemberFacts>) -> 
         });
         let serves = by_id.is_some_and(|(_, member)| {
             let follows = member.status.get().is_some_and(|status| status.leader.is_some());
-            follows && member.linearizable.get() == Some(&true)
+            follows && member.sees_quorum()
         });
         let by_url = || {
             let all = inventory.etcd.members.iter();
@@ -73,7 +72,7 @@ pub fn seats(inventory: &Inventory, members: &BTreeMap<String, MemberFacts>) -> 
 /// The cluster through which most members read linearizably; a tie has no answer.
 fn serving_cluster(members: &BTreeMap<String, MemberFacts>) -> Option<&str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for member in members.values().filter(|member| member.linearizable.get() == Some(&true)) {
+    for member in members.values().filter(|member| member.sees_quorum()) {
         if let Some(status) = member.status.get() {
             *counts.entry(status.cluster_id.as_str()).or_default() += 1;
         }

@@ -35,7 +35,7 @@ fn etcd(facts: &Facts) -> Vec<String> {
             found.push(format!("{host} carries {on_it} etcd members: losing it loses the quorum"));
         }
     }
-    let serving = facts.members.values().filter(|m| m.linearizable.get() == Some(&true)).count();
+    let serving = facts.members.values().filter(|m| m.sees_quorum()).count();
     if members.len() >= 3 && serving == needed {
         found.push(format!(
             "etcd has {serving} of {} members: losing one more stops the cluster",

@@ -226,6 +226,18 @@ fn a_machine_that_is_not_the_right_one_is_left_alone() {
     }
 }
 
+/// Where the inventory has no machine id, the one that was seen is in the plan, and what is done is done there or not at all.
+#[test]
+fn a_plan_keeps_the_machine_ids_that_were_seen() {
+    let mut facts = cases::all().remove("member-destroyed").unwrap();
+    let seen: Vec<(String, String)> = (facts.hosts.iter())
+        .filter_map(|(name, host)| Some((name.clone(), host.machine_id.get()?.clone())))
+        .collect();
+    facts.inventory.hosts.values_mut().for_each(|spec| spec.machine_id = None);
+    let plan = planned(&facts).unwrap();
+    assert!(!seen.is_empty() && plan.machine_ids == seen.into_iter().collect(), "{:?}", plan.machine_ids);
+}
+
 fn swap_machine(facts: &mut Facts, host: &str) {
     let Answer::Value(id) = &mut facts.hosts.get_mut(host).unwrap().machine_id.answer else {
         panic!("{host}")
@@ -413,6 +425,31 @@ fn what_the_cloud_refused_is_left_to_people_and_the_rest_goes_on() {
     tried.add(&first, &journal(&first, &[refused]), true);
     let again = plan(&facts, &diagnose(&facts), &PlanOptions { tried, ..options() }).unwrap();
     assert!(attach(&again, "e1").is_some());
+}
+
+/// What is waited for may not come: the plan ends all the same, and the next round decides by what it finds.
+#[test]
+fn a_wait_in_vain_does_not_end_a_recovery() {
+    let mut waits = 0;
+    for (case, facts) in cases::all() {
+        let Ok(plan) = planned(&facts) else { continue };
+        let is_wait = |step: &Step| match &step.action {
+            Action::WaitForLeaders | Action::WaitForChecks { .. } | Action::RecoverNodes { .. } => true,
+            Action::CleanUp { .. } => true,
+            _ => false,
+        };
+        let Some(first) = plan.steps.iter().position(is_wait) else { continue };
+        for step in plan.steps.iter().skip(first) {
+            assert_ne!(step.needs, Needs::EverythingBefore, "{case}: {}", step.title);
+            waits += 1;
+        }
+    }
+    assert!(waits > 20, "{waits}");
+    // Without etcd nothing leads, and whether it comes back is not known when the plan is made.
+    let plan = planned(&cases::all()["two-stopped-and-a-scheduler"]).unwrap();
+    let does = |is: fn(&Action) -> bool| plan.steps.iter().any(|step| is(&step.action));
+    assert!(does(|action| matches!(action, Action::Start { .. })));
+    assert!(!does(|action| matches!(action, Action::WaitForLeaders)), "{plan:#?}");
 }
 
 fn snapshot_of(name: &str, revision: i64, uid: &str, nodes: &[&str], member: &str) -> Snapshot {

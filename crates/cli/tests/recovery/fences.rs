@@ -1,7 +1,9 @@
 //! Fences: what else is called etcd is left alone, and what is undone meanwhile stops a recovery.
 
 use lab::machines::{Layout, Topology};
+use lifeboat_recovery::journal::Event;
 
+use crate::interrupted::journal;
 use crate::scene::{Run, Scene};
 use crate::{Scenario, writer};
 
@@ -138,18 +140,15 @@ fn a_unit_is_rewritten(scene: &Scene) {
         "the unit is not as it was written"
     );
 
-    let operation = newest_operation(scene).expect("an operation");
-    let left = format!("/var/lib/lifeboat/{operation}");
+    let plans = journal(scene).into_iter().filter_map(|entry| match entry.event {
+        Event::Plan { plan } => Some(plan),
+        _ => None,
+    });
+    let left = format!("/var/lib/lifeboat/{}", plans.last().expect("a plan"));
     scene.sh("m3", &format!("mkdir -p -m 0700 {left}; echo secret > {left}/state.db"));
     let run = scene.lifeboat(&["recover", "--yes"]).expect(0);
     assert!(run.stdout.contains(&format!("m3: {left}")), "what was removed is not said: {}", run.said());
     assert_eq!(scene.sh("m3", "ls -A /var/lib/lifeboat"), "");
     scene.assert_well();
     scene.sh("m2", &format!("sed -i '/^# managed$/d' {unit}; systemctl daemon-reload"));
-}
-
-fn newest_operation(scene: &Scene) -> Option<String> {
-    let entries = fs_err::read_dir(scene.dir.join(".lifeboat")).ok()?.flatten();
-    let names = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
-    Some(names.max()?.to_string_lossy().into_owned())
 }

@@ -112,7 +112,7 @@ impl Seen<'_, '_> {
 
     async fn quorum_kept(&self, members: &[String]) -> Option<String> {
         let votes = self.votes().await;
-        if !votes.values().any(has_quorum) {
+        if !votes.values().any(MemberFacts::sees_quorum) {
             return None;
         }
         let names: Vec<&str> = members.iter().map(String::as_str).collect();
@@ -124,7 +124,7 @@ impl Seen<'_, '_> {
     }
 
     async fn quorum_lost(&self) -> Option<String> {
-        let serving = self.votes().await.iter().find(|(_, member)| has_quorum(member));
+        let serving = self.votes().await.iter().find(|(_, member)| member.sees_quorum());
         serving.map(|(name, _)| {
             format!("etcd serves again: a linearizable read through {name} succeeds; a restore would stop it, plan again")
         })
@@ -237,8 +237,4 @@ impl Seen<'_, '_> {
 /// Bytes of the db that a member serves.
 fn served(member: &str, votes: &BTreeMap<String, MemberFacts>) -> Option<u64> {
     Some(votes.get(member)?.status.get()?.db_size)
-}
-
-fn has_quorum(member: &MemberFacts) -> bool {
-    member.linearizable.get() == Some(&true)
 }

@@ -78,7 +78,7 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
         let led = !context.inventory.kubernetes.masters.is_empty();
         return if led { leaders(context, step).await } else { Ok(State::Done) };
     }
-    let quorum = facts.members.values().any(|member| member.linearizable.get() == Some(&true));
+    let quorum = facts.members.values().any(|member| member.sees_quorum());
     let runs = |(name, spec): &(&String, &crate::inventory::MemberSpec)| {
         let services = facts.hosts.get(&spec.host).and_then(|host| host.services.get());
         let running = services

@@ -94,6 +94,11 @@ impl MemberFacts {
         }
     }
 
+    /// Whether a linearizable read through it succeeds: it sees a leader with a quorum.
+    pub fn sees_quorum(&self) -> bool {
+        self.linearizable.get() == Some(&true)
+    }
+
     /// The last entry of raft's log that it is known to hold.
     pub fn last_entry(&self) -> Option<EntryId> {
         match (self.status.get(), self.data_dir.get()) {

@@ -1,5 +1,6 @@
 //! API servers, controller-managers and schedulers.
 
+use crate::facts::MemberFacts;
 use crate::finding::Remedy;
 use crate::inventory::Service;
 use crate::plan::{Action, Guard, HostService};
@@ -22,13 +23,17 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     let (start, restart) = (collect(wants, is_apiserver, false), collect(wants, is_apiserver, true));
     let hosts: Vec<String> = start.iter().chain(&restart).map(|service| service.host.clone()).collect();
     run(draft, start, restart);
-    if !hosts.is_empty() {
+    // Without etcd nothing gets ready or leads: whether etcd comes back is seen in the next round.
+    let serves = draft.facts.members.values().any(MemberFacts::sees_quorum);
+    if serves && !hosts.is_empty() {
         draft.steps.add(READY_SECONDS, Action::WaitForApiservers { hosts });
     }
     let (start, restart) = (collect(wants, is_controller, false), collect(wants, is_controller, true));
     if !start.is_empty() || !restart.is_empty() {
         run(draft, start, restart);
-        leaders(draft);
+        if serves {
+            leaders(draft);
+        }
     }
 }
 

@@ -185,8 +185,7 @@ fn dependent_apiserver(draft: &Draft<'_>, spec: &MemberSpec) -> Option<HostServi
 /// The entry with this peer URL in the list of a member that has a quorum.
 fn listed(draft: &Draft<'_>, peer_url: &str) -> Option<MemberEntry> {
     let members = draft.facts.members.values();
-    let mut lists =
-        members.filter(|member| member.linearizable.get() == Some(&true)).filter_map(|m| m.member_list.get());
+    let mut lists = members.filter(|member| member.sees_quorum()).filter_map(|m| m.member_list.get());
     lists
         .find_map(|list| list.iter().find(|entry| entry.peer_urls.iter().any(|url| url == peer_url)).cloned())
 }

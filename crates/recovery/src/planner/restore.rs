@@ -115,7 +115,7 @@ struct Fences {
 
 /// API servers first, so that no client writes to an etcd that is about to stop.
 fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)]) -> Fences {
-    let serves = draft.facts.members.values().any(|member| member.linearizable.get() == Some(&true));
+    let serves = draft.facts.members.values().any(|member| member.sees_quorum());
     // A person who named the state has seen that etcd serves another one.
     let mut guards: Vec<Guard> = if serves { Vec::new() } else { vec![Guard::QuorumLost] };
     if !serves {
@@ -236,6 +236,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     draft.steps.changing("a new controller-manager and scheduler can lead at once: all old ones are fenced");
     draft.steps.add(START_SECONDS, Action::Release { services: controllers });
     draft.steps.ends(leases);
+    let restored = draft.steps.count();
     let look = Look::new(facts);
     let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !look.is_behind(host));
     let nodes: Vec<String> = nodes.cloned().collect();
@@ -246,6 +247,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     nodes::checks(draft);
     let hosts = facts.inventory.etcd.members.values().map(|member| member.host.clone()).collect();
     draft.steps.add(60, Action::CleanUp { hosts });
+    draft.steps.independent_behind(restored);
 }
 
 fn members(facts: &Facts) -> Vec<HostService> {

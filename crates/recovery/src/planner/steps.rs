@@ -58,12 +58,24 @@ impl Steps {
         self
     }
 
+    /// Says of the steps behind the first `count` that none needs another. Where one fails, the others are done all the same,
+    /// and the next round decides by what it finds.
+    pub fn independent_behind(&mut self, count: usize) {
+        let default = self.0.iter_mut().skip(count).filter(|step| step.needs == Needs::default());
+        default.for_each(|step| step.needs = Needs::Steps(Vec::new()));
+    }
+
     /// Says that what step `number` brings about stands only until the newest step.
     pub fn ends(&mut self, number: u32) {
         let newest = self.0.last().map(|step| step.number);
         if let Some(step) = self.0.iter_mut().find(|step| step.number == number) {
             step.holds_until = newest;
         }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is none yet.

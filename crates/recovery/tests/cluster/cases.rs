@@ -29,6 +29,7 @@ pub fn all() -> Cases {
         ("operation-pending", pending()),
         ("leftovers", leftovers()),
         ("two-stopped", two_stopped()),
+        ("two-stopped-and-a-scheduler", two_stopped().stopped("m1", "kube-scheduler.service", "failed")),
         ("two-corrupt", two_corrupt()),
         ("all-data-gone", all_data_gone()),
         ("readded-member", readded_member()),

@@ -256,6 +256,18 @@ mod tests {
         }
     }
 
+    /// Another machine may have come to the address: it is given no state, with every Secret in it.
+    #[tokio::test]
+    async fn nothing_is_sent_to_another_machine() {
+        let machine = Machine::new();
+        fs::write(machine.path("from"), "state").unwrap();
+        let sent =
+            send(&machine.host, Some("c0ffee"), &machine.path("from"), &machine.path("to"), 0o600).await;
+        let why = sent.unwrap_err().to_string();
+        assert!(why.contains("another machine answers here"), "{why}");
+        assert!(!machine.path("to").exists() && !machine.path("to.part").exists());
+    }
+
     /// Only what is missing goes over the wire.
     #[tokio::test]
     async fn only_the_rest_is_compressed() {

@@ -226,7 +226,7 @@ fn reference_list<'a>(seen: &[Seen<'a>], id: Option<&str>) -> Option<&'a [Member
     let of_cluster = |seen: &&Seen<'a>| id.is_some() && seen.status().map(|s| s.cluster_id.as_str()) == id;
     let lists = seen.iter().filter(of_cluster).filter_map(|seen| {
         let status = seen.status()?;
-        let sees_quorum = seen.facts.linearizable.get() == Some(&true);
+        let sees_quorum = seen.facts.sees_quorum();
         let list = seen.facts.member_list.get()?;
         Some(((sees_quorum, status.raft_term, status.raft_index), list.as_slice()))
     });
@@ -274,7 +274,7 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
 
 fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
     let serving: Vec<&Member<'_>> = members.iter().filter(|member| member.state == State::Serving).collect();
-    if serving.iter().any(|member| member.facts.linearizable.get() == Some(&true)) {
+    if serving.iter().any(|member| member.facts.sees_quorum()) {
         return Quorum::Held;
     }
     let count = |state: State| members.iter().filter(|member| member.state == state).count();

@@ -137,7 +137,6 @@ async fn links_and_mounts_are_seen_and_the_manifest_is_asked() {
     let root = dir.path().canonicalize().unwrap();
     let at = |name: &str| root.join(name).display().to_string();
     fs::create_dir_all(root.join("disk/etcd/member/snap")).unwrap();
-    fs::create_dir(root.join("wal")).unwrap();
     fs::write(root.join("disk/etcd/member/snap/db"), [0; 4096]).unwrap();
     symlink(root.join("disk/etcd"), root.join("etcd")).unwrap();
     symlink(root.join("not/there"), root.join("dangling")).unwrap();
@@ -177,8 +176,15 @@ async fn links_and_mounts_are_seen_and_the_manifest_is_asked() {
     let said = moved.get().unwrap().conflict("m1", &etcd("gone")).unwrap();
     assert!(said.contains(&at("disk/etcd")) && said.contains(&at("gone")), "{said}");
 
-    symlink(root.join("wal"), root.join("disk/etcd/member/wal")).unwrap();
-    let below = look(&etcd("etcd")).await;
-    let refused = below.get().unwrap().dirs("m1", &etcd("etcd")).unwrap_err().join("; ");
-    assert!(refused.contains("member/wal is a mount point or symbolic link"), "{refused}");
+    for (number, below) in ["member/wal", "member/snap", "member"].into_iter().enumerate() {
+        let (path, elsewhere) = (root.join("disk/etcd").join(below), root.join(format!("elsewhere{number}")));
+        fs::create_dir_all(&path).unwrap();
+        fs::rename(&path, &elsewhere).unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        let seen = look(&etcd("etcd")).await;
+        let refused = seen.get().unwrap().dirs("m1", &etcd("etcd")).unwrap_err().join("; ");
+        assert!(refused.contains(&format!("{below} is a mount point or symbolic link")), "{refused}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&elsewhere, &path).unwrap();
+    }
 }
