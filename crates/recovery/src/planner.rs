@@ -170,15 +170,17 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         established: Vec::new(),
         manual: Vec::new(),
     };
-    let wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
+    let mut wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
+    if diagnosis.all().into_iter().any(awaits_a_state) {
+        wants.keep_members();
+    }
     let restores = restores(diagnosis, options.source.as_ref());
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
         if restores {
             restore::plan(&mut draft)?;
         } else {
-            etcd::plan(&mut draft, &wants)?;
-            let in_order = draft.steps.count();
+            let in_order = etcd::plan(&mut draft, &wants)?;
             control_plane::plan(&mut draft, &wants);
             nodes::plan(&mut draft, &wants);
             control_plane::enable(&mut draft, &wants);
@@ -277,6 +279,26 @@ struct Wants {
 }
 
 impl Wants {
+    /// Leaves members as they are while only a person can say which state is right: a new one would get the leader's, and
+    /// what is left of the old one's data may tell.
+    fn keep_members(&mut self) {
+        let mut kept = Vec::new();
+        self.remedies.retain(|remedy| match remedy {
+            Remedy::ReplaceMember { member } => {
+                kept.push(member.clone());
+                false
+            }
+            _ => true,
+        });
+        let manual = |member| {
+            format!(
+                "{member} is not replaced before it is decided which state is right: a new member gets what the leader \
+                 holds, and what is left of {member}'s data may tell"
+            )
+        };
+        self.manual.extend(kept.into_iter().map(manual));
+    }
+
     fn of(causes: &[Finding]) -> Self {
         let mut wants = Self::default();
         causes.iter().for_each(|cause| wants.add(cause));

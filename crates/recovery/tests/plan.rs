@@ -427,6 +427,20 @@ fn what_the_cloud_refused_is_left_to_people_and_the_rest_goes_on() {
     assert!(attach(&again, "e1").is_some());
 }
 
+/// Two members serve and hold different data: the leader's must not become the majority.
+#[test]
+fn no_member_is_replaced_while_it_is_undecided_which_state_is_right() {
+    let facts = cases::all().remove("members-diverged-undecided-beside-a-corrupt-one").unwrap();
+    let plan = planned(&facts).unwrap();
+    assert!(plan.steps.iter().all(|step| !matches!(step.action, Action::RemoveMember { .. })), "{plan:#?}");
+    assert!(
+        plan.manual.iter().any(|manual| manual.contains("e1 is not replaced before")),
+        "{:?}",
+        plan.manual
+    );
+    assert!(plan.manual.iter().any(|manual| manual.contains("--source member:NAME")), "{:?}", plan.manual);
+}
+
 /// What is waited for may not come: the plan ends all the same, and the next round decides by what it finds.
 #[test]
 fn a_wait_in_vain_does_not_end_a_recovery() {
@@ -435,7 +449,8 @@ fn a_wait_in_vain_does_not_end_a_recovery() {
         let Ok(plan) = planned(&facts) else { continue };
         let is_wait = |step: &Step| match &step.action {
             Action::WaitForLeaders | Action::WaitForChecks { .. } | Action::RecoverNodes { .. } => true,
-            Action::CleanUp { .. } => true,
+            // An API server that was fenced beside a member is released whatever else is found.
+            Action::CleanUp { .. } | Action::WaitForEtcd { restored: None, .. } => true,
             _ => false,
         };
         let Some(first) = plan.steps.iter().position(is_wait) else { continue };

@@ -16,9 +16,10 @@ const WAIT_SECONDS: u64 = 60;
 /// A learner of some gigabytes is sent its snapshot in minutes.
 const CATCH_UP_SECONDS: u64 = 900;
 
-/// Adds what etcd needs.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<(), PlanError> {
+/// Adds what etcd needs; how many steps must be done in order, each only after those before it.
+pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanError> {
     start(draft, wants);
+    let mut in_order = draft.steps.count();
     // One at a time: the next replacement is planned from what the cluster looks like after the first.
     let replace = wants.remedies.iter().find_map(|remedy| match remedy {
         Remedy::ReplaceMember { member } => Some(member),
@@ -28,7 +29,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<(), PlanError
         let seats = seats(&draft.facts.inventory, &draft.facts.members);
         let margin = seats.as_deref().map(|seats| Margin::replacing(seats, member));
         match margin.filter(Margin::holds) {
-            Some(margin) => replace_member(draft, member, &margin)?,
+            Some(margin) => in_order = replace_member(draft, member, &margin)?,
             None => {
                 let margin = seats.as_deref().map(|seats| Margin::replacing(seats, member));
                 draft.manual.push(quorum::keep(member, margin.as_ref()));
@@ -48,7 +49,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<(), PlanError
             draft.steps.irreversible();
         }
     }
-    Ok(())
+    Ok(in_order)
 }
 
 /// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
@@ -100,11 +101,12 @@ fn members_of(draft: &Draft<'_>, services: &[HostService]) -> Vec<String> {
     members.filter(|(_, spec)| is(spec)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once.
-fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<(), PlanError> {
+/// Takes the broken member out before the new one comes in: both have the same peer URL, which etcd accepts once. Gives the
+/// number of steps up to where the new one votes.
+fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<usize, PlanError> {
     draft.established.push(format!("quorum: {margin}"));
     let quorum = || Guard::QuorumWithout { member: name.to_owned() };
-    let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return Ok(()) };
+    let Some(spec) = draft.facts.inventory.etcd.members.get(name) else { return Ok(draft.steps.count()) };
     let sizes = draft.facts.members.values().filter_map(|member| member.status.get());
     let room = sizes.map(|status| status.db_size).max().map(Room::to_replace);
     preflight::joinable(draft, name).map_err(PlanError::Preflight)?;
@@ -148,6 +150,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     draft.steps.ends(fence);
     let promote = Action::PromoteLearner { member: member() };
     draft.steps.add(CATCH_UP_SECONDS, promote);
+    let in_order = draft.steps.count();
     let members = draft.facts.inventory.etcd.members.keys().cloned().collect();
     draft.steps.add(WAIT_SECONDS, Action::WaitForEtcd { members, restored: None });
     if let Some(old) = old.filter(|old| has_corrupt_alarm(draft, &old.id)) {
@@ -159,7 +162,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
         draft.steps.ends(fence);
         draft.steps.add(WAIT_SECONDS, Action::WaitForApiservers { hosts });
     }
-    Ok(())
+    Ok(in_order)
 }
 
 /// etcd keeps the alarm of a member that is removed, and refuses writes while it stands.

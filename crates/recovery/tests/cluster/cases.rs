@@ -60,6 +60,7 @@ pub fn all() -> Cases {
         ("member-learner", member_learner()),
         ("member-diverged", diverged(&["m3"])),
         ("members-diverged-undecided", diverged_undecided()),
+        ("members-diverged-undecided-beside-a-corrupt-one", diverged_beside_a_corrupt_one()),
         ("corrupt-alarm", corrupt_alarm()),
         ("corrupt-alarm-and-no-leaders", corrupt_alarm_and_no_leaders()),
         ("corrupt-alarm-of-a-removed-member", corrupt_alarm_of_a_removed_member()),
@@ -386,6 +387,11 @@ fn diverged_undecided() -> Builder {
     let mut all = diverged(&["m3"]);
     value(&mut all.member("e1").hash_kv).compact_revision = 39_000;
     all
+}
+
+/// The third member's log may tell which of the two is right.
+fn diverged_beside_a_corrupt_one() -> Builder {
+    diverged(&["m3"]).member_stopped("e1", damaged())
 }
 
 fn alarm(mut all: Builder, kind: &str, by: &str) -> Builder {

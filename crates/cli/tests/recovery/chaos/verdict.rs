@@ -41,8 +41,12 @@ fn is_recovered_where_it_can_be(round: &Round) -> Option<String> {
     let has_state = draw.snapshot
         || round.before.keys.is_some()
         || round.disks.iter().any(|disk| disk.keys.as_ref().is_ok_and(|keys| !keys.is_empty()));
-    // A refusal says what people must do first, and has changed nothing.
-    let recovered = matches!(round.first.code, Some(0 | 4));
+    // A refusal says what people must do first, and has changed nothing. Of two states that both serve, people say which is
+    // right.
+    let recovered = match round.first.code {
+        Some(0 | 4) => true,
+        _ => round.first.stderr.contains("lifeboat recover --source member:"),
+    };
     (repairable && supported && has_state && !recovered)
         .then(|| "not recovered, though nothing of it needs hands".to_owned())
 }
