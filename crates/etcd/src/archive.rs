@@ -8,7 +8,7 @@ mod format;
 mod spool;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
@@ -22,7 +22,7 @@ use crate::finding::FindingKind;
 
 pub(crate) use folder::deltas_beside;
 pub(crate) use folder::snapshot_in;
-use format::{Format, Head};
+use format::{Format, GZIP, Head};
 use spool::{Limits, Spool};
 
 /// A zip that holds a gzip that holds a tar.
@@ -66,33 +66,13 @@ fn unpack(path: &Path, format: Format, mut file: File) -> Result<File> {
     Ok(spool.file)
 }
 
-/// Every member of a file, and the zeros that a tape or `dd` may leave behind them, as `gzip -d` takes it.
+/// Every member of a file. What follows the last one is left out, as `gzip -d` does it: a tape or `dd` leaves zeros there.
 fn from_gzip(path: &Path, mut input: BufReader<File>, spool: &mut Spool) -> Result<()> {
     loop {
         spool.copy(&mut GzDecoder::new(&mut input))?;
-        match input.fill_buf().map_err(|error| Error::unreadable(path, error))?.first() {
-            None => return Ok(()),
-            Some(0) => break,
-            Some(_) => {}
+        if input.fill_buf().map_err(|error| Error::unreadable(path, error))?.first() != GZIP.first() {
+            return Ok(());
         }
-    }
-    match only_zeros(input).map_err(|error| Error::unreadable(path, error))? {
-        true => Ok(()),
-        false => Err(FindingKind::Archive { defect: "other bytes follow the gzip data".into() }.into()),
-    }
-}
-
-fn only_zeros(mut input: impl BufRead) -> io::Result<bool> {
-    loop {
-        let bytes = input.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(true);
-        }
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        let count = bytes.len();
-        input.consume(count);
     }
 }
 

@@ -89,6 +89,19 @@ pub enum PlanError {
         /// The state that would be restored.
         chosen: Box<StateSource>,
     },
+    /// What a member holds is not known, so that it may hold more than what would be restored.
+    #[error(
+        "{member}: {why}; it may hold writes that {chosen} lacks: settle that and recover again, or name the state to restore \
+         with --source"
+    )]
+    Unknown {
+        /// The member.
+        member: String,
+        /// Why it is not known.
+        why: String,
+        /// The state that would be restored.
+        chosen: Box<StateSource>,
+    },
     /// The log of a member whose db cannot be used goes further than what would be restored, and is not read with it.
     #[error(
         "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be lost; \
@@ -174,7 +187,7 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
     if diagnosis.all().into_iter().any(awaits_a_state) {
         wants.keep_members();
     }
-    let restores = restores(diagnosis, options.source.as_ref());
+    let restores = restores(diagnosis, options.source.as_ref(), &options.tried);
     reach::plan(&mut draft, &wants);
     if draft.steps.is_empty() {
         if restores {
@@ -231,8 +244,11 @@ fn distinct_processes(facts: &Facts, steps: &[Step]) -> Result<(), PlanError> {
 /// Whether etcd is to be rebuilt: what is found calls for it, or waits for a person to say which state is right,
 /// and one has. A person who names a state decides which one a restore takes, and not that one is made: an etcd that
 /// serves would lose all that was written since.
-pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>) -> bool {
-    let awaited = || diagnosis.all().into_iter().any(awaits_a_state);
+pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>, tried: &Tried) -> bool {
+    let awaited = || {
+        let mut all = diagnosis.all().into_iter();
+        all.any(|finding| awaits_a_state(finding) || is_started_in_vain(finding, tried))
+    };
     Wants::of(&diagnosis.causes).restore || (source.is_some() && awaited())
 }
 
@@ -241,9 +257,22 @@ fn awaits_a_state(finding: &Finding) -> bool {
     match finding.id {
         FindingId::EtcdStateLost | FindingId::EtcdStateConflict => true,
         // Without a majority for one of the states; else the minority is replaced, now or later.
-        FindingId::EtcdMemberDiverged => finding.remedies.iter().any(asks_for_a_state),
+        FindingId::EtcdMemberDiverged | FindingId::EtcdQuorumLost => {
+            finding.remedies.iter().any(asks_for_a_state)
+        }
         _ => false,
     }
+}
+
+/// Whether a quorum is lost, and starting the members that could hold it has not helped.
+fn is_started_in_vain(finding: &Finding, tried: &Tried) -> bool {
+    let mut starts = finding.remedies.iter().filter_map(|remedy| match remedy {
+        Remedy::StartService { host, service } | Remedy::RestartService { host, service } => {
+            Some((host, service))
+        }
+        _ => None,
+    });
+    finding.id == FindingId::EtcdQuorumLost && starts.any(|(host, service)| tried.has_started(host, service))
 }
 
 fn asks_for_a_state(remedy: &Remedy) -> bool {

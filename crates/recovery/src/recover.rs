@@ -338,9 +338,9 @@ impl Recovery<'_> {
         reboot_nodes: bool,
     ) -> Result<Plan, RecoverError> {
         let source = source.cloned();
-        let restores = restores(diagnosis, source.as_ref());
-        let snapshots = if restores { self.snapshots(facts).await } else { Snapshots::default() };
         let tried = self.tried()?;
+        let restores = restores(diagnosis, source.as_ref(), &tried);
+        let snapshots = if restores { self.snapshots(facts).await } else { Snapshots::default() };
         let options = PlanOptions { id: id.into(), snapshots, source, tried, reboot_nodes };
         Ok(plan(facts, diagnosis, &options)?)
     }

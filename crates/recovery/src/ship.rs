@@ -28,6 +28,8 @@ if [ -x "$1" ]; then sha256sum < "$1"; fi
 /// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
 const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
+/// Functions of a shell that tell which file system of a machine's `fstab` is not mounted.
+pub(crate) const UNMOUNTED: &str = include_str!("ship/unmounted.sh");
 
 /// Prints the data dirs on a machine, one a line.
 const FIND_DATA_DIRS: &str = include_str!("ship/find.sh");
@@ -159,7 +161,9 @@ async fn inspect(
 ) -> Result<DataDir, HostError> {
     let wal = wal_dir.map(|wal| wal.display().to_string()).unwrap_or_default();
     let arguments = [program, dir.display().to_string(), fstab.into(), wal];
-    let output = host.run(&Command::script(INSPECT_DATA_DIR, arguments).within(INSPECT)).await?;
+    let output = host
+        .run(&Command::script(&format!("{UNMOUNTED}{INSPECT_DATA_DIR}"), arguments).within(INSPECT))
+        .await?;
     let failed = |why: String| HostError::Failed {
         host: host.name().into(),
         command: format!("inspect {}", dir.display()),

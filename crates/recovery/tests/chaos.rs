@@ -36,7 +36,7 @@ fn storage(spec: &MemberSpec) -> Storage {
         data_dir: place(&spec.data_dir),
         wal_dir: None,
         scratch: place(Path::new("/var/lib/lifeboat")),
-        named: vec![NamedDirs { by: spec.service.key(), data_dir, real, wal_dir: None }],
+        named: vec![NamedDirs { by: spec.service.key(), data_dir, real, wal_dir: None, holds_member: None }],
         unread: Vec::new(),
         user: None,
         config_file: None,

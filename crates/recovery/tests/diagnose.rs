@@ -192,6 +192,7 @@ fn a_restore_is_offered_only_where_no_quorum_can_be_started() {
         "all-data-gone-and-one-dangling-link",
         "all-re-initialized",
         "fenced",
+        "learner-and-a-voter-destroyed",
         "members-older-than-the-snapshot",
         "readded-member",
         "two-corrupt",

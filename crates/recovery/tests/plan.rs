@@ -7,7 +7,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
-use lifeboat_recovery::facts::{Answer, DataDir, Facts, Leftovers, Login, PodProcess, Storage, ToldBy};
+use lifeboat_recovery::facts::{
+    Answer, Damage, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Reach, Readable, Storage, ToldBy,
+};
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, Guard, HostService, Needs, Plan, StateSource, Step};
@@ -202,6 +204,88 @@ fn a_member_that_waits_for_a_quorum_is_not_passed_over_for_a_snapshot() {
     // A person may say that the snapshot is meant; and a log of a first start holds nobody's writes.
     assert!(planned_from(&lost(1000), snapshot()).is_ok_and(|plan| plan.restores()));
     assert!(planned(&lost(4)).is_ok_and(|plan| plan.restores()));
+}
+
+/// An etcd that is started without its data votes, in its old place, for members that lack what it has acknowledged.
+#[test]
+fn no_member_is_started_without_its_data() {
+    let starts = |facts: &Facts, host: &str| {
+        let is = |step: &Step| match &step.action {
+            Action::Start { services } | Action::Restart { services } => services
+                .iter()
+                .any(|service| service.host == host && service.service.label() == "etcd.service"),
+            _ => false,
+        };
+        planned(facts).unwrap().steps.iter().any(is)
+    };
+    for (case, host) in
+        [("member-on-a-disk-that-is-not-mounted", "m3"), ("no-quorum-and-a-disk-that-is-not-mounted", "m2")]
+    {
+        let facts = cases::all().remove(case).unwrap();
+        assert!(!starts(&facts, host), "{case}");
+        let manual = planned(&facts).unwrap().manual.join("; ");
+        assert!(manual.contains("mount it") && manual.contains(host), "{case}: {manual}");
+    }
+    // The unit names another data dir, and something is in it or not, or nobody looked.
+    for (holds, started) in [(Some(true), true), (Some(false), false), (None, false)] {
+        let mut facts = cases::all().remove("member-moved-to-another-data-dir").unwrap();
+        let storage = facts.members.get_mut("m3").unwrap().storage.as_mut().unwrap();
+        cluster::value(storage).named[0].holds_member = holds;
+        assert_eq!(starts(&facts, "m3"), started, "{holds:?}");
+    }
+}
+
+/// It may hold more than what would be restored, and is no less for that it cannot be read.
+#[test]
+fn nothing_is_restored_past_a_member_whose_data_is_not_known() {
+    let damaged = DataDir::Damaged(vec!["page 81".to_owned()].into());
+    let facts = cases::no_quorum_and_not_mounted(damaged.clone()).member_stopped("e1", damaged).0;
+    let refused = planned(&facts);
+    assert!(matches!(&refused, Err(PlanError::Unknown { member, .. }) if member == "m2"), "{refused:?}");
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("/etc/fstab mounts /var/lib/etcd") && said.contains("--source"), "{said}");
+}
+
+/// The longer log of an older term lacks what a quorum went on with.
+#[test]
+fn a_waiting_member_of_a_later_term_is_not_passed_over() {
+    let mut log = cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("e1"), 52_200);
+    for (term, refused) in [(Some(8), true), (Some(6), false), (None, true)] {
+        log.last_term = term;
+        let all = cluster::Builder::healthy().member_stopped("e1", DataDir::InUse(Some(log.clone())));
+        let damaged = || DataDir::Damaged(vec!["page 81".to_owned()].into());
+        // What is restored ends at entry 52310 of term 7.
+        let DataDir::Sound(state) = cluster::sound("m2", cluster::REVISION) else { panic!() };
+        let readable = Some(Readable { state, combination: None });
+        let log = LogState {
+            last_term: Some(7),
+            ..cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("m2"), 52_310)
+        };
+        let m2 = DataDir::Damaged(Damage { why: vec!["page 7".into()], readable, log: Some(log) });
+        let facts = all.member_stopped("m2", m2).member_stopped("m3", damaged()).etcd_lost().0;
+        let plan = planned(&facts);
+        assert_eq!(matches!(plan, Err(PlanError::Unread { .. })), refused, "term {term:?}: {plan:?}");
+    }
+}
+
+/// A learner has no vote: with one voter of two destroyed no start helps, and the cluster is rebuilt.
+#[test]
+fn a_learner_does_not_count_for_the_quorum() {
+    let plan = planned(&cases::all()["learner-and-a-voter-destroyed"]).unwrap();
+    assert!(plan.restores(), "{plan:#?}");
+}
+
+/// What people are told to do must be taken when they do it.
+#[test]
+fn a_source_is_taken_once_starts_were_in_vain() {
+    let facts = cases::all().remove("two-stopped").unwrap();
+    let first = planned(&facts).unwrap();
+    let member = StateSource::Member("e1".into());
+    assert!(!planned_from(&facts, member.clone()).unwrap().restores(), "a start may help");
+    let mut tried = Tried::default();
+    tried.add(&first, &journal(&first, &[]), true);
+    let options = PlanOptions { source: Some(member), tried, ..options() };
+    assert!(plan(&facts, &diagnose(&facts), &options).unwrap().restores());
 }
 
 /// A machine that answers at the address is not to be stopped, restarted or rebooted.
@@ -441,6 +525,26 @@ fn no_member_is_replaced_while_it_is_undecided_which_state_is_right() {
     assert!(plan.manual.iter().any(|manual| manual.contains("--source member:NAME")), "{:?}", plan.manual);
 }
 
+/// It could not join: it would be taken out of the cluster, and would never start.
+#[test]
+fn a_member_that_the_others_do_not_reach_is_not_replaced() {
+    let mut facts = cases::all().remove("member-corrupt-behind-a-firewall").unwrap();
+    let replaces = |facts: &Facts| {
+        let plan = planned(facts).unwrap();
+        plan.steps.iter().any(|step| matches!(step.action, Action::AddLearner { .. }))
+    };
+    assert!(!replaces(&facts));
+    let manual = planned(&facts).unwrap().manual.join("; ");
+    assert!(manual.contains("m3 cannot be replaced") && manual.contains("firewall"), "{manual}");
+    // Nothing listens while its etcd is stopped.
+    for member in facts.members.values_mut() {
+        for reach in cluster::value(member.peers.as_mut().unwrap()).values_mut() {
+            *reach = Reach::Failed("Connection refused (os error 111)".into());
+        }
+    }
+    assert!(replaces(&facts));
+}
+
 /// What is waited for may not come: the plan ends all the same, and the next round decides by what it finds.
 #[test]
 fn a_wait_in_vain_does_not_end_a_recovery() {
@@ -605,7 +709,10 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     let mut all = cases::all();
     let said = refused(&all["member-destroyed-beside-a-full-disk"]);
     assert!(said.contains("m3: / has 150 MB left and"), "{said}");
-    let said = refused(&all["all-data-gone-and-one-dangling-link"]);
+    // Also where a person has named the state.
+    let named = planned_from(&all["all-data-gone-and-one-dangling-link"], snapshot());
+    let Err(PlanError::Preflight(wrong)) = &named else { panic!("not refused: {named:?}") };
+    let said = wrong.join("; ");
     assert!(said.contains("/var/lib/etcd is a symbolic link to /data/etcd, which is not there"), "{said}");
 
     let mut facts = all.remove("all-data-gone").unwrap();

@@ -36,21 +36,22 @@ impl Compared {
         lines.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// What the source with the furthest log has in it that no source counts, where no source shows what became of that.
+    /// What the log of a source ends with that no source counts, where no source shows what became of that; of several the
+    /// one that goes furthest.
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
             let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
             Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
         };
         let open = self.comparison.ranking.iter().filter(|place| !self.comparison.is_end_decided(**place));
-        let (_, Reverse(entries), place) = open.filter_map(position).max()?;
-        let name = &self.names[place];
-        (entries > 0).then(|| {
-            format!(
-                "{name} has the furthest log, with {entries} entries that are not known to be committed and not counted; \
-                 clients may count on them where no other member had a longer log: --uncommitted takes them in"
-            )
-        })
+        let uncounted = open.filter_map(position).filter(|(_, Reverse(entries), _)| *entries > 0);
+        let (_, Reverse(entries), place) = uncounted.max()?;
+        let (name, entries) =
+            (&self.names[place], if entries == 1 { "1 entry".into() } else { format!("{entries} entries") });
+        Some(format!(
+            "the log of {name} ends with {entries} not known to be committed and not counted; clients may count on that where \
+             no other member had a longer log: --uncommitted takes it in"
+        ))
     }
 
     /// What the logs of a majority of the voters show to be committed, where that is more than each says for itself.

@@ -25,7 +25,7 @@ const BBOLT: &[u8] = &0xED0C_DAED_u32.to_le_bytes();
 const BBOLT_AT: usize = 16;
 const HEAD: usize = 65536 + 64;
 
-const GZIP: &[u8] = b"\x1f\x8b\x08";
+pub(super) const GZIP: &[u8] = b"\x1f\x8b\x08";
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const ZIP: &[u8] = b"PK\x03\x04";

@@ -42,9 +42,9 @@ fn layers_are_bounded() {
     assert!(error.to_string().contains("packed more than 3 times"), "{error}");
 }
 
-/// A tape or `dd` fills the last block with zeros.
+/// A tape or `dd` fills the last block with zeros, an editor adds a newline.
 #[test]
-fn zeros_behind_gzip_data_are_padding() {
+fn what_follows_gzip_data_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("padded.gz");
     let packed = |bytes: &[u8]| {
@@ -53,17 +53,12 @@ fn zeros_behind_gzip_data_are_padding() {
         encoder.finish().unwrap()
     };
     let two_members = [packed(b"one, "), packed(b"two")].concat();
-    for (behind, sound) in [(vec![], true), (vec![0; 5000], true), ([vec![0; 5000], vec![1]].concat(), false)]
-    {
+    for behind in [vec![], vec![0; 5000], b"\n".to_vec()] {
         fs_err::write(&path, [two_members.as_slice(), &behind].concat()).unwrap();
+        let mut file = open(&path).unwrap();
+        file.rewind().unwrap();
         let mut read = String::new();
-        match open(&path) {
-            Ok(mut file) => {
-                file.rewind().unwrap();
-                file.read_to_string(&mut read).unwrap();
-                assert!(sound && read == "one, two", "{read}");
-            }
-            Err(error) => assert!(!sound && error.to_string().contains("other bytes follow"), "{error}"),
-        }
+        file.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "one, two");
     }
 }

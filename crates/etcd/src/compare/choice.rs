@@ -76,7 +76,8 @@ impl Comparison {
 
     /// Whether another source of its cluster shows what became of the entries at the end of a log that are not known to be
     /// committed: it has applied as many entries, or one of a later term, whose leader had every committed entry. What it
-    /// lacks of them was replaced (Raft, 5.4).
+    /// lacks of them was replaced (Raft, 5.4). Not one that was started with `--force-new-cluster`, and has removed the
+    /// log's member: nobody elected its leader.
     pub fn is_end_decided(&self, place: usize) -> bool {
         let Some(logged) = self.standings.get(place).and_then(Standing::freshness).map(|own| own.logged)
         else {
@@ -86,7 +87,11 @@ impl Comparison {
             let applied = self.standings.get(*other).and_then(Standing::freshness).map(|its| its.applied);
             let is_beyond =
                 applied.is_some_and(|applied| applied.index >= logged.index || applied.term > logged.term);
-            *other != place && is_beyond && self.is_one_cluster(place, *other)
+            let is_peer = || {
+                let own = self.standings.get(place).and_then(Standing::member);
+                self.standings.get(*other).zip(own).is_some_and(|(other, own)| other.has_member(own))
+            };
+            *other != place && is_beyond && is_peer()
         };
         self.ranking.iter().any(decides)
     }

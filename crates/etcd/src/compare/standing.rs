@@ -111,6 +111,12 @@ impl Standing {
         self.inspection.as_ref()?.raft.map(|raft| raft.member_id)
     }
 
+    /// Whether a member is one of its cluster, and was not removed.
+    pub(super) fn has_member(&self, id: MemberId) -> bool {
+        let members = self.inspection.as_ref().map(|inspection| &inspection.state.members);
+        members.is_some_and(|members| members.iter().any(|member| member.id == id))
+    }
+
     /// Whether it knows a member that another knows too.
     pub(super) fn is_of_the_cluster_of(&self, other: &Self) -> bool {
         let theirs = other.ids();

@@ -102,10 +102,11 @@ impl MemberFacts {
     /// The last entry of raft's log that it is known to hold.
     pub fn last_entry(&self) -> Option<EntryId> {
         match (self.status.get(), self.data_dir.get()) {
-            (Some(status), _) => {
-                let known = EntryId { term: status.raft_term, index: status.raft_index };
-                Some(self.log.as_ref().and_then(|log| log.get()?.last()).unwrap_or(known))
-            }
+            (Some(status), _) => match &self.log {
+                // Failed elections raise its term: only its log tells that of its last entry.
+                Some(log) => log.get()?.last(),
+                None => Some(EntryId { term: status.raft_term, index: status.raft_index }),
+            },
             (None, Some(DataDir::Sound(state))) => {
                 // The db counts as it is where the log ends before it.
                 let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));

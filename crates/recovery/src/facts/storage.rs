@@ -79,6 +79,8 @@ pub enum PlaceKind {
     Other,
     /// This symbolic link on the way leads nowhere: its disk may not be mounted.
     Dangling(PathBuf),
+    /// `/etc/fstab` mounts a file system here that holds it, and that is not mounted.
+    Unmounted(PathBuf),
     /// It cannot be looked at, and why.
     Unreadable(String),
 }
@@ -96,6 +98,9 @@ pub struct NamedDirs {
     /// Its `--wal-dir`, resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal_dir: Option<PathBuf>,
+    /// Whether there is a `member` in the data dir; asked where it is not the inventory's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_member: Option<bool>,
 }
 
 /// An etcd program.
@@ -154,6 +159,35 @@ impl Storage {
             PlaceKind::Dangling(link) => Some((link, &self.data_dir.real)),
             _ => None,
         }
+    }
+
+    /// What is known to keep the member's data out of reach, in one sentence. An etcd that is started meanwhile would begin
+    /// with nothing.
+    pub fn out_of_reach(&self, member: &str) -> Option<String> {
+        [Some(&self.data_dir), self.wal_dir.as_ref()].into_iter().flatten().find_map(|place| {
+            match &place.kind {
+                PlaceKind::Dangling(link) => Some(format!(
+                    "{member}'s data dir: {} is a symbolic link to {}, which does not exist",
+                    link.display(),
+                    place.real.display()
+                )),
+                PlaceKind::Unmounted(at) => Some(format!(
+                    "{member}'s data dir: /etc/fstab mounts {}, which holds {}, and it is not mounted",
+                    at.display(),
+                    place.path.display()
+                )),
+                _ => None,
+            }
+        })
+    }
+
+    /// Where a service would begin with nothing, since it names another data dir than the inventory and no member is seen
+    /// there, in one sentence.
+    pub fn begins_empty(&self) -> Option<String> {
+        let is_empty =
+            |named: &&NamedDirs| named.real != self.data_dir.real && named.holds_member != Some(true);
+        let named = self.named.iter().find(is_empty)?;
+        Some(format!("{} would start on {}, where no member is seen", named.by, named.data_dir.display()))
     }
 
     /// Why it is not known where the service keeps its data.
@@ -235,6 +269,10 @@ impl Place {
                 "{member}: {} is a symbolic link to {}, which is not there: mount its disk, or remove the link",
                 link.display(),
                 self.real.display()
+            )),
+            PlaceKind::Unmounted(at) => wrong.push(format!(
+                "{member}: /etc/fstab mounts {}, which holds {path}, and it is not mounted: mount it",
+                at.display()
             )),
             PlaceKind::Unreadable(why) => wrong.push(format!("{member}: {path} cannot be looked at: {why}")),
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{Damage, DataDir, Facts, MemberFacts, Readable};
+use crate::facts::{Damage, DataDir, Fact, Facts, MemberFacts, Readable, ServiceState};
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
@@ -279,7 +279,7 @@ fn not_combined(facts: &Facts, member: &str) -> String {
 fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     let Some(chosen) = freshest(candidates) else { return Ok(()) };
     let held =
-        chosen.source.member().and_then(|name| last_index(facts.members.get(name)?)).unwrap_or_default();
+        chosen.source.member().and_then(|name| facts.members.get(name)?.last_entry()).unwrap_or_default();
     let members = &facts.inventory.etcd.members;
     // The members, and the first entry of a leader.
     let first_start = u64::try_from(members.len()).unwrap_or(u64::MAX).saturating_add(1);
@@ -288,12 +288,18 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             return false;
         };
         match member.data_dir.get() {
-            Some(DataDir::InUse(Some(log))) => log.last_index > held.max(first_start),
+            Some(DataDir::InUse(Some(log))) => {
+                log.last_index > first_start && log.last().is_none_or(|last| last > held)
+            }
             // Its log cannot be read either.
             Some(DataDir::InUse(None)) => true,
             _ => false,
         }
     };
+    if let Some((member, why)) = members.keys().find_map(|name| Some((name, unknown(facts, name)?))) {
+        let (member, chosen) = (member.clone(), Box::new(chosen.source.clone()));
+        return Err(PlanError::Unknown { member, why, chosen });
+    }
     match members.keys().find(may_add).and_then(|name| Some((name, members.get(name)?))) {
         Some((name, spec)) => Err(PlanError::Unread {
             member: name.clone(),
@@ -303,6 +309,21 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
         }),
         None => Ok(()),
     }
+}
+
+/// Why it is not known what a stopped member holds, on a machine that answers; or how far the log goes of one that serves
+/// without a quorum.
+fn unknown(facts: &Facts, name: &str) -> Option<String> {
+    let member = facts.members.get(name)?;
+    if let Some(status) = member.status.get() {
+        let unread = member.log.as_ref().filter(|_| !status.learner).and_then(Fact::why_unknown);
+        return unread.map(|why| format!("how far its log goes is not known: {why}"));
+    }
+    let spec = facts.inventory.etcd.members.get(name)?;
+    let services = facts.hosts.get(&spec.host)?.services.get()?;
+    let is_running = services.get(&spec.service.key()).is_some_and(ServiceState::is_running);
+    let why = member.data_dir.why_unknown().filter(|_| !is_running)?;
+    Some(format!("what it holds is not known: {why}"))
 }
 
 /// A member is not restored where the log of another one, whose db cannot be used, goes further and cannot be read with it:
@@ -330,16 +351,6 @@ fn further(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             chosen: Box::new(chosen.source.clone()),
         }),
         None => Ok(()),
-    }
-}
-
-/// Index of the last entry that a member is known to hold.
-fn last_index(member: &MemberFacts) -> Option<u64> {
-    match (member.status.get(), member.data_dir.get()) {
-        (Some(status), _) => Some(status.raft_index),
-        (None, Some(DataDir::Sound(state))) => Some(state.last_index),
-        (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref().map(|log| log.last_index),
-        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lifeboat_etcd::EntryId;
+
 use crate::facts::{DataDir, Facts, MemberFacts};
 use crate::finding::Remedy;
 use crate::inventory::Service;
@@ -81,7 +83,7 @@ impl Tried {
         }
     }
 
-    fn has_started(&self, host: &str, service: &Service) -> bool {
+    pub(super) fn has_started(&self, host: &str, service: &Service) -> bool {
         self.services.iter().any(|tried| tried.host == host && tried.service == *service)
     }
 }
@@ -177,16 +179,17 @@ fn is_dispensable(facts: &Facts, member: &str) -> bool {
 
 /// How far every member's log goes: what the furthest holds is lost where the cluster is rebuilt from another.
 fn logs(facts: &Facts, member: &str) -> String {
-    let end = |facts: &MemberFacts| match (facts.status.get(), facts.data_dir.get()) {
-        (Some(status), _) => Some(status.raft_index),
-        (None, Some(DataDir::Sound(state))) => Some(state.last_index),
-        (None, Some(DataDir::InUse(Some(log)))) => Some(log.last_index),
-        _ => None,
+    let end = |facts: &MemberFacts| match facts.data_dir.get() {
+        Some(DataDir::InUse(Some(log))) => log.last(),
+        _ => facts.last_entry(),
     };
-    let mut ends: Vec<(u64, &String)> =
+    let mut ends: Vec<(EntryId, &String)> =
         facts.members.iter().filter_map(|(name, facts)| Some((end(facts)?, name))).collect();
     ends.sort_unstable_by(|a, b| b.cmp(a));
-    let list: Vec<String> = ends.iter().map(|(index, name)| format!("{name} at entry {index}")).collect();
+    let list: Vec<String> = ends
+        .iter()
+        .map(|(end, name)| format!("{name} at entry {} of term {}", end.index, end.term))
+        .collect();
     let furthest = ends.first().map_or(member, |(_, name)| name.as_str());
     format!(
         "{member} is not replaced: the others are no quorum without it. The logs end at: {}. If the members do not come up, \

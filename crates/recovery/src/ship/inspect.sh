@@ -25,27 +25,14 @@ there() {
     done
     return 1
 }
-mounted() {
-    while read -r _ at _; do
-        if [ "$at" = "$1" ]; then return 0; fi
-    done </proc/mounts
-    return 1
-}
-# A data dir on a disk that is not mounted looks gone, and what were restored there would lie on another one.
-unmounted() {
-    if [ -z "$1" ] || ! [ -r "$fstab" ]; then return; fi
-    real=$(readlink -f "$1" 2>/dev/null) || real=$1
-    while read -r disk at _ options _; do
-        case $disk in '#'*) continue ;; esac
-        case ,$options, in *,noauto,*) continue ;; esac
-        at=${at%/}
-        case $at in /*) ;; *) continue ;; esac
-        case $real/ in "$at"/*) ;; *) continue ;; esac
-        if ! mounted "$at"; then printf '%s' "$at"; exit 92; fi
-    done <"$fstab"
-}
-unmounted "$dir"
-unmounted "$wal"
+for path in "$dir" "$wal"; do
+    real=$(readlink -f "$path" 2>/dev/null) || real=$path
+    at=$(unmounted "$real" "$fstab")
+    if [ -n "$at" ]; then
+        printf '%s' "$at"
+        exit 92
+    fi
+done
 if ! there "$dir/member"; then
     if [ -n "$wal" ] && there "$wal" && [ -n "$(ls -A "$wal")" ]; then exit 94; fi
     exit 90

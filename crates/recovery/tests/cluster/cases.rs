@@ -39,9 +39,13 @@ pub fn all() -> Cases {
         ("member-destroyed", Builder::healthy().member_stopped("m3", DataDir::Absent)),
         ("member-moved-to-another-data-dir", moved(&["m3"])),
         ("all-moved-to-another-data-dir", moved(MEMBERS).etcd_lost()),
+        ("member-on-a-disk-that-is-not-mounted", not_mounted(Builder::healthy(), "m3")),
+        ("no-quorum-and-a-disk-that-is-not-mounted", no_quorum_and_not_mounted(DataDir::Absent)),
+        ("learner-and-a-voter-destroyed", learner_and_a_voter_destroyed()),
         ("member-destroyed-beside-a-full-disk", no_room("m3")),
         ("all-data-gone-and-one-dangling-link", dangling()),
         ("member-corrupt", Builder::healthy().member_stopped("m3", damaged())),
+        ("member-corrupt-behind-a-firewall", corrupt_behind_a_firewall()),
         ("member-silent", Builder::healthy().silent("m3", "no answer within 3 s")),
         ("member-silent-and-needed", member_silent_and_needed()),
         ("member-of-another-cluster", member_of_another_cluster(REVISION - 1000)),
@@ -411,12 +415,47 @@ fn moved(members: &[&str]) -> Builder {
         storage.data_dir.kind = PlaceKind::Absent;
         storage.named[0].data_dir = "/data/etcd".into();
         storage.named[0].real = "/data/etcd".into();
+        storage.named[0].holds_member = Some(true);
         forget(
             &mut member.data_dir,
             &format!("etcd.service keeps {name}'s data in /data/etcd; the inventory says /var/lib/etcd"),
         );
         all
     })
+}
+
+/// Its db is broken, and packets to and from its peer port are dropped.
+fn corrupt_behind_a_firewall() -> Builder {
+    let mut all = Builder::healthy().member_stopped("m3", damaged());
+    let failed = || Reach::Failed("no answer within 2 s".into());
+    for (name, others) in [("e1", ["m2", "m3"]), ("m2", ["e1", "m3"]), ("m3", ["e1", "m2"])] {
+        let reach = |other: &str| if [name, other].contains(&"m3") { failed() } else { Reach::Connected };
+        let peers = others.iter().map(|other| ((*other).to_owned(), reach(other))).collect();
+        all.member(name).peers = Some(known(&format!("ssh {name}: TCP connections to peers"), peers));
+    }
+    all
+}
+
+/// Stopped, and what stands where its data dir was is an empty mount point.
+fn not_mounted(all: Builder, name: &str) -> Builder {
+    let mut all = all.member_stopped(name, DataDir::Absent);
+    let member = all.member(name);
+    value(member.storage.as_mut().unwrap()).data_dir.kind = PlaceKind::Unmounted("/var/lib/etcd".into());
+    forget(
+        &mut member.data_dir,
+        "/etc/fstab mounts /var/lib/etcd and it is not mounted: mount it, then diagnose again",
+    );
+    all
+}
+
+/// e1 waits for the others: m2's disk is not mounted, and m3 holds this.
+pub fn no_quorum_and_not_mounted(of_m3: DataDir) -> Builder {
+    not_mounted(Builder::healthy(), "m2").member_stopped("m3", of_m3).etcd_lost()
+}
+
+/// A replacement was cut short before the promotion, and then a disk died.
+fn learner_and_a_voter_destroyed() -> Builder {
+    member_learner().member_stopped("m2", DataDir::Absent).etcd_lost()
 }
 
 fn no_room(name: &str) -> Builder {

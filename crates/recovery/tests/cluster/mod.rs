@@ -22,7 +22,7 @@ pub const ETCD: &str = "etcd.service";
 pub const APISERVER: &str = "kube-apiserver.service";
 pub const CLUSTER_ID: &str = "5c2c2c2b5c9a1d00";
 const L3: &str = "7f1c6b5e9d344d2b8a6f0e1d2c3b4a59";
-const REVISION: i64 = 41_200;
+pub const REVISION: i64 = 41_200;
 /// Why a question to a machine without a NIC gets no answer.
 const NO_ROUTE: &str = "connect: No route to host";
 
@@ -294,6 +294,7 @@ pub fn storage() -> Storage {
             data_dir: "/var/lib/etcd".into(),
             real: "/var/lib/etcd".into(),
             wal_dir: None,
+            holds_member: None,
         }],
         unread: Vec::new(),
         user: Some("etcd".into()),

@@ -13,8 +13,11 @@ use crate::host::{Command, Host};
 use crate::inventory::{MemberSpec, Service};
 use crate::probe::host::FENCED_MANIFESTS;
 use crate::probe::reason::{self, one_line};
+use crate::ship::UNMOUNTED;
 
 const SCRIPT: &str = include_str!("storage.sh");
+/// What a machine mounts at its boot.
+const FSTAB: &str = "/etc/fstab";
 /// Longest time for all answers; each has a limit of its own that is closer.
 const ANSWERS: Duration = Duration::from_secs(12);
 /// Where Lifeboat keeps what it sends to machines.
@@ -27,16 +30,16 @@ type Result<T> = std::result::Result<T, String>;
 /// Asks one machine about one member. It must be the right machine: that is the caller's to know.
 pub(crate) async fn look(name: &str, spec: &MemberSpec, host: &dyn Host) -> Fact<Storage> {
     let source = format!("ssh {}: data dir and service of etcd", spec.host);
-    match ask(name, spec, host).await {
+    match ask(name, spec, host, FSTAB).await {
         Ok(storage) => Fact::value(source, storage),
         Err(why) => Fact::unknown(source, why),
     }
 }
 
-async fn ask(name: &str, spec: &MemberSpec, host: &dyn Host) -> Result<Storage> {
+async fn ask(name: &str, spec: &MemberSpec, host: &dyn Host, fstab: &str) -> Result<Storage> {
     let path = |path: &Path| path.display().to_string();
     let wal = spec.wal_dir.as_deref().map(path).unwrap_or_default();
-    let mut arguments = vec!["where".to_owned(), path(&spec.data_dir), wal, SCRATCH.into()];
+    let mut arguments = vec!["where".to_owned(), fstab.to_owned(), path(&spec.data_dir), wal, SCRATCH.into()];
     match &spec.service {
         Service::Unit(unit) => arguments.extend(["unit".into(), unit.clone()]),
         Service::StaticPod(pod) => arguments.extend([
@@ -57,20 +60,22 @@ async fn ask(name: &str, spec: &MemberSpec, host: &dyn Host) -> Result<Storage> 
         let mut arguments = vec!["resolve".to_owned()];
         arguments.extend(differing.iter().cloned());
         let resolved = Said::of(&run(host, arguments).await?);
-        let reals: BTreeMap<&String, &String> = differing.iter().zip(resolved.all("real")).collect();
+        let resolved = resolved.all("real").map(|line| line.split_once('\t').unwrap_or((line, "")));
+        let reals: BTreeMap<&String, (&str, &str)> = differing.iter().zip(resolved).collect();
         let real = |path: &PathBuf| {
-            reals.get(&path.display().to_string()).map_or_else(|| path.clone(), PathBuf::from)
+            let seen = reals.get(&path.display().to_string());
+            seen.map_or_else(|| (path.clone(), None), |(real, holds)| (real.into(), Some(*holds == "member")))
         };
         for named in &mut storage.named {
-            named.real = real(&named.real);
-            named.wal_dir = named.wal_dir.as_ref().map(real);
+            (named.real, named.holds_member) = real(&named.real);
+            named.wal_dir = named.wal_dir.as_ref().map(|dir| real(dir).0);
         }
     }
     Ok(storage)
 }
 
 async fn run(host: &dyn Host, arguments: Vec<String>) -> Result<String> {
-    let output = host.run(&Command::script(SCRIPT, arguments).within(ANSWERS)).await;
+    let output = host.run(&Command::script(&format!("{UNMOUNTED}{SCRIPT}"), arguments).within(ANSWERS)).await;
     let output = output.map_err(|error| reason::of(&error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let body = text.split_once("lifeboat-storage\n").and_then(|(_, rest)| rest.strip_suffix("end\n"));
@@ -162,6 +167,7 @@ impl Said {
             "absent" => PlaceKind::Absent,
             "other" => PlaceKind::Other,
             "dangling" => PlaceKind::Dangling(why.into()),
+            "unmounted" => PlaceKind::Unmounted(why.into()),
             "unreadable" => PlaceKind::Unreadable(one_line(why)),
             other => return Err(unfit(&one_line(other))),
         };
@@ -317,7 +323,7 @@ impl Said {
         let data_dir = place(&etcd.data_dir())?;
         let wal_dir = etcd.setting("wal-dir").map(|dir| place(&dir)).transpose()?;
         let real = data_dir.components().collect();
-        Ok(NamedDirs { by, data_dir, real, wal_dir })
+        Ok(NamedDirs { by, data_dir, real, wal_dir, holds_member: None })
     }
 }
 

@@ -1,8 +1,8 @@
 # Where a member's data lies on its machine, and where its service says it is: one line a fact, its parts apart by tabs;
 # src/probe/etcd/storage.rs reads it. For any POSIX shell. Nothing is changed.
 #
-# Arguments: where DATA_DIR WAL_DIR SCRATCH unit UNIT
-#            where DATA_DIR WAL_DIR SCRATCH pod MANIFEST PROCESS FENCED_DIR NAME
+# Arguments: where FSTAB DATA_DIR WAL_DIR SCRATCH unit UNIT
+#            where FSTAB DATA_DIR WAL_DIR SCRATCH pod MANIFEST PROCESS FENCED_DIR NAME
 #            resolve PATH...
 
 within() {
@@ -48,9 +48,12 @@ mount_points() {
 place() {
     path=${2%/}
     resolve "${path:-/}"
-    why=
+    why= disk=
+    if [ -z "$link" ]; then disk=$(unmounted "$real" "$fstab"); fi
     if [ -n "$link" ]; then
         kind=dangling why=$link
+    elif [ -n "$disk" ]; then
+        kind=unmounted why=$disk
     elif [ "$at" != "$path" ]; then
         why=$(LC_ALL=C ls -d "$path" 2>&1 >/dev/null)
         case $why in
@@ -157,9 +160,12 @@ main() {
         for path in "$@"; do
             path=${path%/}
             resolve "${path:-/}"
-            printf 'real\t%s\n' "$real"
+            if [ -d "$real/member" ]; then holds=member; else holds=; fi
+            printf 'real\t%s\t%s\n' "$real" "$holds"
         done
     else
+        fstab=$1
+        shift
         place data "$1"
         if [ -n "$2" ]; then place wal "$2"; fi
         place scratch "$3"

@@ -99,17 +99,38 @@ impl<'a> Cluster<'a> {
         serving(&self.members)
     }
 
-    /// What replaces a member while a quorum holds: Lifeboat, if the others are a quorum without it; else people, who
-    /// learn what has to come first.
+    /// What replaces a member while a quorum holds: Lifeboat, if the others are a quorum without it and it can reach them;
+    /// else people, who learn what has to come first.
     pub fn replacement(&self, member: &str) -> Option<Remedy> {
         if self.quorum != Quorum::Held {
             return None;
         }
         let margin = self.seats.as_deref().map(|seats| Margin::replacing(seats, member));
         Some(match margin {
-            Some(margin) if margin.holds() => Remedy::ReplaceMember { member: member.into() },
+            Some(margin) if margin.holds() => match self.is_apart(member) {
+                false => Remedy::ReplaceMember { member: member.into() },
+                true => Remedy::Manual(format!(
+                    "{member} cannot be replaced while its machine and the others' do not reach each other's peer addresses: open \
+                     the way (firewall, route), then recover again"
+                )),
+            },
             margin => Remedy::Manual(quorum::keep(member, margin.as_ref())),
         })
+    }
+
+    /// Whether no way is seen between a member's machine and the members that serve, in one direction or both: a new member
+    /// there would never start. A refused connection has found its way; nothing listens there while etcd is stopped.
+    fn is_apart(&self, name: &str) -> bool {
+        let is_blocked =
+            |reach: &&Reach| matches!(reach, Reach::Failed(why) if !why.contains("Connection refused"));
+        let serving =
+            || self.members.iter().filter(|other| other.name != name && other.state == State::Serving);
+        let own = self.members.iter().find(|member| member.name == name);
+        let own = own.and_then(|member| member.facts.peers.as_ref()?.get());
+        let out: Vec<&Reach> = serving().filter_map(|other| own?.get(other.name)).collect();
+        let back: Vec<&Reach> =
+            serving().filter_map(|other| other.facts.peers.as_ref()?.get()?.get(name)).collect();
+        [out, back].iter().any(|seen| !seen.is_empty() && seen.iter().all(is_blocked))
     }
 
     /// The member with this id, in hexadecimal.
@@ -152,16 +173,21 @@ impl<'a> Cluster<'a> {
     /// How many members would serve if every one did that has not lost its data or its place: as many of one
     /// cluster as there are at best.
     pub fn within_reach(&self) -> usize {
+        let is_learner = |member: &Member<'_>| {
+            let listed = self.entry(member.spec).is_some_and(|entry| entry.learner);
+            listed || member.facts.status.get().is_some_and(|status| status.learner)
+        };
         let could = |member: &&Member<'_>| {
-            matches!(
-                member.state,
-                State::Serving
-                    | State::CutOff
-                    | State::Silent
-                    | State::Stopped
-                    | State::Gone
-                    | State::Unknown
-            )
+            !is_learner(member)
+                && matches!(
+                    member.state,
+                    State::Serving
+                        | State::CutOff
+                        | State::Silent
+                        | State::Stopped
+                        | State::Gone
+                        | State::Unknown
+                )
         };
         let ids: Vec<Option<&str>> =
             self.members.iter().filter(could).map(|member| member.facts.cluster_id()).collect();

@@ -20,18 +20,16 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
 fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
     look.host(&member.spec.host)?;
     let storage = member.facts.storage.as_ref()?;
-    if let Some((link, target)) = dangling(member) {
+    if let Some(seen) = out_of_reach(member) {
         let (name, host) = (member.name, &member.spec.host);
-        let (link, target) = (link.display(), target.display());
-        let seen = format!("{name}'s data dir: {link} is a symbolic link to {target}, which does not exist");
         return Some(
             Sighting::new(FindingId::EtcdMemberWrongDataDir, Severity::Error)
                 .of(name, host)
                 .summary(seen.clone())
                 .shown_by([seen_in(storage, seen)])
                 .manual(format!(
-                    "{host}: check that the disk of {target} is mounted (`findmnt --verify`, /etc/fstab) and mount it; until \
-                     then Lifeboat starts, moves and restores nothing of {name}"
+                    "{host}: check that the disk with {name}'s data is mounted (`findmnt --verify`, /etc/fstab) and mount it; \
+                     until then Lifeboat starts, moves and restores nothing of {name}"
                 )),
         );
     }
@@ -49,11 +47,28 @@ fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
     )
 }
 
-/// The link on the way to the data dir of a member that does not serve, where that leads nowhere. Its data is not gone for
-/// that: the disk may not be mounted.
-fn dangling<'a>(member: &Member<'a>) -> Option<(&'a std::path::Path, &'a std::path::Path)> {
+/// Why the data of a member that does not serve cannot be had: its disk may not be mounted. It is not gone for that, and an
+/// etcd that is started without it begins with nothing.
+fn out_of_reach(member: &Member<'_>) -> Option<String> {
     let storage = member.facts.storage.as_ref()?.get()?;
-    storage.dangling().filter(|_| matches!(member.state, State::Stopped | State::DataMissing))
+    storage.out_of_reach(member.name).filter(|_| matches!(member.state, State::Stopped | State::DataMissing))
+}
+
+/// Starts the service of a member that is stopped, unless it would begin with nothing: such a member votes, in its old
+/// place, for others that lack what it has acknowledged.
+pub(super) fn start_with_data(look: &Look<'_>, member: &Member<'_>) -> Remedy {
+    let (host, service) = (&member.spec.host, &member.spec.service);
+    let storage = member.facts.storage.as_ref().and_then(Fact::get);
+    let empty =
+        storage.and_then(|storage| storage.out_of_reach(member.name).or_else(|| storage.begins_empty()));
+    match empty {
+        Some(why) => Remedy::Manual(format!(
+            "{}: {} is not started without its data: {why}",
+            member.name,
+            service.label()
+        )),
+        None => start(host, service, look.service(host, service)),
+    }
 }
 
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
@@ -82,7 +97,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         State::Serving if is_learner(member) => learner(member, &place),
         State::Serving | State::Unknown => return None,
         // It is found as such, and a start would not help.
-        State::Stopped | State::DataMissing if dangling(member).is_some() => return None,
+        State::Stopped | State::DataMissing if out_of_reach(member).is_some() => return None,
         State::Stopped | State::Silent if elsewhere(member).is_some() => {
             let (fact, path) = elsewhere(member)?;
             let named = member.spec.data_dir.display();
@@ -101,7 +116,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             let how = service_state.map_or("is stopped", stopped);
             let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
             let log = service_state.and_then(|state| again_and_again(state, service));
-            sighting.remedy(start(host, service, service_state)).remedies(log)
+            sighting.remedy(start_with_data(look, member)).remedies(log)
         }
         State::Silent | State::CutOff if !cluster.unreached_by(name).is_empty() => {
             let url = &member.spec.peer_url;

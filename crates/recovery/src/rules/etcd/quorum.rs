@@ -2,9 +2,10 @@
 
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed, start};
+use crate::rules::sighting::{Sighting, listed};
 
 use super::cluster::{Cluster, Member, Quorum, State};
+use super::members::start_with_data;
 
 pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     if cluster.quorum != Quorum::Lost {
@@ -92,6 +93,9 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
                  certificates they show to each other",
             );
         }
+        if starts.is_empty() {
+            return sighting.manual(stuck(cluster));
+        }
         return sighting.remedies(starts);
     }
     let untrusted: Vec<String> = look
@@ -110,6 +114,17 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
     ))
 }
 
+/// Too few members are left that Lifeboat could start, and it is not known that the others are lost.
+fn stuck(cluster: &Cluster<'_>) -> String {
+    let missing = cluster.members.iter().filter(|member| member.state != State::Serving);
+    let names: Vec<String> = missing.map(|member| member.name.clone()).collect();
+    format!(
+        "bring {} back, whose data may still be there; if it is lost, name the state to rebuild the cluster from: `lifeboat \
+         recover --source member:NAME`, or --source SNAPSHOT",
+        listed(&names)
+    )
+}
+
 fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
     let inventory = look.inventory();
     inventory.kubernetes.masters.contains_key(host)
@@ -119,7 +134,7 @@ fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
 fn set_going(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
     let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
-        State::Stopped => Some(start(host, service, look.service(host, service))),
+        State::Stopped => Some(start_with_data(look, member)),
         State::Silent if cluster.unreached_by(member.name).is_empty() => {
             Some(Remedy::RestartService { host: host.clone(), service: service.clone() })
         }

@@ -176,6 +176,14 @@ async fn links_and_mounts_are_seen_and_the_manifest_is_asked() {
     let said = moved.get().unwrap().conflict("m1", &etcd("gone")).unwrap();
     assert!(said.contains(&at("disk/etcd")) && said.contains(&at("gone")), "{said}");
 
+    // What stands there is the mount point of a disk that the machine mounts at its boot.
+    let fstab = root.join("fstab").display().to_string();
+    fs::write(&fstab, format!("/dev/vdb {} ext4 defaults 0 2\n", at("disk"))).unwrap();
+    let unmounted = ask("m1", &etcd("etcd"), &LocalHost::new("m1"), &fstab).await.unwrap();
+    assert_eq!(unmounted.data_dir.kind, PlaceKind::Unmounted(root.join("disk")));
+    let refused = unmounted.dirs("m1", &etcd("etcd")).unwrap_err().join("; ");
+    assert!(refused.contains("it is not mounted: mount it"), "{refused}");
+
     for (number, below) in ["member/wal", "member/snap", "member"].into_iter().enumerate() {
         let (path, elsewhere) = (root.join("disk/etcd").join(below), root.join(format!("elsewhere{number}")));
         fs::create_dir_all(&path).unwrap();
