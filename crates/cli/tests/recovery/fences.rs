@@ -140,11 +140,11 @@ fn a_unit_is_rewritten(scene: &Scene) {
         "the unit is not as it was written"
     );
 
-    let plans = journal(scene).into_iter().filter_map(|entry| match entry.event {
+    let mut plans = journal(scene).into_iter().filter_map(|entry| match entry.event {
         Event::Plan { plan } => Some(plan),
         _ => None,
     });
-    let left = format!("/var/lib/lifeboat/{}", plans.last().expect("a plan"));
+    let left = format!("/var/lib/lifeboat/{}", plans.next_back().expect("a plan"));
     scene.sh("m3", &format!("mkdir -p -m 0700 {left}; echo secret > {left}/state.db"));
     let run = scene.lifeboat(&["recover", "--yes"]).expect(0);
     assert!(run.stdout.contains(&format!("m3: {left}")), "what was removed is not said: {}", run.said());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use crate::facts::Login;
+use crate::facts::{Login, MemberFacts};
 use crate::plan::{Action, RestoredCluster};
 use crate::probe::{self, Look};
 use crate::rules;
@@ -78,7 +78,7 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
         let led = !context.inventory.kubernetes.masters.is_empty();
         return if led { leaders(context, step).await } else { Ok(State::Done) };
     }
-    let quorum = facts.members.values().any(|member| member.sees_quorum());
+    let quorum = facts.members.values().any(MemberFacts::sees_quorum);
     let runs = |(name, spec): &(&String, &crate::inventory::MemberSpec)| {
         let services = facts.hosts.get(&spec.host).and_then(|host| host.services.get());
         let running = services

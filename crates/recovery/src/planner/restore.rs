@@ -1,7 +1,7 @@
 //! Rebuilding the etcd cluster from the freshest state there is, in the order etcd's and Kubernetes' people
 //! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
 
-use crate::facts::{DataDir, DataDirs, Facts, Login};
+use crate::facts::{DataDir, DataDirs, Facts, Login, MemberFacts};
 use crate::host::transfer_seconds;
 use crate::inventory::Service;
 use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
@@ -115,7 +115,7 @@ struct Fences {
 
 /// API servers first, so that no client writes to an etcd that is about to stop.
 fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)]) -> Fences {
-    let serves = draft.facts.members.values().any(|member| member.sees_quorum());
+    let serves = draft.facts.members.values().any(MemberFacts::sees_quorum);
     // A person who named the state has seen that etcd serves another one.
     let mut guards: Vec<Guard> = if serves { Vec::new() } else { vec![Guard::QuorumLost] };
     if !serves {
