@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -134,8 +135,7 @@ fn a_forced_new_cluster_decides_nothing() {
     put(&cluster, 0, keys("acknowledged", 3));
     (0..3).filter(|member| *member != 1).for_each(|member| cluster.kill(member).unwrap());
     cluster.restart_with(1, &["--force-new-cluster"]).unwrap();
-    let client = cluster.client(1).unwrap();
-    eventually("it serves", || cluster.block_on(client.range(RangeRequest::all())).ok());
+    cluster.wait_healthy(Duration::from_secs(30)).unwrap();
     put(&cluster, 1, keys("forced", 20));
     cluster.kill(1).unwrap();
     let dirs = [0, 1].map(|member| cluster.data_dir(member));
