@@ -275,7 +275,12 @@ fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &st
         lab::copy_dir(data_dir, &copy).unwrap();
         let bytes = fs_err::read(snapshot).unwrap();
         // Behind the db is its sha256.
-        fs_err::write(copy.join("member/snap/db"), &bytes[..bytes.len() - 32]).unwrap();
+        let snap = copy.join("member/snap");
+        fs_err::write(snap.join("db"), &bytes[..bytes.len() - 32]).unwrap();
+        remove_later_snapshots(
+            &snap,
+            State::read(open(snapshot).unwrap().as_ref()).unwrap().consistent_index.unwrap_or(0),
+        );
         serve(version, &copy, &FAST).expect(on_snapshot.as_ref(), &what);
     }
     let writes = on_snapshot.notes().iter().find_map(|kind| match kind {
@@ -283,6 +288,18 @@ fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &st
         _ => None,
     });
     writes.unwrap_or_else(|| panic!("{what}: no identity"))
+}
+
+/// Leaves out the raft snapshots that go further than the db: etcd starts on no db that is behind the newest one it reads.
+fn remove_later_snapshots(snap: &Path, db_index: u64) {
+    for path in fs_err::read_dir(snap).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let index = name.strip_suffix(".snap").and_then(|ids| ids.split_once('-'));
+        let index = index.and_then(|(_, index)| u64::from_str_radix(index, 16).ok());
+        if index.is_some_and(|index| index > db_index) {
+            fs_err::remove_file(path).unwrap();
+        }
+    }
 }
 
 #[test]
