@@ -121,6 +121,12 @@ pub enum PlanError {
         /// The state that would be restored.
         chosen: Box<StateSource>,
     },
+    /// The freshest state is that of a member with a CORRUPT alarm.
+    #[error(
+        "{0} has a CORRUPT alarm: etcd found that its data differs from the other members'; compare it with what else is left \
+         (lifeboat inspect ONE OTHER), and say which state is right with --source"
+    )]
+    Corrupt(Box<StateSource>),
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(
         "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \

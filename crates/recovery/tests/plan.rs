@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
 use lifeboat_recovery::facts::{
-    Answer, Damage, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Reach, Readable, Storage, ToldBy,
+    Alarm, Answer, Damage, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Reach, Readable, Storage,
+    ToldBy,
 };
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
@@ -339,6 +340,58 @@ fn nothing_is_restored_over_another_machine() {
     }
 }
 
+/// A quorum that serves less than a stopped member had committed has lost acknowledged writes: that member would follow it.
+#[test]
+fn a_member_that_holds_more_than_the_quorum_is_not_started() {
+    for broken in [false, true] {
+        let mut facts = cases::rolled_back().0;
+        if broken {
+            let DataDir::Sound(state) = cluster::sound("m3", cluster::REVISION) else { panic!() };
+            let readable = Some(Readable { state, combination: None });
+            let damage = Damage { why: vec!["db page 17".into()], readable, log: None };
+            facts.members.get_mut("m3").unwrap().data_dir.answer = Answer::Value(DataDir::Damaged(damage));
+        }
+        let left = planned(&facts).unwrap();
+        assert!(left.steps.is_empty(), "{:?}", left.steps);
+        assert!(left.manual.iter().any(|text| text.contains("--source member:m3")), "{:?}", left.manual);
+        let source = StateSource::Member("m3".into());
+        assert!(planned_from(&facts, source).unwrap().restores());
+    }
+    // It lags behind, as a member does that was stopped.
+    let mut facts = cases::rolled_back().0;
+    facts.members.get_mut("m3").unwrap().data_dir.answer = Answer::Value(cluster::sound("m3", 300));
+    assert!(!planned(&facts).unwrap().steps.is_empty());
+}
+
+/// Of two members that have come as far, the one is restored that etcd did not find to differ; the other one never unasked.
+#[test]
+fn no_member_with_a_corrupt_alarm_is_restored_unasked() {
+    let with_alarm = |name, revision| {
+        let DataDir::Sound(mut state) = cluster::sound(name, revision) else { panic!() };
+        state.alarms = vec![Alarm { member_id: cluster::member_id("m3"), kind: "CORRUPT".into() }];
+        state
+    };
+    let facts = |revision_of_m3| {
+        let state = with_alarm("m3", revision_of_m3);
+        let log = LogState {
+            last_term: Some(state.last_term),
+            ..cluster::log_of(&state.cluster_id, &state.member_id, state.last_index)
+        };
+        let readable = Some(Readable { state, combination: None });
+        let broken = DataDir::Damaged(Damage { why: vec!["bad record".into()], readable, log: Some(log) });
+        let sound = DataDir::Sound(with_alarm("e1", cluster::REVISION - 10));
+        let broken_db = DataDir::Damaged(vec!["db page 17".to_owned()].into());
+        let all = cluster::Builder::healthy().member_stopped("e1", sound).member_stopped("m2", broken_db);
+        all.member_stopped("m3", broken).etcd_lost().0
+    };
+    let chosen = |plan: Plan| plan.candidates.into_iter().find(|one| one.chosen).map(|one| one.source);
+    let [e1, m3] = ["e1", "m3"].map(|name| StateSource::Member(name.into()));
+    assert_eq!(chosen(planned(&facts(cluster::REVISION - 10)).unwrap()), Some(e1));
+    let further = facts(cluster::REVISION);
+    assert_eq!(planned(&further), Err(PlanError::Corrupt(Box::new(m3.clone()))));
+    assert_eq!(chosen(planned_from(&further, m3.clone()).unwrap()), Some(m3));
+}
+
 /// A restore recovers the nodes that are there: another machine is not to be rebooted, and none waited for in vain.
 #[test]
 fn a_restore_leaves_out_nodes_that_are_another_machine_or_away() {
@@ -365,6 +418,7 @@ fn a_named_state_decides_what_is_restored_and_never_that_it_is() {
         let (Ok(without), Ok(with)) = (planned(&facts), planned_from(&facts, snapshot())) else { continue };
         let asked = [
             "state-lost",
+            "state-rolled-back",
             "member-of-another-cluster-and-newer",
             "member-of-another-cluster-and-hanging",
             "members-diverged-undecided",

@@ -195,6 +195,30 @@ fn a_log_may_be_elsewhere() {
 
 /// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
 #[test]
+fn a_corrupt_alarm_of_the_member_itself_is_said() {
+    lab::or_skip!(peers::etcd(VERSION));
+    // Another member's says nothing against this one's data.
+    for is_own in [true, false] {
+        let mut cluster = ClusterBuilder::new(VERSION).unsafe_no_fsync().start().unwrap();
+        let client = cluster.client(0).unwrap();
+        let own = cluster.block_on(client.status()).unwrap().header.member_id;
+        let path = cluster.data_dir(0).to_str().unwrap().to_owned();
+        let member_id = if is_own { own } else { own ^ 1 };
+        let alarm = AlarmMember { member_id, alarm: AlarmType::Corrupt.into() };
+        cluster.block_on(client.activate(alarm)).unwrap();
+        cluster.kill(0).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        let snapshot = target.path().join("saved.db").display().to_string();
+        for verb in [&["inspect", &path][..], &["hash", &path], &["save", &path, &snapshot]] {
+            let output = lifeboat(verb);
+            let said = text(&output.stderr);
+            assert!(output.status.success(), "{verb:?}: {said}");
+            assert_eq!(said.contains("has a CORRUPT alarm"), is_own, "{verb:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_removed_member_is_said_to_be() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = ClusterBuilder::new(VERSION).members(3).unsafe_no_fsync().start().unwrap();

@@ -133,6 +133,12 @@ pub enum FindingKind {
         /// Its id.
         member: MemberId,
     },
+    /// A CORRUPT alarm is raised for the member itself.
+    #[error("member {member} has a CORRUPT alarm: etcd found that its data differs from the other members'")]
+    CorruptAlarm {
+        /// Its id.
+        member: MemberId,
+    },
     /// A data dir without a log.
     #[error("no write-ahead log in {}", dir.display())]
     WalMissing {

@@ -36,6 +36,7 @@ impl FindingKind {
             Self::DbMissing { .. } => "etcd.db-missing",
             Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
             Self::MemberRemoved { .. } => "etcd.member-removed",
+            Self::CorruptAlarm { .. } => "etcd.corrupt-alarm",
             Self::WalMissing { .. } => "wal.missing",
             Self::Wal { .. } => "wal.damaged",
             Self::WalSegmentMissing { .. } => "wal.segment-missing",
@@ -68,7 +69,8 @@ impl FindingKind {
             | Self::UnknownKey { .. }
             | Self::RevisionsMissing { .. }
             | Self::V2Keys { .. } => Severity::Warning,
-            Self::MemberRemoved { .. } | Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
+            Self::MemberRemoved { .. } | Self::CorruptAlarm { .. } => Severity::Warning,
+            Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
             Self::WalReadOn { .. } | Self::OnOtherBase { .. } | Self::BaseBehindDb { .. } => {
                 Severity::Warning
             }
@@ -138,6 +140,9 @@ impl FindingKind {
                  lifeboat salvage keeps the db and the log up to there"
             }
             Self::MemberRemoved { .. } => "take a member that the cluster still had",
+            Self::CorruptAlarm { .. } => {
+                "take a member without such an alarm; else compare the two (lifeboat inspect ONE OTHER) before you restore this one"
+            }
             Self::WalMissing { .. } => {
                 "name the directory of the log where etcd ran with --wal-dir (beside other sources, put a copy of it, or a \
                  link to it, at member/wal); when the log is lost, lifeboat salvage keeps what the db holds"
@@ -169,7 +174,7 @@ impl FindingKind {
                  may have been told of them. etcd started together with the other members keeps them if this member \
                  is elected; --force-new-cluster drops them"
             }
-            Self::WalOnlyVoter { .. } => "nothing",
+            Self::WalOnlyVoter { .. } => "usable: an only voter has committed all that is in its log",
             Self::UnsupportedRequest { .. } => {
                 "start etcd of the same version with --force-new-cluster on a copy of the data dir, whose db etcd needs, and \
                  save a snapshot of it"

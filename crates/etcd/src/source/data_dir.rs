@@ -20,9 +20,10 @@ use crate::error::{Error, Result};
 use crate::files::{self, open_regular};
 use crate::finding::{Finding, FindingKind};
 use crate::keys::Keys;
+use crate::member::MemberId;
 use crate::progress::Progress;
 use crate::schema::Bucket;
-use crate::state::State;
+use crate::state::{Alarm, AlarmKind, State};
 use crate::wal::{End, Entries, Item, Log, WalDir};
 
 /// What a data dir's log may be read on top of.
@@ -384,6 +385,7 @@ impl Dir<'_> {
         });
         let mut notes = notes(&log, &position, &state, &overlay, uncommitted.flatten());
         notes.extend(v2_keys::find(self.snap, wal, &state)?);
+        notes.extend(corrupt_alarm(below, &overlay, log.member_id)?);
         if is_other && consistent_index > 0 {
             notes.push(FindingKind::BaseIdentity(Identity::of(below, &state, &log, wal)?));
         }
@@ -523,6 +525,19 @@ pub(crate) fn notes(
     let read_on =
         log.bad.first().map(|bad| FindingKind::WalReadOn { first: Box::new(bad.kind.clone()), count });
     [torn, behind, only_voter, uncommitted, removed, read_on].into_iter().flatten().collect()
+}
+
+/// Whether the state that a log leads to has a CORRUPT alarm for the log's own member.
+fn corrupt_alarm(below: &dyn Source, overlay: &Overlay, member: MemberId) -> Result<Option<FindingKind>> {
+    let mut state = State::default();
+    let read = |visit: VisitPair<'_>| below.small_bucket(Bucket::Alarm, visit);
+    overlay.small_bucket(read, Bucket::Alarm, &mut |key, value| {
+        // What does not decode is a finding of its own.
+        let _ = state.take(Bucket::Alarm, key, value);
+        Ok(())
+    })?;
+    let own = Alarm { member, kind: AlarmKind::Corrupt };
+    Ok(state.alarms.contains(&own).then_some(FindingKind::CorruptAlarm { member }))
 }
 
 impl Source for SourceDir {

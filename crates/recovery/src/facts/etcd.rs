@@ -72,7 +72,18 @@ impl MemberFacts {
         match (self.status.get(), self.data_dir.get()) {
             (Some(status), _) => Some(&status.cluster_id),
             (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
-            (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref().map(|log| log.cluster_id.as_str()),
+            (None, Some(DataDir::Damaged(damage))) => damage.ids().map(|(cluster, _)| cluster),
+            _ => None,
+        }
+    }
+
+    /// Its own id, in hexadecimal: as it says itself, or as its data dir does.
+    pub fn member_id(&self) -> Option<&str> {
+        match (self.status.get(), self.data_dir.get()) {
+            (Some(status), _) => Some(&status.member_id),
+            (None, Some(DataDir::Sound(state))) => Some(&state.member_id),
+            (None, Some(DataDir::InUse(Some(log)))) => Some(&log.member_id),
+            (None, Some(DataDir::Damaged(damage))) => damage.ids().map(|(_, member)| member),
             _ => None,
         }
     }
@@ -149,6 +160,11 @@ pub struct MemberStatus {
     pub errors: Vec<String>,
 }
 
+/// Whether a CORRUPT alarm is raised for the member of this id: etcd found that its data differs from the others'.
+pub fn is_corrupt<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, member_id: &str) -> bool {
+    alarms.into_iter().any(|alarm| alarm.kind == "CORRUPT" && alarm.member_id == member_id)
+}
+
 /// A member in a member list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -220,6 +236,15 @@ pub struct Readable {
     /// What it is read as, where that is not db and log: `etcd's log to 66, from its first entry on`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combination: Option<String>,
+}
+
+impl Damage {
+    /// The cluster id and the member id in what can be read, in hexadecimal.
+    fn ids(&self) -> Option<(&str, &str)> {
+        let of_log = self.log.as_ref().map(|log| (log.cluster_id.as_str(), log.member_id.as_str()));
+        let state = || self.readable.as_ref().map(|readable| &readable.state);
+        of_log.or_else(|| state().map(|state| (state.cluster_id.as_str(), state.member_id.as_str())))
+    }
 }
 
 impl From<Vec<String>> for Damage {
@@ -315,6 +340,9 @@ pub struct DataDirState {
     /// The end of its log that the data dir does not show to be committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncommitted: Option<Uncommitted>,
+    /// The alarms that are raised in it, of any member.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
     /// Whether it holds keys of the v2 API, which no restore carries over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub v2_keys: bool,

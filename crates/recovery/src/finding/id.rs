@@ -78,7 +78,7 @@ finding_ids! {
     HostLeftovers = "host.leftovers",
     /// etcd has no quorum: no writes, and no linearizable reads.
     EtcdQuorumLost = "etcd.quorum-lost",
-    /// etcd serves a state that none of the cluster's nodes are in.
+    /// etcd serves a state that none of the cluster's nodes are in, or less than a member had committed.
     EtcdStateLost = "etcd.state-lost",
     /// A member outside of the cluster holds more than the cluster does.
     EtcdStateConflict = "etcd.state-conflict",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{Damage, DataDir, Fact, Facts, MemberFacts, Readable, ServiceState};
+use crate::facts::{self, Damage, DataDir, Fact, Facts, MemberFacts, Readable, ServiceState};
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
@@ -24,14 +24,15 @@ struct Ranked {
 }
 
 impl Ranked {
-    /// Members of one cluster order as raft elects. Of two that have come as far, one that needs nothing else goes first.
-    fn rank(&self) -> (bool, Option<EntryId>, u8) {
+    /// Members of one cluster order as raft elects. Of two that have come as far, one without a CORRUPT alarm goes first, then
+    /// one that needs nothing else.
+    fn rank(&self, facts: &Facts) -> (bool, Option<EntryId>, bool, u8) {
         let alone = match &self.candidate {
             Candidate { source: StateSource::Log { .. }, .. } => 0,
             Candidate { combination: Some(_), .. } => 1,
             _ => 2,
         };
-        (self.candidate.is_usable(), self.last, alone)
+        (self.candidate.is_usable(), self.last, !is_corrupt(facts, &self.candidate), alone)
     }
 }
 
@@ -44,7 +45,7 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
     let bases = Bases { facts, own: &own, snapshots };
     let of_member = |name: &String| member_candidates(&bases, name);
     let mut members: Vec<Ranked> = facts.members.keys().flat_map(of_member).collect();
-    members.sort_by_key(|ranked| std::cmp::Reverse(ranked.rank()));
+    members.sort_by_key(|ranked| std::cmp::Reverse(ranked.rank(facts)));
     let mut snapshots: Vec<Ranked> = snapshots
         .iter()
         .map(|snapshot| Ranked { last: None, candidate: snapshot_candidate(&own, snapshot) })
@@ -62,6 +63,16 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
         None => candidate,
     });
     remarked.collect()
+}
+
+/// Whether a CORRUPT alarm is raised for the member of a candidate: as the members that serve say, or the data of those that
+/// do not.
+fn is_corrupt(facts: &Facts, candidate: &Candidate) -> bool {
+    let member = candidate.source.member().and_then(|name| facts.members.get(name));
+    let Some(id) = member.and_then(MemberFacts::member_id) else { return false };
+    let served = facts.members.values().filter_map(|member| member.alarms.get()).flatten();
+    let stored = facts.members.values().filter_map(MemberFacts::readable).flat_map(|state| &state.alarms);
+    facts::is_corrupt(served.chain(stored), id)
 }
 
 fn has_v2_keys(facts: &Facts, source: &StateSource) -> bool {
@@ -228,6 +239,7 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
         ensure_one_cluster(draft)?;
         unread(draft.facts, &draft.candidates)?;
         further(draft.facts, &draft.candidates)?;
+        corrupt(draft.facts, &draft.candidates)?;
     }
     let revisions: Vec<(StateSource, Option<i64>)> =
         draft.candidates.iter().map(|one| (one.source.clone(), one.revision)).collect();
@@ -350,6 +362,14 @@ fn further(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             why: own.remark.clone(),
             chosen: Box::new(chosen.source.clone()),
         }),
+        None => Ok(()),
+    }
+}
+
+/// etcd compares its members: one that it found to differ from the others is not put in their place unasked.
+fn corrupt(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
+    match freshest(candidates).filter(|chosen| is_corrupt(facts, chosen)) {
+        Some(chosen) => Err(PlanError::Corrupt(Box::new(chosen.source.clone()))),
         None => Ok(()),
     }
 }

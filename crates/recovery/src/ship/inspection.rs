@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use lifeboat_etcd::KubernetesIdentity;
 use serde::Deserialize;
 
-use crate::facts::{Damage, DataDir, DataDirState, KeyChange, LogState, Readable, Uncommitted};
+use crate::facts::{Alarm, Damage, DataDir, DataDirState, KeyChange, LogState, Readable, Uncommitted};
 
 /// What `lifeboat inspect -o json` tells of a data dir, as far as it decides anything.
 #[derive(Deserialize)]
@@ -23,8 +23,17 @@ struct Inspection {
     raft: Option<Raft>,
     uncommitted: Option<UncommittedEntries>,
     #[serde(default)]
+    alarms: Vec<StoredAlarm>,
+    #[serde(default)]
     notes: Vec<Note>,
     kubernetes: Option<KubernetesIdentity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredAlarm {
+    member_id: String,
+    alarm: String,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +93,11 @@ impl Inspection {
             db_index,
             kubernetes: self.kubernetes,
             uncommitted: self.uncommitted.map(Uncommitted::from),
+            alarms: self
+                .alarms
+                .into_iter()
+                .map(|StoredAlarm { member_id, alarm }| Alarm { member_id, kind: alarm })
+                .collect(),
             v2_keys: self.notes.iter().any(|note| note.id == V2_KEYS),
         };
         Some((state, log))
@@ -152,7 +166,7 @@ mod tests {
     #[test]
     fn an_inspection_tells_sound_from_damaged() {
         let sound = br#"{"schemaVersion":1,"integrity":"none","integrityError":null,"undecodable":[],"revision":7,
-            "liveKeys":3,"raft":{"clusterId":"a","memberId":"b","term":3,"commit":8,"lastTerm":2,"lastIndex":9},
+            "liveKeys":3,"alarms":[{"memberId":"b","alarm":"CORRUPT"}],"raft":{"clusterId":"a","memberId":"b","term":3,"commit":8,"lastTerm":2,"lastIndex":9},
             "notes":[{"id":"etcd.v2-keys","severity":"warning","message":"","remedy":""}],
             "uncommitted":{"first":9,"last":9,"furtherChanges":2,"known":true,
             "changes":[{"revision":8,"key":"L2H/","deleted":true}]}}"#;
@@ -172,6 +186,7 @@ mod tests {
                 further_changes: 2,
                 known: true,
             }),
+            alarms: vec![Alarm { member_id: "b".into(), kind: "CORRUPT".into() }],
             v2_keys: true,
         };
         assert_eq!(read(sound, b""), Some(DataDir::Sound(state.clone())));

@@ -59,6 +59,7 @@ pub fn all() -> Cases {
         ("all-re-initialized", all_reinitialized()),
         ("members-older-than-the-snapshot", older_than_the_snapshot()),
         ("state-lost", state_lost()),
+        ("state-rolled-back", rolled_back()),
         ("member-of-another-cluster-and-hanging", reinitialized(90_000)),
         ("member-removed", member_removed()),
         ("member-learner", member_learner()),
@@ -353,6 +354,17 @@ fn older_than_the_snapshot() -> Builder {
 fn state_lost() -> Builder {
     let mut all = Builder::healthy();
     value(&mut all.0.kubernetes.nodes).clear();
+    all
+}
+
+/// Two members started again on emptied data dirs, and hold a quorum over what was written since.
+pub fn rolled_back() -> Builder {
+    let mut all = Builder::healthy().member_stopped("m3", sound("m3", REVISION));
+    for name in ["e1", "m2"] {
+        let status = value(&mut all.member(name).status);
+        (status.revision, status.raft_index) = (300, 412);
+        value(&mut all.member(name).hash_kv).revision = 300;
+    }
     all
 }
 

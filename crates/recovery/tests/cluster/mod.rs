@@ -551,6 +551,7 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
         db_index: None,
         kubernetes: None,
         uncommitted: None,
+        alarms: Vec::new(),
         v2_keys: false,
     })
 }

@@ -86,7 +86,8 @@ for unit in etcd kube-apiserver kube-controller-manager kube-scheduler; do
 done
 "#;
 const LAYOUT: &str = r#"
-for path in /var/lib/etcd /var/lib/etcd/member/wal; do
+dir=$(readlink -f /var/lib/etcd)
+for path in /var/lib/etcd "$dir/member/wal"; do
     real=$(readlink -f "$path") && [ "$real" != "$path" ] && echo "$path is $real"
 done
 while read -r _ at _; do case $at in /var/lib/etcd*) echo "$at is mounted" ;; esac; done < /proc/mounts

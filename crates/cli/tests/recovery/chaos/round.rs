@@ -44,6 +44,8 @@ pub struct Draw {
 pub struct Ended {
     /// None where it had to be killed.
     pub code: Option<i32>,
+    /// The report.
+    pub stdout: String,
     pub stderr: String,
     pub took: Duration,
 }
@@ -111,6 +113,14 @@ impl Draw {
 }
 
 impl Ended {
+    /// The member whose state the report says to restore, where only a person may say that it is right.
+    fn advised(&self) -> Option<&str> {
+        let (_, behind) = self.stdout.split_once("lifeboat recover --source member:")?;
+        let name = behind.split(|end: char| !(end.is_ascii_alphanumeric() || "-._".contains(end))).next()?;
+        // Of several that serve, it names none.
+        (name != "NAME").then_some(name)
+    }
+
     /// The steps that were carried out.
     pub fn steps(&self) -> usize {
         self.stderr.lines().filter(|line| line.starts_with('[') && !line.contains("] failed")).count()
@@ -135,6 +145,7 @@ impl Ended {
         };
         Ok(Self {
             code: status.and_then(|status| status.code()),
+            stdout: fs::read_to_string(out)?,
             stderr: fs::read_to_string(err)?,
             took: begin.elapsed(),
         })
@@ -181,7 +192,11 @@ fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
     let facts = dir.join("facts.json").display().to_string();
     Ended::run(scene, &["diagnose", "-o", "json", "--save-facts", &facts], &dir, "diagnose")?;
 
-    let first = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "recover")?;
+    let mut first = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "recover")?;
+    if let (Some(3), Some(name)) = (first.code, first.advised()) {
+        let source = format!("member:{name}");
+        first = Ended::run(scene, &["recover", "--yes", "--source", &source, "-o", "json"], &dir, "advised")?;
+    }
     let resumed = match first.code {
         Some(5) => Some(Ended::run(scene, &["recover", "resume", "--yes", "-o", "json"], &dir, "resume")?),
         _ => None,

@@ -45,7 +45,7 @@ fn is_recovered_where_it_can_be(round: &Round) -> Option<String> {
     // right.
     let recovered = match round.first.code {
         Some(0 | 4) => true,
-        _ => round.first.stderr.contains("lifeboat recover --source member:"),
+        _ => round.first.stdout.contains("lifeboat recover --source member:NAME"),
     };
     (repairable && supported && has_state && !recovered)
         .then(|| "not recovered, though nothing of it needs hands".to_owned())

@@ -251,7 +251,7 @@ fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting
     let own = cluster_id(member).unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
     let seen = if own == id {
-        format!("no member of the cluster's list is {}", member_id(member).unwrap_or("it"))
+        format!("no member of the cluster's list is {}", member.facts.member_id().unwrap_or("it"))
     } else {
         format!("cluster id {own}; the others' is {id}")
     };
@@ -308,15 +308,6 @@ fn cluster_id<'a>(member: &Member<'a>) -> Option<&'a str> {
         Some(DataDir::InUse(Some(log))) => Some(log.cluster_id.as_str()),
         _ => None,
     })
-}
-
-fn member_id<'a>(member: &Member<'a>) -> Option<&'a str> {
-    match (member.facts.status.get(), member.facts.data_dir.get()) {
-        (Some(status), _) => Some(&status.member_id),
-        (None, Some(DataDir::Sound(state))) => Some(&state.member_id),
-        (None, Some(DataDir::InUse(Some(log)))) => Some(&log.member_id),
-        _ => None,
-    }
 }
 
 fn revision(member: &Member<'_>) -> Option<i64> {

@@ -3,7 +3,7 @@
 
 use lifeboat_etcd::KubernetesIdentity;
 
-use crate::facts::{DataDir, Fact, FoundDir};
+use crate::facts::{DataDir, DataDirState, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Severity};
 use crate::inventory::MemberSpec;
 use crate::rules::look::{Look, seen_in};
@@ -20,60 +20,114 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     }
     let serving: Vec<&Member<'_>> =
         cluster.members.iter().filter(|member| member.state == State::Serving).collect();
-    let identities: Vec<(&Member<'_>, &Fact<KubernetesIdentity>, &KubernetesIdentity)> = serving
-        .iter()
-        .filter_map(|member| {
-            let fact = member.facts.identity.as_ref()?;
-            Some((*member, fact, fact.get()?))
-        })
-        .collect();
-    if identities.is_empty() {
-        return shown_by_api(look, &serving);
-    }
-    let is_ours = |identity: &KubernetesIdentity| look.inventory().kubernetes.owns(identity);
-    // One that lags behind may not have a node yet.
-    let (_, _, served) = identities.first()?;
-    if identities.iter().any(|(_, _, identity)| is_ours(identity)) {
+    let ahead = ahead(cluster, &serving);
+    let summary = of_another_cluster(look, &serving).or_else(|| rolled_back(&serving, &ahead));
+    let sighting = match summary {
+        Some(summary) => Sighting::new(FindingId::EtcdStateLost, Severity::Critical)
+            .summary(summary)
+            .shown_by(asked(look, &serving)),
+        None => shown_by_api(look, &serving)?,
+    };
+    let holds = ahead.iter().map(|(member, state)| {
+        let seen = format!("{}'s data dir had committed up to revision {}", member.name, state.revision);
+        seen_in(&member.facts.data_dir, seen)
+    });
+    let sighting = sighting
+        .about([look.inventory().cluster.as_str()])
+        .shown_by(holds)
+        .shown_by(serving.iter().flat_map(|member| dirs(member)));
+    Some(advice(look, &serving, &ahead).into_iter().fold(sighting, Sighting::manual))
+}
+
+/// The Kubernetes clusters that the members say they hold.
+fn identities<'a>(serving: &[&Member<'a>]) -> Vec<(&'a Fact<KubernetesIdentity>, &'a KubernetesIdentity)> {
+    let known = |member: &&Member<'a>| {
+        let fact = member.facts.identity.as_ref()?;
+        Some((fact, fact.get()?))
+    };
+    serving.iter().filter_map(known).collect()
+}
+
+/// What is served instead, where no member holds this cluster's state. One that lags behind may not have a node yet.
+fn of_another_cluster(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<String> {
+    let ours = &look.inventory().kubernetes;
+    let identities = identities(serving);
+    let (_, served) = identities.first()?;
+    if identities.iter().any(|(_, identity)| ours.owns(identity)) {
         return None;
     }
-    let summary = match (served.node_count, &served.uid, &look.inventory().kubernetes.uid) {
-        (0, ..) => format!("etcd serves {} and has no nodes", revisions(&serving)),
+    Some(match (served.node_count, &served.uid, &ours.uid) {
+        (0, ..) => format!("etcd serves {} and has no nodes", revisions(serving)),
         (_, Some(theirs), Some(ours)) => format!(
             "etcd serves another cluster's state: kube-system has UID {theirs}, the inventory says {ours}"
         ),
         _ => format!("etcd serves another cluster's state: its nodes are {}", names(served)),
+    })
+}
+
+/// Members of the cluster that do not serve and hold more than it does, the highest revision first. What one member has
+/// committed a sound cluster serves: its quorum began with less, as members do that start again in their old place on a data
+/// dir that was emptied or restored.
+fn ahead<'a>(cluster: &'a Cluster<'a>, serving: &[&Member<'_>]) -> Vec<(&'a Member<'a>, &'a DataDirState)> {
+    let Some(served) = served(serving) else { return Vec::new() };
+    let of_cluster = |member: &Member<'_>| {
+        serving.iter().any(|other| other.facts.cluster_id() == member.facts.cluster_id())
     };
-    let lines = identities.iter().map(|(member, fact, identity)| seen_in(fact, line(member, identity)));
-    let sighting = Sighting::new(FindingId::EtcdStateLost, Severity::Critical)
-        .about([look.inventory().cluster.as_str()])
-        .summary(summary)
-        .shown_by(lines)
-        .shown_by(cached(look, served))
-        .shown_by(serving.iter().flat_map(|member| dirs(member)));
-    Some(advice(look, &serving).into_iter().fold(sighting, Sighting::manual))
+    let mut ahead: Vec<_> = (cluster.members.iter())
+        .filter_map(|member| Some((member, member.facts.readable()?)))
+        .filter(|(member, state)| state.revision > served && of_cluster(member))
+        .collect();
+    ahead.sort_by_key(|(_, state)| std::cmp::Reverse(state.revision));
+    ahead
+}
+
+fn rolled_back(serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Option<String> {
+    let (member, state) = ahead.first()?;
+    Some(format!(
+        "etcd serves {}, and its member {} had committed up to revision {}: acknowledged writes are gone from the cluster",
+        revisions(serving),
+        member.name,
+        state.revision
+    ))
+}
+
+/// What the members that serve say, and the API servers beside them.
+fn asked(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<Evidence> {
+    let mut shown: Vec<Evidence> = (serving.iter())
+        .filter_map(|member| {
+            let Some(fact) = &member.facts.identity else { return at_revision(member) };
+            Some(seen_in(fact, line(member, fact.get()?)))
+        })
+        .collect();
+    shown.extend(identities(serving).first().and_then(|(_, served)| cached(look, served)));
+    shown
+}
+
+fn at_revision(member: &Member<'_>) -> Option<Evidence> {
+    let status = member.facts.status.get()?;
+    Some(seen_in(&member.facts.status, format!("{} serves revision {}", member.name, status.revision)))
 }
 
 /// Where etcd's own keys may not be read: an API server that knows no node has either just started or asked etcd.
 fn shown_by_api(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<Sighting> {
     let nodes = &look.facts.kubernetes.nodes;
     let expected = look.inventory().kubernetes.nodes.len();
-    if expected == 0 || !nodes.get()?.is_empty() {
+    if !identities(serving).is_empty() || expected == 0 || !nodes.get()?.is_empty() {
         return None;
     }
-    let served = serving.iter().filter_map(|member| {
-        let status = member.facts.status.get()?;
-        Some(seen_in(&member.facts.status, format!("{} serves revision {}", member.name, status.revision)))
-    });
     let sighting = Sighting::new(FindingId::EtcdStateLost, Severity::Critical)
-        .about([look.inventory().cluster.as_str()])
         .shown_by([seen_in(nodes, format!("the API lists no nodes; the inventory has {expected}"))])
-        .shown_by(served);
-    Some(advice(look, serving).into_iter().fold(sighting, Sighting::manual))
+        .shown_by(serving.iter().filter_map(|member| at_revision(member)));
+    Some(sighting)
+}
+
+/// The highest revision that is served.
+fn served(serving: &[&Member<'_>]) -> Option<i64> {
+    serving.iter().filter_map(|member| member.facts.status.get()).map(|status| status.revision).max()
 }
 
 fn revisions(serving: &[&Member<'_>]) -> String {
-    let revision = serving.iter().filter_map(|member| member.facts.status.get()).map(|s| s.revision).max();
-    revision.map_or("a state".into(), |revision| format!("revision {revision}"))
+    served(serving).map_or("a state".into(), |revision| format!("revision {revision}"))
 }
 
 fn line(member: &Member<'_>, identity: &KubernetesIdentity) -> String {
@@ -155,7 +209,7 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
     ours.max_by_key(|(_, revision)| *revision)
 }
 
-fn advice(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<String> {
+fn advice(look: &Look<'_>, serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Vec<String> {
     let mut advice = vec![
         "stop the API servers now, so that nothing more is written or killed; restart no kubelet and reboot no node: pods \
          that the state does not have would be removed"
@@ -180,7 +234,15 @@ fn advice(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<String> {
             ));
         }
     }
-    if found.is_empty() {
+    if let Some((member, state)) = ahead.first() {
+        let (name, host) = (member.name, &member.spec.host);
+        advice.push(format!(
+            "decide which state is right: `lifeboat recover --source member:{name}` restores revision {} of {name} on every \
+             member, and what was written since is in what it moves aside; if what etcd serves is right, move {name}'s data dir \
+             on {host} aside",
+            state.revision
+        ));
+    } else if found.is_empty() {
         advice.push(
             "find this cluster's state, a snapshot or a data dir that was moved aside, and restore it: `lifeboat recover \
              --source FILE`"
