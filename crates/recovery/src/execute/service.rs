@@ -12,6 +12,7 @@ use futures::future::{join_all, try_join_all};
 use crate::host::Command;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::HostService;
+use crate::probe;
 use crate::probe::host::{FENCE_DROP_IN, FENCED_MANIFESTS, PODS};
 
 use super::State;
@@ -339,14 +340,20 @@ pub(super) async fn one(
     run(context, service, &for_unit, &for_pod).await
 }
 
-/// Whether a service is an etcd member that serves: one that waited for a quorum may do so once others are started.
-async fn serves(context: &Context<'_>, service: &HostService) -> bool {
-    let is = |spec: &MemberSpec| spec.host == service.host && spec.service == service.service;
-    let Some((name, _)) = context.inventory.etcd.members.iter().find(|(_, spec)| is(spec)) else {
+/// Whether a service needs no restart any more: an etcd member that serves, since one that waited for a quorum may do so once
+/// others are started; an API server that is ready.
+async fn is_well(context: &Context<'_>, service: &HostService) -> bool {
+    let is_member = |spec: &MemberSpec| spec.host == service.host && spec.service == service.service;
+    if let Some((name, _)) = context.inventory.etcd.members.iter().find(|(_, spec)| is_member(spec)) {
+        let read = async { Ok::<_, StepError>(context.etcd(name).await?.member_list(true).await?) };
+        return read.await.is_ok();
+    }
+    let master = context.inventory.kubernetes.masters.get(&service.host);
+    if master.is_none_or(|master| master.apiserver != service.service) {
         return false;
-    };
-    let read = async { Ok::<_, StepError>(context.etcd(name).await?.member_list(true).await?) };
-    read.await.is_ok()
+    }
+    let facts = probe::kubernetes::master(context.inventory, context.access, &service.host).await;
+    facts.readyz.get().is_some_and(|health| health.ok)
 }
 
 /// Whether every service has been restarted since a run of this step noted what ran before, or needs no restart any more.
@@ -357,7 +364,7 @@ pub(super) async fn restarted(
 ) -> Result<State, StepError> {
     let notes = context.notes(step);
     for service in services {
-        if serves(context, service).await {
+        if is_well(context, service).await {
             continue;
         }
         let seen = look(context, service).await?;
@@ -374,7 +381,8 @@ pub(super) async fn restarted(
     Ok(State::Done)
 }
 
-/// Restarts services one after the other; one that was restarted by an earlier run of this step is left alone.
+/// Restarts services one after the other; one that was restarted by an earlier run of this step, or needs it no more, is left
+/// alone.
 pub(super) async fn restart(
     context: &Context<'_>,
     step: u32,
@@ -385,7 +393,7 @@ pub(super) async fn restart(
         let before =
             context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix).map(str::to_owned));
         let seen = look(context, service).await?;
-        if before.as_ref().is_some_and(|before| *before != seen.run) {
+        if before.as_ref().is_some_and(|before| *before != seen.run) || is_well(context, service).await {
             continue;
         }
         if before.is_none() {

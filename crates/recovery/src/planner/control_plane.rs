@@ -3,7 +3,7 @@
 use crate::facts::MemberFacts;
 use crate::finding::Remedy;
 use crate::inventory::Service;
-use crate::plan::{Action, Guard, HostService};
+use crate::plan::{Action, HostService};
 
 use super::{Draft, Wants};
 
@@ -62,19 +62,8 @@ fn run(draft: &mut Draft<'_>, start: Vec<HostService>, restart: Vec<HostService>
         draft.steps.add(START_SECONDS, Action::Start { services: start });
     }
     if !restart.is_empty() {
-        let hosts = apiservers_of(draft, &restart);
         draft.steps.add(START_SECONDS, Action::Restart { services: restart });
-        if !hosts.is_empty() {
-            draft.steps.guarded([Guard::ApiserverKept { hosts }]);
-        }
     }
-}
-
-/// The machines whose API server is among these services.
-fn apiservers_of(draft: &Draft<'_>, services: &[HostService]) -> Vec<String> {
-    let masters = &draft.facts.inventory.kubernetes.masters;
-    let is = |it: &&HostService| masters.get(&it.host).is_some_and(|master| master.apiserver == it.service);
-    services.iter().filter(is).map(|service| service.host.clone()).collect()
 }
 
 fn collect(wants: &Wants, wanted: impl Fn(&str, &Service) -> bool, restart: bool) -> Vec<HostService> {
