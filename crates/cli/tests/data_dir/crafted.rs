@@ -6,7 +6,8 @@ use lab::cluster::{ClusterBuilder, ClusterLayout};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_etcd::{
-    Error, FindingKind, NoProgress, RaftSnapshot, Replay, Source, State, open, open_with, salvage,
+    Bases, Error, FindingKind, NoProgress, RaftSnapshot, Replay, Source, State, open, open_on, open_with,
+    salvage,
 };
 
 use crate::peer::serve;
@@ -232,6 +233,10 @@ fn a_received_db_is_taken_and_its_lack_is_found() {
     let behind = FindingKind::DbBehindSnapshot { consistent_index: 1, snapshot: index };
     assert!(matches!(error, Error::Damaged(kind) if kind == behind));
     drop(source);
+    let db = dir.path().join("old.db");
+    fs_err::copy(data_dir.join("member/snap/db"), &db).unwrap();
+    let on_db = open_on(&data_dir, Replay::Committed, None, Bases::Only(&db)).unwrap();
+    assert_eq!(on_db.unusable(), Some(&FindingKind::BaseTooOld { index: 1, after: index }));
 
     // Entries up to the snapshot lead to it if the last has its term; others were overruled.
     for (term, leads) in [(1, false), (2, true)] {

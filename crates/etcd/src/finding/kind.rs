@@ -249,6 +249,16 @@ pub enum FindingKind {
         /// Index of the last entry in the log.
         last: u64,
     },
+    /// A log that goes on only behind where the base ends.
+    #[error(
+        "this base is at raft {index}, and the log goes on from raft {after}: the entries between are in neither"
+    )]
+    BaseTooOld {
+        /// Index of the last entry that the base has.
+        index: u64,
+        /// Index of the entry after which the log goes on.
+        after: u64,
+    },
     /// A db and a log are of different histories of one cluster.
     #[error(
         "entry {index} is of term {log} in the log, and of term {base} in the db: they are of different histories"

@@ -36,7 +36,7 @@ impl FindingKind {
             Self::DbMissing { .. } => "etcd.db-missing",
             Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
             Self::MemberRemoved { .. } => "etcd.member-removed",
-            Self::CorruptAlarm { .. } => "etcd.corrupt-alarm",
+            Self::CorruptAlarm { .. } => "etcd.own-corrupt-alarm",
             Self::WalMissing { .. } => "wal.missing",
             Self::Wal { .. } => "wal.damaged",
             Self::WalSegmentMissing { .. } => "wal.segment-missing",
@@ -50,6 +50,7 @@ impl FindingKind {
             Self::BaseIdentity(_) => "etcd.base-identity",
             Self::BaseForeign { .. } => "etcd.base-foreign",
             Self::BaseAhead { .. } => "etcd.base-ahead",
+            Self::BaseTooOld { .. } => "etcd.base-too-old",
             Self::BaseTerm { .. } => "etcd.base-term",
             Self::BaseContent { .. } => "etcd.base-content",
             Self::BaseBehindDb { .. } => "etcd.base-behind-db",
@@ -165,6 +166,7 @@ impl FindingKind {
             }
             Self::BaseIdentity(_) => "compare the result with another member or snapshot while one survives",
             Self::BaseAhead { .. } => "take the base by itself",
+            Self::BaseTooOld { .. } => "name a newer snapshot of the same cluster with --base",
             Self::BaseForeign { .. } | Self::BaseTerm { .. } | Self::BaseContent { .. } => {
                 "use the db or snapshot that belongs to this log; to restore the db without the log, name it by itself"
             }

@@ -50,7 +50,11 @@ impl Staging {
                 Some(_) => return refused(&target.data_dir, "is not empty"),
                 None => {}
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(&target.data_dir).is_ok() {
+                    return refused(&target.data_dir, "is a symbolic link that leads nowhere");
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return refused(&target.data_dir, "is not a directory");
             }

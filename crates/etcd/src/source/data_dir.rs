@@ -370,7 +370,11 @@ impl Dir<'_> {
         }
         if consistent_index < log.snapshot && !leads_to_snapshot(wal, &log, consistent_index)? {
             let snapshot = log.snapshot;
-            return Err(FindingKind::DbBehindSnapshot { consistent_index, snapshot }.into());
+            let kind = match is_other {
+                true => FindingKind::BaseTooOld { index: consistent_index, after: snapshot },
+                false => FindingKind::DbBehindSnapshot { consistent_index, snapshot },
+            };
+            return Err(kind.into());
         }
         let Counted { up_to, basis } = counted_over(self.replay, self.snap, wal, &log, &state)?;
         let up_to = up_to.max(applied.unwrap_or(0).min(log.last_index));
