@@ -169,8 +169,20 @@ pub enum Remedy {
         /// The node's machine.
         host: String,
     },
+    /// Rebuild etcd from the state that a person names with `--source`, in one sentence: nothing shows which one is right.
+    NameState(String),
     /// Something only a person can do, in one sentence.
     Manual(String),
+}
+
+impl Remedy {
+    /// What a person has to do, where Lifeboat does nothing by itself.
+    pub fn by_hand(&self) -> Option<&str> {
+        match self {
+            Self::NameState(text) | Self::Manual(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Remedy {
@@ -188,7 +200,7 @@ impl fmt::Display for Remedy {
                 write!(f, "compare the members, and disarm the CORRUPT alarm of {id}")
             }
             Self::RecoverNode { host } => write!(f, "restart the kubelet on {host}"),
-            Self::Manual(text) => write!(f, "by hand: {text}"),
+            Self::NameState(text) | Self::Manual(text) => write!(f, "by hand: {text}"),
         }
     }
 }

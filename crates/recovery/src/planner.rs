@@ -260,14 +260,7 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>, trie
 
 /// Whether only a person can say which state is right.
 fn awaits_a_state(finding: &Finding) -> bool {
-    match finding.id {
-        FindingId::EtcdStateLost | FindingId::EtcdStateConflict => true,
-        // Without a majority for one of the states; else the minority is replaced, now or later.
-        FindingId::EtcdMemberDiverged | FindingId::EtcdQuorumLost => {
-            finding.remedies.iter().any(asks_for_a_state)
-        }
-        _ => false,
-    }
+    finding.remedies.iter().any(|remedy| matches!(remedy, Remedy::NameState(_)))
 }
 
 /// Whether a quorum is lost, and starting the members that could hold it has not helped.
@@ -279,10 +272,6 @@ fn is_started_in_vain(finding: &Finding, tried: &Tried) -> bool {
         _ => None,
     });
     finding.id == FindingId::EtcdQuorumLost && starts.any(|(host, service)| tried.has_started(host, service))
-}
-
-fn asks_for_a_state(remedy: &Remedy) -> bool {
-    matches!(remedy, Remedy::Manual(text) if text.contains("--source"))
 }
 
 /// Says that the state a person has named is not restored.
@@ -344,16 +333,15 @@ impl Wants {
     /// since what follows cannot be fixed before: a service does not start on a full disk.
     fn add(&mut self, finding: &Finding) {
         for remedy in &finding.remedies {
-            match remedy {
-                Remedy::Manual(text) if !self.manual.contains(text) => self.manual.push(text.clone()),
-                Remedy::Manual(_) => {}
-                Remedy::RestoreCluster => self.restore = true,
-                other if !self.remedies.contains(other) => self.remedies.push(other.clone()),
+            match (remedy, remedy.by_hand()) {
+                (_, Some(text)) if self.manual.iter().any(|known| known == text) => {}
+                (_, Some(text)) => self.manual.push(text.to_owned()),
+                (Remedy::RestoreCluster, _) => self.restore = true,
+                (other, _) if !self.remedies.contains(other) => self.remedies.push(other.clone()),
                 _ => {}
             }
         }
-        let is_manual = |remedy: &Remedy| matches!(remedy, Remedy::Manual(_));
-        if finding.remedies.is_empty() || !finding.remedies.iter().all(is_manual) {
+        if finding.remedies.is_empty() || finding.remedies.iter().any(|remedy| remedy.by_hand().is_none()) {
             finding.consequences.iter().for_each(|consequence| self.add(consequence));
         }
     }

@@ -79,7 +79,7 @@ fn leave_alone_without_state(sightings: &mut [Sighting]) {
     }
     for sighting in sightings {
         sighting.remedies.retain(|remedy| {
-            matches!(remedy, Remedy::AttachNics { .. } | Remedy::StartVm { .. } | Remedy::Manual(_))
+            remedy.by_hand().is_some() || matches!(remedy, Remedy::AttachNics { .. } | Remedy::StartVm { .. })
         });
     }
 }

@@ -97,7 +97,7 @@ fn an_etcd_that_lost_the_state_is_its_own_witness_and_nothing_is_touched() {
         assert_eq!(row.causes()[0], "etcd.state-lost", "{name}");
         assert_eq!(row.find(FindingId::EtcdStateLost).severity, Severity::Critical);
         for finding in row.diagnosis.all() {
-            let by_hand = finding.remedies.iter().all(|remedy| matches!(remedy, Remedy::Manual(_)));
+            let by_hand = finding.remedies.iter().all(|remedy| remedy.by_hand().is_some());
             assert!(by_hand, "{name}: {:?}", finding.remedies);
         }
         assert_eq!(row.titles(), Vec::<&str>::new(), "{name}");

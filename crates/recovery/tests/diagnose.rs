@@ -163,6 +163,7 @@ fn touches(remedy: &Remedy, name: &str) -> bool {
         | Remedy::StartVm { .. }
         | Remedy::ClearNospace { .. }
         | Remedy::DisarmCorrupt { .. }
+        | Remedy::NameState(_)
         | Remedy::Manual(_) => false,
     }
 }

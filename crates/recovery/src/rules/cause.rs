@@ -33,8 +33,9 @@ pub(super) fn tree(look: &Look<'_>, cluster: &Cluster<'_>, mut sightings: Vec<Si
         // While something else is the cause, advice about its consequences only distracts, and what merely waits for
         // the cause to go needs no restart. What is stopped has to be started all the same.
         if parents.of.get(index).is_some_and(Option::is_some) {
-            let vanishes =
-                |remedy: &Remedy| matches!(remedy, Remedy::Manual(_) | Remedy::RestartService { .. });
+            let vanishes = |remedy: &Remedy| {
+                remedy.by_hand().is_some() || matches!(remedy, Remedy::RestartService { .. })
+            };
             sighting.remedies.retain(|remedy| !vanishes(remedy));
         }
     }

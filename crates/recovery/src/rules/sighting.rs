@@ -97,6 +97,11 @@ impl Sighting {
     pub fn manual(self, text: impl Into<String>) -> Self {
         self.remedy(Remedy::Manual(text.into()))
     }
+
+    /// How a person says which state etcd is rebuilt from.
+    pub fn names_state(self, text: impl Into<String>) -> Self {
+        self.remedy(Remedy::NameState(text.into()))
+    }
 }
 
 /// The machines a remedy changes something on. The cloud's own side of a machine is not the machine.
@@ -118,6 +123,7 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
         | Remedy::StartVm { .. }
         | Remedy::ClearNospace { .. }
         | Remedy::DisarmCorrupt { .. }
+        | Remedy::NameState(_)
         | Remedy::Manual(_) => Vec::new(),
     };
     hosts.into_iter()

@@ -76,6 +76,7 @@ fn remedies(sightings: &[&Sighting]) -> Vec<Remedy> {
     let mut merged: Vec<Remedy> = Vec::new();
     let advice = |remedy: &Remedy| match remedy {
         Remedy::Manual(text) => Remedy::Manual(text.replace("{who}", &who(sightings, remedy))),
+        Remedy::NameState(text) => Remedy::NameState(text.replace("{who}", &who(sightings, remedy))),
         other => other.clone(),
     };
     for remedy in sightings.iter().flat_map(|sighting| &sighting.remedies).map(advice) {

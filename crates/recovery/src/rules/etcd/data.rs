@@ -52,7 +52,7 @@ fn undecided(members: &[(&Member<'_>, u32)]) -> Sighting {
     let sighting = Sighting::new(FindingId::EtcdMemberDiverged, Severity::Critical)
         .summary(format!("etcd members {} hold different data, and none has a majority", listed(&names)))
         .shown_by(members.iter().map(|(member, hash)| line(member, *hash)))
-        .manual(format!(
+        .names_state(format!(
             "save a snapshot of each of {} (`lifeboat save`), find out which holds the truth, and rebuild the cluster \
              from it: `lifeboat recover --source member:NAME`",
             listed(&names)

@@ -265,7 +265,7 @@ fn state_conflict(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting
     let mut sighting = foreign_member(cluster, member, sighting)
         .shown_by([seen_of(member, format!("its {what} {own} is above the others' {newest}"))]);
     sighting.severity = Severity::Critical;
-    sighting.remedies = vec![Remedy::Manual(format!(
+    sighting.remedies = vec![Remedy::NameState(format!(
         "{name} holds {what} {own}, above the others' {newest}: decide which data is right; \
          `lifeboat recover --source member:{name}` restores its data on every member, and if the others' is right, stop \
          {name} and move its data dir aside"

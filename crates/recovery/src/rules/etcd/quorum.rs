@@ -94,7 +94,7 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
             );
         }
         if starts.is_empty() {
-            return sighting.manual(stuck(cluster));
+            return sighting.names_state(stuck(cluster));
         }
         return sighting.remedies(starts);
     }

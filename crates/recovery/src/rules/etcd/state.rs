@@ -4,7 +4,7 @@
 use lifeboat_etcd::KubernetesIdentity;
 
 use crate::facts::{DataDir, DataDirState, Fact, FoundDir};
-use crate::finding::{Evidence, FindingId, Severity};
+use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::MemberSpec;
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
@@ -36,7 +36,7 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
         .about([look.inventory().cluster.as_str()])
         .shown_by(holds)
         .shown_by(serving.iter().flat_map(|member| dirs(member)));
-    Some(advice(look, &serving, &ahead).into_iter().fold(sighting, Sighting::manual))
+    Some(sighting.remedies(advice(look, &serving, &ahead)))
 }
 
 /// The Kubernetes clusters that the members say they hold.
@@ -209,45 +209,49 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
     ours.max_by_key(|(_, revision)| *revision)
 }
 
-fn advice(look: &Look<'_>, serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Vec<String> {
-    let mut advice = vec![
+fn advice(look: &Look<'_>, serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Vec<Remedy> {
+    let mut advice = vec![Remedy::Manual(
         "stop the API servers now, so that nothing more is written or killed; restart no kubelet and reboot no node: pods \
          that the state does not have would be removed"
             .to_owned(),
-    ];
+    )];
     let found: Vec<(&MemberSpec, &FoundDir, i64)> = serving
         .iter()
         .filter_map(|member| best_beside(look, member).map(|(dir, revision)| (member.spec, dir, revision)))
         .collect();
     for (spec, dir, revision) in &found {
         let (path, host) = (dir.path.display(), &spec.host);
-        if dir.named {
-            advice.push(format!(
+        advice.push(match dir.named {
+            true => Remedy::Manual(format!(
                 "{host}: etcd does not run on {path}, which is sound at revision {revision}: stop all etcd members, correct \
                  --data-dir in the unit or manifest (`systemctl cat {}`), and start them",
                 spec.service.label()
-            ));
-        } else {
-            advice.push(format!(
+            )),
+            false => Remedy::NameState(format!(
                 "{host}: {path} is sound at revision {revision}: make a snapshot of it on {host} (`lifeboat save {path} \
                  FILE`), and restore it with `lifeboat recover --source FILE`"
-            ));
-        }
+            )),
+        });
     }
     if let Some((member, state)) = ahead.first() {
         let (name, host) = (member.name, &member.spec.host);
-        advice.push(format!(
+        advice.push(Remedy::NameState(format!(
             "decide which state is right: `lifeboat recover --source member:{name}` restores revision {} of {name} on every \
              member, and what was written since is in what it moves aside; if what etcd serves is right, move {name}'s data dir \
              on {host} aside",
             state.revision
-        ));
-    } else if found.is_empty() {
-        advice.push(
-            "find this cluster's state, a snapshot or a data dir that was moved aside, and restore it: `lifeboat recover \
-             --source FILE`"
-                .into(),
-        );
+        )));
+    }
+    if !advice.iter().any(|remedy| matches!(remedy, Remedy::NameState(_))) {
+        let text = match found.is_empty() {
+            true => {
+                "find this cluster's state, a snapshot or a data dir that was moved aside, and restore it"
+            }
+            false => {
+                "or restore another state of this cluster, a snapshot or a data dir that was moved aside"
+            }
+        };
+        advice.push(Remedy::NameState(format!("{text}: `lifeboat recover --source FILE`")));
     }
     advice
 }
