@@ -767,7 +767,7 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     let named = planned_from(&all["all-data-gone-and-one-dangling-link"], snapshot());
     let Err(PlanError::Preflight(wrong)) = &named else { panic!("not refused: {named:?}") };
     let said = wrong.join("; ");
-    assert!(said.contains("/var/lib/etcd is a symbolic link to /data/etcd, which is not there"), "{said}");
+    assert!(said.contains("/var/lib/etcd is a symbolic link to /data/etcd, which does not exist"), "{said}");
 
     let mut facts = all.remove("all-data-gone").unwrap();
     let storage = |facts: &mut Facts| {

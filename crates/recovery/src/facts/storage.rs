@@ -128,7 +128,7 @@ impl Storage {
     /// Where the service keeps its data, if that is somewhere else than the inventory says, in one sentence.
     pub fn conflict(&self, member: &str, spec: &MemberSpec) -> Option<String> {
         // Where a link leads nowhere, only what is written can be compared.
-        let is_dangling = self.dangling().is_some();
+        let is_dangling = matches!(self.data_dir.kind, PlaceKind::Dangling(_));
         let data = |named: &&NamedDirs| {
             named.real != self.data_dir.real && !(is_dangling && named.data_dir == self.data_dir.path)
         };
@@ -153,32 +153,12 @@ impl Storage {
         Some(format!("{} keeps {member}'s WAL in {}; the inventory says {ours}", named.by, theirs.display()))
     }
 
-    /// The symbolic link on the way to the data dir that leads nowhere, and where it leads.
-    pub fn dangling(&self) -> Option<(&Path, &Path)> {
-        match &self.data_dir.kind {
-            PlaceKind::Dangling(link) => Some((link, &self.data_dir.real)),
-            _ => None,
-        }
-    }
-
     /// What is known to keep the member's data out of reach, in one sentence. An etcd that is started meanwhile would begin
     /// with nothing.
     pub fn out_of_reach(&self, member: &str) -> Option<String> {
-        [Some(&self.data_dir), self.wal_dir.as_ref()].into_iter().flatten().find_map(|place| {
-            match &place.kind {
-                PlaceKind::Dangling(link) => Some(format!(
-                    "{member}'s data dir: {} is a symbolic link to {}, which does not exist",
-                    link.display(),
-                    place.real.display()
-                )),
-                PlaceKind::Unmounted(at) => Some(format!(
-                    "{member}'s data dir: /etc/fstab mounts {}, which holds {}, and it is not mounted",
-                    at.display(),
-                    place.path.display()
-                )),
-                _ => None,
-            }
-        })
+        let places = [Some(&self.data_dir), self.wal_dir.as_ref()];
+        let why = places.into_iter().flatten().find_map(Place::out_of_reach)?;
+        Some(format!("{member}'s data dir: {why}"))
     }
 
     /// Where a service would begin with nothing, since it names another data dir than the inventory and no member is seen
@@ -259,22 +239,32 @@ impl Storage {
 }
 
 impl Place {
+    /// The link or mount that is missing on the way to what lies here, in one sentence.
+    pub fn out_of_reach(&self) -> Option<String> {
+        match &self.kind {
+            PlaceKind::Dangling(link) => Some(format!(
+                "{} is a symbolic link to {}, which does not exist",
+                link.display(),
+                self.real.display()
+            )),
+            PlaceKind::Unmounted(at) => Some(format!(
+                "/etc/fstab mounts {}, which holds {}, and it is not mounted",
+                at.display(),
+                shown(&self.path, &self.real)
+            )),
+            _ => None,
+        }
+    }
+
     fn unfit(&self, member: &str) -> Vec<String> {
         let path = shown(&self.path, &self.real);
         let mut wrong = Vec::new();
         match &self.kind {
-            PlaceKind::Directory | PlaceKind::Absent => {}
             PlaceKind::Other => wrong.push(format!("{member}: {path} is not a directory")),
-            PlaceKind::Dangling(link) => wrong.push(format!(
-                "{member}: {} is a symbolic link to {}, which is not there: mount its disk, or remove the link",
-                link.display(),
-                self.real.display()
-            )),
-            PlaceKind::Unmounted(at) => wrong.push(format!(
-                "{member}: /etc/fstab mounts {}, which holds {path}, and it is not mounted: mount it",
-                at.display()
-            )),
             PlaceKind::Unreadable(why) => wrong.push(format!("{member}: {path} cannot be looked at: {why}")),
+            _ => {
+                wrong.extend(self.out_of_reach().map(|why| format!("{member}: {why}: mount its disk first")))
+            }
         }
         wrong.extend(self.below.iter().map(|below| {
             format!(

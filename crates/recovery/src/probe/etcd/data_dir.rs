@@ -40,9 +40,8 @@ pub(super) async fn look(
         if let Some(conflict) = known.and_then(|storage| storage.conflict(name, spec)) {
             return Err(conflict);
         }
-        if let Some((link, target)) = known.and_then(Storage::dangling) {
-            let (link, target) = (link.display(), target.display());
-            return Err(format!("{link} is a symbolic link to {target}, which does not exist"));
+        if let Some(why) = known.and_then(|storage| storage.out_of_reach(name)) {
+            return Err(why);
         }
         let active = running(inventory, spec, depth.hosts).await?;
         let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;

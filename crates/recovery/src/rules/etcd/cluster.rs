@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{DataDir, DataDirState, MemberEntry, MemberFacts, MemberStatus, Reach};
+use crate::facts::{DataDir, DataDirState, Fact, MemberEntry, MemberFacts, MemberStatus, Reach};
 use crate::finding::{Evidence, Remedy};
 use crate::inventory::MemberSpec;
 use crate::quorum::{self, Margin, Seat};
 use crate::rules::look::{Look, seen_in};
+use crate::rules::sighting;
 
 /// What one member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,24 @@ pub struct Member<'a> {
     pub spec: &'a MemberSpec,
     pub facts: &'a MemberFacts,
     pub state: State,
+}
+
+impl Member<'_> {
+    /// Starts the service of a member that is stopped, unless it would begin with nothing: such a member votes, in its old
+    /// place, for others that lack what it has acknowledged.
+    pub fn start(&self, look: &Look<'_>) -> Remedy {
+        let (host, service) = (&self.spec.host, &self.spec.service);
+        let storage = self.facts.storage.as_ref().and_then(Fact::get);
+        let empty =
+            storage.and_then(|storage| storage.out_of_reach(self.name).or_else(|| storage.begins_empty()));
+        match empty {
+            Some(why) => {
+                let unit = service.label();
+                Remedy::Manual(format!("{}: {unit} is not started without its data: {why}", self.name))
+            }
+            None => sighting::start(host, service, look.service(host, service)),
+        }
+    }
 }
 
 /// The etcd cluster as seen.

@@ -3,7 +3,7 @@
 use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, no_answer, seen_in};
-use crate::rules::sighting::{Sighting, again_and_again, start, stopped};
+use crate::rules::sighting::{Sighting, again_and_again, stopped};
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
@@ -54,23 +54,6 @@ fn out_of_reach(member: &Member<'_>) -> Option<String> {
     storage.out_of_reach(member.name).filter(|_| matches!(member.state, State::Stopped | State::DataMissing))
 }
 
-/// Starts the service of a member that is stopped, unless it would begin with nothing: such a member votes, in its old
-/// place, for others that lack what it has acknowledged.
-pub(super) fn start_with_data(look: &Look<'_>, member: &Member<'_>) -> Remedy {
-    let (host, service) = (&member.spec.host, &member.spec.service);
-    let storage = member.facts.storage.as_ref().and_then(Fact::get);
-    let empty =
-        storage.and_then(|storage| storage.out_of_reach(member.name).or_else(|| storage.begins_empty()));
-    match empty {
-        Some(why) => Remedy::Manual(format!(
-            "{}: {} is not started without its data: {why}",
-            member.name,
-            service.label()
-        )),
-        None => start(host, service, look.service(host, service)),
-    }
-}
-
 fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
     let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
     // Where those that answer are too few for a quorum, and there may be one, it is held with this member's help.
@@ -116,7 +99,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
             let how = service_state.map_or("is stopped", stopped);
             let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
             let log = service_state.and_then(|state| again_and_again(state, service));
-            sighting.remedy(start_with_data(look, member)).remedies(log)
+            sighting.remedy(member.start(look)).remedies(log)
         }
         State::Silent | State::CutOff if !cluster.unreached_by(name).is_empty() => {
             let url = &member.spec.peer_url;

@@ -5,7 +5,6 @@ use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
 
 use super::cluster::{Cluster, Member, Quorum, State};
-use super::members::start_with_data;
 
 pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     if cluster.quorum != Quorum::Lost {
@@ -134,7 +133,7 @@ fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
 fn set_going(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
     let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
-        State::Stopped => Some(start_with_data(look, member)),
+        State::Stopped => Some(member.start(look)),
         State::Silent if cluster.unreached_by(member.name).is_empty() => {
             Some(Remedy::RestartService { host: host.clone(), service: service.clone() })
         }
