@@ -126,10 +126,11 @@ impl Ended {
         self.stderr.lines().filter(|line| line.starts_with('[') && !line.contains("] failed")).count()
     }
 
-    fn run(scene: &Scene, arguments: &[&str], dir: &Path, name: &str) -> Result<Self> {
+    fn run(scene: &Scene, arguments: &[impl AsRef<str>], dir: &Path, name: &str) -> Result<Self> {
         let [out, err] = ["out", "err"].map(|end| dir.join(format!("{name}.{end}")));
         let begin = Instant::now();
-        let mut command = scene.command(arguments);
+        let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
+        let mut command = scene.command(&arguments);
         command.stdout(fs::File::create(&out)?.into_file()).stderr(fs::File::create(&err)?.into_file());
         let mut child = command.stdin(Stdio::null()).spawn()?;
         let status = loop {
@@ -192,10 +193,11 @@ fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
     let facts = dir.join("facts.json").display().to_string();
     Ended::run(scene, &["diagnose", "-o", "json", "--save-facts", &facts], &dir, "diagnose")?;
 
-    let mut first = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "recover")?;
+    let mut command = ["recover", "--yes", "-o", "json"].map(str::to_owned).to_vec();
+    let mut first = Ended::run(scene, &command, &dir, "recover")?;
     if let (Some(3), Some(name)) = (first.code, first.advised()) {
-        let source = format!("member:{name}");
-        first = Ended::run(scene, &["recover", "--yes", "--source", &source, "-o", "json"], &dir, "advised")?;
+        command.extend(["--source".to_owned(), format!("member:{name}")]);
+        first = Ended::run(scene, &command, &dir, "advised")?;
     }
     let resumed = match first.code {
         Some(5) => Some(Ended::run(scene, &["recover", "resume", "--yes", "-o", "json"], &dir, "resume")?),
@@ -203,7 +205,7 @@ fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
     };
     let after = at_least(scene, before.healthy.len())?;
     let ground_after = observe::grounds(scene)?;
-    let second = Ended::run(scene, &["recover", "--yes", "-o", "json"], &dir, "again")?;
+    let second = Ended::run(scene, &command, &dir, "again")?;
     let finally = at_least(scene, after.healthy.len())?;
     let ground_finally = observe::grounds(scene)?;
     observe::keep_logs(scene, &dir)?;
