@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
 use lifeboat_recovery::facts::{
-    Alarm, Answer, Damage, DataDir, Facts, Leftovers, LogState, Login, PodProcess, Reach, Readable, Storage,
-    ToldBy,
+    Alarm, Answer, Damage, DataDir, DataDirState, Facts, Leftovers, LogState, Login, PodProcess, Reach,
+    Readable, Storage, ToldBy,
 };
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
@@ -247,26 +247,63 @@ fn nothing_is_restored_past_a_member_whose_data_is_not_known() {
     assert!(said.contains("/etc/fstab mounts /var/lib/etcd") && said.contains("--source"), "{said}");
 }
 
+/// What is restored ends at entry 52310 of term 7: that of a member whose db is broken, beside one that waits.
+fn with_a_waiting_member(log: LogState) -> Result<Plan, PlanError> {
+    let all = cluster::Builder::healthy().member_stopped("e1", DataDir::InUse(Some(log)));
+    let damaged = DataDir::Damaged(vec!["page 81".to_owned()].into());
+    let DataDir::Sound(state) = cluster::sound("m2", cluster::REVISION) else { panic!() };
+    let readable = Some(Readable { state, combination: None });
+    let log = LogState {
+        last_term: Some(7),
+        ..cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("m2"), 52_310)
+    };
+    let m2 = DataDir::Damaged(Damage { why: vec!["page 7".into()], readable, log: Some(log) });
+    planned(&all.member_stopped("m2", m2).member_stopped("m3", damaged).etcd_lost().0)
+}
+
 /// The longer log of an older term lacks what a quorum went on with.
 #[test]
 fn a_waiting_member_of_a_later_term_is_not_passed_over() {
-    let mut log = cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("e1"), 52_200);
-    for (term, refused) in [(Some(8), true), (Some(6), false), (None, true)] {
-        log.last_term = term;
-        let all = cluster::Builder::healthy().member_stopped("e1", DataDir::InUse(Some(log.clone())));
-        let damaged = || DataDir::Damaged(vec!["page 81".to_owned()].into());
-        // What is restored ends at entry 52310 of term 7.
-        let DataDir::Sound(state) = cluster::sound("m2", cluster::REVISION) else { panic!() };
-        let readable = Some(Readable { state, combination: None });
-        let log = LogState {
-            last_term: Some(7),
-            ..cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("m2"), 52_310)
-        };
-        let m2 = DataDir::Damaged(Damage { why: vec!["page 7".into()], readable, log: Some(log) });
-        let facts = all.member_stopped("m2", m2).member_stopped("m3", damaged()).etcd_lost().0;
-        let plan = planned(&facts);
-        assert_eq!(matches!(plan, Err(PlanError::Unread { .. })), refused, "term {term:?}: {plan:?}");
+    for (last_term, refused) in [(Some(8), true), (Some(6), false), (None, true)] {
+        let log = cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("e1"), 52_200);
+        let plan = with_a_waiting_member(LogState { last_term, ..log });
+        assert_eq!(matches!(plan, Err(PlanError::Unread { .. })), refused, "term {last_term:?}: {plan:?}");
     }
+}
+
+/// Its log was cut, and etcd runs on a db that has all of it.
+#[test]
+fn a_waiting_member_whose_db_goes_further_is_not_passed_over() {
+    for (db_index, db_term, refused) in [
+        (Some(52_400), Some(7), true),
+        (Some(52_400), None, true),
+        (Some(52_310), Some(7), false),
+        (Some(52_400), Some(6), false),
+        (Some(51_000), None, false),
+        (None, None, false),
+    ] {
+        let log = cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("e1"), 52_200);
+        let plan = with_a_waiting_member(LogState { last_term: Some(6), db_index, db_term, ..log });
+        let is_refused = matches!(plan, Err(PlanError::Unread { .. }));
+        assert_eq!(is_refused, refused, "db at {db_index:?} of {db_term:?}: {plan:?}");
+    }
+}
+
+/// Of two stopped members, the one whose db has what its log lacks is the freshest.
+#[test]
+fn a_db_that_goes_further_than_its_log_ranks_by_its_own_end() {
+    let DataDir::Sound(state) = cluster::sound("e1", cluster::REVISION) else { panic!() };
+    let (last_index, db_index, db_term) = (40_000, Some(52_400), Some(7));
+    let cut = DataDirState { last_term: 6, last_index, db_index, db_term, ..state.clone() };
+    let readable = Some(Readable { state, combination: None });
+    let log = cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("m2"), 52_310);
+    let log = Some(LogState { last_term: Some(7), ..log });
+    let m2 = DataDir::Damaged(Damage { why: vec!["page 7".into()], readable, log });
+    let all = cluster::Builder::healthy().member_stopped("e1", DataDir::Sound(cut)).member_stopped("m2", m2);
+    let damaged = DataDir::Damaged(vec!["page 81".to_owned()].into());
+    let plan = planned(&all.member_stopped("m3", damaged).etcd_lost().0).unwrap();
+    let chosen = plan.candidates.into_iter().find(|one| one.chosen).map(|one| one.source);
+    assert_eq!(chosen, Some(StateSource::Member("e1".into())));
 }
 
 /// A learner has no vote: with one voter of two destroyed no start helps, and the cluster is rebuilt.

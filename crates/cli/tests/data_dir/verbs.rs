@@ -193,7 +193,31 @@ fn a_log_may_be_elsewhere() {
     fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["are for a data dir"]);
 }
 
-/// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
+/// A log that was cut says nothing of what its db has; and a member that waits for the others has both open.
+#[test]
+fn a_db_that_goes_further_than_its_log_is_seen_while_etcd_runs() {
+    lab::or_skip!(peers::etcd(VERSION));
+    let mut cluster = ClusterBuilder::new(VERSION).unsafe_no_fsync().start().unwrap();
+    let client = cluster.client(0).unwrap();
+    for i in 0..50 {
+        cluster.block_on(client.put(format!("k{i}"), "v".repeat(1000), 0)).unwrap();
+    }
+    let path = cluster.data_dir(0).to_str().unwrap().to_owned();
+    let ends = || {
+        let raft = lifeboat_json(["inspect", "--raft", &path])["raft"].clone();
+        ["lastIndex", "dbIndex", "dbTerm"].map(|end| raft[end].as_u64().unwrap())
+    };
+    let [last, ..] = ends();
+    cluster.stop(0).unwrap();
+    assert_eq!(ends()[1], last);
+    let wal = fs_err::read_dir(cluster.data_dir(0).join("member/wal")).unwrap();
+    let segment =
+        wal.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|end| end == "wal"));
+    fs_err::OpenOptions::new().write(true).open(segment.unwrap()).unwrap().set_len(30_000).unwrap();
+    let [cut, db, term] = ends();
+    assert!(cut < last && db == last && term == 2, "{cut} of {last}, db at {db} of term {term}");
+}
+
 #[test]
 fn a_corrupt_alarm_of_the_member_itself_is_said() {
     lab::or_skip!(peers::etcd(VERSION));
@@ -218,6 +242,7 @@ fn a_corrupt_alarm_of_the_member_itself_is_said() {
     }
 }
 
+/// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
 #[test]
 fn a_removed_member_is_said_to_be() {
     lab::or_skip!(peers::etcd(VERSION));

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::raft::applied;
 use super::voters::voters;
 use super::{EntryId, Replay, is_data_dir, member_dir};
 use crate::error::{Error, Result};
@@ -114,15 +115,18 @@ struct MemberLog {
 }
 
 impl MemberLog {
-    /// `None` for what is no data dir, and for a log that cannot be read to its end.
+    /// `None` for what is no data dir, and for a log that cannot be read to its end or has lost it: the db goes further.
     fn read(place: usize, path: &Path) -> Result<Option<Self>> {
         if !matches!(is_data_dir(path), Ok(true)) {
             return Ok(None);
         }
-        let Ok(wal) = WalDir::open(&member_dir(path)?.join("wal")) else { return Ok(None) };
+        let member = member_dir(path)?;
+        let Ok(wal) = WalDir::open(&member.join("wal")) else { return Ok(None) };
         let mut log = Self { place, ..Self::default() };
+        let is_cut =
+            |log: &Self| applied(&member.join("snap/db")).is_some_and(|db| db.index > log.last.index);
         match wal.walk_sound(0, &mut |record| log.take(record)) {
-            Ok(End::Whole | End::Torn(_)) => Ok(Some(log)),
+            Ok(End::Whole | End::Torn(_)) => Ok(Some(log).filter(|log| !is_cut(log))),
             Ok(End::Damaged(_)) | Err(Error::Damaged(_)) => Ok(None),
             Err(error) => Err(error),
         }

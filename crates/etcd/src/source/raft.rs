@@ -3,11 +3,16 @@
 use std::path::Path;
 
 use crate::apply;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keys::Keys;
 use crate::member::{ClusterId, MemberId};
-use crate::source::member_dir;
+use crate::schema::Bucket;
+use crate::source::{Source, SourceFile, member_dir};
+use crate::state::State;
 use crate::wal::{Log, WalDir};
+
+/// A db that an etcd writes to is read again so often.
+const ATTEMPTS: usize = 3;
 
 /// An entry of raft's log. The greater one is the newer (`raft/log.go`, `isUpToDate`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -118,17 +123,38 @@ pub struct LogPosition {
     pub last_term: u64,
     /// Index of the first entry that its segments have: it goes on from any state that has all entries before that.
     pub first_index: u64,
+    /// The last entry that the db has, of term 0 where the db does not say it, as before 3.5; `None` where the db cannot be
+    /// read. A log that was cut ends before it, and etcd starts on the two all the same.
+    pub applied: Option<EntryId>,
 }
 
-/// Reads who the member of a data dir is and how far its log goes, which is in `wal_dir` when etcd ran with
-/// `--wal-dir`; its db is not looked at. Also while an etcd runs there: a log is only ever added to, and an entry that
-/// is being written when it is read does not count yet.
+/// Reads who the member of a data dir is, and how far its db and its log go, which is in `wal_dir` when etcd ran with
+/// `--wal-dir`. Also while an etcd runs there: a log is only ever added to, and an entry that is being written when it is
+/// read does not count yet.
 ///
 /// # Errors
 /// There is no log, or it is damaged.
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
-    let inside = member_dir(data_dir)?.join("wal");
-    position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_sound)
+    let member = member_dir(data_dir)?;
+    let inside = member.join("wal");
+    let log = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_sound)?;
+    Ok(LogPosition { applied: applied(&member.join("snap/db")), ..log })
+}
+
+/// The last entry that a db has, which an etcd may be writing to: what was read belongs together unless the file has changed
+/// meanwhile.
+pub(super) fn applied(db: &Path) -> Option<EntryId> {
+    let read = || {
+        let mut state = State::default();
+        SourceFile::open(db)?.small_bucket(Bucket::Meta, &mut |key, value| {
+            // What does not decode says nothing.
+            let _ = state.take(Bucket::Meta, key, value);
+            Ok(())
+        })?;
+        Ok::<_, Error>(state)
+    };
+    let state = (0..ATTEMPTS).find_map(|_| read().ok())?;
+    Some(EntryId { term: state.term.unwrap_or(0), index: state.consistent_index? })
 }
 
 /// As [`log_position`], of a log that may be damaged: as far as it can be read past that.
@@ -147,7 +173,8 @@ fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPo
     }
     let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     let first_index = wal.index_before(0).saturating_add(1);
-    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index })
+    let applied = None;
+    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index, applied })
 }
 
 /// The keys that the entries of a data dir's log behind an index name to write or delete, of ranges the first, as far as

@@ -119,9 +119,8 @@ impl MemberFacts {
                 None => Some(EntryId { term: status.raft_term, index: status.raft_index }),
             },
             (None, Some(DataDir::Sound(state))) => {
-                // The db counts as it is where the log ends before it.
-                let index = state.db_index.map_or(state.last_index, |db| db.max(state.last_index));
-                Some(EntryId { term: state.last_term, index })
+                let log = EntryId { term: state.last_term, index: state.last_index };
+                Some(newest(log, state.db_index, state.db_term))
             }
             (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref()?.last(),
             _ => None,
@@ -306,13 +305,30 @@ pub struct LogState {
     /// Index of the first entry in the log: it goes on from a state that has all entries before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_index: Option<u64>,
+    /// Index of the last entry in the db, where that can be read. A log that was cut ends before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_index: Option<u64>,
+    /// Raft term of that entry; absent before etcd 3.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_term: Option<u64>,
 }
 
 impl LogState {
-    /// Its last entry, where the term of that is known.
+    /// The last entry that the member holds, in its log or its db; where the term of that is known.
     pub fn last(&self) -> Option<EntryId> {
-        Some(EntryId { term: self.last_term?, index: self.last_index })
+        let log = EntryId { term: self.last_term?, index: self.last_index };
+        match (self.db_index, self.db_term) {
+            (Some(db), None) if db > log.index => None,
+            (db, term) => Some(newest(log, db, term)),
+        }
     }
+}
+
+/// The last entry of a log, or of its db where the log ends before that. Where the db does not say the term, it is no less
+/// than that of the log's last entry.
+fn newest(log: EntryId, db_index: Option<u64>, db_term: Option<u64>) -> EntryId {
+    let db = db_index.map(|index| EntryId { term: db_term.unwrap_or(log.term), index });
+    db.map_or(log, |db| db.max(log))
 }
 
 /// How far a data dir has come.
@@ -334,6 +350,9 @@ pub struct DataDirState {
     /// Index of the last entry in the db itself. A log that ends before it is not the db's: its etcd does not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_index: Option<u64>,
+    /// Raft term of that entry, where the log ends before it; absent before etcd 3.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db_term: Option<u64>,
     /// Which Kubernetes cluster it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesIdentity>,

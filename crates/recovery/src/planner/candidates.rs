@@ -300,9 +300,9 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             return false;
         };
         match member.data_dir.get() {
-            Some(DataDir::InUse(Some(log))) => {
-                log.last_index > first_start && log.last().is_none_or(|last| last > held)
-            }
+            Some(DataDir::InUse(Some(log))) => log
+                .last()
+                .map_or(log.last_index > first_start, |last| last.index > first_start && last > held),
             // Its log cannot be read either.
             Some(DataDir::InUse(None)) => true,
             _ => false,

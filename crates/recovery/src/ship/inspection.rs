@@ -19,6 +19,8 @@ struct Inspection {
     /// What it is read as without its own db.
     combination: Option<String>,
     revision: i64,
+    /// After the replay, or of the db where the log ends before it.
+    raft_term: Option<u64>,
     live_keys: u64,
     raft: Option<Raft>,
     uncommitted: Option<UncommittedEntries>,
@@ -82,7 +84,8 @@ impl Inspection {
     fn state(self) -> Option<(DataDirState, LogState)> {
         let raft = self.raft?;
         let db_index = raft.consistent_index;
-        let log = raft.log();
+        let db_term = self.raft_term.filter(|_| db_index.is_some_and(|db| db > raft.last_index));
+        let log = LogState { db_term, ..raft.log() };
         let state = DataDirState {
             cluster_id: log.cluster_id.clone(),
             member_id: log.member_id.clone(),
@@ -91,6 +94,7 @@ impl Inspection {
             revision: self.revision,
             keys: self.live_keys,
             db_index,
+            db_term,
             kubernetes: self.kubernetes,
             uncommitted: self.uncommitted.map(Uncommitted::from),
             alarms: self
@@ -112,13 +116,18 @@ struct Raft {
     last_term: u64,
     last_index: u64,
     first_index: Option<u64>,
+    /// Index of the last entry in the db; with `--raft` it is `dbIndex`.
+    #[serde(alias = "dbIndex")]
     consistent_index: Option<u64>,
+    db_term: Option<u64>,
 }
 
 impl Raft {
     fn log(self) -> LogState {
-        let Self { cluster_id, member_id, last_term, last_index, first_index, .. } = self;
-        LogState { cluster_id, member_id, last_index, last_term: Some(last_term), first_index }
+        let Self { cluster_id, member_id, last_term, last_index, first_index, consistent_index, db_term } =
+            self;
+        let (last_term, db_index) = (Some(last_term), consistent_index);
+        LogState { cluster_id, member_id, last_index, last_term, first_index, db_index, db_term }
     }
 }
 
@@ -178,6 +187,7 @@ mod tests {
             revision: 7,
             keys: 3,
             db_index: None,
+            db_term: None,
             kubernetes: None,
             uncommitted: Some(Uncommitted {
                 first: 9,

@@ -549,6 +549,7 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
         revision,
         keys: 1_480,
         db_index: None,
+        db_term: None,
         kubernetes: None,
         uncommitted: None,
         alarms: Vec::new(),
@@ -559,7 +560,8 @@ pub fn sound(member: &str, revision: i64) -> DataDir {
 /// How far the log of a member goes that runs and does not answer.
 pub fn log_of(cluster_id: &str, member_id: &str, last_index: u64) -> LogState {
     let (cluster_id, member_id) = (cluster_id.into(), member_id.into());
-    LogState { cluster_id, member_id, last_index, last_term: None, first_index: None }
+    let (last_term, first_index, db_index, db_term) = (None, None, None, None);
+    LogState { cluster_id, member_id, last_index, last_term, first_index, db_index, db_term }
 }
 
 pub fn value<T>(fact: &mut Fact<T>) -> &mut T {

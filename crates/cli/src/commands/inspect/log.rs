@@ -23,14 +23,20 @@ pub struct LogPositionBody {
     last_index: u64,
     last_term: u64,
     first_index: u64,
+    /// Index of the last entry in the db; null where that cannot be read.
+    db_index: Option<u64>,
+    /// Raft term of that entry; null before etcd 3.5.
+    db_term: Option<u64>,
 }
 
 impl From<LogPosition> for LogPositionBody {
     fn from(position: LogPosition) -> Self {
-        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index } =
+        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index, applied } =
             position;
         let (cluster_id, member_id) = (cluster_id.to_string(), member_id.to_string());
-        Self { cluster_id, member_id, term, commit, last_index, last_term, first_index }
+        let db_index = applied.map(|entry| entry.index);
+        let db_term = applied.map(|entry| entry.term).filter(|term| *term > 0);
+        Self { cluster_id, member_id, term, commit, last_index, last_term, first_index, db_index, db_term }
     }
 }
 
@@ -40,14 +46,19 @@ impl LogBody {
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let LogPositionBody { cluster_id, member_id, term, commit, last_index, last_term, first_index } =
-            &self.raft;
+        let LogPositionBody {
+            cluster_id, member_id, term, commit, last_index, last_term, first_index, ..
+        } = &self.raft;
         writeln!(out, "source   {}", self.source)?;
         writeln!(out, "cluster  {cluster_id}")?;
         writeln!(out, "member   {member_id}")?;
         writeln!(
             out,
             "log      entries {first_index} to {last_index}, the last of term {last_term}; committed up to {commit}, in term {term}"
-        )
+        )?;
+        match self.raft.db_index {
+            Some(index) => writeln!(out, "db       up to entry {index}"),
+            None => writeln!(out, "db       cannot be read"),
+        }
     }
 }
