@@ -289,6 +289,35 @@ fn a_waiting_member_whose_db_goes_further_is_not_passed_over() {
     }
 }
 
+/// Together they would be a quorum, and skip every write up to where their dbs are.
+#[test]
+fn members_whose_logs_were_cut_are_not_started_again() {
+    let DataDir::Sound(state) = cluster::sound("m2", cluster::REVISION) else { panic!() };
+    let log_of = |name, last_index| LogState {
+        last_term: Some(7),
+        ..cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id(name), last_index)
+    };
+    let log = Some(log_of("m2", 52_310));
+    let readable = Some(Readable { state, combination: None });
+    let m2 = DataDir::Damaged(Damage { why: vec!["page 7".into()], readable, log });
+    let waits = |name, db| {
+        let log = LogState { db_index: Some(db), db_term: Some(7), ..log_of(name, 40_000) };
+        // It has started again, been elected, and written the first entry of a new term.
+        DataDir::InUse(Some(LogState { last_term: Some(9), ..log }))
+    };
+    for (db, is_refused) in [(52_308, false), (52_311, true)] {
+        let all = cluster::Builder::healthy().member_stopped("e1", waits("e1", 52_310));
+        let all = all.member_stopped("m2", m2.clone()).member_stopped("m3", waits("m3", db));
+        match planned(&all.etcd_lost().0) {
+            Ok(plan) if !is_refused => {
+                let chosen = plan.candidates.iter().find(|one| one.chosen).map(|one| &one.source);
+                assert_eq!(chosen, Some(&StateSource::Member("m2".into())));
+            }
+            plan => assert!(matches!(plan, Err(PlanError::Unread { .. })) && is_refused, "{plan:?}"),
+        }
+    }
+}
+
 /// Of two stopped members, the one whose db has what its log lacks is the freshest.
 #[test]
 fn a_db_that_goes_further_than_its_log_ranks_by_its_own_end() {

@@ -122,9 +122,9 @@ impl MemberLog {
         }
         let member = member_dir(path)?;
         let Ok(wal) = WalDir::open(&member.join("wal")) else { return Ok(None) };
+        let db = applied(&member.join("snap/db")).unwrap_or_default();
+        let is_cut = |log: &Self| db.index > log.last.index;
         let mut log = Self { place, ..Self::default() };
-        let is_cut =
-            |log: &Self| applied(&member.join("snap/db")).is_some_and(|db| db.index > log.last.index);
         match wal.walk_sound(0, &mut |record| log.take(record)) {
             Ok(End::Whole | End::Torn(_)) => Ok(Some(log).filter(|log| !is_cut(log))),
             Ok(End::Damaged(_)) | Err(Error::Damaged(_)) => Ok(None),

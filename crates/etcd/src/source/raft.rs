@@ -137,8 +137,10 @@ pub struct LogPosition {
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
     let member = member_dir(data_dir)?;
     let inside = member.join("wal");
+    // Before the log: of an etcd that goes on writing, what the db has by now is in the log by then.
+    let applied = applied(&member.join("snap/db"));
     let log = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_sound)?;
-    Ok(LogPosition { applied: applied(&member.join("snap/db")), ..log })
+    Ok(LogPosition { applied, ..log })
 }
 
 /// The last entry that a db has, which an etcd may be writing to: what was read belongs together unless the file has changed

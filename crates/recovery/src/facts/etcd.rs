@@ -119,8 +119,11 @@ impl MemberFacts {
                 None => Some(EntryId { term: status.raft_term, index: status.raft_index }),
             },
             (None, Some(DataDir::Sound(state))) => {
-                let log = EntryId { term: state.last_term, index: state.last_index };
-                Some(newest(log, state.db_index, state.db_term))
+                Some(match state.log_ends_before() {
+                    // Before etcd 3.5 the db does not say the term.
+                    Some(index) => EntryId { term: state.db_term.unwrap_or(state.last_term), index },
+                    None => EntryId { term: state.last_term, index: state.last_index },
+                })
             }
             (None, Some(DataDir::Damaged(damage))) => damage.log.as_ref()?.last(),
             _ => None,
@@ -316,19 +319,17 @@ pub struct LogState {
 impl LogState {
     /// The last entry that the member holds, in its log or its db; where the term of that is known.
     pub fn last(&self) -> Option<EntryId> {
-        let log = EntryId { term: self.last_term?, index: self.last_index };
-        match (self.db_index, self.db_term) {
-            (Some(db), None) if db > log.index => None,
-            (db, term) => Some(newest(log, db, term)),
+        match self.ends_before() {
+            Some(index) => Some(EntryId { term: self.db_term?, index }),
+            None => Some(EntryId { term: self.last_term?, index: self.last_index }),
         }
     }
-}
 
-/// The last entry of a log, or of its db where the log ends before that. Where the db does not say the term, it is no less
-/// than that of the log's last entry.
-fn newest(log: EntryId, db_index: Option<u64>, db_term: Option<u64>) -> EntryId {
-    let db = db_index.map(|index| EntryId { term: db_term.unwrap_or(log.term), index });
-    db.map_or(log, |db| db.max(log))
+    /// Index of the last entry in the db, where the log ends before that: it was cut. An etcd that starts on the two skips
+    /// every new entry up to there, and what it wrote to its log meanwhile is not in its db.
+    pub fn ends_before(&self) -> Option<u64> {
+        self.db_index.filter(|db| *db > self.last_index)
+    }
 }
 
 /// How far a data dir has come.

@@ -113,7 +113,7 @@ fn wait_until_well(scene: &Scene) -> Result<()> {
 }
 
 /// Runs a script on every machine with etcd, at the same time.
-fn everywhere(scene: &Scene, script: &str) -> Result<()> {
+pub fn everywhere(scene: &Scene, script: &str) -> Result<()> {
     let machines = scene.etcd_machines();
     thread::scope(|scope| {
         let runs: Vec<_> = (machines.iter())

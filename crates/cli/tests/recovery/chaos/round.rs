@@ -197,6 +197,9 @@ fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
     let mut first = Ended::run(scene, &command, &dir, "recover")?;
     if let (Some(3), Some(name)) = (first.code, first.advised()) {
         command.extend(["--source".to_owned(), format!("member:{name}")]);
+        if first.stdout.contains("stop etcd everywhere") {
+            baseline::everywhere(scene, "systemctl stop etcd")?;
+        }
         first = Ended::run(scene, &command, &dir, "advised")?;
     }
     let resumed = match first.code {

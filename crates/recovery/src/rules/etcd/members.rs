@@ -127,13 +127,16 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         }
         State::Gone => sighting(FindingId::EtcdMemberDown, format!("{place} does not answer")),
         State::Corrupt => {
-            let summary = match member.facts.data_dir.get() {
-                Some(DataDir::Sound(state)) => format!(
-                    "The log of {place} ends at entry {}, before its db at {}: it cannot start",
-                    state.last_index,
-                    state.log_ends_before().unwrap_or_default()
-                ),
-                _ => format!("The data of {place} is broken"),
+            let (last, cut) = match member.facts.data_dir.get() {
+                Some(DataDir::Sound(state)) => (state.last_index, state.log_ends_before()),
+                Some(DataDir::InUse(Some(log))) => (log.last_index, log.ends_before()),
+                _ => (0, None),
+            };
+            let summary = match cut {
+                Some(db) => {
+                    format!("The log of {place} was cut: it ends at entry {last}, before its db at {db}")
+                }
+                None => format!("The data of {place} is broken"),
             };
             sighting(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
         }
