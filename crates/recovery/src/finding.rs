@@ -159,7 +159,7 @@ pub enum Remedy {
         /// The members that raised it.
         members: Vec<String>,
     },
-    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster.
+    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, or of none.
     DisarmCorrupt {
         /// The id, in hexadecimal.
         id: String,

@@ -121,10 +121,10 @@ pub enum PlanError {
         /// The state that would be restored.
         chosen: Box<StateSource>,
     },
-    /// The freshest state is that of a member with a CORRUPT alarm.
+    /// The freshest state is that of a member with a CORRUPT alarm, or of one of several that etcd found to differ.
     #[error(
-        "{0} has a CORRUPT alarm: etcd found that its data differs from the other members'; compare it with what else is left \
-         (lifeboat inspect ONE OTHER), and say which state is right with --source"
+        "{0} is under a CORRUPT alarm: etcd found members that hold different data; compare it with what else is left (lifeboat \
+         inspect ONE OTHER), and say which state is right with --source"
     )]
     Corrupt(Box<StateSource>),
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.

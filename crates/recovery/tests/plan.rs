@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use lifeboat_etcd::KubernetesIdentity;
 use lifeboat_recovery::facts::{
-    Alarm, Answer, Damage, DataDir, DataDirState, Facts, Leftovers, LogState, Login, PodProcess, Reach,
-    Readable, Storage, ToldBy,
+    Alarm, Answer, Damage, DataDir, DataDirState, Facts, Leftovers, LogState, Login, NO_MEMBER, PodProcess,
+    Reach, Readable, Storage, ToldBy, Uncommitted,
 };
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
@@ -423,39 +423,87 @@ fn a_member_that_holds_more_than_the_quorum_is_not_started() {
         let source = StateSource::Member("m3".into());
         assert!(planned_from(&facts, source).unwrap().restores());
     }
-    // It lags behind, as a member does that was stopped.
-    let mut facts = cases::rolled_back().0;
-    facts.members.get_mut("m3").unwrap().data_dir.answer = Answer::Value(cluster::sound("m3", 300));
-    assert!(!planned(&facts).unwrap().steps.is_empty());
+}
+
+/// What a member holds that does not serve, and whether a quorum at entry 412 of term 7 has lost it.
+#[test]
+fn what_a_quorum_cannot_have_missed_is_told_from_what_it_may() {
+    let state = |last_term, last_index, first_uncommitted: Option<u64>| {
+        let DataDir::Sound(state) = cluster::sound("m3", 300) else { panic!() };
+        let end = |first| Uncommitted {
+            first,
+            last: last_index,
+            changes: Vec::new(),
+            further_changes: 0,
+            known: true,
+        };
+        DataDirState { last_term, last_index, uncommitted: first_uncommitted.map(end), ..state }
+    };
+    let damaged = |log: Option<LogState>, readable: Option<DataDirState>| {
+        let readable = readable.map(|state| Readable { state, combination: None });
+        DataDir::Damaged(Damage { why: vec!["db page 17".into()], readable, log })
+    };
+    let log = |last_term, last_index, db_index| LogState {
+        last_term: Some(last_term),
+        db_index,
+        db_term: db_index.map(|_| last_term),
+        ..cluster::log_of(cluster::CLUSTER_ID, &cluster::member_id("m3"), last_index)
+    };
+    for (what, dir, is_lost) in [
+        ("committed further", DataDir::Sound(state(7, 413, None)), true),
+        ("committed further in an older term", DataDir::Sound(state(6, 413, None)), true),
+        ("a later term", DataDir::Sound(state(8, 300, Some(300))), true),
+        ("as far", DataDir::Sound(state(7, 412, None)), false),
+        ("an end of an older term that was not committed", DataDir::Sound(state(6, 500, Some(400))), false),
+        ("broken, with a log that goes further", damaged(Some(log(7, 413, None)), None), true),
+        ("broken, with a log of an older term", damaged(Some(log(6, 500, None)), None), false),
+        ("broken and readable", damaged(Some(log(7, 413, None)), Some(state(7, 413, None))), true),
+        ("running, and written to by its leader", DataDir::InUse(Some(log(7, 413, None))), false),
+        ("running on a db that goes further", DataDir::InUse(Some(log(6, 500, Some(413)))), true),
+        ("running in a later term", DataDir::InUse(Some(log(8, 300, None))), true),
+    ] {
+        let mut facts = cases::rolled_back().0;
+        for name in ["e1", "m2"] {
+            let status = cluster::value(&mut facts.members.get_mut(name).unwrap().status);
+            (status.raft_term, status.raft_index) = (7, 412);
+        }
+        facts.members.get_mut("m3").unwrap().data_dir.answer = Answer::Value(dir);
+        let found = diagnose(&facts).all().iter().any(|finding| finding.id == FindingId::EtcdStateLost);
+        assert_eq!(found, is_lost, "{what}");
+    }
 }
 
 /// Of two members that have come as far, the one is restored that etcd did not find to differ; the other one never unasked.
 #[test]
 fn no_member_with_a_corrupt_alarm_is_restored_unasked() {
-    let with_alarm = |name, revision| {
+    let with_alarm = |id: &str, name, revision| {
         let DataDir::Sound(mut state) = cluster::sound(name, revision) else { panic!() };
-        state.alarms = vec![Alarm { member_id: cluster::member_id("m3"), kind: "CORRUPT".into() }];
+        state.alarms = vec![Alarm { member_id: id.into(), kind: "CORRUPT".into() }];
         state
     };
-    let facts = |revision_of_m3| {
-        let state = with_alarm("m3", revision_of_m3);
+    let facts_with = |id: &str, revision_of_m3| {
+        let state = with_alarm(id, "m3", revision_of_m3);
         let log = LogState {
             last_term: Some(state.last_term),
             ..cluster::log_of(&state.cluster_id, &state.member_id, state.last_index)
         };
         let readable = Some(Readable { state, combination: None });
         let broken = DataDir::Damaged(Damage { why: vec!["bad record".into()], readable, log: Some(log) });
-        let sound = DataDir::Sound(with_alarm("e1", cluster::REVISION - 10));
+        let sound = DataDir::Sound(with_alarm(id, "e1", cluster::REVISION - 10));
         let broken_db = DataDir::Damaged(vec!["db page 17".to_owned()].into());
         let all = cluster::Builder::healthy().member_stopped("e1", sound).member_stopped("m2", broken_db);
         all.member_stopped("m3", broken).etcd_lost().0
     };
+    let facts = |revision| facts_with(&cluster::member_id("m3"), revision);
     let chosen = |plan: Plan| plan.candidates.into_iter().find(|one| one.chosen).map(|one| one.source);
     let [e1, m3] = ["e1", "m3"].map(|name| StateSource::Member(name.into()));
     assert_eq!(chosen(planned(&facts(cluster::REVISION - 10)).unwrap()), Some(e1));
     let further = facts(cluster::REVISION);
     assert_eq!(planned(&further), Err(PlanError::Corrupt(Box::new(m3.clone()))));
     assert_eq!(chosen(planned_from(&further, m3.clone()).unwrap()), Some(m3));
+    // etcd could not tell which one is wrong.
+    let any = planned(&facts_with(NO_MEMBER, cluster::REVISION - 10));
+    assert!(matches!(any, Err(PlanError::Corrupt(_))), "{any:?}");
 }
 
 /// A restore recovers the nodes that are there: another machine is not to be rebooted, and none waited for in vain.

@@ -133,10 +133,11 @@ pub enum FindingKind {
         /// Its id.
         member: MemberId,
     },
-    /// A CORRUPT alarm is raised for the member itself.
-    #[error("member {member} has a CORRUPT alarm: etcd found that its data differs from the other members'")]
+    /// A CORRUPT alarm is raised for the member itself, or for one that etcd could not tell.
+    #[error("a CORRUPT alarm is raised for member {member}{}: etcd found members that hold different data",
+        if member.0 == 0 { " (unknown)" } else { "" })]
     CorruptAlarm {
-        /// Its id.
+        /// Its id; 0 where etcd could not tell which member is wrong.
         member: MemberId,
     },
     /// A data dir without a log.

@@ -36,7 +36,7 @@ impl FindingKind {
             Self::DbMissing { .. } => "etcd.db-missing",
             Self::DbBehindSnapshot { .. } => "etcd.db-behind-snapshot",
             Self::MemberRemoved { .. } => "etcd.member-removed",
-            Self::CorruptAlarm { .. } => "etcd.own-corrupt-alarm",
+            Self::CorruptAlarm { .. } => "etcd.alarm-corrupt",
             Self::WalMissing { .. } => "wal.missing",
             Self::Wal { .. } => "wal.damaged",
             Self::WalSegmentMissing { .. } => "wal.segment-missing",

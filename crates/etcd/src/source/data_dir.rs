@@ -531,7 +531,7 @@ pub(crate) fn notes(
     [torn, behind, only_voter, uncommitted, removed, read_on].into_iter().flatten().collect()
 }
 
-/// Whether the state that a log leads to has a CORRUPT alarm for the log's own member.
+/// Whether the state that a log leads to has a CORRUPT alarm for the log's own member, or for one that etcd could not tell.
 fn corrupt_alarm(below: &dyn Source, overlay: &Overlay, member: MemberId) -> Result<Option<FindingKind>> {
     let mut state = State::default();
     let read = |visit: VisitPair<'_>| below.small_bucket(Bucket::Alarm, visit);
@@ -540,8 +540,9 @@ fn corrupt_alarm(below: &dyn Source, overlay: &Overlay, member: MemberId) -> Res
         let _ = state.take(Bucket::Alarm, key, value);
         Ok(())
     })?;
-    let own = Alarm { member, kind: AlarmKind::Corrupt };
-    Ok(state.alarms.contains(&own).then_some(FindingKind::CorruptAlarm { member }))
+    let is_raised =
+        |member: &MemberId| state.alarms.contains(&Alarm { member: *member, kind: AlarmKind::Corrupt });
+    Ok([member, MemberId(0)].into_iter().find(is_raised).map(|member| FindingKind::CorruptAlarm { member }))
 }
 
 impl Source for SourceDir {

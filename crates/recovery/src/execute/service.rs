@@ -364,13 +364,13 @@ pub(super) async fn restarted(
 ) -> Result<State, StepError> {
     let notes = context.notes(step);
     for service in services {
-        if is_well(context, service).await {
-            continue;
-        }
-        let seen = look(context, service).await?;
         let Some(before) = notes.iter().find_map(|note| note.strip_prefix(&noted(service))) else {
+            if is_well(context, service).await {
+                continue;
+            }
             return Ok(State::NotYet(format!("{}: not restarted yet", service.host)));
         };
+        let seen = look(context, service).await?;
         if seen.run == before {
             return Ok(State::NotYet(format!("{}: still the old run", service.host)));
         }

@@ -72,6 +72,7 @@ impl MemberFacts {
         match (self.status.get(), self.data_dir.get()) {
             (Some(status), _) => Some(&status.cluster_id),
             (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
+            (None, Some(DataDir::InUse(Some(log)))) => Some(&log.cluster_id),
             (None, Some(DataDir::Damaged(damage))) => damage.ids().map(|(cluster, _)| cluster),
             _ => None,
         }
@@ -161,6 +162,10 @@ pub struct MemberStatus {
     /// Errors it reports of itself.
     pub errors: Vec<String>,
 }
+
+/// The member of a CORRUPT alarm where etcd found that members differ and could not tell which one is wrong
+/// (`server/etcdserver/corrupt.go`, `CompactHashCheck`, since 3.5.6).
+pub const NO_MEMBER: &str = "0";
 
 /// Whether a CORRUPT alarm is raised for the member of this id: etcd found that its data differs from the others'.
 pub fn is_corrupt<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, member_id: &str) -> bool {
@@ -317,10 +322,11 @@ pub struct LogState {
 }
 
 impl LogState {
-    /// The last entry that the member holds, in its log or its db; where the term of that is known.
+    /// The last entry that the member holds, in its log or its db; where the term of that, or of one before it, is known.
     pub fn last(&self) -> Option<EntryId> {
         match self.ends_before() {
-            Some(index) => Some(EntryId { term: self.db_term?, index }),
+            // Before etcd 3.5 the db does not say it: no lower one, then.
+            Some(index) => Some(EntryId { term: self.db_term.or(self.last_term)?, index }),
             None => Some(EntryId { term: self.last_term?, index: self.last_index }),
         }
     }
@@ -395,6 +401,12 @@ pub struct KeyChange {
 }
 
 impl DataDirState {
+    /// Index of the last entry that is known to be committed.
+    pub fn committed(&self) -> u64 {
+        let log = self.uncommitted.as_ref().map_or(self.last_index, |end| end.first.saturating_sub(1));
+        self.db_index.map_or(log, |db| db.max(log))
+    }
+
     /// Index of the last entry in the db, where the log ends before that.
     pub fn log_ends_before(&self) -> Option<u64> {
         self.db_index.filter(|db| *db > self.last_index)

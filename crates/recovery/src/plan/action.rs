@@ -139,7 +139,7 @@ pub enum Action {
         /// The members.
         members: Vec<String>,
     },
-    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, where all members hold the same data.
+    /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, or of none, where all members hold the same data.
     DisarmCorrupt {
         /// The id, in hexadecimal.
         id: String,

@@ -2,6 +2,7 @@
 //! say in it.
 
 use super::{Action, HostService, StateSource};
+use crate::facts::NO_MEMBER;
 
 impl Action {
     /// What it does, in one line.
@@ -50,6 +51,9 @@ impl Action {
             Self::PromoteLearner { member } => format!("Promote {member} once it has caught up"),
             Self::ClearNospace { members } => {
                 format!("Compact, defragment and clear the NOSPACE alarm on {}", members.join(", "))
+            }
+            Self::DisarmCorrupt { id } if id == NO_MEMBER => {
+                "Disarm the CORRUPT alarm that names no member".into()
             }
             Self::DisarmCorrupt { id } => {
                 format!("Disarm the CORRUPT alarm of {id}, which is no longer a member")

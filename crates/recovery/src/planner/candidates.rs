@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{self, Damage, DataDir, Fact, Facts, MemberFacts, Readable, ServiceState};
+use crate::facts::{
+    self, Alarm, Damage, DataDir, Fact, Facts, MemberFacts, NO_MEMBER, Readable, ServiceState,
+};
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
@@ -65,14 +67,15 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
     remarked.collect()
 }
 
-/// Whether a CORRUPT alarm is raised for the member of a candidate: as the members that serve say, or the data of those that
+/// Whether a CORRUPT alarm is raised for the member of a candidate, or for one that etcd could not tell: as the members that serve say, or the data of those that
 /// do not.
 fn is_corrupt(facts: &Facts, candidate: &Candidate) -> bool {
     let member = candidate.source.member().and_then(|name| facts.members.get(name));
     let Some(id) = member.and_then(MemberFacts::member_id) else { return false };
     let served = facts.members.values().filter_map(|member| member.alarms.get()).flatten();
     let stored = facts.members.values().filter_map(MemberFacts::readable).flat_map(|state| &state.alarms);
-    facts::is_corrupt(served.chain(stored), id)
+    let alarms: Vec<&Alarm> = served.chain(stored).collect();
+    facts::is_corrupt(alarms.iter().copied(), id) || facts::is_corrupt(alarms, NO_MEMBER)
 }
 
 fn has_v2_keys(facts: &Facts, source: &StateSource) -> bool {
@@ -300,9 +303,12 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
             return false;
         };
         match member.data_dir.get() {
-            Some(DataDir::InUse(Some(log))) => log
-                .last()
-                .map_or(log.last_index > first_start, |last| last.index > first_start && last > held),
+            Some(DataDir::InUse(Some(log))) => {
+                let cut = log.ends_before();
+                let is_term_known = log.last_term.is_some() && (cut.is_none() || log.db_term.is_some());
+                cut.unwrap_or(log.last_index) > first_start
+                    && (!is_term_known || log.last().is_none_or(|last| last > held))
+            }
             // Its log cannot be read either.
             Some(DataDir::InUse(None)) => true,
             _ => false,

@@ -57,7 +57,7 @@ pub(super) async fn look(
         seen(&format!("etcd member {name}"));
         (name, answers)
     });
-    let answers: BTreeMap<&String, Answers> = join_all(asked).await.into_iter().collect();
+    let mut answers: BTreeMap<&String, Answers> = join_all(asked).await.into_iter().collect();
     let dirs = inventory.etcd.members.iter().map(|(name, spec)| {
         let silent = answers.get(name).is_some_and(|answers| answers.status.get().is_none());
         let is_alone = answers.get(name).is_some_and(|answers| answers.linearizable.get() == Some(&false));
@@ -83,6 +83,9 @@ pub(super) async fn look(
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
     let peers = peers::look(inventory, access, depth.filter(|_| apart));
     let ((alarms, hashes), dirs, peers) = join!(checked, join_all(dirs), peers);
+    if apart && depth.is_some() {
+        join_all(answers.values_mut().map(Answers::ask_again)).await;
+    }
     let beside = inventory.etcd.members.iter().zip(&dirs).map(|((name, spec), (dir, ..))| {
         let answers = answers.get(name);
         let lost = answers.is_some_and(|answers| answers.is_of_another_cluster(inventory));
@@ -191,6 +194,20 @@ impl Answers {
             identity: answers.3,
             client: Some(client),
         }
+    }
+
+    /// Asks again how far a member that sees a quorum has come, once data dirs were read: what they hold is compared with what
+    /// the cluster has by then.
+    async fn ask_again(&mut self) {
+        let Some(client) = self.client.as_ref().filter(|_| self.linearizable.get() == Some(&true)) else {
+            return;
+        };
+        let read = RangeRequest { limit: 1, keys_only: true, ..RangeRequest::key(KEY) };
+        if client.range(read).await.is_err() {
+            return;
+        }
+        let Ok(status) = client.status().await else { return };
+        self.status = Fact::value(self.status.source.clone(), self::status(status));
     }
 
     /// Whether it serves a state that has none of the inventory's nodes.

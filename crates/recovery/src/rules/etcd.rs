@@ -1,5 +1,6 @@
 //! etcd: quorum, members, alarms.
 
+mod ahead;
 mod alarms;
 mod cluster;
 mod data;

@@ -94,7 +94,9 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
     let fixed: &[&str] = match id {
         FindingId::CloudUnreachable => &["putting back NICs and VMs"],
         FindingId::EtcdQuorumLost => &["every write to etcd, so every change in Kubernetes"],
-        FindingId::EtcdStateLost => &["everything: what the cluster was is not in what etcd serves"],
+        FindingId::EtcdStateLost => {
+            &["trust in what etcd serves: what the cluster was, or a part of it, is not in it"]
+        }
         FindingId::EtcdStateConflict => &["trust in what etcd serves: what the cluster was may be elsewhere"],
         FindingId::EtcdNospace => &["every write to etcd but deletes"],
         FindingId::EtcdCorruptAlarm => &["trust in what etcd answers"],

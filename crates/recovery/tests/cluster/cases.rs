@@ -69,6 +69,8 @@ pub fn all() -> Cases {
         ("corrupt-alarm", corrupt_alarm()),
         ("corrupt-alarm-and-no-leaders", corrupt_alarm_and_no_leaders()),
         ("corrupt-alarm-of-a-removed-member", corrupt_alarm_of_a_removed_member()),
+        ("corrupt-alarm-of-no-member", corrupt_alarm_of_no_member(false)),
+        ("corrupt-alarm-of-no-member-and-equal-data", corrupt_alarm_of_no_member(true)),
         ("corrupt-alarm-on-a-needed-member", alarm(Builder::healthy(), "CORRUPT", "m3").unreachable("e1")),
         ("corrupt-alarm-beside-an-unlisted-voter", corrupt_beside_an_unlisted_voter()),
         ("nospace", nospace()),
@@ -515,6 +517,18 @@ fn corrupt_alarm_and_no_leaders() -> Builder {
 }
 
 /// The member was replaced by hand; etcd keeps its alarm.
+fn corrupt_alarm_of_no_member(equal: bool) -> Builder {
+    let mut all = Builder::healthy();
+    for name in MEMBERS {
+        value(&mut all.member(name).alarms)
+            .push(Alarm { member_id: NO_MEMBER.into(), kind: "CORRUPT".into() });
+        if !equal {
+            forget(&mut all.member(name).hash_kv, "no answer within 3 s");
+        }
+    }
+    all
+}
+
 fn corrupt_alarm_of_a_removed_member() -> Builder {
     let mut all = Builder::healthy();
     for name in MEMBERS {

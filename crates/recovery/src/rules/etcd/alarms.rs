@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::facts::NO_MEMBER;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
@@ -82,10 +83,33 @@ fn bytes(count: u64) -> String {
     }
 }
 
+/// etcd could not tell which member is wrong. Where all hold the same data by now, the alarm alone is left.
+fn unknown_member(cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
+    let hash = |member: &Member<'_>| {
+        let hash = member.facts.hash_kv.get()?;
+        Some((hash.revision, hash.compact_revision, hash.hash))
+    };
+    let hashes: BTreeSet<_> = cluster.members.iter().map(hash).collect();
+    let is_same = hashes.len() == 1 && !hashes.contains(&None);
+    let sighting = sighting
+        .about([NO_MEMBER.to_owned()])
+        .summary("etcd refuses writes: it found members that hold different data, and could not tell which one is wrong");
+    match is_same {
+        true => sighting.remedy(Remedy::DisarmCorrupt { id: NO_MEMBER.into() }),
+        false => sighting.manual(
+            "compare the members: `lifeboat save` of each, with --allow-unhealthy, and `lifeboat inspect ONE TWO THREE`; replace the \
+             one that is wrong, and then `etcdctl alarm disarm`",
+        ),
+    }
+}
+
 fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
     let (names, evidence) = raised(cluster, "CORRUPT");
     let sighting = |(name, evidence): (String, Evidence)| {
         let sighting = Sighting::new(FindingId::EtcdCorruptAlarm, Severity::Critical).shown_by([evidence]);
+        if name == NO_MEMBER {
+            return unknown_member(cluster, sighting);
+        }
         let member = cluster.members.iter().find(|member| *member.name == name);
         // By its id, since no member has it.
         if member.is_none() && cluster.is_removed(&name) {

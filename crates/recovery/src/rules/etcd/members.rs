@@ -226,7 +226,7 @@ fn held(member: &Member<'_>) -> String {
 }
 
 fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
-    let own = cluster_id(member);
+    let own = member.facts.cluster_id();
     match (own, &cluster.id) {
         (Some(own), Some(id)) if own != id => format!("{place} belongs to another cluster"),
         _ => format!("{place} was taken out of the cluster: the others do not list it"),
@@ -234,7 +234,7 @@ fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
 }
 
 fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
-    let own = cluster_id(member).unwrap_or("unknown");
+    let own = member.facts.cluster_id().unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
     let seen = if own == id {
         format!("no member of the cluster's list is {}", member.facts.member_id().unwrap_or("it"))
@@ -287,13 +287,6 @@ fn rival(cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Rival> {
         }
     };
     (own > newest).then_some(Rival { what, own, newest })
-}
-
-fn cluster_id<'a>(member: &Member<'a>) -> Option<&'a str> {
-    member.facts.cluster_id().or_else(|| match member.facts.data_dir.get() {
-        Some(DataDir::InUse(Some(log))) => Some(log.cluster_id.as_str()),
-        _ => None,
-    })
 }
 
 fn revision(member: &Member<'_>) -> Option<i64> {

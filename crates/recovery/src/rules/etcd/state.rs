@@ -3,12 +3,13 @@
 
 use lifeboat_etcd::KubernetesIdentity;
 
-use crate::facts::{DataDir, DataDirState, Fact, FoundDir};
+use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::MemberSpec;
 use crate::rules::look::{Look, seen_in};
 use crate::rules::sighting::{Sighting, listed};
 
+use super::ahead::{self, Ahead};
 use super::cluster::{Cluster, Member, Quorum, State};
 
 /// So many names of nodes are shown.
@@ -20,23 +21,24 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     }
     let serving: Vec<&Member<'_>> =
         cluster.members.iter().filter(|member| member.state == State::Serving).collect();
-    let ahead = ahead(cluster, &serving);
-    let summary = of_another_cluster(look, &serving).or_else(|| rolled_back(&serving, &ahead));
-    let sighting = match summary {
-        Some(summary) => Sighting::new(FindingId::EtcdStateLost, Severity::Critical)
-            .summary(summary)
-            .shown_by(asked(look, &serving)),
-        None => shown_by_api(look, &serving)?,
+    let ahead = ahead::ahead(cluster, &serving);
+    let sighting = || Sighting::new(FindingId::EtcdStateLost, Severity::Critical);
+    let (sighting, advice) = if let Some(summary) = of_another_cluster(look, &serving) {
+        (
+            sighting().summary(summary).shown_by(asked(look, &serving)),
+            advice(look, &serving, ahead.is_empty()),
+        )
+    } else if let Some(summary) = ahead::summary(&serving, &ahead) {
+        (sighting().summary(summary).shown_by(asked(look, &serving)), Vec::new())
+    } else {
+        let evidence = shown_by_api(look, &serving)?;
+        (sighting().shown_by(evidence), advice(look, &serving, true))
     };
-    let holds = ahead.iter().map(|(member, state)| {
-        let seen = format!("{}'s data dir had committed up to revision {}", member.name, state.revision);
-        seen_in(&member.facts.data_dir, seen)
-    });
     let sighting = sighting
         .about([look.inventory().cluster.as_str()])
-        .shown_by(holds)
+        .shown_by(ahead.iter().map(Ahead::evidence))
         .shown_by(serving.iter().flat_map(|member| dirs(member)));
-    Some(sighting.remedies(advice(look, &serving, &ahead)))
+    Some(sighting.remedies(advice).remedies(ahead::advice(cluster, &ahead)))
 }
 
 /// The Kubernetes clusters that the members say they hold.
@@ -65,32 +67,6 @@ fn of_another_cluster(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<String
     })
 }
 
-/// Members of the cluster that do not serve and hold more than it does, the highest revision first. What one member has
-/// committed a sound cluster serves: its quorum began with less, as members do that start again in their old place on a data
-/// dir that was emptied or restored.
-fn ahead<'a>(cluster: &'a Cluster<'a>, serving: &[&Member<'_>]) -> Vec<(&'a Member<'a>, &'a DataDirState)> {
-    let Some(served) = served(serving) else { return Vec::new() };
-    let of_cluster = |member: &Member<'_>| {
-        serving.iter().any(|other| other.facts.cluster_id() == member.facts.cluster_id())
-    };
-    let mut ahead: Vec<_> = (cluster.members.iter())
-        .filter_map(|member| Some((member, member.facts.readable()?)))
-        .filter(|(member, state)| state.revision > served && of_cluster(member))
-        .collect();
-    ahead.sort_by_key(|(_, state)| std::cmp::Reverse(state.revision));
-    ahead
-}
-
-fn rolled_back(serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Option<String> {
-    let (member, state) = ahead.first()?;
-    Some(format!(
-        "etcd serves {}, and its member {} had committed up to revision {}: acknowledged writes are gone from the cluster",
-        revisions(serving),
-        member.name,
-        state.revision
-    ))
-}
-
 /// What the members that serve say, and the API servers beside them.
 fn asked(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<Evidence> {
     let mut shown: Vec<Evidence> = (serving.iter())
@@ -109,25 +85,19 @@ fn at_revision(member: &Member<'_>) -> Option<Evidence> {
 }
 
 /// Where etcd's own keys may not be read: an API server that knows no node has either just started or asked etcd.
-fn shown_by_api(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<Sighting> {
+fn shown_by_api(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<Vec<Evidence>> {
     let nodes = &look.facts.kubernetes.nodes;
     let expected = look.inventory().kubernetes.nodes.len();
     if !identities(serving).is_empty() || expected == 0 || !nodes.get()?.is_empty() {
         return None;
     }
-    let sighting = Sighting::new(FindingId::EtcdStateLost, Severity::Critical)
-        .shown_by([seen_in(nodes, format!("the API lists no nodes; the inventory has {expected}"))])
-        .shown_by(serving.iter().filter_map(|member| at_revision(member)));
-    Some(sighting)
-}
-
-/// The highest revision that is served.
-fn served(serving: &[&Member<'_>]) -> Option<i64> {
-    serving.iter().filter_map(|member| member.facts.status.get()).map(|status| status.revision).max()
+    let listed = seen_in(nodes, format!("the API lists no nodes; the inventory has {expected}"));
+    Some([listed].into_iter().chain(serving.iter().filter_map(|member| at_revision(member))).collect())
 }
 
 fn revisions(serving: &[&Member<'_>]) -> String {
-    served(serving).map_or("a state".into(), |revision| format!("revision {revision}"))
+    let revision = serving.iter().filter_map(|member| member.facts.status.get()).map(|s| s.revision).max();
+    revision.map_or("a state".into(), |revision| format!("revision {revision}"))
 }
 
 fn line(member: &Member<'_>, identity: &KubernetesIdentity) -> String {
@@ -209,7 +179,8 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
     ours.max_by_key(|(_, revision)| *revision)
 }
 
-fn advice(look: &Look<'_>, serving: &[&Member<'_>], ahead: &[(&Member<'_>, &DataDirState)]) -> Vec<Remedy> {
+/// What to do about a state that is not this cluster's; `is_only` where no member is known to hold it.
+fn advice(look: &Look<'_>, serving: &[&Member<'_>], is_only: bool) -> Vec<Remedy> {
     let mut advice = vec![Remedy::Manual(
         "stop the API servers now, so that nothing more is written or killed; restart no kubelet and reboot no node: pods \
          that the state does not have would be removed"
@@ -233,16 +204,7 @@ fn advice(look: &Look<'_>, serving: &[&Member<'_>], ahead: &[(&Member<'_>, &Data
             )),
         });
     }
-    if let Some((member, state)) = ahead.first() {
-        let (name, host) = (member.name, &member.spec.host);
-        advice.push(Remedy::NameState(format!(
-            "decide which state is right: `lifeboat recover --source member:{name}` restores revision {} of {name} on every \
-             member, and what was written since is in what it moves aside; if what etcd serves is right, move {name}'s data dir \
-             on {host} aside",
-            state.revision
-        )));
-    }
-    if !advice.iter().any(|remedy| matches!(remedy, Remedy::NameState(_))) {
+    if is_only && !advice.iter().any(|remedy| matches!(remedy, Remedy::NameState(_))) {
         let text = match found.is_empty() {
             true => {
                 "find this cluster's state, a snapshot or a data dir that was moved aside, and restore it"
