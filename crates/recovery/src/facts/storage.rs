@@ -258,13 +258,12 @@ impl Place {
 
     fn unfit(&self, member: &str) -> Vec<String> {
         let path = shown(&self.path, &self.real);
-        let mut wrong = Vec::new();
+        let out_of_reach = self.out_of_reach().map(|why| format!("{member}: {why}: mount its disk first"));
+        let mut wrong: Vec<String> = out_of_reach.into_iter().collect();
         match &self.kind {
             PlaceKind::Other => wrong.push(format!("{member}: {path} is not a directory")),
             PlaceKind::Unreadable(why) => wrong.push(format!("{member}: {path} cannot be looked at: {why}")),
-            _ => {
-                wrong.extend(self.out_of_reach().map(|why| format!("{member}: {why}: mount its disk first")))
-            }
+            _ => {}
         }
         wrong.extend(self.below.iter().map(|below| {
             format!(
