@@ -223,18 +223,35 @@ impl Seen<'_, '_> {
         });
         let ready: Vec<&String> =
             join_all(asked).await.into_iter().filter(|(_, ready)| *ready).map(|(host, _)| host).collect();
-        let stays = |host: &&&String| !hosts.contains(host);
-        match ready.is_empty() || ready.iter().any(|host| stays(&host)) {
-            true => None,
-            false => Some(format!(
-                "no API server is ready beside the one on {}, which would be stopped",
-                hosts.join(", ")
-            )),
-        }
+        keeps_one(&ready, hosts)
     }
+}
+
+/// Whether another API server is ready where one of those that are stopped is.
+fn keeps_one(ready: &[&String], stopped: &[String]) -> Option<String> {
+    if ready.is_empty() || ready.iter().any(|host| !stopped.contains(host)) {
+        return None;
+    }
+    Some(format!("no API server is ready beside the one on {}, which would be stopped", stopped.join(", ")))
 }
 
 /// Bytes of the db that a member serves.
 fn served(member: &str, votes: &BTreeMap<String, MemberFacts>) -> Option<u64> {
     Some(votes.get(member)?.status.get()?.db_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_api_server_that_is_ready_is_not_stopped() {
+        let [m1, m2] = ["m1", "m2"].map(str::to_owned);
+        let stopped = std::slice::from_ref(&m1);
+        assert!(keeps_one(&[&m1], stopped).is_some_and(|why| why.contains("on m1")));
+        for ready in [&[&m1, &m2][..], &[&m2], &[]] {
+            assert_eq!(keeps_one(ready, stopped), None, "{ready:?}");
+        }
+        assert!(keeps_one(&[&m1, &m2], &[m1.clone(), m2.clone()]).is_some());
+    }
 }

@@ -100,16 +100,30 @@ pub fn restore(scene: &Scene) -> Result<()> {
     wait_until_well(scene)
 }
 
+/// Waits until nothing is found, and has the inventory know the cluster, as `init` writes it: by the UID of its kube-system.
 fn wait_until_well(scene: &Scene) -> Result<()> {
     let deadline = Instant::now() + WELL;
+    let facts = scene.dir.join("well.json");
     loop {
-        let run = scene.lifeboat(&["diagnose"]);
+        let run = scene.lifeboat(&["diagnose", "--save-facts", &facts.display().to_string()]);
         if run.code == Some(0) {
-            return Ok(());
+            return know_the_cluster(scene, &fs::read(&facts)?);
         }
         ensure!(Instant::now() < deadline, "the cluster is not well again: {}", run.said());
         thread::sleep(Duration::from_secs(1));
     }
+}
+
+fn know_the_cluster(scene: &Scene, facts: &[u8]) -> Result<()> {
+    let facts: serde_json::Value = serde_json::from_slice(facts)?;
+    let mut members = facts["members"].as_object().into_iter().flatten().map(|(_, member)| member);
+    let uid = members.find_map(|member| member["identity"]["value"]["uid"].as_str());
+    let uid = uid.context("no member tells the UID of kube-system")?;
+    let path = scene.dir.join("lifeboat.yaml");
+    let inventory = fs::read_to_string(&path)?;
+    let known = inventory.replacen("\nkubernetes:\n", &format!("\nkubernetes:\n  uid: {uid}\n"), 1);
+    ensure!(known != inventory, "the inventory has no Kubernetes");
+    Ok(fs::write(path, known)?)
 }
 
 /// Runs a script on every machine with etcd, at the same time.

@@ -113,12 +113,22 @@ impl Draw {
 }
 
 impl Ended {
-    /// The member whose state the report says to restore, where only a person may say that it is right.
-    fn advised(&self) -> Option<&str> {
-        let (_, behind) = self.stdout.split_once("lifeboat recover --source member:")?;
-        let name = behind.split(|end: char| !(end.is_ascii_alphanumeric() || "-._".contains(end))).next()?;
-        // Of several that serve, it names none.
-        (name != "NAME").then_some(name)
+    /// The state that the report says to restore, where only a person may say that it is right: a member's, or else the
+    /// snapshot that there is.
+    fn advised(&self, snapshot: Option<&Path>) -> Option<String> {
+        let named = self.stdout.split("lifeboat recover --source ").skip(1).find_map(|behind| {
+            let is_end = |end: char| !(end.is_ascii_alphanumeric() || "-._:".contains(end));
+            let source = behind.split(is_end).next()?;
+            // Of several that serve, it names none.
+            (source.starts_with("member:") && source != "member:NAME").then(|| source.to_owned())
+        });
+        let file = || snapshot.filter(|_| self.stdout.contains("lifeboat recover --source FILE"));
+        named.or_else(|| file().map(|path| path.display().to_string()))
+    }
+
+    /// Whether it left everything as it is, since only a person can say which state is right.
+    pub fn leaves_it_to_people(&self) -> bool {
+        self.steps() == 0 && self.stdout.contains("etcd.state-lost")
     }
 
     /// The steps that were carried out.
@@ -195,8 +205,10 @@ fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
 
     let mut command = ["recover", "--yes", "-o", "json"].map(str::to_owned).to_vec();
     let mut first = Ended::run(scene, &command, &dir, "recover")?;
-    if let (Some(3), Some(name)) = (first.code, first.advised()) {
-        command.extend(["--source".to_owned(), format!("member:{name}")]);
+    let snapshot = scene.dir.join("snapshots/snapshot.db");
+    let snapshot = snapshot.exists().then_some(snapshot.as_path());
+    if let (Some(3), Some(source)) = (first.code, first.advised(snapshot)) {
+        command.extend(["--source".to_owned(), source]);
         if first.stdout.contains("stop etcd everywhere") {
             baseline::everywhere(scene, "systemctl stop etcd")?;
         }

@@ -45,7 +45,10 @@ fn is_recovered_where_it_can_be(round: &Round) -> Option<String> {
     // right.
     let recovered = match round.first.code {
         Some(0 | 4) => true,
-        _ => round.first.stdout.contains("lifeboat recover --source member:NAME"),
+        _ => {
+            let names_none = round.first.stdout.contains("lifeboat recover --source member:NAME");
+            names_none || round.first.leaves_it_to_people()
+        }
     };
     (repairable && supported && has_state && !recovered)
         .then(|| "not recovered, though nothing of it needs hands".to_owned())
@@ -64,6 +67,9 @@ fn lost_writes(round: &Round) -> Vec<String> {
     let count = lost.iter().filter(served).count();
     if count > 0 {
         found.push(format!("{count} acknowledged writes were served before and are not now"));
+    }
+    if round.first.leaves_it_to_people() {
+        return found;
     }
     if let Some(why) = unannounced(&round.first, lost.len()) {
         found.push(format!("{} acknowledged writes lost: {why}", lost.len()));
