@@ -105,6 +105,9 @@ fn wait_until_well(scene: &Scene) -> Result<()> {
     let deadline = Instant::now() + WELL;
     let facts = scene.dir.join("well.json");
     loop {
+        if facts.exists() {
+            fs::remove_file(&facts)?;
+        }
         let run = scene.lifeboat(&["diagnose", "--save-facts", &facts.display().to_string()]);
         if run.code == Some(0) {
             return know_the_cluster(scene, &fs::read(&facts)?);
