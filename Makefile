@@ -22,7 +22,8 @@ help:
 setup:
 	@sh scripts/setup.sh
 
-demo: setup
+demo:
+	@sh scripts/setup.sh demo
 	$(CARGO) build --release -p lifeboat -p lab
 	target/release/lab demo
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what building and testing need beyond Rust and Go, or says the command that would. With the argument `lab`
-# also what the lab's machines need.
+# Installs what building and testing need beyond Rust and Go, or says the command that would. With the argument `demo` only
+# what the demo needs, with `lab` also what the lab's machines need.
 set -eu
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -11,9 +11,11 @@ command -v go >/dev/null || fail "no go: install Go 1.26 or newer; real etcd mem
 missing=""
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v bash >/dev/null || missing="$missing bash"
-command -v ssh >/dev/null || missing="$missing openssh-client"
-command -v strace >/dev/null || missing="$missing strace"
-[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+if [ "${1:-}" != demo ]; then
+    command -v ssh >/dev/null || missing="$missing openssh-client"
+    command -v strace >/dev/null || missing="$missing strace"
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+fi
 
 if [ "${1:-}" = lab ]; then
     [ "$(uname)" = Linux ] || fail "the lab's machines need Linux"

@@ -12,7 +12,7 @@ use lab::fill::{self, Kubernetes, Model};
 use lab::peers::{self, EtcdVersion};
 use lifeboat_client::WatchOptions;
 use lifeboat_client::messages::RangeRequest;
-use support::{bbolt_check, lifeboat_ok, restore_all, revision, same_hash, save, served};
+use support::{bbolt_check, lifeboat, lifeboat_ok, restore_all, revision, same_hash, save, served};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const BUMP: i64 = 1_000_000_000;
@@ -392,5 +392,24 @@ fn kept_history_is_hidden_and_compacted_away() {
         let inspected = support::lifeboat_json(["inspect".into(), dirs[0].join("member/snap/db")]);
         // The mark of the bump stays, as etcdutl's does.
         assert_eq!(inspected["revisions"].as_u64(), inspected["liveKeys"].as_u64().map(|keys| keys + 1));
+    }
+}
+
+/// The file says that its digest is right, which it is: what the salvage could not save is not in it.
+#[test]
+fn what_a_salvage_has_lost_is_said_by_a_restore_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (cut, saved) = (path("cut.db"), path("saved.db"));
+    let whole = lab::fixture::kubernetes_snapshot();
+    fs_err::write(&cut, &fs_err::read(&whole).unwrap()[..400_000]).unwrap();
+    assert_eq!(lifeboat(["salvage", &cut, &saved]).status.code(), Some(3));
+    let whole = whole.display().to_string();
+    for (source, lacks) in [(&saved, true), (&whole, false)] {
+        let target = path(&format!("restored-{lacks}"));
+        let member =
+            ["--name", "m1", "--initial-cluster", "m1=http://127.0.0.1:2380", "--initial-cluster-token", "t"];
+        let said = lifeboat_ok([&["restore", source, "--data-dir", &target], member.as_slice()].concat());
+        assert_eq!(said.contains("are missing"), lacks, "{source}: {said}");
     }
 }

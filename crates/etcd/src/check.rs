@@ -116,7 +116,7 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
     Ok(())
 }
 
-fn missing(ranges: &Ranges) -> Option<FindingKind> {
+pub(crate) fn missing(ranges: &Ranges) -> Option<FindingKind> {
     let (first, last) = *ranges.listed.first()?;
     Some(FindingKind::RevisionsMissing { first, last: last.unwrap_or(first), ranges: ranges.count })
 }

@@ -26,7 +26,9 @@ use std::thread::ScopedJoinHandle;
 
 use fs_err::File;
 
+use crate::check;
 use crate::error::{Error, Result};
+use crate::finding::FindingKind;
 use crate::join::join;
 use crate::member::{ClusterId, MemberId};
 use crate::mvcc::KeepSet;
@@ -56,6 +58,8 @@ pub struct RestoreReport {
     pub source_revisions: u64,
     /// Live keys whose lease is not in the source: etcd keeps them forever.
     pub keys_without_lease: u64,
+    /// That revisions of the source are missing: it is what a salvage could save, or damaged.
+    pub missing: Option<FindingKind>,
     /// What HashKV of the new cluster answers before its first change.
     pub hash: u32,
     /// What it answers in older releases, where that is another number, as in [`HashKv`](crate::HashKv).
@@ -180,6 +184,7 @@ fn write(
         revisions: digest.revisions,
         source_revisions: keep.revisions,
         keys_without_lease: digest.keys_without_lease,
+        missing: check::missing(&keep.missing),
         hash: digest.hash_kv.hash,
         older_hash: digest.hash_kv.older_hash,
         db_bytes: digest.bytes,

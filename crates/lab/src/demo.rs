@@ -10,6 +10,7 @@ mod story;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 use lifeboat_client::messages::{RangeRequest, TxnRequest};
 use lifeboat_etcd::{NoProgress, Query};
 
@@ -48,12 +49,17 @@ pub fn run(lifeboat: &Path) -> Result<()> {
         Ok((last, told))
     })?;
 
-    story.step("All members are killed -9, and m2's db is overwritten in places", || {
-        let mut cluster = cluster;
-        (0..MEMBERS).try_for_each(|member| cluster.kill(member))?;
-        damage(&cluster.data_dir(1).join("member/snap/db"))?;
-        Ok(((), "no member is left that could be asked".into()))
-    })?;
+    story.step(
+        "All members are killed -9; the disks of m1 and m3 are lost, and of m2 a db with holes is left",
+        || {
+            let mut cluster = cluster;
+            (0..MEMBERS).try_for_each(|member| cluster.kill(member))?;
+            [0, 2].into_iter().try_for_each(|member| fs::remove_dir_all(cluster.data_dir(member)))?;
+            fs::remove_dir_all(cluster.data_dir(1).join("member/wal"))?;
+            damage(&cluster.data_dir(1).join("member/snap/db"))?;
+            Ok(((), "no member is left that could be asked, and no log that could be read".into()))
+        },
+    )?;
 
     story.heading("What is left?");
     story.lifeboat(3, &["check", "etcd/m2/member/snap/db"].map(String::from))?;

@@ -247,9 +247,9 @@ fn distinct_processes(facts: &Facts, steps: &[Step]) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Whether etcd is to be rebuilt: what is found calls for it, or waits for a person to say which state is right,
-/// and one has. A person who names a state decides which one a restore takes, and not that one is made: an etcd that
-/// serves would lose all that was written since.
+/// Whether etcd is to be rebuilt: what is found calls for it, or waits for a person to say which state is right, and one has.
+/// Else a person who names a state decides which one a restore takes, and not that one is made: an etcd that serves the right
+/// one would lose all that was written since.
 pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>, tried: &Tried) -> bool {
     let awaited = || {
         let mut all = diagnosis.all().into_iter();

@@ -108,8 +108,9 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 struct SourceArg {
     /// Take the state of a restore from here, not from the freshest source: a snapshot file, member:NAME, or the log of a
-    /// member on top of one of these, as FILE+member:NAME. It decides which state a restore takes, never whether one is
-    /// made: an etcd that serves is not replaced by an older state.
+    /// member on top of one of these, as FILE+member:NAME. It decides which state a restore takes. It makes one only
+    /// where the report says that people must name the state, as with etcd.state-lost, or where a quorum is lost; an etcd that
+    /// serves the right state is not replaced.
     #[arg(long, value_name = "FILE|member:NAME", value_parser = StateSource::parse)]
     source: Option<StateSource>,
 }

@@ -63,7 +63,8 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
         several => {
             let names =
                 several.iter().rev().take(MAX_NAMED).map(|path| name(path)).collect::<Vec<_>>().join(", ");
-            let found = format!("a folder of {} snapshots: {names}", several.len());
+            let more = if several.len() > MAX_NAMED { " and more" } else { "" };
+            let found = format!("a folder of {} snapshots: {names}{more}", several.len());
             Err(Error::not_a_source(folder, found, "name one of them"))
         }
     }

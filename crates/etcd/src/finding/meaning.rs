@@ -188,6 +188,9 @@ impl FindingKind {
             Self::ReplayTooLarge => {
                 "start etcd with --force-new-cluster on a copy of the data dir, whose db etcd needs, and save a snapshot of it"
             }
+            Self::Bbolt(Damage::Truncated { .. }) => {
+                "do not restore from it: copy it again, whole; with no other copy or member left, lifeboat salvage keeps what is there"
+            }
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }
             | Self::TrailingBytes { .. }

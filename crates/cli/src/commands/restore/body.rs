@@ -27,6 +27,9 @@ pub(super) struct Body {
     live_keys: u64,
     revisions: u64,
     keys_without_lease: u64,
+    /// Which revisions the source lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
     uncommitted_entries: u64,
     /// What these entries would change.
     uncommitted: Option<UncommittedBody>,
@@ -98,6 +101,7 @@ impl Body {
             live_keys: report.live_keys,
             revisions: report.revisions,
             keys_without_lease: report.keys_without_lease,
+            missing: report.missing.as_ref().map(ToString::to_string),
             uncommitted_entries: report.uncommitted_entries,
             uncommitted: UncommittedBody::of(read.notes()),
             left_out: compared.and_then(Compared::left_out),
@@ -145,6 +149,10 @@ impl Body {
             ("etcd", format!("{}, db of {}", self.etcd_version, output::bytes(self.db_bytes))),
             ("cluster", self.cluster_id.clone()),
         ]);
+        if let Some(missing) = &self.missing {
+            fields
+                .push(("warning", format!("{missing}: what they wrote is lost, as `lifeboat check` tells")));
+        }
         if self.keys_without_lease > 0 {
             let text = format!(
                 "{} live keys name a lease that is not there and never expire",

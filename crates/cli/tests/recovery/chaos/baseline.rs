@@ -123,10 +123,10 @@ fn know_the_cluster(scene: &Scene, facts: &[u8]) -> Result<()> {
     let uid = members.find_map(|member| member["identity"]["value"]["uid"].as_str());
     let uid = uid.context("no member tells the UID of kube-system")?;
     let path = scene.dir.join("lifeboat.yaml");
-    let inventory = fs::read_to_string(&path)?;
-    let known = inventory.replacen("\nkubernetes:\n", &format!("\nkubernetes:\n  uid: {uid}\n"), 1);
-    ensure!(known != inventory, "the inventory has no Kubernetes");
-    Ok(fs::write(path, known)?)
+    // The lab writes its inventory as JSON.
+    let mut inventory: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    inventory["kubernetes"]["uid"] = uid.into();
+    Ok(fs::write(path, serde_json::to_string_pretty(&inventory)?)?)
 }
 
 /// Runs a script on every machine with etcd, at the same time.
