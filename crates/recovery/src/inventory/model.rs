@@ -95,10 +95,15 @@ impl Kubernetes {
         self.nodes.iter().map(|(host, node)| node.name.as_deref().unwrap_or(host))
     }
 
-    /// Whether a state is this cluster's: by its UID where that is known, else by its nodes. True where neither tells.
+    /// Whether a state is this cluster's: by the UID of kube-system where that is known, else by its nodes. True where neither
+    /// tells.
     pub fn owns(&self, identity: &KubernetesIdentity) -> bool {
-        if let (Some(ours), Some(theirs)) = (&self.uid, &identity.uid) {
-            return ours == theirs;
+        match (&self.uid, &identity.uid) {
+            (Some(ours), Some(theirs)) => return ours == theirs,
+            // It has no kube-system at all, and this cluster has had one.
+            (Some(_), None) if identity.prefix.is_empty() => return false,
+            // Encrypted at rest.
+            _ => {}
         }
         let all_listed = identity.nodes.len() as u64 == identity.node_count;
         self.nodes.is_empty() || !all_listed || self.node_names().any(|name| identity.nodes.contains(name))
@@ -382,4 +387,38 @@ pub struct Check {
     pub name: String,
     /// A URL that must answer with a status below 400.
     pub url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_without_kube_system_is_not_that_of_a_cluster_that_had_one() {
+        let kubernetes = |uid: Option<&str>| Kubernetes {
+            kubeconfig: PathBuf::new(),
+            uid: uid.map(str::to_owned),
+            masters: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        };
+        let identity = |prefix: &str, uid: Option<&str>| KubernetesIdentity {
+            prefix: prefix.into(),
+            uid: uid.map(str::to_owned),
+            ..KubernetesIdentity::default()
+        };
+        for (ours, prefix, theirs, owns) in [
+            (Some("a"), "/registry", Some("a"), true),
+            (Some("a"), "/registry", Some("b"), false),
+            (Some("a"), "", None, false),
+            // Encrypted at rest, and an inventory that does not know.
+            (Some("a"), "/registry", None, true),
+            (None, "", None, true),
+        ] {
+            assert_eq!(
+                kubernetes(ours).owns(&identity(prefix, theirs)),
+                owns,
+                "{ours:?} {prefix:?} {theirs:?}"
+            );
+        }
+    }
 }

@@ -59,6 +59,9 @@ fn of_another_cluster(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<String
         return None;
     }
     Some(match (served.node_count, &served.uid, &ours.uid) {
+        _ if served.prefix.is_empty() && ours.nodes.is_empty() => {
+            format!("etcd serves {} and has no namespace kube-system", revisions(serving))
+        }
         (0, ..) => format!("etcd serves {} and has no nodes", revisions(serving)),
         (_, Some(theirs), Some(ours)) => format!(
             "etcd serves another cluster's state: kube-system has UID {theirs}, the inventory says {ours}"
@@ -171,7 +174,8 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
     let ours = dirs.iter().filter_map(|dir| match &dir.holds {
         Some(DataDir::Sound(state)) => {
             let identity = state.kubernetes.as_ref()?;
-            let fits = identity.node_count > 0 && look.inventory().kubernetes.owns(identity);
+            let is_told = identity.node_count > 0 || identity.uid.is_some();
+            let fits = is_told && look.inventory().kubernetes.owns(identity);
             fits.then_some((dir, state.revision))
         }
         _ => None,
