@@ -7,7 +7,6 @@ use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::Gaps;
 use crate::progress::{NoProgress, Progress};
-use crate::ranges::Ranges;
 use crate::revision::BucketKey;
 use crate::schema::{self, Bucket};
 use crate::source::{Integrity, Source};
@@ -110,15 +109,10 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
     if let Some(scheduled) = state.pending_compaction() {
         found.push(FindingKind::CompactionPending { scheduled });
     }
-    found.extend(gaps.and_then(|gaps| missing(&gaps.missing)));
+    found.extend(gaps.and_then(|gaps| gaps.finding()));
     found.into_iter().for_each(|kind| report.add(kind.into()));
     report.revisions = revisions;
     Ok(())
-}
-
-pub(crate) fn missing(ranges: &Ranges) -> Option<FindingKind> {
-    let (first, last) = *ranges.listed.first()?;
-    Some(FindingKind::RevisionsMissing { first, last: last.unwrap_or(first), ranges: ranges.count })
 }
 
 /// Decodes and verifies what the `key` bucket has under a key.

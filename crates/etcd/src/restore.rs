@@ -26,12 +26,11 @@ use std::thread::ScopedJoinHandle;
 
 use fs_err::File;
 
-use crate::check;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::join::join;
 use crate::member::{ClusterId, MemberId};
-use crate::mvcc::KeepSet;
+use crate::mvcc::{Gaps, KeepSet};
 use crate::progress::{NoProgress, Progress};
 use crate::source::{Integrity, Source};
 use crate::state::State;
@@ -154,7 +153,8 @@ fn write(
     if let Some(kind) = state.undecodable.iter().find(|kind| database::carries_over(kind)) {
         return Err(kind.clone().into());
     }
-    let keep = KeepSet::at(source, options.revision.unwrap_or(i64::MAX), progress)?;
+    let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
+    let keep = KeepSet::with_gaps(source, options.revision.unwrap_or(i64::MAX), &mut gaps, progress)?;
     if keep.live_keys == 0 && !options.allow_empty {
         return Err(Error::Empty { path: source.origin().path });
     }
@@ -184,7 +184,7 @@ fn write(
         revisions: digest.revisions,
         source_revisions: keep.revisions,
         keys_without_lease: digest.keys_without_lease,
-        missing: check::missing(&keep.missing),
+        missing: gaps.finding(),
         hash: digest.hash_kv.hash,
         older_hash: digest.hash_kv.older_hash,
         db_bytes: digest.bytes,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::facts::{MemberEntry, MemberFacts, MemberStatus, is_corrupt};
+use crate::facts::{MemberEntry, MemberFacts, MemberStatus, has_corrupt_alarm};
 use crate::inventory::Inventory;
 
 /// An entry of the cluster's member list, with what is known of the process behind it.
@@ -40,7 +40,7 @@ pub fn seats(inventory: &Inventory, members: &BTreeMap<String, MemberFacts>) -> 
         .filter(|member| member.member_list.get().is_some())
         .max_by_key(|member| member.status.get().map(rank))?;
     let doubted =
-        |id: &str| is_corrupt(members.values().filter_map(|member| member.alarms.get()).flatten(), id);
+        |id: &str| has_corrupt_alarm(members.values().filter_map(|member| member.alarms.get()).flatten(), id);
     let seat = |entry: &MemberEntry| {
         let by_id = members.iter().find(|(_, member)| {
             member

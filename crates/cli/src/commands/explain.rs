@@ -35,10 +35,8 @@ impl TypedValueParser for PartOfId {
     type Value = String;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
-        match value.to_str() {
-            Some(text) if pages().any(|page| page.id.contains(&text.to_lowercase())) => {
-                Ok(text.to_lowercase())
-            }
+        match value.to_str().map(str::to_lowercase) {
+            Some(text) if pages().any(|page| page.id.contains(&text)) => Ok(text),
             _ => ids().parse_ref(command, arg, value).map_err(|mut error| {
                 // The list of all ids would hide the nearest one.
                 error.remove(ContextKind::ValidValue);

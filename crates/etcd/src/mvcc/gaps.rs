@@ -1,5 +1,6 @@
 //! Revisions that are missing.
 
+use crate::finding::FindingKind;
 use crate::ranges::Ranges;
 use crate::revision::Revision;
 
@@ -16,6 +17,13 @@ impl Gaps {
     /// Those above `compact`.
     pub(crate) fn above(compact: i64) -> Self {
         Self { last: Revision { main: compact, sub: i64::MAX }, missing: Ranges::default() }
+    }
+
+    /// What is missing, as a finding.
+    pub(crate) fn finding(&self) -> Option<FindingKind> {
+        let (first, last) = *self.missing.listed.first()?;
+        let ranges = self.missing.count;
+        Some(FindingKind::RevisionsMissing { first, last: last.unwrap_or(first), ranges })
     }
 
     /// Goes on to the next revision that is there.

@@ -9,10 +9,8 @@ use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::gaps::Gaps;
 use crate::progress::Progress;
-use crate::ranges::Ranges;
 use crate::revision::{BucketKey, Revision};
 use crate::source::Source;
-use crate::state::State;
 
 /// Maps are split so that only a part of them is copied when one grows: growing at once would need the
 /// old and the new table of all keys together.
@@ -46,8 +44,6 @@ pub struct KeepSet {
     pub bytes: u64,
     /// The newest revision of the source, beyond the one asked for too.
     pub newest: Option<Revision>,
-    /// Revisions up to the one asked for that are missing above the last compaction: etcd leaves no gap there.
-    pub missing: Ranges,
 }
 
 impl KeepSet {
@@ -56,6 +52,25 @@ impl KeepSet {
     /// # Errors
     /// The first damage.
     pub fn at(source: &dyn Source, revision: i64, progress: &dyn Progress) -> Result<Self> {
+        Self::read(source, revision, None, progress)
+    }
+
+    /// As [`KeepSet::at`], and finds what is missing up to that revision in the same read.
+    pub(crate) fn with_gaps(
+        source: &dyn Source,
+        revision: i64,
+        gaps: &mut Gaps,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        Self::read(source, revision, Some(gaps), progress)
+    }
+
+    fn read(
+        source: &dyn Source,
+        revision: i64,
+        mut gaps: Option<&mut Gaps>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         progress.start("read revisions", Some(source.origin().size_in_use));
         let mut keep = Self {
             bits: Vec::new(),
@@ -65,9 +80,7 @@ impl KeepSet {
             live_keys: 0,
             bytes: 0,
             newest: None,
-            missing: Ranges::default(),
         };
-        let mut gaps = Gaps::above(State::read(source)?.compact_revision().unwrap_or(1));
         let mut newest = NewestByKey::new();
         source.revisions(&mut |key, value| {
             let kv = if is_bump_mark(value) { KeyValue::default() } else { verified(key, value)? };
@@ -77,7 +90,9 @@ impl KeepSet {
             keep.newest = Some(key.revision);
             progress.advance(value.len() as u64);
             if key.revision.main <= revision {
-                gaps.meet(key.revision);
+                if let Some(gaps) = &mut gaps {
+                    gaps.meet(key.revision);
+                }
                 let fingerprint = newest.fingerprint(kv.key);
                 keep.recreated.add(key, fingerprint, ordinal);
                 let superseded = if key.tombstone {
@@ -99,7 +114,7 @@ impl KeepSet {
         let mut recreated = std::mem::take(&mut keep.recreated);
         recreated.deleted = HashSet::default();
         recreated.ordinals.retain(|ordinal| keep.contains(*ordinal));
-        Ok(Self { recreated, missing: gaps.missing, ..keep })
+        Ok(Self { recreated, ..keep })
     }
 
     /// Whether etcd keeps the revision at this place in a compaction at `revision`, the one asked for.

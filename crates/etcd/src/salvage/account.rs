@@ -104,12 +104,8 @@ impl Account {
     /// Reads all that a log gives on top of something else than the data dir's own db.
     pub(super) fn of_log(dir: &SourceDir, progress: &dyn Progress) -> Result<Self> {
         let state = State::read(dir)?;
-        let keep = KeepSet::at(dir, i64::MAX, progress)?;
         let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
-        dir.revisions(&mut |key, _| {
-            gaps.meet(key.revision);
-            Ok(())
-        })?;
+        let keep = KeepSet::with_gaps(dir, i64::MAX, &mut gaps, progress)?;
         let newest = state.current_revision(keep.newest);
         let gap = dir.gap();
         let mut problems = Problems::default();
@@ -167,14 +163,10 @@ impl Account {
         let (_, compact_is_known) = store.compact_revision();
         let compact_is_known = compact_is_known || is_whole;
         let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
-        salvaged.revisions(&mut |key, _| {
-            gaps.meet(key.revision);
-            Ok(())
-        })?;
+        let keep = KeepSet::with_gaps(salvaged, i64::MAX, &mut gaps, progress)?;
         // Where it is not known how far the store is compacted, a gap does not mean that anything is lost. What may be is
         // what no tree and no whole page vouches for, and that was found already.
         let lost = if compact_is_known { gaps.missing } else { Ranges::default() };
-        let keep = KeepSet::at(salvaged, i64::MAX, progress)?;
         let outdated = Outdated::new(&state, compact_is_known, &lost, &possibly_lost);
         let doubtful_keys = doubtful_keys(salvaged, &keep, &outdated)?;
         let buckets = store.bucket_accounts();

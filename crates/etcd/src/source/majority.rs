@@ -115,7 +115,7 @@ struct MemberLog {
 }
 
 impl MemberLog {
-    /// `None` for what is no data dir, and for a log that cannot be read to its end or has lost it: the db goes further.
+    /// `None` for what is no data dir, for a log that cannot be read to its end, and for one that ends before its db.
     fn read(place: usize, path: &Path) -> Result<Option<Self>> {
         if !matches!(is_data_dir(path), Ok(true)) {
             return Ok(None);

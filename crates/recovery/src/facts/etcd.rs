@@ -69,22 +69,20 @@ impl MemberFacts {
 
     /// Id of the cluster it belongs to, in hexadecimal: as it says itself, or as its data dir does.
     pub fn cluster_id(&self) -> Option<&str> {
-        match (self.status.get(), self.data_dir.get()) {
-            (Some(status), _) => Some(&status.cluster_id),
-            (None, Some(DataDir::Sound(state))) => Some(&state.cluster_id),
-            (None, Some(DataDir::InUse(Some(log)))) => Some(&log.cluster_id),
-            (None, Some(DataDir::Damaged(damage))) => damage.ids().map(|(cluster, _)| cluster),
-            _ => None,
-        }
+        self.ids().map(|(cluster, _)| cluster)
     }
 
     /// Its own id, in hexadecimal: as it says itself, or as its data dir does.
     pub fn member_id(&self) -> Option<&str> {
+        self.ids().map(|(_, member)| member)
+    }
+
+    fn ids(&self) -> Option<(&str, &str)> {
         match (self.status.get(), self.data_dir.get()) {
-            (Some(status), _) => Some(&status.member_id),
-            (None, Some(DataDir::Sound(state))) => Some(&state.member_id),
-            (None, Some(DataDir::InUse(Some(log)))) => Some(&log.member_id),
-            (None, Some(DataDir::Damaged(damage))) => damage.ids().map(|(_, member)| member),
+            (Some(status), _) => Some((&status.cluster_id, &status.member_id)),
+            (None, Some(DataDir::Sound(state))) => Some((&state.cluster_id, &state.member_id)),
+            (None, Some(DataDir::InUse(Some(log)))) => Some((&log.cluster_id, &log.member_id)),
+            (None, Some(DataDir::Damaged(damage))) => damage.ids(),
             _ => None,
         }
     }
@@ -168,7 +166,7 @@ pub struct MemberStatus {
 pub const NO_MEMBER: &str = "0";
 
 /// Whether a CORRUPT alarm is raised for the member of this id: etcd found that its data differs from the others'.
-pub fn is_corrupt<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, member_id: &str) -> bool {
+pub fn has_corrupt_alarm<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, member_id: &str) -> bool {
     alarms.into_iter().any(|alarm| alarm.kind == "CORRUPT" && alarm.member_id == member_id)
 }
 
@@ -246,11 +244,12 @@ pub struct Readable {
 }
 
 impl Damage {
-    /// The cluster id and the member id in what can be read, in hexadecimal.
     fn ids(&self) -> Option<(&str, &str)> {
-        let of_log = self.log.as_ref().map(|log| (log.cluster_id.as_str(), log.member_id.as_str()));
-        let state = || self.readable.as_ref().map(|readable| &readable.state);
-        of_log.or_else(|| state().map(|state| (state.cluster_id.as_str(), state.member_id.as_str())))
+        match (&self.log, &self.readable) {
+            (Some(log), _) => Some((&log.cluster_id, &log.member_id)),
+            (None, Some(Readable { state, .. })) => Some((&state.cluster_id, &state.member_id)),
+            (None, None) => None,
+        }
     }
 }
 
@@ -324,7 +323,7 @@ pub struct LogState {
 impl LogState {
     /// The last entry that the member holds, in its log or its db; where the term of that, or of one before it, is known.
     pub fn last(&self) -> Option<EntryId> {
-        match self.ends_before() {
+        match self.log_ends_before() {
             // Before etcd 3.5 the db does not say it: no lower one, then.
             Some(index) => Some(EntryId { term: self.db_term.or(self.last_term)?, index }),
             None => Some(EntryId { term: self.last_term?, index: self.last_index }),
@@ -333,7 +332,7 @@ impl LogState {
 
     /// Index of the last entry in the db, where the log ends before that: it was cut. An etcd that starts on the two skips
     /// every new entry up to there, and what it wrote to its log meanwhile is not in its db.
-    pub fn ends_before(&self) -> Option<u64> {
+    pub fn log_ends_before(&self) -> Option<u64> {
         self.db_index.filter(|db| *db > self.last_index)
     }
 }

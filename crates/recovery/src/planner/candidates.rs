@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lifeboat_etcd::EntryId;
 
 use crate::facts::{
-    self, Alarm, Damage, DataDir, Fact, Facts, MemberFacts, NO_MEMBER, Readable, ServiceState,
+    Damage, DataDir, Fact, Facts, MemberFacts, NO_MEMBER, Readable, ServiceState, has_corrupt_alarm,
 };
 use crate::plan::{Candidate, StateSource};
 
@@ -34,7 +34,7 @@ impl Ranked {
             Candidate { combination: Some(_), .. } => 1,
             _ => 2,
         };
-        (self.candidate.is_usable(), self.last, !is_corrupt(facts, &self.candidate), alone)
+        (self.candidate.is_usable(), self.last, !is_doubted(facts, &self.candidate), alone)
     }
 }
 
@@ -69,13 +69,13 @@ pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate
 
 /// Whether a CORRUPT alarm is raised for the member of a candidate, or for one that etcd could not tell: as the members that serve say, or the data of those that
 /// do not.
-fn is_corrupt(facts: &Facts, candidate: &Candidate) -> bool {
+fn is_doubted(facts: &Facts, candidate: &Candidate) -> bool {
     let member = candidate.source.member().and_then(|name| facts.members.get(name));
     let Some(id) = member.and_then(MemberFacts::member_id) else { return false };
     let served = facts.members.values().filter_map(|member| member.alarms.get()).flatten();
     let stored = facts.members.values().filter_map(MemberFacts::readable).flat_map(|state| &state.alarms);
-    let alarms: Vec<&Alarm> = served.chain(stored).collect();
-    facts::is_corrupt(alarms.iter().copied(), id) || facts::is_corrupt(alarms, NO_MEMBER)
+    let alarms = served.chain(stored);
+    has_corrupt_alarm(alarms.clone(), id) || has_corrupt_alarm(alarms, NO_MEMBER)
 }
 
 fn has_v2_keys(facts: &Facts, source: &StateSource) -> bool {
@@ -304,7 +304,7 @@ fn unread(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
         };
         match member.data_dir.get() {
             Some(DataDir::InUse(Some(log))) => {
-                let cut = log.ends_before();
+                let cut = log.log_ends_before();
                 let is_term_known = log.last_term.is_some() && (cut.is_none() || log.db_term.is_some());
                 cut.unwrap_or(log.last_index) > first_start
                     && (!is_term_known || log.last().is_none_or(|last| last > held))
@@ -374,7 +374,7 @@ fn further(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
 
 /// etcd compares its members: one that it found to differ from the others is not put in their place unasked.
 fn corrupt(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
-    match freshest(candidates).filter(|chosen| is_corrupt(facts, chosen)) {
+    match freshest(candidates).filter(|chosen| is_doubted(facts, chosen)) {
         Some(chosen) => Err(PlanError::Corrupt(Box::new(chosen.source.clone()))),
         None => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::facts::{MemberEntry, is_corrupt};
+use crate::facts::{self, MemberEntry};
 use crate::finding::Remedy;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, Guard, HostService};
@@ -172,7 +172,10 @@ fn disarm(draft: &mut Draft<'_>, id: &str) {
 }
 
 fn has_corrupt_alarm(draft: &Draft<'_>, id: &str) -> bool {
-    is_corrupt(draft.facts.members.values().filter_map(|member| member.alarms.get()).flatten(), id)
+    facts::has_corrupt_alarm(
+        draft.facts.members.values().filter_map(|member| member.alarms.get()).flatten(),
+        id,
+    )
 }
 
 /// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away

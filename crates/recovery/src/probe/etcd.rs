@@ -13,7 +13,7 @@ use lifeboat_client::{Client, Code, Error};
 use lifeboat_etcd::KubernetesIdentity;
 use tokio::join;
 
-use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus, Storage};
+use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus, Storage, has_corrupt_alarm};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::ship::Search;
 
@@ -173,11 +173,11 @@ impl Answers {
                 };
             }
         };
-        let read = RangeRequest { limit: 1, keys_only: true, ..RangeRequest::key(KEY) };
         let identity = OptionFuture::from(
             holds_kubernetes.then(|| identity::ask(&client, source(name, "KV.Range, namespace and nodes"))),
         );
-        let answers = join!(client.status(), client.member_list(false), client.range(read), identity);
+        let answers =
+            join!(client.status(), client.member_list(false), client.range(linearizable_read()), identity);
         let linearizable = match answers.2 {
             Ok(_) => Fact::value(range, true),
             Err(error) if is_no_quorum(&error) => Fact::value(range, false),
@@ -202,8 +202,7 @@ impl Answers {
         let Some(client) = self.client.as_ref().filter(|_| self.linearizable.get() == Some(&true)) else {
             return;
         };
-        let read = RangeRequest { limit: 1, keys_only: true, ..RangeRequest::key(KEY) };
-        if client.range(read).await.is_err() {
+        if client.range(linearizable_read()).await.is_err() {
             return;
         }
         let Ok(status) = client.status().await else { return };
@@ -219,14 +218,18 @@ impl Answers {
     /// Why a heavy question is not asked of it. A full db is no doubt of what is in it.
     fn doubt(&self, alarms: &Fact<Vec<Alarm>>) -> Option<String> {
         let status = self.status.get()?;
-        let is_corrupt = |alarm: &&Alarm| alarm.kind == "CORRUPT" && alarm.member_id == status.member_id;
-        let raised = alarms.get().into_iter().flatten().find(is_corrupt);
-        raised.map(|alarm| format!("its {} alarm is raised", alarm.kind))
+        let is_raised = has_corrupt_alarm(alarms.get().into_iter().flatten(), &status.member_id);
+        is_raised.then(|| "its CORRUPT alarm is raised".to_owned())
     }
 
     fn cluster(&self) -> Option<&str> {
         self.status.get().map(|status| status.cluster_id.as_str())
     }
+}
+
+/// A read that only a member with a leader and a quorum answers.
+fn linearizable_read() -> RangeRequest {
+    RangeRequest { limit: 1, keys_only: true, ..RangeRequest::key(KEY) }
 }
 
 fn known<T>(source: String, answer: lifeboat_client::Result<T>) -> Fact<T> {

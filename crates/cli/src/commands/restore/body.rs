@@ -150,8 +150,8 @@ impl Body {
             ("cluster", self.cluster_id.clone()),
         ]);
         if let Some(missing) = &self.missing {
-            fields
-                .push(("warning", format!("{missing}: what they wrote is lost, as `lifeboat check` tells")));
+            let text = format!("{missing}: what they wrote is lost, as `lifeboat check` tells");
+            fields.push(("warning", text));
         }
         if self.keys_without_lease > 0 {
             let text = format!(

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use lifeboat_etcd::EntryId;
 
-use crate::facts::{DataDir, is_corrupt};
+use crate::facts::{DataDir, has_corrupt_alarm};
 use crate::finding::{Evidence, Remedy};
 use crate::rules::look::seen_in;
 use crate::rules::sighting::listed;
@@ -116,7 +116,7 @@ pub(super) fn advice(cluster: &Cluster<'_>, ahead: &[Ahead<'_>]) -> Vec<Remedy> 
     let (host, service, dir) = (&spec.host, spec.service.label(), spec.data_dir.display());
     let alarms = cluster.members.iter().filter_map(|member| member.facts.alarms.get()).flatten();
     let mut doubts = Vec::new();
-    if facts.member_id().is_some_and(|id| is_corrupt(alarms, id)) {
+    if facts.member_id().is_some_and(|id| has_corrupt_alarm(alarms, id)) {
         doubts.push(format!("etcd has raised a CORRUPT alarm for {name}"));
     }
     if !others.is_empty() {

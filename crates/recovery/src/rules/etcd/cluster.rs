@@ -311,7 +311,7 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         }
         (Some(DataDir::InUse(Some(log))), _) if forgot(&log.member_id, log.last_index) => State::DataMissing,
         (Some(DataDir::Sound(state)), _) if state.log_ends_before().is_some() => State::Corrupt,
-        (Some(DataDir::InUse(Some(log))), _) if log.ends_before().is_some() => State::Corrupt,
+        (Some(DataDir::InUse(Some(log))), _) if log.log_ends_before().is_some() => State::Corrupt,
         (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Silent,
         (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
         (None, None) => State::Unknown,

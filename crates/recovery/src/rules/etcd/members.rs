@@ -129,7 +129,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         State::Corrupt => {
             let (last, cut) = match member.facts.data_dir.get() {
                 Some(DataDir::Sound(state)) => (state.last_index, state.log_ends_before()),
-                Some(DataDir::InUse(Some(log))) => (log.last_index, log.ends_before()),
+                Some(DataDir::InUse(Some(log))) => (log.last_index, log.log_ends_before()),
                 _ => (0, None),
             };
             let summary = match cut {
