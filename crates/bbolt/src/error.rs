@@ -235,7 +235,7 @@ pub enum PageDefect {
         /// Levels this crate follows.
         limit: usize,
     },
-    /// A bucket element that holds no sound bucket header, or no sound inline page behind it.
+    /// A bucket element that holds no valid bucket header, or no valid inline page behind it.
     #[error("element {index}: not a bucket's header")]
     BucketHeader {
         /// Index of the element in the page.

@@ -8,7 +8,7 @@
 //!   reads: no memory map, one page of memory per tree level, and every page visited at most once, so
 //!   a damaged file costs bounded memory and time.
 //! - [`check()`] finds what `bbolt check` finds, as typed [`Damage`] with page ids.
-//! - [`Salvage`] walks a tree as far as its pages are sound, and [`Db::for_each_leaf`] finds the leaf pages that no
+//! - [`Salvage`] walks a tree as far as its pages are valid, and [`Db::for_each_leaf`] finds the leaf pages that no
 //!   tree leads to any more.
 //! - [`Writer`] turns sorted keys and values into a finished file in one sequential pass.
 //!
@@ -60,9 +60,9 @@ pub use meta::{Meta, MetaDefect};
 pub use page::{MAX_KEY_SIZE, MAX_VALUE_SIZE, PageId, TxId};
 pub use page_set::PageSet;
 pub use read_at::ReadAt;
-pub use salvage::{Element, Leaf, Remnant, Salvage, guess_page_size};
+pub use salvage::{Element, Leaf, Salvage, SalvageItem, detect_page_size};
 pub use walk::BrokenPage;
-pub use write::{Writer, WriterOptions, Written};
+pub use write::{WriteStats, Writer, WriterOptions};
 
 /// What this crate's fallible calls return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -39,7 +39,7 @@ pub(crate) const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=(1 << 20);
 
 /// Pages of the largest file read: 8 TiB of 4 KiB pages, a thousand times what etcd is run with. A set of
 /// so many pages takes 256 MiB, which a sparse file could otherwise make as large as it likes.
-const MOST_PAGES: u64 = 1 << 31;
+const MAX_PAGES: u64 = 1 << 31;
 
 /// A valid meta page: the root of one committed state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl Meta {
     pub(crate) fn validate(&self) -> Result<(), MetaDefect> {
         let field = |ok: bool, field| if ok { Ok(()) } else { Err(MetaDefect::Field { field }) };
         field(PAGE_SIZES.contains(&self.page_size) && self.page_size.is_power_of_two(), "page size")?;
-        field((3..=MOST_PAGES).contains(&self.high_water_mark.0), "high-water mark")?;
+        field((3..=MAX_PAGES).contains(&self.high_water_mark.0), "high-water mark")?;
         let in_range = |page: PageId| page.0 >= 2 && page < self.high_water_mark;
         field(in_range(self.root), "root page")?;
         field(self.freelist.is_none_or(in_range), "freelist page")

@@ -1,7 +1,7 @@
 //! What is left of a damaged file: its trees as far as they go, and leaf pages by themselves.
 //!
 //! A state of the file is a root page: that of either meta page, or, when both are broken, that of a page which looks
-//! like one. [`Salvage`] walks it and believes only pages that are sound as a whole. bbolt never erases a page, and
+//! like one. [`Salvage`] walks it and believes only pages that are valid as a whole. bbolt never erases a page, and
 //! a page does not say which transaction wrote it, so a leaf that no tree leads to may be of the newest state (what
 //! led to it is broken) or of any earlier one (it is free). What to make of it is for the reader who knows what the
 //! keys mean.
@@ -19,13 +19,13 @@ use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 use crate::walk::{BrokenPage, TreeVisitor, Walk};
 
-/// Pages looked at most to guess a page size.
+/// Pages looked at most to detect the page size.
 const SAMPLE: u64 = 1 << 16;
 
 /// What a walk over what is left of a bucket meets, in key order.
 #[derive(Debug)]
-pub enum Remnant<'a> {
-    /// A key and value on a sound page in its place.
+pub enum SalvageItem<'a> {
+    /// A key and value on a valid page in its place.
     Value {
         /// The key.
         key: &'a [u8],
@@ -46,14 +46,14 @@ pub enum Remnant<'a> {
 /// Walks over the buckets of one state, entering every page at most once.
 pub struct Salvage<'db, R> {
     walk: Walk<'db, R>,
-    sound: PageSet,
+    valid_pages: PageSet,
     leaf_depth: Option<usize>,
 }
 
 impl<'db, R: ReadAt> Salvage<'db, R> {
     /// Begins with no page entered.
     pub fn new(db: &'db Db<R>) -> Self {
-        Self { walk: Walk::new(db), sound: PageSet::new(db.pages_in_file()), leaf_depth: None }
+        Self { walk: Walk::new(db), valid_pages: PageSet::new(db.pages_in_file()), leaf_depth: None }
     }
 
     /// Calls `visit` with what is left of a bucket.
@@ -63,10 +63,11 @@ impl<'db, R: ReadAt> Salvage<'db, R> {
     pub fn bucket<E: From<Error>>(
         &mut self,
         bucket: &Bucket,
-        visit: impl FnMut(Remnant<'_>) -> Result<(), E>,
+        visit: impl FnMut(SalvageItem<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.leaf_depth = None;
-        let mut visitor = Visiting { visit, sound: &mut self.sound, leaf_depth: &mut self.leaf_depth };
+        let mut visitor =
+            Visiting { visit, valid_pages: &mut self.valid_pages, leaf_depth: &mut self.leaf_depth };
         self.walk.tree(bucket, &mut visitor)
     }
 
@@ -76,46 +77,46 @@ impl<'db, R: ReadAt> Salvage<'db, R> {
         self.leaf_depth
     }
 
-    /// The pages that were found sound and in their place, with their overflow.
-    pub fn into_sound(self) -> PageSet {
-        self.sound
+    /// The pages that were found valid and in their place, with their overflow.
+    pub fn into_valid_pages(self) -> PageSet {
+        self.valid_pages
     }
 }
 
 struct Visiting<'a, F> {
     visit: F,
-    sound: &'a mut PageSet,
+    valid_pages: &'a mut PageSet,
     leaf_depth: &'a mut Option<usize>,
 }
 
-impl<E: From<Error>, F: FnMut(Remnant<'_>) -> Result<(), E>> TreeVisitor for Visiting<'_, F> {
+impl<E: From<Error>, F: FnMut(SalvageItem<'_>) -> Result<(), E>> TreeVisitor for Visiting<'_, F> {
     type Error = E;
     const WHOLE_PAGES: bool = true;
 
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), E> {
-        (self.visit)(Remnant::Value { key, value })
+        (self.visit)(SalvageItem::Value { key, value })
     }
 
     fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool, E> {
-        (self.visit)(Remnant::Bucket { name, bucket })?;
+        (self.visit)(SalvageItem::Bucket { name, bucket })?;
         Ok(false)
     }
 
-    fn sound(&mut self, header: PageHeader, depth: usize) {
+    fn valid_page(&mut self, header: PageHeader, depth: usize) {
         if header.flags == FLAG_LEAF {
             *self.leaf_depth = Some(depth);
         }
         // A page within its bucket's element has no page number of the file.
         for page in header.pages().filter(|page| *page != PageId(0)) {
-            self.sound.insert(page);
+            self.valid_pages.insert(page);
         }
     }
 
     fn broken(&mut self, broken: BrokenPage) -> Result<(), E> {
-        (self.visit)(Remnant::Broken(broken))
+        (self.visit)(SalvageItem::Broken(broken))
     }
 
-    /// Not within a sound page; an element that is a bucket's and does not parse makes its page unsound.
+    /// Not within a valid page; an element that is a bucket's and does not parse makes its page invalid.
     fn damage(&mut self, damage: Damage) -> Result<(), E> {
         Err(Error::Damaged(damage).into())
     }
@@ -160,7 +161,7 @@ impl<R: ReadAt> Db<R> {
 ///
 /// # Errors
 /// A failed read.
-pub fn guess_page_size<R: ReadAt>(file: &R, size: u64) -> Result<Option<u32>> {
+pub fn detect_page_size<R: ReadAt>(file: &R, size: u64) -> Result<Option<u32>> {
     let mut best = (0, None);
     let sizes = std::iter::successors(Some(*PAGE_SIZES.start()), |size| size.checked_mul(2));
     for page_size in sizes.take_while(|size| PAGE_SIZES.contains(size)) {

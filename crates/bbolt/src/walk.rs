@@ -4,7 +4,7 @@
 //! ids), and so is every byte of a page (elements must not overlap); depth is limited (a cycle must not
 //! become a stack overflow, which cannot be caught); memory is one page and its overflow per level.
 
-mod sound;
+mod valid_page;
 
 use crate::Result;
 use crate::db::{Bucket, BucketRoot, Db};
@@ -37,9 +37,9 @@ pub(crate) trait TreeVisitor {
         Err(Error::Damaged(damage).into())
     }
 
-    /// With [`WHOLE_PAGES`](TreeVisitor::WHOLE_PAGES): a sound page is entered, so many levels below its bucket's
+    /// With [`WHOLE_PAGES`](TreeVisitor::WHOLE_PAGES): a valid page is entered, so many levels below its bucket's
     /// root.
-    fn sound(&mut self, _header: PageHeader, _depth: usize) {}
+    fn valid_page(&mut self, _header: PageHeader, _depth: usize) {}
 
     /// A page that is passed over with all below it.
     fn broken(&mut self, broken: BrokenPage) -> Result<(), Self::Error> {
@@ -54,7 +54,7 @@ pub struct BrokenPage {
     pub page: PageId,
     /// Levels below its bucket's root.
     pub depth: usize,
-    /// Whether the page itself is sound, but does not belong here: what refers to it may be what is broken.
+    /// Whether the page itself is valid, but does not belong here: what refers to it may be what is broken.
     pub misplaced: bool,
     /// What is wrong.
     pub damage: Damage,
@@ -145,11 +145,11 @@ impl<'db, R: ReadAt> Walk<'db, R> {
     ) -> Result<(), V::Error> {
         let id = page.header.id;
         if V::WHOLE_PAGES {
-            if let Err(damage) = self.soundness(page, bounds) {
-                let misplaced = self.is_sound(page);
+            if let Err(damage) = self.validate_page(page, bounds) {
+                let misplaced = self.is_valid_page(page);
                 return visitor.broken(BrokenPage { page: id, depth, misplaced, damage });
             }
-            visitor.sound(page.header, depth);
+            visitor.valid_page(page.header, depth);
         }
         match page.header.flags {
             FLAG_BRANCH => self.branch(page, depth, bounds, visitor),

@@ -43,7 +43,7 @@ impl Default for WriterOptions {
 
 /// What a finished file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteStats {
     /// Pages of the file.
     pub pages: u64,
     /// Bytes of the file.
@@ -111,7 +111,7 @@ impl<W: Write + Seek> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn finish(mut self) -> Result<(W, Written)> {
+    pub fn finish(mut self) -> Result<(W, WriteStats)> {
         self.finish_bucket()?;
         let root = self.root.finish(&mut self.sink)?;
         let (mut out, high_water_mark) = self.sink.into_parts();
@@ -128,7 +128,7 @@ impl<W: Write + Seek> Writer<W> {
         }
         out.flush()?;
         let pages = high_water_mark.0;
-        Ok((out, Written { pages, bytes: pages.saturating_mul(u64::from(page_size)) }))
+        Ok((out, WriteStats { pages, bytes: pages.saturating_mul(u64::from(page_size)) }))
     }
 
     fn finish_bucket(&mut self) -> Result<()> {

@@ -8,10 +8,8 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use lifeboat_etcd::{
-    Comparison, LogPosition, Majority, Relation, Replay, Source, Standing, Unfit, compare,
-    log_position_past_damage, majorities,
-};
+use lifeboat_etcd::compare::{Comparison, Ineligible, RankedSource, Relation};
+use lifeboat_etcd::{LogPosition, Majority, Replay, Source, compare, log_position_past_damage, majorities};
 
 use crate::commands::Context;
 use crate::commands::remote::{member, only_here};
@@ -23,7 +21,7 @@ pub use body::ComparisonBody;
 pub struct Compared {
     /// As they were named.
     names: Vec<String>,
-    sources: Vec<Result<Box<dyn Source>, Unfit>>,
+    sources: Vec<Result<Box<dyn Source>, Ineligible>>,
     comparison: Comparison,
     /// How far the logs go of data dirs that cannot be read otherwise.
     logs: Vec<Option<LogPosition>>,
@@ -55,30 +53,31 @@ impl Compared {
                 opened(path, &bases, replay, counted)
             })
             .collect::<Result<_>>()?;
-        let is_dir = |source: &Result<Box<dyn Source>, Unfit>| {
+        let is_dir = |source: &Result<Box<dyn Source>, Ineligible>| {
             source.as_ref().is_ok_and(|source| source.raft().is_some())
         };
         if replay.uncommitted && !sources.iter().any(is_dir) {
             return Err(Usage("--uncommitted is for a data dir: other sources have no log".into()).into());
         }
-        let given: Vec<_> = sources.iter().map(|source| source.as_deref().map_err(Unfit::clone)).collect();
+        let given: Vec<_> =
+            sources.iter().map(|source| source.as_deref().map_err(Ineligible::clone)).collect();
         let comparison = compare(&given, &context.progress)?;
         drop(given);
         context.progress.finish();
-        let log = |(path, standing): (&&Path, &Standing)| match &standing.inspection {
+        let log = |(path, standing): (&&Path, &RankedSource)| match &standing.inspection {
             Some(_) => None,
             // Whatever speaks against it is said anyway.
             None => log_position_past_damage(path).ok(),
         };
-        let logs = paths.iter().zip(&comparison.standings).map(log).collect();
+        let logs = paths.iter().zip(&comparison.sources).map(log).collect();
         let names = paths.iter().map(|path| path.display().to_string()).collect();
         Ok(Self { names, sources, comparison, logs, majorities, replay: replay.clone() })
     }
 
     /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.
     pub fn is_clear(&self) -> bool {
-        let Comparison { standings, pairs, .. } = &self.comparison;
-        standings.iter().all(|standing| standing.unfit.is_none())
+        let Comparison { sources, pairs, .. } = &self.comparison;
+        sources.iter().all(|source| source.ineligible.is_none())
             && !pairs.iter().any(|pair| matches!(pair.relation, Relation::Diverged(_)))
             && self.choose().is_ok()
     }
@@ -89,9 +88,9 @@ fn opened(
     bases: &[&Path],
     replay: &ReplayArgs,
     counted: Replay,
-) -> Result<Result<Box<dyn Source>, Unfit>> {
+) -> Result<Result<Box<dyn Source>, Ineligible>> {
     match replay.open_any(path, bases, counted) {
         Ok(source) => Ok(Ok(source)),
-        Err(error) => Ok(Err(Unfit::of(error)?)),
+        Err(error) => Ok(Err(Ineligible::of(error)?)),
     }
 }

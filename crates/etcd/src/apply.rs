@@ -8,18 +8,18 @@
 mod alarm;
 mod auth;
 mod index;
-mod interest;
 mod key_range;
 mod lease;
 mod membership;
 mod messages;
+mod origin;
 mod overlap;
 mod past;
+mod read_set;
 mod request;
 mod store;
 mod txn;
 pub(crate) mod v2;
-mod written;
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,8 @@ use prost::Message;
 
 use crate::error::Result;
 use crate::finding::FindingKind;
+use crate::key_list::KeyList;
 use crate::key_value::KeyValue;
-use crate::keys::Keys;
 use crate::proto::Entry;
 use crate::revision::BucketKey;
 use crate::schema::{Bucket, meta};
@@ -41,25 +41,25 @@ pub(crate) use overlap::overlap;
 use alarm::Alarms;
 use auth::{Auth, AuthInfo};
 use index::Index;
-use interest::Interest;
 use lease::Leases;
 use membership::Membership;
+use origin::StoredRevision;
+use read_set::ReadSet;
 use request::Request;
 use store::Store;
-use written::Written;
 
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
 
 /// Bytes held at most of what requests look at, and again of what they write: far above what a server has not yet
 /// committed to its db, far below what a machine that restores has.
-pub(crate) const MOST_REPLAY_BYTES: u64 = 512 << 20;
+pub(crate) const MAX_REPLAY_BYTES: u64 = 512 << 20;
 
 /// Bytes of keys that are named at most.
-const MOST_NAMED_BYTES: usize = 64 << 20;
+const MAX_NAMED_BYTES: usize = 64 << 20;
 
 /// Keys that compares of transactions look at, at most: some minutes of work.
-pub(crate) const MOST_COMPARED: u64 = 4_000_000_000;
+pub(crate) const MAX_COMPARED: u64 = 4_000_000_000;
 
 /// Applies `entries`, which follow on the last one that `db` has.
 ///
@@ -72,11 +72,11 @@ pub(crate) fn replay(db: &dyn Source, state: &State, entries: &Entries<'_>) -> R
     if let Some(kind) = state.undecodable.first() {
         return Err(kind.clone().into());
     }
-    let interest = interest(entries, state)?;
+    let read_set = read_set(entries, state)?;
     let mut leases = Leases::new(&state.leases);
-    let (index, newest) = Index::load(db, &interest, &mut leases)?;
-    let auth = if interest.auth { Auth::load(db, state)? } else { Auth::disabled() };
-    drop(interest);
+    let (index, newest) = Index::load(db, &read_set, &mut leases)?;
+    let auth = if read_set.auth { Auth::load(db, state)? } else { Auth::disabled() };
+    drop(read_set);
     let mut replay = Replay {
         store: Store::new(index, leases, newest, state),
         alarms: Alarms::new(state),
@@ -93,7 +93,7 @@ pub(crate) fn replay(db: &dyn Source, state: &State, entries: &Entries<'_>) -> R
 ///
 /// # Errors
 /// A failed read.
-pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<Keys> {
+pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<KeyList> {
     let mut named = BTreeSet::new();
     let mut bytes = 0;
     wal.walk(first, &mut |item| {
@@ -102,7 +102,7 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<Keys> {
             && let Ok(entry) = Entry::decode(record.data.as_slice())
             && (first..=last).contains(&entry.index.unwrap_or(0))
             && entry.kind.unwrap_or(NORMAL) == NORMAL
-            && bytes < MOST_NAMED_BYTES
+            && bytes < MAX_NAMED_BYTES
         {
             let data = entry.data.as_deref().unwrap_or_default();
             let request = Request::decode(entry.index.unwrap_or(0), data).ok().flatten();
@@ -113,7 +113,7 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<Keys> {
         }
         Ok(())
     })?;
-    let mut keys = Keys::default();
+    let mut keys = KeyList::default();
     named.iter().for_each(|key| keys.add(key));
     Ok(keys)
 }
@@ -144,14 +144,14 @@ pub(crate) fn cluster_version(entries: &Entries<'_>) -> Result<Option<String>> {
 pub(crate) fn may_have_written(entries: &Entries<'_>, key: BucketKey, value: &[u8]) -> Result<bool> {
     let kv =
         KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
-    let written = Written { kv, tombstone: key.tombstone };
+    let written = StoredRevision { kv, tombstone: key.tombstone };
     let mut found = false;
     entries.each(&mut |entry| {
         let data = entry.data.as_deref().unwrap_or_default();
         if entry.kind.unwrap_or(NORMAL) == NORMAL
             && let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)?
         {
-            found |= written.may_be_by(&request);
+            found |= written.may_come_from(&request);
         }
         Ok(())
     })?;
@@ -159,20 +159,20 @@ pub(crate) fn may_have_written(entries: &Entries<'_>, key: BucketKey, value: &[u
 }
 
 /// What the entries look at. Fails on the first that is not applied here.
-fn interest(entries: &Entries<'_>, state: &State) -> Result<Interest> {
-    let mut interest = Interest::default();
-    interest.auth = state.auth.enabled;
+fn read_set(entries: &Entries<'_>, state: &State) -> Result<ReadSet> {
+    let mut read_set = ReadSet::default();
+    read_set.auth = state.auth.enabled;
     entries.each(&mut |entry| {
         if entry.kind.unwrap_or(NORMAL) != NORMAL {
             return Ok(());
         }
         let data = entry.data.as_deref().unwrap_or_default();
         if let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)? {
-            interest.add(&request);
+            read_set.add(&request);
         }
-        if interest.bytes() > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
+        if read_set.bytes() > MAX_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
     })?;
-    Ok(interest.finish())
+    Ok(read_set.finish())
 }
 
 struct Replay {

@@ -1,19 +1,19 @@
 //! Every check that applies to a source, in one pass over its bytes: the digest, every page, every
-//! revision, every KeyValue, every value of the small buckets.
+//! revision, every KeyValue, every value of the metadata buckets.
 
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind, Severity};
-use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
-use crate::mvcc::Gaps;
+use crate::mvcc::GapFinder;
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
 use crate::schema::{self, Bucket};
 use crate::source::{Integrity, Source};
 use crate::state::State;
+use crate::thread::join;
 
 /// Findings listed at most: a badly damaged file could fill the memory with them.
-const MOST_FINDINGS: usize = 1000;
+const MAX_FINDINGS: usize = 1000;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl CheckReport {
 
     fn add(&mut self, finding: Finding) {
         self.worst = self.worst.max(Some(finding.severity()));
-        if self.findings.len() < MOST_FINDINGS {
+        if self.findings.len() < MAX_FINDINGS {
             self.findings.push(finding);
         } else {
             self.unlisted += 1;
@@ -77,7 +77,8 @@ pub fn check(source: &dyn Source, progress: &dyn Progress) -> Result<CheckReport
 
 fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut CheckReport) -> Result<()> {
     // Of a state that cannot be read, the damage is reported below.
-    let mut gaps = State::read(source).ok().map(|state| Gaps::above(state.compact_revision().unwrap_or(1)));
+    let mut gaps =
+        State::read(source).ok().map(|state| GapFinder::above(state.compact_revision().unwrap_or(1)));
     let mut state = State::default();
     let mut found = Vec::new();
     let mut revisions = 0;
@@ -98,7 +99,7 @@ fn check_contents(source: &dyn Source, progress: &dyn Progress, report: &mut Che
                 }
                 _ => state
                     .take(bucket, key, value)
-                    .ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() }),
+                    .ok_or_else(|| FindingKind::MetadataBucket { bucket, key: key.to_vec() }),
             };
             if let Err(kind) = checked {
                 report_cell.borrow_mut().add(kind.into());

@@ -8,31 +8,31 @@ mod changes;
 mod choice;
 mod merge;
 mod pair;
-mod standing;
+mod rank;
 
 use crate::error::Result;
-use crate::join::join;
 use crate::mvcc::{HashKv, hash_kv};
 use crate::progress::{NoProgress, Progress};
 use crate::source::Source;
+use crate::thread::join;
 
 pub use changes::{Changes, KeyChange};
 pub use choice::NoChoice;
 pub use pair::{Change, Divergence, Relation};
-pub use standing::{Standing, Unfit};
+pub use rank::{Ineligible, RankedSource};
 
-use changes::Differing;
-use pair::{Compacted, Judge};
+use changes::PairChanges;
+use pair::{Compacted, PairComparer};
 
 /// How sources stand to each other. Sources go by their place in what was compared.
 #[derive(Debug)]
 pub struct Comparison {
     /// What each holds, and why one is not fit to be chosen.
-    pub standings: Vec<Standing>,
+    pub sources: Vec<RankedSource>,
     /// Those that are fit, the freshest first.
     pub ranking: Vec<usize>,
     /// Every two that are fit.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<SourcePair>,
     /// The freshest beside every other that is fit, in the order of the ranking.
     pub differences: Vec<Difference>,
     /// HashKV of each at the highest revision that most of the fit ones have, as if these were all compacted as far as
@@ -42,7 +42,7 @@ pub struct Comparison {
 
 /// Two sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+pub struct SourcePair {
     /// Their places.
     pub sources: [usize; 2],
     /// How their histories stand to each other.
@@ -65,30 +65,31 @@ pub struct Difference {
 ///
 /// # Errors
 /// Damage that was not there a moment before, or a read that the operating system refused. Damage as such makes a source
-/// unfit.
+/// ineligible.
 pub fn compare(
-    sources: &[std::result::Result<&dyn Source, Unfit>],
+    sources: &[std::result::Result<&dyn Source, Ineligible>],
     progress: &dyn Progress,
 ) -> Result<Comparison> {
-    let standings: Vec<Standing> =
-        sources.iter().map(|source| Standing::of(source, progress)).collect::<Result<_>>()?;
-    let mut fit: Vec<Fit<'_>> = Vec::new();
-    for (place, (source, standing)) in sources.iter().zip(&standings).enumerate() {
-        if let (Ok(source), Some(extent)) = (source, standing.extent()) {
-            fit.push(Fit { place, source: *source, extent });
+    let ranked: Vec<RankedSource> =
+        sources.iter().map(|source| RankedSource::of(source, progress)).collect::<Result<_>>()?;
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    for (place, (source, ranked)) in sources.iter().zip(&ranked).enumerate() {
+        if let (Ok(source), Some(extent)) = (source, ranked.extent()) {
+            candidates.push(Candidate { place, source: *source, extent });
         }
     }
-    fit.sort_by_key(|fit| std::cmp::Reverse(standings.get(fit.place).map(Standing::freshness)));
-    let (pairs, differences) = histories(&fit, progress)?;
-    let mut hashes = vec![None; standings.len()];
-    for (fit, hash) in fit.iter().zip(common_hashes(&fit, progress)?) {
-        if let Some(place) = hashes.get_mut(fit.place) {
+    candidates
+        .sort_by_key(|candidate| std::cmp::Reverse(ranked.get(candidate.place).map(RankedSource::freshness)));
+    let (pairs, differences) = histories(&candidates, progress)?;
+    let mut hashes = vec![None; ranked.len()];
+    for (candidate, hash) in candidates.iter().zip(common_hashes(&candidates, progress)?) {
+        if let Some(place) = hashes.get_mut(candidate.place) {
             *place = hash;
         }
     }
     Ok(Comparison {
-        ranking: fit.iter().map(|fit| fit.place).collect(),
-        standings,
+        ranking: candidates.iter().map(|candidate| candidate.place).collect(),
+        sources: ranked,
         pairs,
         differences,
         hashes,
@@ -96,7 +97,7 @@ pub fn compare(
 }
 
 /// A source that is fit, and where it was given.
-struct Fit<'a> {
+struct Candidate<'a> {
     place: usize,
     source: &'a dyn Source,
     extent: Extent,
@@ -119,56 +120,64 @@ impl Extent {
 }
 
 /// Goes through all histories at once, in the order of revisions.
-fn histories(fit: &[Fit<'_>], progress: &dyn Progress) -> Result<(Vec<Pair>, Vec<Difference>)> {
-    let compacted = Compacted::read(fit)?;
-    let mut judges: Vec<Judge<'_>> = Vec::new();
-    for (a, first) in fit.iter().enumerate() {
-        let rest = fit.iter().enumerate().skip(a + 1);
-        judges.extend(rest.map(|(b, second)| Judge::new([a, b], [first.extent, second.extent], &compacted)));
+fn histories(
+    candidates: &[Candidate<'_>],
+    progress: &dyn Progress,
+) -> Result<(Vec<SourcePair>, Vec<Difference>)> {
+    let compacted = Compacted::read(candidates)?;
+    let mut comparers: Vec<PairComparer<'_>> = Vec::new();
+    for (a, first) in candidates.iter().enumerate() {
+        let rest = candidates.iter().enumerate().skip(a + 1);
+        comparers.extend(
+            rest.map(|(b, second)| PairComparer::new([a, b], [first.extent, second.extent], &compacted)),
+        );
     }
-    let mut differing: Vec<Differing> = (1..fit.len()).map(|_| Differing::default()).collect();
-    let sources: Vec<&dyn Source> = fit.iter().map(|fit| fit.source).collect();
+    let mut differing: Vec<PairChanges> = (1..candidates.len()).map(|_| PairChanges::default()).collect();
+    let sources: Vec<&dyn Source> = candidates.iter().map(|candidate| candidate.source).collect();
     let total = sources.iter().map(|source| source.origin().size_in_use).sum();
     progress.start("compare", Some(total));
     merge::merge(&sources, progress, &mut |revision, stored| {
         let seen = compacted.seen(revision, stored);
-        for judge in &mut judges {
-            judge.see(revision, &seen);
+        for comparer in &mut comparers {
+            comparer.see(revision, &seen);
         }
         // The first of every pair is the fresher one, and those with the freshest come first.
-        for (differing, judge) in differing.iter_mut().zip(&judges) {
-            differing.see(revision, judge, &seen);
+        for (differing, comparer) in differing.iter_mut().zip(&comparers) {
+            differing.see(revision, comparer, &seen);
         }
         Ok(())
     })?;
-    let place = |index: usize| fit.get(index).map_or(0, |fit| fit.place);
-    let differences = differing.into_iter().zip(&judges).map(|(differing, judge)| {
-        let (lacks, alone) = differing.finish(judge);
-        Difference { source: place(judge.pair()[1]), lacks, alone }
+    let place = |index: usize| candidates.get(index).map_or(0, |candidate| candidate.place);
+    let differences = differing.into_iter().zip(&comparers).map(|(differing, comparer)| {
+        let (lacks, alone) = differing.finish(comparer);
+        Difference { source: place(comparer.pair()[1]), lacks, alone }
     });
     let differences = differences.collect();
-    let pair = |judge: Judge<'_>| Pair { sources: judge.pair().map(place), relation: judge.finish() };
-    Ok((judges.into_iter().map(pair).collect(), differences))
+    let pair = |comparer: PairComparer<'_>| SourcePair {
+        sources: comparer.pair().map(place),
+        relation: comparer.finish(),
+    };
+    Ok((comparers.into_iter().map(pair).collect(), differences))
 }
 
 /// HashKV of as many as have a revision in common, at the highest such; an old snapshot, which ends before the others
 /// are compacted, has none with them.
-fn common_hashes(fit: &[Fit<'_>], progress: &dyn Progress) -> Result<Vec<Option<HashKv>>> {
-    let holders = |revision: i64| fit.iter().filter(move |fit| fit.extent.holds(revision));
-    let is_common = |revision: &i64| fit.len() == 1 || holders(*revision).count() > 1;
-    let revisions = fit.iter().map(|fit| fit.extent.revision).filter(is_common);
+fn common_hashes(candidates: &[Candidate<'_>], progress: &dyn Progress) -> Result<Vec<Option<HashKv>>> {
+    let holders = |revision: i64| candidates.iter().filter(move |candidate| candidate.extent.holds(revision));
+    let is_common = |revision: &i64| candidates.len() == 1 || holders(*revision).count() > 1;
+    let revisions = candidates.iter().map(|candidate| candidate.extent.revision).filter(is_common);
     let Some(revision) = revisions.max_by_key(|revision| (holders(*revision).count(), *revision)) else {
-        return Ok(vec![None; fit.len()]);
+        return Ok(vec![None; candidates.len()]);
     };
-    let compacted = holders(revision).map(|fit| fit.extent.compact_revision).max();
+    let compacted = holders(revision).map(|candidate| candidate.extent.compact_revision).max();
     progress.start("hash", None);
     std::thread::scope(|scope| {
-        let hashed: Vec<_> = fit
+        let hashed: Vec<_> = candidates
             .iter()
-            .map(|fit| {
-                let source = fit.source;
+            .map(|candidate| {
+                let source = candidate.source;
                 let hash = move || hash_kv(source, Some(revision), compacted, &NoProgress);
-                fit.extent.holds(revision).then(|| scope.spawn(hash))
+                candidate.extent.holds(revision).then(|| scope.spawn(hash))
             })
             .collect();
         hashed.into_iter().map(|hash| hash.map(join).transpose()).collect()

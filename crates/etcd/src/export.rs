@@ -61,7 +61,7 @@ fn write(source: &dyn Source, file: File, progress: &dyn Progress) -> Result<Fil
                 progress.advance(value.len() as u64);
                 Ok(writer.put(&key.to_bytes(), value)?)
             })?,
-            small => source.small_bucket(small, &mut |key, value| Ok(writer.put(key, value)?))?,
+            small => source.metadata_bucket(small, &mut |key, value| Ok(writer.put(key, value)?))?,
         }
     }
     Ok(writer.finish()?.0.into_inner().map_err(io::IntoInnerError::into_error)?)

@@ -1,7 +1,7 @@
 //! What a check found, as data: severity, place, and what to do.
 
+mod catalog;
 mod kind;
-mod meaning;
 
 use std::fmt;
 

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::join::join;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::kubernetes::{IdentityReader, KubernetesIdentity};
 use crate::mvcc::KeepSet;
 use crate::progress::{NoProgress, Progress};
 use crate::source::{Integrity, Origin, RaftPosition, Source};
 use crate::state::State;
+use crate::thread::join;
 
 /// Prefixes counted by name; keys of any further ones are counted together, so that a store with as many
 /// prefixes as keys takes no more memory.
-const MOST_PREFIXES: usize = 2000;
+const MAX_PREFIXES: usize = 2000;
 /// Kubernetes marks a value encrypted at rest with this and the provider, version and key name
 /// (`staging/src/k8s.io/apiserver/pkg/server/options/encryptionconfig/config.go`).
 const ENCRYPTED: &[u8] = b"k8s:enc:";
@@ -129,7 +129,7 @@ fn count_named(counts: &mut BTreeMap<String, u64>, name: &str) -> bool {
         *count += 1;
         return true;
     }
-    let room = counts.len() < MOST_PREFIXES;
+    let room = counts.len() < MAX_PREFIXES;
     if room {
         counts.insert(name.into(), 1);
     }

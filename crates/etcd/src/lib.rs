@@ -1,6 +1,6 @@
 //! etcd's state on disk, read, proved and written without an etcd binary.
 //!
-//! A [`Source`] is anything that holds the MVCC history of one etcd keyspace and its small buckets. Every
+//! A [`Source`] is anything that holds the MVCC history of one etcd keyspace and its metadata buckets. Every
 //! reader here works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
 //! (equal to the server's HashKV), [`get()`] (the keyspace at a revision), [`check()`]. The one writer,
 //! [`restore()`], turns any source into data dirs that etcd boots.
@@ -25,55 +25,49 @@
 mod apply;
 mod archive;
 mod check;
-mod compare;
+pub mod compare;
 mod conf_state;
 mod error;
 mod export;
 mod files;
 mod finding;
 mod inspect;
-mod join;
+mod key_list;
 mod key_value;
-mod keys;
 mod kubernetes;
 mod member;
-mod mvcc;
+pub mod mvcc;
 mod progress;
 mod proto;
 mod raft_snapshot;
 mod ranges;
 mod restore;
 mod revision;
-mod salvage;
+pub mod salvage;
 mod schema;
 mod source;
 mod state;
+mod thread;
 mod version;
 pub mod wal;
 
 pub use check::{CheckReport, check};
-pub use compare::{
-    Change, Changes, Comparison, Difference, Divergence, KeyChange, NoChoice, Pair, Relation, Standing,
-    Unfit, compare,
-};
+pub use compare::compare;
 pub use error::{Error, Result};
 pub use export::{Exported, export};
 pub use finding::{Finding, FindingKind, Severity};
 pub use inspect::{Inspection, inspect};
+pub use key_list::KeyList;
 pub use key_value::{KeyValue, KeyValueDefect};
-pub use keys::Keys;
 pub use kubernetes::{KubernetesIdentity, uid_of};
 pub use member::{ClusterId, InitialCluster, InitialMember, Member, MemberId};
-pub use mvcc::{Found, HashKv, KeepSet, Query, get, hash_kv};
+pub use mvcc::{HashKv, Query, get, hash_kv};
 pub use progress::{NoProgress, Progress};
 pub use raft_snapshot::RaftSnapshot;
 pub use ranges::Ranges;
 pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore};
 pub use revision::{BucketKey, Revision};
-pub use salvage::{
-    Account, BucketAccount, Conflicts, LogAccount, PassedOver, Problems, Salvaged, Taken, Which, salvage,
-    salvage_on,
-};
+pub use salvage::{salvage, salvage_on};
 pub use schema::Bucket;
 pub use source::{Base, Bases, Identity, open_on};
 pub use source::{

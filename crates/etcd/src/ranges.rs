@@ -1,7 +1,7 @@
 //! Ranges of main revisions, as a list that damage cannot make as long as it likes.
 
 /// Ranges listed at most.
-const MOST_LISTED: usize = 100_000;
+const MAX_LISTED: usize = 100_000;
 
 /// Main revisions, first to last; a last of `None` is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Ranges {
         all.into_iter().for_each(|(first, last)| self.add(first, last));
         self.highest = highest;
         // Of lists that were full, it can only be told that there are no fewer.
-        if self.listed.len() == MOST_LISTED {
+        if self.listed.len() == MAX_LISTED {
             self.count = self.count.max(count);
             self.mains = self.mains.max(mains);
         }
@@ -71,10 +71,10 @@ impl Ranges {
         self.highest = self.highest.max(Some(last.unwrap_or(i64::MAX)));
         if !meets {
             self.count += 1;
-            if self.listed.len() < MOST_LISTED {
+            if self.listed.len() < MAX_LISTED {
                 self.listed.push((first, last));
             }
-        } else if self.count <= MOST_LISTED as u64
+        } else if self.count <= MAX_LISTED as u64
             && let Some((_, end)) = self.listed.last_mut()
         {
             *end = end.zip(last).map(|(ours, other)| ours.max(other));

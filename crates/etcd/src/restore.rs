@@ -28,12 +28,12 @@ use fs_err::File;
 
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
-use crate::join::join;
 use crate::member::{ClusterId, MemberId};
-use crate::mvcc::{Gaps, KeepSet};
+use crate::mvcc::{GapFinder, KeepSet};
 use crate::progress::{NoProgress, Progress};
 use crate::source::{Integrity, Source};
 use crate::state::State;
+use crate::thread::join;
 use crate::version::EtcdVersion;
 
 use database::{Contents, Digest};
@@ -153,7 +153,7 @@ fn write(
     if let Some(kind) = state.undecodable.iter().find(|kind| database::carries_over(kind)) {
         return Err(kind.clone().into());
     }
-    let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
+    let mut gaps = GapFinder::above(state.compact_revision().unwrap_or(1));
     let keep = KeepSet::with_gaps(source, options.revision.unwrap_or(i64::MAX), &mut gaps, progress)?;
     if keep.live_keys == 0 && !options.allow_empty {
         return Err(Error::Empty { path: source.origin().path });

@@ -1,27 +1,27 @@
-//! Salvage: as much of a store as a damaged db or data dir still holds, with an account of what it lacks.
+//! Salvage: as much of a store as a damaged db or data dir still holds, with a report of what it lacks.
 //!
 //! 1. The newest state of the file is gone through; if anything of it is broken, the one before that, and where no
 //!    meta page is valid, those of pages that look like roots (`states`, `view`).
 //! 2. A state of which nothing is missing is the store. On it, and on nothing else, a data dir's log is replayed
 //!    (`log`).
 //! 3. Otherwise the tree that reaches most gives what it reaches. For what tree and log lack, the file is searched page
-//!    by page (`index`); what revisions are decides which of it belongs to the store (`judge`).
-//! 4. The small buckets come from the newest state that has them whole (`store`).
+//!    by page (`index`); what revisions are decides which of it belongs to the store (`resolve`).
+//! 4. The metadata buckets come from the newest state that has them whole (`store`).
 //!
 //! What comes out is a [`Source`] as any other: it is exported, and restored, by those that do so anyway.
 
-mod account;
-mod hole;
+mod finding_list;
+mod gap;
 mod index;
-mod judge;
 mod key_bucket;
 mod log;
-mod problems;
+mod report;
+mod resolve;
+mod roots;
 mod salvaged;
 mod source;
-mod states;
 mod store;
-mod view;
+mod tree_view;
 
 use std::path::{Path, PathBuf};
 
@@ -33,16 +33,16 @@ use crate::source::data_dir::lock;
 use crate::source::{Bases, Located, Replay, Source, SourceDir, locate, member_dir};
 use crate::wal::{Log, WalDir};
 
-pub use account::{Account, BucketAccount, PassedOver};
-pub use judge::Conflicts;
-pub use log::LogAccount;
+pub use finding_list::FindingList;
+pub use log::LogReport;
 use log::Replayed;
-pub use problems::Problems;
+pub use report::{Alternative, BucketReport, Report};
+pub use resolve::Conflicts;
 pub use salvaged::Salvaged;
 use salvaged::Saved;
 use source::SavedDb;
-pub use store::Taken;
-pub use view::Which;
+pub use store::BucketOrigin;
+pub use tree_view::RootKind;
 
 /// Saves what a db file, a snapshot or a stopped member's data dir still holds. Nothing is written.
 ///
@@ -54,7 +54,7 @@ pub fn salvage(
     how_far: Replay,
     wal_dir: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<(Salvaged, Account)> {
+) -> Result<(Salvaged, Report)> {
     salvage_on(path, how_far, wal_dir, Bases::Own, progress)
 }
 
@@ -68,7 +68,7 @@ pub fn salvage_on(
     wal_dir: Option<&Path>,
     bases: Bases<'_>,
     progress: &dyn Progress,
-) -> Result<(Salvaged, Account)> {
+) -> Result<(Salvaged, Report)> {
     let file = match locate(path)? {
         Located::DataDir => return from_data_dir(path, how_far, wal_dir, bases, progress),
         Located::File(file) => file,
@@ -79,8 +79,8 @@ pub fn salvage_on(
     of_db(SavedDb::open(&file, progress)?.finish(None, progress)?)
 }
 
-fn of_db((saved, account): (SavedDb, Account)) -> Result<(Salvaged, Account)> {
-    Ok((Salvaged(Saved::Db(Box::new(saved))), account))
+fn of_db((saved, report): (SavedDb, Report)) -> Result<(Salvaged, Report)> {
+    Ok((Salvaged(Saved::Db(Box::new(saved))), report))
 }
 
 fn from_data_dir(
@@ -89,7 +89,7 @@ fn from_data_dir(
     wal_dir: Option<&Path>,
     bases: Bases<'_>,
     progress: &dyn Progress,
-) -> Result<(Salvaged, Account)> {
+) -> Result<(Salvaged, Report)> {
     let member = member_dir(path)?;
     let lock = lock(&member.join("snap").join("db"))?;
     let wal_dir = wal_dir.map_or(member.join("wal"), Path::to_path_buf);
@@ -99,19 +99,21 @@ fn from_data_dir(
         Bases::Only(base) => (std::slice::from_ref(base), true),
     };
     let own = if only { None } else { Some(as_data(from_own_db(path, how_far, &wal_dir, lock, progress))?) };
-    if let Some(Ok((saved, account))) = own {
+    if let Some(Ok((saved, report))) = own {
         let base = saved.store.base();
         // Nothing goes further than the log on top of a db that is whole.
-        let is_newest = base.is_clean() && base.which == Which::Newest;
-        if account.is_complete || is_newest && others.is_empty() {
-            return of_db((saved, account));
+        let is_newest = base.is_clean() && base.kind == RootKind::Newest;
+        if report.is_complete || is_newest && others.is_empty() {
+            return of_db((saved, report));
         }
-        let why = account.problems.listed.first().cloned();
+        let why = report.problems.listed.first().cloned();
         let log = from_log(path, how_far, &wal_dir, others, why, progress)?;
         return match log {
-            Some((log, of_log)) if of_log.keeps_more_than(&account) => Ok((log, of_log.beside(&account))),
-            Some((_, of_log)) => of_db((saved, account.beside(&of_log))),
-            None => of_db((saved, account)),
+            Some((log, of_log)) if of_log.keeps_more_than(&report) => {
+                Ok((log, of_log.with_alternative(&report)))
+            }
+            Some((_, of_log)) => of_db((saved, report.with_alternative(&of_log))),
+            None => of_db((saved, report)),
         };
     }
     let why = own.and_then(std::result::Result::err);
@@ -133,7 +135,7 @@ fn from_own_db(
     wal_dir: &Path,
     lock: Option<fs_err::File>,
     progress: &dyn Progress,
-) -> Result<(SavedDb, Account)> {
+) -> Result<(SavedDb, Report)> {
     let snap = member_dir(path)?.join("snap");
     let db = snap.join("db");
     let missing = || Error::from(FindingKind::DbMissing { path: db.clone() });
@@ -163,10 +165,10 @@ fn from_log(
     others: &[&Path],
     why: Option<FindingKind>,
     progress: &dyn Progress,
-) -> Result<Option<(Salvaged, Account)>> {
+) -> Result<Option<(Salvaged, Report)>> {
     let Some(dir) = SourceDir::without_db(path, how_far, wal_dir, others, why)? else { return Ok(None) };
-    let account = Account::of_log(&dir, progress)?;
-    Ok(Some((Salvaged(Saved::Log(Box::new(dir))), account)))
+    let report = Report::of_log(&dir, progress)?;
+    Ok(Some((Salvaged(Saved::Log(Box::new(dir))), report)))
 }
 
 fn received(db: &Path, snapshot: u64) -> PathBuf {

@@ -1,5 +1,5 @@
 //! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
-//! sources of one thing, the MVCC history of an etcd keyspace and its small buckets.
+//! sources of one thing, the MVCC history of an etcd keyspace and its metadata buckets.
 
 mod base;
 mod beside;
@@ -39,7 +39,7 @@ pub use raft::{
 /// [`KeyValue`](crate::KeyValue).
 pub type VisitRevision<'a> = &'a mut dyn FnMut(BucketKey, &[u8]) -> Result<()>;
 
-/// What a visitor of a small bucket is given: key and value.
+/// What a visitor of a metadata bucket is given: key and value.
 pub type VisitPair<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
 /// What a visitor of everything is given: bucket, key and value.
@@ -76,7 +76,7 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Damage on the way, or what `visit` returned, which also ends the walk.
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()>;
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()>;
 
     /// Verifies the bytes against the digest they carry, if they carry one: a whole pass over them.
     ///

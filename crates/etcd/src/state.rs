@@ -1,4 +1,4 @@
-//! What the small buckets say, typed (`server/storage/schema/*.go`).
+//! What the metadata buckets say, typed (`server/storage/schema/*.go`).
 
 use prost::Message;
 
@@ -13,7 +13,7 @@ use crate::source::Source;
 use crate::version::EtcdVersion;
 
 /// Values listed at most that do not decode: a bad bucket could fill the memory with them.
-const MOST_UNDECODABLE: usize = 1000;
+const MAX_UNDECODABLE: usize = 1000;
 
 /// Everything but the keyspace. Bytes that do not decode are listed in `undecodable` and left out.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -104,16 +104,16 @@ pub struct Auth {
 }
 
 impl State {
-    /// Reads the small buckets of a source.
+    /// Reads the metadata buckets of a source.
     ///
     /// # Errors
     /// A bucket that cannot be read. Single values that do not decode end in [`State::undecodable`].
     pub fn read(source: &dyn Source) -> Result<Self> {
         let mut state = Self::default();
         for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key) {
-            source.small_bucket(bucket, &mut |key, value| {
-                if state.take(bucket, key, value).is_none() && state.undecodable.len() < MOST_UNDECODABLE {
-                    state.undecodable.push(FindingKind::SmallBucket { bucket, key: key.to_vec() });
+            source.metadata_bucket(bucket, &mut |key, value| {
+                if state.take(bucket, key, value).is_none() && state.undecodable.len() < MAX_UNDECODABLE {
+                    state.undecodable.push(FindingKind::MetadataBucket { bucket, key: key.to_vec() });
                 }
                 Ok::<_, Error>(())
             })?;

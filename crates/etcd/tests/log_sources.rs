@@ -55,8 +55,8 @@ fn last_nights_snapshot_and_the_log_of_a_damaged_member() {
     }
     assert_eq!(by_itself.live_keys, 61);
     for bases in [Bases::Own, Bases::Only(&nightly)] {
-        let (salvaged, account) = salvage_on(&member, Replay::Committed, None, bases, &NoProgress).unwrap();
-        assert!(account.is_complete, "{account:?}");
+        let (salvaged, report) = salvage_on(&member, Replay::Committed, None, bases, &NoProgress).unwrap();
+        assert!(report.is_complete, "{report:?}");
         assert_eq!(inspect(&salvaged, &NoProgress).unwrap().live_keys, 61);
     }
     // The db is missing, or the directory that it is in.
@@ -124,8 +124,8 @@ fn one_bad_record_in_a_log() {
     let report = lifeboat_etcd::check(source.as_ref(), &NoProgress).unwrap();
     assert!(report.findings.iter().any(|finding| finding.id() == "wal.damaged"), "{:?}", report.findings);
     drop(source);
-    let (salvaged, account) = salvage(&a, Replay::Committed, None, &NoProgress).unwrap();
-    assert!(account.is_complete, "{account:?}");
+    let (salvaged, report) = salvage(&a, Replay::Committed, None, &NoProgress).unwrap();
+    assert!(report.is_complete, "{report:?}");
     assert_eq!(inspect(&salvaged, &NoProgress).unwrap().live_keys, 41);
 
     let source = open_on(&b, Replay::Committed, None, Bases::Own).unwrap();
@@ -133,7 +133,7 @@ fn one_bad_record_in_a_log() {
     assert!(matches!(kind, FindingKind::WalEntriesMissing { first, last } if first == last), "{kind}");
     assert!(matches!(inspect(source.as_ref(), &NoProgress), Err(Error::Damaged(_))));
     drop(source);
-    let (salvaged, account) = salvage(&b, Replay::Committed, None, &NoProgress).unwrap();
-    assert!(!account.is_complete && account.not_replayed_keys.count > 0, "{account:?}");
+    let (salvaged, report) = salvage(&b, Replay::Committed, None, &NoProgress).unwrap();
+    assert!(!report.is_complete && report.not_replayed_keys.count > 0, "{report:?}");
     assert_eq!(inspect(&salvaged, &NoProgress).unwrap().live_keys, 32);
 }

@@ -14,7 +14,7 @@ use crate::walk::Walk;
 pub struct Leaf<'a> {
     page: Page<'a>,
     /// Whether nothing is wrong with it by itself, and no later page lies in its overflow.
-    pub is_sound: bool,
+    pub is_valid: bool,
 }
 
 /// A key and value of a leaf page.
@@ -33,7 +33,7 @@ pub struct Element<'a> {
 impl<'a> Leaf<'a> {
     /// The page that [`Db::leaf`] read into `buf` last; `None` when it read none.
     pub fn reread(buf: &'a [u8]) -> Option<Self> {
-        Some(Self { page: Page::parse(buf)?, is_sound: false })
+        Some(Self { page: Page::parse(buf)?, is_valid: false })
     }
 
     /// Its page id.
@@ -46,10 +46,10 @@ impl<'a> Leaf<'a> {
         self.page.header.count
     }
 
-    /// Its elements; of a page that is not sound, those that can be read.
+    /// Its elements; of a page that is not valid, those that can be read.
     pub fn elements(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
         let page = self.page;
-        // Elements of a sound page do not overlap; those of a hostile one may all claim all of it.
+        // Elements of a valid page do not overlap; those of a hostile one may all claim all of it.
         let mut left = page.bytes.len();
         (0..page.header.count)
             .map_while(move |index| {
@@ -108,19 +108,19 @@ impl<R: ReadAt> Db<R> {
                 continue;
             }
             let page = whole.read_overflow(header, &mut buf)?;
-            let is_sound = walk.is_sound(page);
-            visit(&Leaf { page, is_sound })?;
+            let is_valid = walk.is_valid_page(page);
+            visit(&Leaf { page, is_valid })?;
         }
         Ok(())
     }
 
     /// The leaf page at `id` that [`Db::for_each_leaf`] found, read into a buffer to be used again. Whether it is
-    /// sound is not looked at.
+    /// valid is not looked at.
     ///
     /// # Errors
     /// Another page, or a failed read.
     pub fn leaf<'buf>(&self, id: PageId, buf: &'buf mut Vec<u8>) -> Result<Leaf<'buf>> {
-        Ok(Leaf { page: self.read_page(id, buf)?, is_sound: false })
+        Ok(Leaf { page: self.read_page(id, buf)?, is_valid: false })
     }
 
     /// Whether a page lies where the overflow of this one should be. It was written later: writing this one would

@@ -117,7 +117,7 @@ mod tests {
     /// Every id that `check` prints can be asked for.
     #[test]
     fn every_finding_of_a_source_has_a_section() {
-        let code = include_str!("../../../etcd/src/finding/meaning.rs");
+        let code = include_str!("../../../etcd/src/finding/catalog.rs");
         let ids = code.split_once("fn id(").and_then(|(_, rest)| rest.split_once("fn severity(")).unwrap().0;
         for id in ids.split('"').skip(1).step_by(2) {
             let page = pages().find(|page| page.id == id);

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lifeboat_etcd::{Found, Query, get};
+use lifeboat_etcd::mvcc::KeyState;
+use lifeboat_etcd::{Query, get};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -56,7 +57,7 @@ struct Body<'a> {
 
 /// Encoded one by one as they are written: the values may be most of a db.
 struct Pairs<'a> {
-    found: &'a BTreeMap<Vec<u8>, Found>,
+    found: &'a BTreeMap<Vec<u8>, KeyState>,
     keys_only: bool,
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lifeboat_etcd::{Change, Changes, Divergence, KeyChange, Majority, Relation};
+use lifeboat_etcd::Majority;
+use lifeboat_etcd::compare::{Change, Changes, Divergence, Ineligible, KeyChange, Relation, SourcePair};
 use serde::Serialize;
 
 use super::Compared;
@@ -144,7 +145,7 @@ impl From<&Compared> for ComparisonBody {
         let comparison = &compared.comparison;
         let name = |place: usize| compared.names[place].clone();
         let choice = compared.choose();
-        let pair = |pair: &lifeboat_etcd::Pair| PairBody {
+        let pair = |pair: &SourcePair| PairBody {
             sources: pair.sources.map(name),
             history: named(&pair.relation),
             diverged: match &pair.relation {
@@ -178,7 +179,7 @@ impl Compared {
         let ranks: BTreeMap<usize, usize> =
             comparison.ranking.iter().enumerate().map(|(rank, place)| (*place, rank + 1)).collect();
         let body = |(place, name): (usize, &String)| {
-            let standing = &comparison.standings[place];
+            let standing = &comparison.sources[place];
             let inspection = standing.inspection.as_ref();
             let state = inspection.map(|inspection| &inspection.state);
             let difference = comparison.differences.iter().find(|difference| difference.source == place);
@@ -187,8 +188,8 @@ impl Compared {
                 kind: inspection.map(|inspection| inspection.origin.kind),
                 combination: self.sources[place].as_deref().ok().and_then(combination),
                 rank: ranks.get(&place).copied(),
-                unfit: standing.unfit.as_ref().map(ToString::to_string),
-                remedy: standing.unfit.as_ref().map(lifeboat_etcd::Unfit::remedy),
+                unfit: standing.ineligible.as_ref().map(ToString::to_string),
+                remedy: standing.ineligible.as_ref().map(Ineligible::remedy),
                 revision: inspection.map(|inspection| inspection.revision),
                 compact_revision: state.map(|state| state.compact_revision().unwrap_or(-1)),
                 live_keys: inspection.map(|inspection| inspection.live_keys),

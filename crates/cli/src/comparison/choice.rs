@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{EntryId, LogPosition, NoChoice, RaftPosition, Source, State, keys_in_log};
+use lifeboat_etcd::compare::NoChoice;
+use lifeboat_etcd::{EntryId, LogPosition, RaftPosition, Source, State, keys_in_log};
 
 use super::Compared;
 use super::words::shown;
@@ -76,7 +77,7 @@ impl Compared {
     /// The last entry that a source has, if it is of a log's cluster.
     fn end(&self, place: usize, log: &LogPosition) -> Option<EntryId> {
         let State { members, members_removed, term, consistent_index, .. } =
-            &self.comparison.standings[place].inspection.as_ref()?.state;
+            &self.comparison.sources[place].inspection.as_ref()?.state;
         let knows_member =
             members.iter().map(|member| &member.id).chain(members_removed).any(|id| *id == log.member_id);
         let raft = self.raft(place);
@@ -86,13 +87,13 @@ impl Compared {
     }
 
     fn raft(&self, place: usize) -> Option<RaftPosition> {
-        self.comparison.standings[place].inspection.as_ref()?.raft
+        self.comparison.sources[place].inspection.as_ref()?.raft
     }
 
     fn unchosen(&self, why: &Undecided) -> anyhow::Error {
         let words = self.undecided(why);
         match why {
-            Undecided::NoChoice(NoChoice::NoneFit) => Unsound(words).into(),
+            Undecided::NoChoice(NoChoice::NoneEligible) => Unsound(words).into(),
             Undecided::NoChoice(_) => Refused(format!(
                 "{words}. Which one is right is for a person to say: `lifeboat inspect` of the same sources shows what \
                  each has that another lacks, and --take SOURCE takes one"
@@ -107,7 +108,7 @@ impl Compared {
                     found.extend(self.replay.ways(name, None, &bases));
                 }
                 let taken_alone = format!("lifeboat restore with --take {}", self.names[*taken]);
-                let held = self.comparison.standings[*taken].inspection.as_ref();
+                let held = self.comparison.sources[*taken].inspection.as_ref();
                 found.extend(held.map(|held| Way::new(taken_alone, held)));
                 WouldLose { why: words, ways: ways(found) }.into()
             }
@@ -131,7 +132,7 @@ impl Compared {
                 0 | 1 => format!("entry {}", log.last_index),
                 _ => format!("entries {} to {}", held + 1, log.last_index),
             };
-            let unfit = self.comparison.standings[*place].unfit.as_ref();
+            let unfit = self.comparison.sources[*place].ineligible.as_ref();
             let unfit =
                 unfit.map(|unfit| format!("; {name} itself cannot be used: {unfit}")).unwrap_or_default();
             Some(format!("{entries} of the log of {name}{which}{unfit}"))

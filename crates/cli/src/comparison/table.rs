@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lifeboat_etcd::{Changes, Divergence, Relation};
+use lifeboat_etcd::compare::{Changes, Divergence, Relation};
 
 use super::Compared;
 use super::words::{counted, diverged, shown};
@@ -59,7 +59,7 @@ impl Compared {
             let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
             format!("{}, {}", number(term), number(index))
         };
-        let Some(inspection) = &self.comparison.standings[place].inspection else {
+        let Some(inspection) = &self.comparison.sources[place].inspection else {
             let log = self.logs[place].map(|log| position(Some(log.last_term), Some(log.last_index)));
             return [rank, name, none(), none(), none(), none(), none(), log.unwrap_or_else(none), none()];
         };

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use lifeboat_etcd::{Change, Changes, ClusterId, Divergence, Majority, NoChoice, Relation};
+use lifeboat_etcd::compare::{Change, Changes, Divergence, NoChoice, Relation};
+use lifeboat_etcd::{ClusterId, Majority};
 
 use super::Compared;
 use super::choice::Undecided;
@@ -40,7 +41,7 @@ impl Compared {
     /// one that goes furthest.
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
-            let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;
+            let raft = self.comparison.sources[*place].inspection.as_ref()?.raft?;
             Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
         };
         let open = self.comparison.ranking.iter().filter(|place| !self.comparison.is_end_decided(**place));
@@ -105,7 +106,7 @@ impl Compared {
 
     /// The cluster that a data dir is of.
     fn cluster_of(&self, place: usize) -> Option<ClusterId> {
-        let inspection = self.comparison.standings[place].inspection.as_ref();
+        let inspection = self.comparison.sources[place].inspection.as_ref();
         let raft = inspection.and_then(|inspection| inspection.raft).map(|raft| raft.cluster_id);
         raft.or(self.logs[place].map(|log| log.cluster_id))
     }
@@ -120,7 +121,7 @@ impl Compared {
             places.iter().map(|place| self.sentence(*place)).collect::<Vec<_>>().join("; ")
         };
         match why {
-            NoChoice::NoneFit => {
+            NoChoice::NoneEligible => {
                 let all: Vec<usize> = (0..self.names.len()).collect();
                 format!("no source is fit to be taken: {}", sentences(&all))
             }
@@ -138,7 +139,7 @@ impl Compared {
     /// What a source is, beside the freshest.
     pub(super) fn sentence(&self, place: usize) -> String {
         let name = &self.names[place];
-        if let Some(unfit) = &self.comparison.standings[place].unfit {
+        if let Some(unfit) = &self.comparison.sources[place].ineligible {
             let further = self.runs_further(place).unwrap_or_default();
             return format!("{name} is not fit to be taken: {unfit}; {}{further}", unfit.remedy());
         }

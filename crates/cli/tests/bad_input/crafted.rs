@@ -211,7 +211,7 @@ fn a_damaged_name_among_a_few_is_found() {
 }
 
 #[test]
-fn small_buckets_that_do_not_decode_are_found() {
+fn metadata_buckets_that_do_not_decode_are_found() {
     for (bucket, key, value) in [
         ("lease", &b"short"[..], &b"\x08\x07"[..]),
         ("meta", b"scheduledCompactRev", b"7"),

@@ -17,7 +17,7 @@ use lifeboat_etcd::{
 
 use crate::damage::{killed, used, whole_log};
 use crate::raft::segment;
-use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
+use crate::support::{MetadataBuckets, Revisions, metadata_buckets, revisions};
 
 const FOUND: &str = "found";
 const HARMLESS: &str = "where nothing is read";
@@ -70,12 +70,12 @@ fn every_bit_flipped_in_a_snapshot_is_found() {
 #[derive(Debug, PartialEq)]
 struct Contents {
     revisions: Revisions,
-    small: SmallBuckets,
+    small: MetadataBuckets,
 }
 
 impl Contents {
     fn of(source: &dyn Source) -> Self {
-        Self { revisions: revisions(source), small: small_buckets(source) }
+        Self { revisions: revisions(source), small: metadata_buckets(source) }
     }
 
     /// Values are not vouched for without a digest, nor sub numbers up to the compact revision, and nobody says they are.

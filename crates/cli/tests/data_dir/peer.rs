@@ -7,7 +7,8 @@ use lab::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use lab::copy_dir;
 use lab::peers::EtcdVersion;
 use lifeboat_client::messages::RangeRequest;
-use lifeboat_etcd::{Bucket, Found, HashKv, Member, NoProgress, Query, Source, State, get, hash_kv, open};
+use lifeboat_etcd::mvcc::KeyState;
+use lifeboat_etcd::{Bucket, HashKv, Member, NoProgress, Query, Source, State, get, hash_kv, open};
 
 use crate::support::{PASSWORD, lifeboat_ok, login, pairs, save_args, served};
 
@@ -42,7 +43,7 @@ impl Served {
             .kvs
             .into_iter()
             .map(|kv| {
-                let found = Found {
+                let found = KeyState {
                     create_revision: kv.create_revision,
                     mod_revision: kv.mod_revision,
                     version: kv.version,

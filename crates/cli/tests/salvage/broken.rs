@@ -4,11 +4,12 @@ use std::io::Cursor;
 
 use fastrand::Rng;
 use lifeboat_bbolt::{Db, PageSet, Writer, WriterOptions};
-use lifeboat_etcd::{Bucket, Error, FindingKind, Integrity, NoProgress, Replay, Taken, Which, salvage};
+use lifeboat_etcd::salvage::{BucketOrigin, RootKind};
+use lifeboat_etcd::{Bucket, Error, FindingKind, Integrity, NoProgress, Replay, salvage};
 use sha2::{Digest, Sha256};
 
 use crate::sample::sample;
-use crate::support::small_buckets;
+use crate::support::metadata_buckets;
 use crate::truth::{Outcome, PAGE, Truth, salvage_of};
 
 const BRANCH: u8 = 1;
@@ -76,7 +77,7 @@ fn a_sound_db_is_complete() {
     let damaged = Damaged::by(|_| {});
     let account = &damaged.outcome.account;
     assert!(damaged.has_all() && account.is_complete, "{account:?}");
-    assert_eq!(small_buckets(&damaged.outcome.salvaged), damaged.truth.small);
+    assert_eq!(metadata_buckets(&damaged.outcome.salvaged), damaged.truth.small);
     assert_eq!(account.integrity, Some(Integrity::None));
     assert!(damaged.truth.compact > 0 && damaged.truth.leaves.len() > 50);
 }
@@ -104,7 +105,7 @@ fn one_broken_meta_page_loses_one_commit_at_most() {
     for page in [0, 1] {
         let damaged = Damaged::by(|bytes| noise(bytes, page));
         let account = &damaged.outcome.account;
-        assert_eq!(account.state, Some(Which::Newest));
+        assert_eq!(account.root, Some(RootKind::Newest));
         // It may have been the newest.
         assert!(!account.is_complete && account.possibly_lost.listed.last().unwrap().1.is_none());
         damaged.outcome.accounts_honestly(&damaged.truth, &format!("meta {page}"));
@@ -116,9 +117,9 @@ fn with_both_meta_pages_broken_the_newest_root_is_found() {
     needs_etcd!();
     let damaged = Damaged::by(|bytes| [0, 1].into_iter().for_each(|page| noise(bytes, page)));
     let account = &damaged.outcome.account;
-    assert_eq!(account.state, Some(Which::Found));
+    assert_eq!(account.root, Some(RootKind::Found));
     assert!(damaged.has_all() && !account.is_complete);
-    assert_eq!(small_buckets(&damaged.outcome.salvaged), damaged.truth.small);
+    assert_eq!(metadata_buckets(&damaged.outcome.salvaged), damaged.truth.small);
 }
 
 #[test]
@@ -129,13 +130,13 @@ fn with_every_root_broken_leaves_are_found_page_by_page() {
         roots.into_iter().chain([0, 1]).for_each(|page| noise(bytes, page));
     });
     let account = &damaged.outcome.account;
-    assert_eq!(account.state, None);
+    assert_eq!(account.root, None);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "no root");
     damaged.outcome.accounts_honestly(&damaged.truth, "no root");
     let lease = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::Lease).unwrap();
     assert!(!lease.is_whole, "{lease:?}");
     let auth = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::AuthUsers).unwrap();
-    assert_eq!(auth.taken, Taken::Nowhere);
+    assert_eq!(auth.origin, BucketOrigin::Lost);
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn with_the_root_broken_the_state_before_counts() {
         noise(bytes, root);
     });
     let account = &damaged.outcome.account;
-    assert_eq!(account.state, Some(Which::Older));
+    assert_eq!(account.root, Some(RootKind::Older));
     assert!(!account.is_complete);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "root");
     damaged.outcome.accounts_honestly(&damaged.truth, "root");

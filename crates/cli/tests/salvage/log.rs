@@ -8,11 +8,12 @@ use lab::cluster::{Cluster, ClusterBuilder};
 use lab::copy_dir;
 use lab::peers::{self, EtcdVersion};
 use lifeboat_bbolt::{Db, PageId};
+use lifeboat_etcd::salvage::{Report, RootKind};
 use lifeboat_etcd::wal::{Record, RecordKind, decode, encode};
-use lifeboat_etcd::{Account, Base, Replay, Source, Which, open_with};
+use lifeboat_etcd::{Base, Replay, Source, open_with};
 
 use crate::sample::killed;
-use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
+use crate::support::{MetadataBuckets, Revisions, metadata_buckets, revisions};
 use crate::truth::{Outcome, PAGE, Truth, live, salvage_as};
 
 /// A copy of the killed member with something changed.
@@ -46,7 +47,7 @@ impl Damaged {
         let mut whole = Truth::of(&data_dir.join("member/snap/db"));
         let of_db = whole.revisions.len();
         whole.revisions = revisions(source.as_ref());
-        whole.small = small_buckets(source.as_ref());
+        whole.small = metadata_buckets(source.as_ref());
         assert!(whole.revisions.len() > of_db, "the log adds nothing");
         Self { dir, whole }
     }
@@ -71,11 +72,11 @@ impl Damaged {
         assert!(outcome.account.is_complete, "{:?}", outcome.account);
         assert!(outcome.revisions == self.whole.revisions);
         // That a compaction is finished is not in the log: the state before may not know.
-        let without_mark = |mut small: SmallBuckets| {
+        let without_mark = |mut small: MetadataBuckets| {
             small.get_mut("meta").unwrap().remove(b"finishedCompactRev".as_slice());
             small
         };
-        assert_eq!(without_mark(small_buckets(&outcome.salvaged)), without_mark(self.whole.small.clone()));
+        assert_eq!(without_mark(metadata_buckets(&outcome.salvaged)), without_mark(self.whole.small.clone()));
     }
 }
 
@@ -120,7 +121,7 @@ fn the_log_makes_up_for_a_broken_newest_state() {
         noise(bytes, newest.0);
     });
     let outcome = damaged.salvage();
-    assert_eq!(outcome.account.state, Some(Which::Older));
+    assert_eq!(outcome.account.root, Some(RootKind::Older));
     damaged.is_whole(&outcome);
 }
 
@@ -131,7 +132,7 @@ fn the_log_makes_up_for_a_broken_meta_page() {
         let damaged = Damaged::new();
         damaged.change_db(|bytes| noise(bytes, page));
         let outcome = damaged.salvage();
-        assert_eq!(outcome.account.state, Some(Which::Newest));
+        assert_eq!(outcome.account.root, Some(RootKind::Newest));
         damaged.is_whole(&outcome);
     }
 }
@@ -253,7 +254,7 @@ fn pages_go_on_where_the_log_ends() {
         bytes[at] ^= 1;
     });
     let outcome = damaged.salvage();
-    let Account { log, from_pages, is_complete, .. } = &outcome.account;
+    let Report { log, from_pages, is_complete, .. } = &outcome.account;
     assert_eq!((log.unwrap().replayed, *from_pages, *is_complete), (1, 2, false));
     outcome.accounts_honestly(&damaged.whole, "pages");
     outcome.has_all_on_intact_leaves(&damaged.whole, &[], "pages");

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use lifeboat_bbolt::{Db, Error as BboltError, Remnant, Salvage};
-use lifeboat_etcd::{
-    Account, BucketKey, KeyValue, NoProgress, Ranges, Replay, Revision, Salvaged, State, open, salvage,
-};
+use lifeboat_bbolt::{Db, Error as BboltError, Salvage, SalvageItem};
+use lifeboat_etcd::salvage::{Report, Salvaged};
+use lifeboat_etcd::{BucketKey, KeyValue, NoProgress, Ranges, Replay, Revision, State, open, salvage};
 
-use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
+use crate::support::{MetadataBuckets, Revisions, metadata_buckets, revisions};
 
 pub const PAGE: usize = 4096;
 
@@ -27,7 +26,7 @@ pub struct Truth {
     pub leaves: Vec<LeafPages>,
     /// Pages of all trees but the leaves of `key`.
     pub other_pages: Vec<usize>,
-    pub small: SmallBuckets,
+    pub small: MetadataBuckets,
 }
 
 impl Truth {
@@ -41,7 +40,7 @@ impl Truth {
             compact: state.compact_revision().unwrap_or(0),
             leaves,
             other_pages,
-            small: small_buckets(source.as_ref()),
+            small: metadata_buckets(source.as_ref()),
         }
     }
 
@@ -70,20 +69,20 @@ fn pages(bytes: &[u8]) -> (Vec<LeafPages>, Vec<usize>) {
     let db = Db::open(&bytes).unwrap();
     let mut walk = Salvage::new(&db);
     let mut buckets = Vec::new();
-    walk.bucket::<BboltError>(&db.root(), |remnant| {
-        let Remnant::Bucket { bucket, .. } = remnant else { panic!("{remnant:?}") };
+    walk.bucket::<BboltError>(&db.root(), |item| {
+        let SalvageItem::Bucket { bucket, .. } = item else { panic!("{item:?}") };
         buckets.push(bucket.clone());
         Ok(())
     })
     .unwrap();
     for bucket in buckets {
-        walk.bucket::<BboltError>(&bucket, |remnant| match remnant {
-            Remnant::Value { .. } => Ok(()),
-            remnant => panic!("{remnant:?}"),
+        walk.bucket::<BboltError>(&bucket, |item| match item {
+            SalvageItem::Value { .. } => Ok(()),
+            item => panic!("{item:?}"),
         })
         .unwrap();
     }
-    let used = walk.into_sound();
+    let used = walk.into_valid_pages();
     let (mut leaves, mut others, mut buf) = (Vec::new(), Vec::new(), Vec::new());
     let mut until = 0;
     for page in used.range().filter(|page| used.contains(*page)) {
@@ -107,7 +106,7 @@ fn pages(bytes: &[u8]) -> (Vec<LeafPages>, Vec<usize>) {
 /// What a salvage made of a damaged store.
 pub struct Outcome {
     pub salvaged: Salvaged,
-    pub account: Account,
+    pub account: Report,
     pub revisions: Revisions,
 }
 
@@ -147,7 +146,7 @@ impl Outcome {
 
     /// Expects the account to be true. Values that rotted on an overflow page are not told from others.
     pub fn accounts_honestly(&self, truth: &Truth, what: &str) {
-        let Account { lost, possibly_lost, doubtful_keys, .. } = &self.account;
+        let Report { lost, possibly_lost, doubtful_keys, .. } = &self.account;
         assert_eq!(doubtful_keys.count, doubtful_keys.listed.len() as u64, "{what}: for this test, list all");
         // Whatever is missing is said to be, or that it may be.
         let missing = truth.revisions.keys().filter(|key| !self.revisions.contains_key(key));
@@ -201,7 +200,7 @@ impl Outcome {
                 seen.collect::<Vec<_>>()
             };
             assert_eq!(seen(&self.revisions), seen(&truth.revisions), "{what}: not complete");
-            let small = small_buckets(&self.salvaged);
+            let small = metadata_buckets(&self.salvaged);
             for (bucket, pairs) in &truth.small {
                 assert!(small[bucket].keys().eq(pairs.keys()), "{what}: {bucket}");
             }

@@ -80,7 +80,7 @@ pub fn entries(dir: &Path) -> Vec<String> {
 pub fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
     source
-        .small_bucket(bucket, &mut |key, value| {
+        .metadata_bucket(bucket, &mut |key, value| {
             pairs.insert(key.to_vec(), value.to_vec());
             Ok(())
         })
@@ -89,7 +89,7 @@ pub fn pairs(source: &dyn Source, bucket: Bucket) -> BTreeMap<Vec<u8>, Vec<u8>> 
 }
 
 /// Keys and values of the buckets other than `key`, by their names.
-pub type SmallBuckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
+pub type MetadataBuckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
 /// What the bucket `key` holds.
 pub type Revisions = BTreeMap<BucketKey, Vec<u8>>;
 
@@ -106,7 +106,7 @@ pub fn revisions(source: &dyn Source) -> Revisions {
 }
 
 /// All buckets other than `key`.
-pub fn small_buckets(source: &dyn Source) -> SmallBuckets {
+pub fn metadata_buckets(source: &dyn Source) -> MetadataBuckets {
     let small = Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key);
     small.map(|bucket| (bucket.name(), pairs(source, bucket))).collect()
 }

@@ -112,14 +112,15 @@ fn has_root_role(user: &User) -> bool {
 
 fn rows<M: Message + Default>(db: &dyn Source, bucket: Bucket) -> Result<BTreeMap<String, M>> {
     let mut rows = BTreeMap::new();
-    db.small_bucket(bucket, &mut |key, value| {
+    db.metadata_bucket(bucket, &mut |key, value| {
         let row = || {
             let name = String::from_utf8(key.to_vec()).ok()?;
             // A field that is not known here would be lost when the row is written again.
             let message = M::decode(value).ok().filter(|message| message.encode_to_vec() == value)?;
             Some((name, message))
         };
-        let (name, message) = row().ok_or_else(|| FindingKind::SmallBucket { bucket, key: key.to_vec() })?;
+        let (name, message) =
+            row().ok_or_else(|| FindingKind::MetadataBucket { bucket, key: key.to_vec() })?;
         rows.insert(name, message);
         Ok(())
     })?;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::MOST_REPLAY_BYTES;
-use super::interest::Interest;
+use super::MAX_REPLAY_BYTES;
 use super::key_range::KeyRange;
 use super::lease::Leases;
+use super::read_set::ReadSet;
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
@@ -45,10 +45,10 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads the keys of interest from a db, attaches them to their leases, and tells the newest revision of all.
+    /// Reads the keys of a read set from a db, attaches them to their leases, and tells the newest revision of all.
     pub(super) fn load(
         db: &dyn Source,
-        interest: &Interest,
+        read_set: &ReadSet,
         leases: &mut Leases,
     ) -> Result<(Self, Option<Revision>)> {
         let mut index = Self::default();
@@ -60,14 +60,14 @@ impl Index {
             }
             let kv = KeyValue::decode(value)
                 .map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
-            let touched = interest.touched.contains(kv.key);
-            let leased = !interest.leases.is_empty()
-                && (interest.leases.contains(&kv.lease) || index.keys.contains_key(kv.key));
+            let touched = read_set.touched.contains(kv.key);
+            let leased = !read_set.leases.is_empty()
+                && (read_set.leases.contains(&kv.lease) || index.keys.contains_key(kv.key));
             if !touched && !leased {
                 return Ok(());
             }
-            index.take(key.tombstone, &kv, interest.values.contains(kv.key));
-            if index.bytes > MOST_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
+            index.take(key.tombstone, &kv, read_set.values.contains(kv.key));
+            if index.bytes > MAX_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
         })?;
         for (key, latest) in &mut index.keys {
             latest.attached = leases.attach(latest.lease, key);
@@ -90,9 +90,9 @@ impl Index {
     }
 
     /// The keys in it that requests look at.
-    pub(super) fn of(&self, interest: &Interest) -> Self {
+    pub(super) fn of(&self, read_set: &ReadSet) -> Self {
         let mut index = Self::default();
-        for (key, latest) in interest.touched.ranges().flat_map(|range| self.range(range)) {
+        for (key, latest) in read_set.touched.ranges().flat_map(|range| self.range(range)) {
             index.bytes += held(key, latest);
             index.keys.insert(key.clone(), latest.clone());
         }

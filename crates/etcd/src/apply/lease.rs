@@ -8,7 +8,7 @@ use crate::proto;
 use crate::state::Lease;
 
 /// Highest time to live that is granted, in seconds (`MaxLeaseTTL`).
-const MOST_TTL: i64 = 9_000_000_000;
+const MAX_TTL: i64 = 9_000_000_000;
 /// Lowest time to live, in seconds, of a server with the default election timeout (`etcdserver/server.go`,
 /// `NewServer`): one and a half of it, rounded up. With another timeout leases below it differ in their times
 /// to live; a server that loads them raises them again.
@@ -41,7 +41,7 @@ impl Leases {
 
     /// Grants a lease; whether it did.
     pub(super) fn grant(&mut self, id: i64, ttl: i64) -> bool {
-        let granted = id != 0 && ttl <= MOST_TTL && !self.contains(id);
+        let granted = id != 0 && ttl <= MAX_TTL && !self.contains(id);
         if granted {
             let ttl = ttl.max(LEAST_TTL);
             self.0.insert(id, Granted { ttl, remaining_ttl: 0, keys: BTreeSet::new() });

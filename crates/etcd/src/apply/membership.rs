@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::version::EtcdVersion;
 
 /// Learners that a cluster may have, unless its servers were told otherwise (`DefaultMaxLearners`).
-const MOST_LEARNERS: usize = 1;
+const MAX_LEARNERS: usize = 1;
 
 /// The members while a log is replayed.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Membership {
     }
 
     fn is_full_of_learners(&self) -> bool {
-        self.members.values().filter(|member| member.is_learner).count() >= MOST_LEARNERS
+        self.members.values().filter(|member| member.is_learner).count() >= MAX_LEARNERS
     }
 
     fn save(&self, id: MemberId, overlay: &mut Overlay) -> Result<()> {

@@ -12,12 +12,12 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::auth::{Auth, AuthInfo};
-use super::interest::Interest;
 use super::lease::Leases;
 use super::messages::{Op, TargetUnion};
 use super::past::{Answer, Past};
+use super::read_set::ReadSet;
 use super::request::Request;
-use super::{MOST_REPLAY_BYTES, NORMAL};
+use super::{MAX_REPLAY_BYTES, NORMAL};
 use crate::error::{Error, Result};
 use crate::finding::{FindingKind, printable};
 use crate::source::Source;
@@ -36,15 +36,15 @@ type Window = VecDeque<(u64, Vec<u8>)>;
 /// [`FindingKind::BaseContent`] when the state lacks what one of them did.
 pub(crate) fn overlap(db: &dyn Source, state: &State, entries: &Entries<'_>) -> Result<Shared> {
     let window = window(entries)?;
-    let mut interest = Interest::default();
+    let mut read_set = ReadSet::default();
     for (index, data) in &window {
         let Ok(Some((_, request))) = Request::decode(*index, data) else { continue };
-        interest.add(&request);
-        if interest.bytes() > MOST_REPLAY_BYTES {
+        read_set.add(&request);
+        if read_set.bytes() > MAX_REPLAY_BYTES {
             return Ok(Shared::default());
         }
     }
-    let past = match Past::load(db, state, &interest) {
+    let past = match Past::load(db, state, &read_set) {
         Err(Error::Unreplayable(FindingKind::ReplayTooLarge)) => return Ok(Shared::default()),
         past => past?,
     };
@@ -147,13 +147,13 @@ impl Walk<'_> {
     /// Where the state may have been before a request; `None` where that cannot be told.
     fn before(&mut self, request: &Request, is_refusable: bool, after: &Positions) -> Option<Positions> {
         let is_known = is_known(request);
-        let mut interest = Interest::default();
-        interest.add(request);
+        let mut read_set = ReadSet::default();
+        read_set.add(request);
         let is_sure = is_known && !is_refusable && leases(request).into_iter().all(|id| self.leases.has(id));
         let mut before = Positions::new();
         for (&revision, &seen) in after {
             let made = match is_known {
-                true => self.past.is_made_by(revision, request, &interest),
+                true => self.past.is_made_by(revision, request, &read_set),
                 false => self.past.may_be_made_by(revision, request),
             };
             match made {
@@ -162,7 +162,7 @@ impl Walk<'_> {
                 Answer::Unknown => return None,
             }
             let made_none = match is_sure {
-                true => self.past.is_unchanged_by(revision, request, &interest),
+                true => self.past.is_unchanged_by(revision, request, &read_set),
                 false => Answer::Yes,
             };
             match made_none {

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use super::index::Index;
-use super::interest::Interest;
 use super::lease::Leases;
+use super::origin::StoredRevision;
 use super::overlap::{Positions, leases, note};
+use super::read_set::ReadSet;
 use super::request::Request;
 use super::store::Store;
-use super::written::Written;
-use super::{MOST_COMPARED, MOST_REPLAY_BYTES};
+use super::{MAX_COMPARED, MAX_REPLAY_BYTES};
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
@@ -53,11 +53,11 @@ pub(super) struct Past<'a> {
 }
 
 impl<'a> Past<'a> {
-    /// Reads a state, of which requests look at what is in `interest`.
+    /// Reads a state, of which requests look at what is in `read_set`.
     ///
     /// # Errors
     /// A failed read; [`FindingKind::ReplayTooLarge`].
-    pub(super) fn load(db: &dyn Source, state: &'a State, interest: &Interest) -> Result<Self> {
+    pub(super) fn load(db: &dyn Source, state: &'a State, read_set: &ReadSet) -> Result<Self> {
         let compacted = state.compact_revision();
         let mut past = Self {
             state,
@@ -77,13 +77,13 @@ impl<'a> Past<'a> {
             }
             past.bytes += value.len();
             past.tail.push_back((key, value.to_vec()));
-            past.trim(interest)
+            past.trim(read_set)
         })?;
         Ok(past)
     }
 
     /// Takes the oldest revisions of too many into the index.
-    fn trim(&mut self, interest: &Interest) -> Result<()> {
+    fn trim(&mut self, read_set: &ReadSet) -> Result<()> {
         while let Some((key, _)) = self.tail.front()
             && (key.revision.main <= self.newest.saturating_sub(MAX_REVISIONS) || self.bytes > MAX_BYTES)
             && let Some((key, value)) = self.tail.pop_front()
@@ -92,8 +92,8 @@ impl<'a> Past<'a> {
             if key.revision.main > self.floor {
                 (self.floor, self.is_compacted) = (key.revision.main, false);
             }
-            take(&mut self.index, key, &value, interest)?;
-            if self.index.bytes() > MOST_REPLAY_BYTES {
+            take(&mut self.index, key, &value, read_set)?;
+            if self.index.bytes() > MAX_REPLAY_BYTES {
                 return Err(FindingKind::ReplayTooLarge.into());
             }
         }
@@ -106,11 +106,11 @@ impl<'a> Past<'a> {
     }
 
     /// Whether a revision is what a request gives on top of the one before.
-    pub(super) fn is_made_by(&mut self, revision: i64, request: &Request, interest: &Interest) -> Answer {
+    pub(super) fn is_made_by(&mut self, revision: i64, request: &Request, read_set: &ReadSet) -> Answer {
         if revision <= self.floor {
             return self.may_be_made_by(revision, request);
         }
-        let Some(store) = self.store_after(revision - 1, request, interest) else { return Answer::Unknown };
+        let Some(store) = self.store_after(revision - 1, request, read_set) else { return Answer::Unknown };
         let mut made = self.of(revision).peekable();
         if made.peek().is_none() {
             return Answer::Unknown;
@@ -120,13 +120,8 @@ impl<'a> Past<'a> {
     }
 
     /// Whether a request does nothing on top of a revision.
-    pub(super) fn is_unchanged_by(
-        &mut self,
-        revision: i64,
-        request: &Request,
-        interest: &Interest,
-    ) -> Answer {
-        let store = self.store_after(revision, request, interest);
+    pub(super) fn is_unchanged_by(&mut self, revision: i64, request: &Request, read_set: &ReadSet) -> Answer {
+        let store = self.store_after(revision, request, read_set);
         store.map_or(Answer::Unknown, |store| store.overlay.revisions().is_empty().into())
     }
 
@@ -136,11 +131,11 @@ impl<'a> Past<'a> {
         if revision <= 1 {
             return Answer::No;
         }
-        let may_be_by = |(key, value): &(BucketKey, Vec<u8>)| {
+        let may_come_from = |(key, value): &(BucketKey, Vec<u8>)| {
             let kv = KeyValue::decode(value).ok();
-            kv.is_none_or(|kv| Written { kv, tombstone: key.tombstone }.may_be_by(request))
+            kv.is_none_or(|kv| StoredRevision { kv, tombstone: key.tombstone }.may_come_from(request))
         };
-        if !self.of(revision).all(may_be_by) {
+        if !self.of(revision).all(may_come_from) {
             return Answer::No;
         }
         let is_empty = self.of(revision).next().is_none();
@@ -168,10 +163,10 @@ impl<'a> Past<'a> {
     }
 
     /// The store as of a revision, and with a request applied; `None` where that is more work than is done.
-    fn store_after(&mut self, revision: i64, request: &Request, interest: &Interest) -> Option<Store> {
-        let mut index = self.index.of(interest);
+    fn store_after(&mut self, revision: i64, request: &Request, read_set: &ReadSet) -> Option<Store> {
+        let mut index = self.index.of(read_set);
         for (key, value) in self.tail.iter().take_while(|(key, _)| key.revision.main <= revision) {
-            take(&mut index, *key, value, interest).ok()?;
+            take(&mut index, *key, value, read_set).ok()?;
         }
         // A revision is looked at for about the cost of as many bytes.
         self.work += index.bytes() + self.tail.len() as u64 * 64;
@@ -181,19 +176,19 @@ impl<'a> Past<'a> {
             granted.grant(id, 0);
         }
         let mut store = Store::new(index, granted, Some(Revision::main(revision)), self.state);
-        store.compared = MOST_COMPARED - MAX_WORK;
+        store.compared = MAX_COMPARED - MAX_WORK;
         store.change(request);
-        self.work += store.compared - (MOST_COMPARED - MAX_WORK);
+        self.work += store.compared - (MAX_COMPARED - MAX_WORK);
         (self.work <= MAX_WORK && !store.is_too_large()).then_some(store)
     }
 }
 
 /// Takes a revision into an index, if a request looks at its key.
-fn take(index: &mut Index, key: BucketKey, value: &[u8], interest: &Interest) -> Result<()> {
+fn take(index: &mut Index, key: BucketKey, value: &[u8], read_set: &ReadSet) -> Result<()> {
     let kv =
         KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
-    if interest.touched.contains(kv.key) {
-        index.take(key.tombstone, &kv, interest.values.contains(kv.key));
+    if read_set.touched.contains(kv.key) {
+        index.take(key.tombstone, &kv, read_set.values.contains(kv.key));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::finding::FindingKind;
 
 /// Bytes of a request at most. etcd takes 1.5 MiB unless told otherwise, and warns when told to take more than 10 MiB
 /// (`server/etcdserver/bootstrap.go`, `recommendedMaxRequestBytes`); decoded, empty operations take fifty times as much.
-const MOST_REQUEST_BYTES: usize = 11 << 20;
+const MAX_REQUEST_BYTES: usize = 11 << 20;
 
 /// A request that changes something.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Request {
         if data.is_empty() {
             return Ok(None);
         }
-        if data.len() > MOST_REQUEST_BYTES {
+        if data.len() > MAX_REQUEST_BYTES {
             let request = format!("a request of {} bytes", data.len());
             return Err(FindingKind::UnsupportedRequest { index, request });
         }
@@ -208,6 +208,6 @@ mod tests {
         assert!(matches!(Request::decode(9, b"\x08\x07\x1a\x03\x0a\x01k"), Ok(None)));
         assert!(matches!(Request::decode(9, b""), Ok(None)));
         assert!(matches!(Request::decode(9, b"\xff"), Err(FindingKind::WalEntry { .. })));
-        assert_eq!(refused(&vec![0; MOST_REQUEST_BYTES + 1]), "a request of 11534337 bytes");
+        assert_eq!(refused(&vec![0; MAX_REQUEST_BYTES + 1]), "a request of 11534337 bytes");
     }
 }

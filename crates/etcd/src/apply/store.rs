@@ -8,7 +8,7 @@ use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::messages::{PutRequest, RangeRequest};
 use super::request::Request;
-use super::{MOST_COMPARED, MOST_REPLAY_BYTES};
+use super::{MAX_COMPARED, MAX_REPLAY_BYTES};
 use crate::key_value::KeyValue;
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
@@ -52,7 +52,7 @@ impl Store {
     /// Whether more is written than is kept in memory, or more compared than there is time for: the replay ends then. A
     /// put that keeps a value is small in the log and may be large in the store, and so is a compare of a range.
     pub(super) fn is_too_large(&self) -> bool {
-        self.overlay.bytes() > MOST_REPLAY_BYTES || self.compared > MOST_COMPARED
+        self.overlay.bytes() > MAX_REPLAY_BYTES || self.compared > MAX_COMPARED
     }
 
     /// Ends a request: its writes become the current revision.

@@ -119,7 +119,7 @@ pub(super) fn may_put(txn: &TxnRequest, nested: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MOST_COMPARED;
+    use super::super::MAX_COMPARED;
     use super::super::index::Index;
     use super::super::lease::Leases;
     use super::super::messages::PutRequest;
@@ -143,8 +143,8 @@ mod tests {
         let txn = TxnRequest { compare: vec![all; 4], ..TxnRequest::default() };
         store.txn(&txn);
         assert_eq!((store.compared, store.is_too_large()), (12, false));
-        store.compared = MOST_COMPARED - 4;
+        store.compared = MAX_COMPARED - 4;
         store.txn(&txn);
-        assert_eq!((store.compared, store.is_too_large()), (MOST_COMPARED + 2, true));
+        assert_eq!((store.compared, store.is_too_large()), (MAX_COMPARED + 2, true));
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::merge::Stored;
-use super::pair::{Change, Judge, same};
+use super::pair::{Change, PairComparer, same};
 use crate::revision::Revision;
 
 /// Keys listed at most, and bytes of their names.
-const MOST_KEYS: usize = 1000;
-const MOST_BYTES: usize = 1 << 20;
+const MAX_KEYS: usize = 1000;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Changes that one source has and another lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct KeyChange {
 
 /// What the first and the second of a pair do not share, in the making.
 #[derive(Default)]
-pub(super) struct Differing {
+pub(super) struct PairChanges {
     first: Listing,
     second: Listing,
 }
@@ -47,17 +47,17 @@ struct Listing {
     bytes: usize,
 }
 
-impl Differing {
-    /// Looks at the next revision, after the judge has.
-    pub(super) fn see(&mut self, revision: Revision, judge: &Judge<'_>, seen: &[Option<&Stored>]) {
-        let [one, other] = judge.of(seen);
+impl PairChanges {
+    /// Looks at the next revision, after the comparer has.
+    pub(super) fn see(&mut self, revision: Revision, comparer: &PairComparer<'_>, seen: &[Option<&Stored>]) {
+        let [one, other] = comparer.of(seen);
         if let (Some(one), Some(other)) = (one, other)
             && same(one, other)
         {
             return;
         }
-        let diverged = judge.divergence().is_some();
-        let [first, second] = judge.extents();
+        let diverged = comparer.divergence().is_some();
+        let [first, second] = comparer.extents();
         let sides = [(&mut self.first, one, other, second), (&mut self.second, other, one, first)];
         for (listing, has, lacks, lacking) in sides {
             // What the other may have had and has compacted away is not missing in it.
@@ -72,10 +72,10 @@ impl Differing {
     }
 
     /// What the second lacks, and what it has alone.
-    pub(super) fn finish(self, judge: &Judge<'_>) -> (Changes, Changes) {
-        let [first, second] = judge.extents();
+    pub(super) fn finish(self, comparer: &PairComparer<'_>) -> (Changes, Changes) {
+        let [first, second] = comparer.extents();
         // Up to where they are the same.
-        let shared = match judge.divergence() {
+        let shared = match comparer.divergence() {
             None => Some(second.revision),
             Some(divergence) => divergence.exact.then(|| divergence.revision - 1),
         };
@@ -92,7 +92,7 @@ impl Listing {
         *revisions += 1;
         if let Some(known) = keys.get_mut(&key) {
             *known = KeyChange { changes: known.changes + 1, revision, deleted };
-        } else if keys.len() < MOST_KEYS && self.bytes + key.len() <= MOST_BYTES {
+        } else if keys.len() < MAX_KEYS && self.bytes + key.len() <= MAX_BYTES {
             self.bytes += key.len();
             keys.insert(key, KeyChange { changes: 1, revision, deleted });
         } else {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, Relation, Standing};
+use super::{Comparison, RankedSource, Relation};
 
 /// Why no source is taken without asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoChoice {
     /// None is fit.
-    NoneFit,
+    NoneEligible,
     /// The freshest diverges from these others, and no majority stands by it.
     Diverged {
         /// The freshest.
@@ -38,7 +38,9 @@ impl Comparison {
     /// # Errors
     /// [`NoChoice`]: a person must say which state is right.
     pub fn choose(&self) -> Result<usize, NoChoice> {
-        let Some((&freshest, others)) = self.ranking.split_first() else { return Err(NoChoice::NoneFit) };
+        let Some((&freshest, others)) = self.ranking.split_first() else {
+            return Err(NoChoice::NoneEligible);
+        };
         let (mut diverged, mut unknown, mut agreeing) = (Vec::new(), Vec::new(), vec![freshest]);
         for other in others {
             match self.relation(freshest, *other) {
@@ -67,7 +69,7 @@ impl Comparison {
             matches!(self.relation(*place, *stray), Some(Relation::Diverged(_)))
         };
         let parted_from_all = |place: &&usize| strays.iter().all(|stray| parted(place, stray));
-        let member = |place: &usize| self.standings.get(*place).and_then(Standing::member);
+        let member = |place: &usize| self.sources.get(*place).and_then(RankedSource::member);
         let with: BTreeSet<_> = agreeing.iter().filter(parted_from_all).filter_map(member).collect();
         let of_members: BTreeSet<_> = strays.iter().filter_map(member).collect();
         let of_none = strays.iter().filter(|place| member(place).is_none()).count();
@@ -79,17 +81,17 @@ impl Comparison {
     /// lacks of them was replaced (Raft, 5.4). Not one that was started with `--force-new-cluster`, and has removed the
     /// log's member: nobody elected its leader.
     pub fn is_end_decided(&self, place: usize) -> bool {
-        let Some(logged) = self.standings.get(place).and_then(Standing::freshness).map(|own| own.logged)
+        let Some(logged) = self.sources.get(place).and_then(RankedSource::freshness).map(|own| own.logged)
         else {
             return false;
         };
         let decides = |other: &usize| {
-            let applied = self.standings.get(*other).and_then(Standing::freshness).map(|its| its.applied);
+            let applied = self.sources.get(*other).and_then(RankedSource::freshness).map(|its| its.applied);
             let is_beyond =
                 applied.is_some_and(|applied| applied.index >= logged.index || applied.term > logged.term);
             let is_peer = || {
-                let own = self.standings.get(place).and_then(Standing::member);
-                self.standings.get(*other).zip(own).is_some_and(|(other, own)| other.has_member(own))
+                let own = self.sources.get(place).and_then(RankedSource::member);
+                self.sources.get(*other).zip(own).is_some_and(|(other, own)| other.has_member(own))
             };
             *other != place && is_beyond && is_peer()
         };
@@ -98,7 +100,7 @@ impl Comparison {
 
     /// Whether two sources know a member in common: a cluster that was restored in between has others.
     pub fn is_one_cluster(&self, one: usize, other: usize) -> bool {
-        let of = |place: usize| self.standings.get(place);
-        of(one).zip(of(other)).is_some_and(|(one, other)| Standing::is_of_the_cluster_of(one, other))
+        let of = |place: usize| self.sources.get(place);
+        of(one).zip(of(other)).is_some_and(|(one, other)| RankedSource::is_of_the_cluster_of(one, other))
     }
 }

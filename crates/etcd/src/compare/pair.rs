@@ -6,7 +6,7 @@
 //! without the first. Where the compaction lies above what the other holds, that much and no more can be told.
 
 use super::merge::Stored;
-use super::{Extent, Fit};
+use super::{Candidate, Extent};
 use crate::error::Result;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::{KeepRule, KeepSet};
@@ -68,15 +68,15 @@ pub(super) struct Compacted {
 
 impl Compacted {
     /// Reads the sources for it.
-    pub(super) fn read(fit: &[Fit<'_>]) -> Result<Self> {
-        let own = |fit: &Fit<'_>| {
-            let at = fit.extent.compact_revision;
-            (at >= 0).then(|| Ok((at, KeepSet::at(fit.source, at, &NoProgress)?))).transpose()
+    pub(super) fn read(candidates: &[Candidate<'_>]) -> Result<Self> {
+        let own = |candidate: &Candidate<'_>| {
+            let at = candidate.extent.compact_revision;
+            (at >= 0).then(|| Ok((at, KeepSet::at(candidate.source, at, &NoProgress)?))).transpose()
         };
-        let own = fit.iter().map(own).collect::<Result<_>>()?;
+        let own = candidates.iter().map(own).collect::<Result<_>>()?;
         let mut alive: Vec<((usize, i64), KeepSet)> = Vec::new();
-        for (index, one) in fit.iter().enumerate() {
-            for other in fit {
+        for (index, one) in candidates.iter().enumerate() {
+            for other in candidates {
                 let Some(at) = alive_at(one.extent, other.extent) else { continue };
                 if !alive.iter().any(|(known, _)| *known == (index, at)) {
                     alive.push(((index, at), KeepSet::at(one.source, at, &NoProgress)?));
@@ -115,7 +115,7 @@ fn alive_at(one: Extent, other: Extent) -> Option<i64> {
 }
 
 /// Judges two histories while their revisions pass.
-pub(super) struct Judge<'a> {
+pub(super) struct PairComparer<'a> {
     pair: [usize; 2],
     extents: [Extent; 2],
     /// Which of the two is compacted less, and what is alive in it where that matters.
@@ -124,7 +124,7 @@ pub(super) struct Judge<'a> {
     divergence: Option<Divergence>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> PairComparer<'a> {
     pub(super) fn new(pair: [usize; 2], extents: [Extent; 2], compacted: &'a Compacted) -> Self {
         let [one, other] = extents;
         let side = |side: usize, at: Option<i64>| {

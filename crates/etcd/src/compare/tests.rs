@@ -113,7 +113,7 @@ impl Source for Member {
         })
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         if bucket != Bucket::Meta {
             return Ok(());
         }
@@ -292,9 +292,9 @@ fn the_freshest_is_chosen_where_it_goes_on_from_all_others() {
 
     let empty = Member::new(&[], -1, false);
     let comparison = compared(&[&empty, &older]);
-    assert_eq!(comparison.standings[0].unfit, Some(Unfit::Empty));
+    assert_eq!(comparison.sources[0].ineligible, Some(Ineligible::Empty));
     assert_eq!((comparison.ranking.as_slice(), comparison.choose()), (&[1][..], Ok(1)));
-    assert_eq!(compared(&[&empty]).choose(), Err(NoChoice::NoneFit));
+    assert_eq!(compared(&[&empty]).choose(), Err(NoChoice::NoneEligible));
 }
 
 /// Where histories diverge, only members count, each of them once, and only those that parted from the stray.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lifeboat_bbolt::Damage;
 
-use crate::apply::{MOST_COMPARED, MOST_REPLAY_BYTES};
+use crate::apply::{MAX_COMPARED, MAX_REPLAY_BYTES};
 use crate::key_value::KeyValueDefect;
 use crate::member::{ClusterId, MemberId};
 use crate::revision::Revision;
@@ -72,15 +72,15 @@ pub enum FindingKind {
         /// What is wrong.
         defect: KeyValueDefect,
     },
-    /// A value in a small bucket does not decode.
+    /// A value in a metadata bucket does not decode.
     #[error("bucket {:?}: the value of key {} does not decode", bucket.name(), printable(key))]
-    SmallBucket {
+    MetadataBucket {
         /// The bucket.
         bucket: Bucket,
         /// The key.
         key: Vec<u8>,
     },
-    /// A key of a small bucket that etcd does not have there.
+    /// A key of a metadata bucket that etcd does not have there.
     #[error("bucket {:?}: key {} is not one that etcd writes", bucket.name(), printable(key))]
     UnknownKey {
         /// The bucket.
@@ -313,14 +313,14 @@ pub enum FindingKind {
     },
     /// The log adds more to the db, or compares more, than is done in memory.
     #[error(
-        "the log asks for more than is done in memory: {MOST_REPLAY_BYTES} bytes beside the db, and {MOST_COMPARED} \
+        "the log asks for more than is done in memory: {MAX_REPLAY_BYTES} bytes beside the db, and {MAX_COMPARED} \
          compared keys"
     )]
     ReplayTooLarge,
 }
 
 /// Bytes of a key shown at most: a damaged file may hold keys of 32 KiB.
-const MOST_SHOWN: usize = 64;
+const MAX_SHOWN: usize = 64;
 
 /// Changes shown at most in one line.
 const MAX_SHOWN_CHANGES: usize = 5;
@@ -368,15 +368,15 @@ fn lost(first: i64, last: i64, ranges: u64) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let shown = bytes.iter().take(MOST_SHOWN);
+    let shown = bytes.iter().take(MAX_SHOWN);
     let text = shown.fold(String::from("0x"), |text, byte| text + &format!("{byte:02x}"));
-    if bytes.len() > MOST_SHOWN { format!("{text}... ({} bytes)", bytes.len()) } else { text }
+    if bytes.len() > MAX_SHOWN { format!("{text}... ({} bytes)", bytes.len()) } else { text }
 }
 
 /// Bytes as text; in hexadecimal where they are long or none.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.len() <= MOST_SHOWN && !text.chars().any(char::is_control) => format!("{text:?}"),
+        Ok(text) if bytes.len() <= MAX_SHOWN && !text.chars().any(char::is_control) => format!("{text:?}"),
         _ => hex(bytes),
     }
 }

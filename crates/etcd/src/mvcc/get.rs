@@ -31,7 +31,7 @@ impl Query {
 
 /// A key and value as they were at the revision asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct KeyState {
     /// Main revision at which the key was created.
     pub create_revision: i64,
     /// Main revision of its last change.
@@ -53,7 +53,7 @@ pub fn get(
     source: &dyn Source,
     query: &Query,
     progress: &dyn Progress,
-) -> Result<(i64, BTreeMap<Vec<u8>, Found>)> {
+) -> Result<(i64, BTreeMap<Vec<u8>, KeyState>)> {
     let state = State::read(source)?;
     if let (Some(revision), Some(oldest)) = (query.revision, state.compact_revision())
         && revision < oldest
@@ -80,7 +80,7 @@ pub fn get(
         } else {
             let value = if query.keys_only { Vec::new() } else { kv.value.to_vec() };
             let KeyValue { create_revision, mod_revision, version, lease, .. } = kv;
-            found.insert(kv.key.to_vec(), Found { create_revision, mod_revision, version, lease, value });
+            found.insert(kv.key.to_vec(), KeyState { create_revision, mod_revision, version, lease, value });
         }
         Ok(())
     })?;

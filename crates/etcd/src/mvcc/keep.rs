@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
-use crate::mvcc::gaps::Gaps;
+use crate::mvcc::gap::GapFinder;
 use crate::progress::Progress;
 use crate::revision::{BucketKey, Revision};
 use crate::source::Source;
@@ -59,7 +59,7 @@ impl KeepSet {
     pub(crate) fn with_gaps(
         source: &dyn Source,
         revision: i64,
-        gaps: &mut Gaps,
+        gaps: &mut GapFinder,
         progress: &dyn Progress,
     ) -> Result<Self> {
         Self::read(source, revision, Some(gaps), progress)
@@ -68,7 +68,7 @@ impl KeepSet {
     fn read(
         source: &dyn Source,
         revision: i64,
-        mut gaps: Option<&mut Gaps>,
+        mut gaps: Option<&mut GapFinder>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         progress.start("read revisions", Some(source.origin().size_in_use));

@@ -144,7 +144,7 @@ impl<'a> Contents<'a> {
                 // Alarms and removed members belonged to the old members.
                 Bucket::Alarm | Bucket::MembersRemoved => {}
                 Bucket::Lease | Bucket::Auth | Bucket::AuthUsers | Bucket::AuthRoles => {
-                    source.small_bucket(bucket, &mut put)?;
+                    source.metadata_bucket(bucket, &mut put)?;
                 }
                 Bucket::Key => {
                     let written = self.write_revisions(source, &mut put, progress)?;
@@ -200,7 +200,7 @@ impl<'a> Contents<'a> {
 /// Whether an undecodable value is of those that a restore takes over or acts on. The rest belongs to the
 /// old members, and is rewritten or not at all.
 pub(super) fn carries_over(kind: &FindingKind) -> bool {
-    let FindingKind::SmallBucket { bucket, key } = kind else { return true };
+    let FindingKind::MetadataBucket { bucket, key } = kind else { return true };
     match bucket {
         Bucket::Alarm | Bucket::Members | Bucket::MembersRemoved => false,
         Bucket::Meta => key != meta::CONF_STATE.as_bytes(),

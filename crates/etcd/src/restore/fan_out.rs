@@ -11,7 +11,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use fs_err::File;
 
-use crate::join::join;
+use crate::thread::join;
 
 /// Bytes handed to the writing thread at once.
 const CHUNK: usize = 1 << 20;

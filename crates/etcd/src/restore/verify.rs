@@ -26,7 +26,7 @@ pub(super) fn db(stage: &Staging, digest: &Digest, progress: &dyn Progress) -> R
     let mut revisions = 0;
     for bucket in Bucket::ALL {
         if bucket != Bucket::Key {
-            db.small_bucket(bucket, &mut |key, value| {
+            db.metadata_bucket(bucket, &mut |key, value| {
                 crc.add(bucket, key, value);
                 Ok(())
             })?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lifeboat_bbolt::{Element, Leaf, PageId};
 
-use super::hole::Holes;
-use super::view::{SharedDb, View};
+use super::gap::Gaps;
+use super::tree_view::{SharedDb, TreeView};
 use crate::check::check_revision;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -14,7 +14,7 @@ use crate::schema::Bucket;
 use crate::state::State;
 
 /// Leases taken from pages at most: no server has so many.
-const MOST_LEASES: usize = 1_000_000;
+const MAX_LEASES: usize = 1_000_000;
 
 /// A copy of a revision on a page: 24 bytes, of which there are as many as an 8 GB file has revisions. Ordered by
 /// revision, then by place.
@@ -90,22 +90,22 @@ pub(super) struct Index {
 
 impl Index {
     /// Goes through the file page by page, past those that `view` leads to, and takes in every page with a revision
-    /// in one of the holes.
+    /// in one of the gaps.
     pub(super) fn collect(
         db: &SharedDb,
-        view: &View,
-        holes: &Holes,
+        view: &TreeView,
+        gaps: &Gaps,
         leases: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
         progress.start("search pages", Some(db.size()));
         let mut index = Self::default();
         let mut advanced = 0;
-        db.for_each_leaf::<Error>(&view.sound, |leaf| {
+        db.for_each_leaf::<Error>(&view.valid_pages, |leaf| {
             let offset = leaf.id().0.saturating_mul(u64::from(db.meta().page_size));
             progress.advance(offset.saturating_sub(advanced));
             advanced = offset;
-            index.add_revisions(leaf, view, holes);
+            index.add_revisions(leaf, view, gaps);
             if leases {
                 index.add_leases(leaf);
             }
@@ -115,15 +115,15 @@ impl Index {
         Ok(index)
     }
 
-    fn add_revisions(&mut self, leaf: &Leaf<'_>, view: &View, holes: &Holes) {
+    fn add_revisions(&mut self, leaf: &Leaf<'_>, view: &TreeView, gaps: &Gaps) {
         let start = self.entries.len();
         self.entries.extend(leaf.elements().filter_map(|element| Entry::of(leaf.id(), &element)));
         let found = self.entries.get_mut(start..).unwrap_or_default();
-        if !found.iter().any(|entry| holes.around(entry.revision()).is_some()) {
+        if !found.iter().any(|entry| gaps.around(entry.revision()).is_some()) {
             self.entries.truncate(start);
             return;
         }
-        let is_whole = leaf.is_sound && found.len() == usize::from(leaf.count());
+        let is_whole = leaf.is_valid && found.len() == usize::from(leaf.count());
         let in_place = view.key.broken_leaves.contains(&leaf.id());
         for entry in &mut *found {
             if is_whole {
@@ -145,11 +145,11 @@ impl Index {
         let mut is_lease = |element: &Element<'_>| {
             !element.is_bucket && state.take(Bucket::Lease, element.key, element.value).is_some()
         };
-        if !leaf.is_sound || !leaf.elements().all(|element| is_lease(&element)) {
+        if !leaf.is_valid || !leaf.elements().all(|element| is_lease(&element)) {
             return;
         }
         for Element { key, value, .. } in leaf.elements() {
-            if self.leases.len() < MOST_LEASES {
+            if self.leases.len() < MAX_LEASES {
                 self.leases.insert(key.to_vec(), value.to_vec());
             }
         }

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use lifeboat_bbolt::{BrokenPage, Damage, PageId, ReadAt, Remnant, Salvage};
+use lifeboat_bbolt::{BrokenPage, Damage, PageId, ReadAt, Salvage, SalvageItem};
 
-use super::hole::{Holes, OpenHole};
-use super::problems::Problems;
+use super::finding_list::FindingList;
+use super::gap::{Gaps, OpenGap};
 use crate::check::check_revision;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
@@ -28,8 +28,8 @@ pub(super) fn each_item<R: ReadAt>(
     visit: &mut dyn FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut last: Option<Revision> = None;
-    walk.bucket::<Error>(place, |remnant| match remnant {
-        Remnant::Value { key, value } => match check_revision(key, value) {
+    walk.bucket::<Error>(place, |item| match item {
+        SalvageItem::Value { key, value } => match check_revision(key, value) {
             Ok(key) if Some(key.revision) > last => {
                 last = Some(key.revision);
                 visit(Item::Revision(key, value))
@@ -41,17 +41,17 @@ pub(super) fn each_item<R: ReadAt>(
                 visit(Item::Element(revision, kind))
             }
         },
-        Remnant::Bucket { name, .. } => {
+        SalvageItem::Bucket { name, .. } => {
             visit(Item::Element(None, FindingKind::Bbolt(Damage::NestedBucket { name: name.to_vec() })))
         }
-        Remnant::Broken(page) => visit(Item::Page(page)),
+        SalvageItem::Broken(page) => visit(Item::Page(page)),
     })
 }
 
 /// What a walk over it found.
 #[derive(Debug, Default)]
 pub(super) struct KeyBucket {
-    pub(super) holes: Holes,
+    pub(super) gaps: Gaps,
     /// Leaf pages that lie where they belong, with something wrong in them.
     pub(super) broken_leaves: HashSet<PageId>,
     /// Revisions that are there, with a value that does not decode.
@@ -66,32 +66,32 @@ pub(super) struct KeyBucket {
 impl KeyBucket {
     /// A bucket that is not to be found.
     pub(super) fn missing() -> Self {
-        Self { holes: Holes::everywhere(), ..Self::default() }
+        Self { gaps: Gaps::everywhere(), ..Self::default() }
     }
 
     /// Walks over the bucket at `place`.
     pub(super) fn examine<R: ReadAt>(
         walk: &mut Salvage<'_, R>,
         place: &lifeboat_bbolt::Bucket,
-        problems: &mut Problems,
+        problems: &mut FindingList,
     ) -> Result<Self> {
         let mut found = Self::default();
-        let mut open: Option<OpenHole> = None;
-        let (mut holes, mut pages) = (Vec::new(), Vec::new());
+        let mut open: Option<OpenGap> = None;
+        let (mut gaps, mut pages) = (Vec::new(), Vec::new());
         each_item(walk, place, &mut |item| {
             match item {
                 Item::Revision(key, _) => {
-                    holes.extend(open.take().map(|hole| (hole, Some(key.revision))));
+                    gaps.extend(open.take().map(|gap| (gap, Some(key.revision))));
                     found.newest = Some(key.revision);
                     found.revisions += 1;
                 }
                 Item::Element(revision, kind) => {
-                    open.get_or_insert(OpenHole::after(found.newest));
+                    open.get_or_insert(OpenGap::after(found.newest));
                     found.wanted.extend(revision);
                     problems.add(kind);
                 }
                 Item::Page(page) => {
-                    open.get_or_insert(OpenHole::after(found.newest)).add(&page);
+                    open.get_or_insert(OpenGap::after(found.newest)).add(&page);
                     problems.add(FindingKind::Bbolt(page.damage.clone()));
                     found.broken_pages += 1;
                     pages.push((page.page, page.depth, page.misplaced));
@@ -99,9 +99,9 @@ impl KeyBucket {
             }
             Ok(())
         })?;
-        holes.extend(open.take().map(|hole| (hole, None)));
+        gaps.extend(open.take().map(|gap| (gap, None)));
         let leaf_depth = walk.leaf_depth();
-        found.holes = holes.into_iter().map(|(hole, before)| hole.close(before, leaf_depth)).collect();
+        found.gaps = gaps.into_iter().map(|(gap, before)| gap.close(before, leaf_depth)).collect();
         let leaves =
             pages.into_iter().filter(|(_, depth, misplaced)| Some(*depth) == leaf_depth && !misplaced);
         found.broken_leaves = leaves.map(|(page, ..)| page).collect();

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use super::as_data;
 use super::source::SavedDb;
-use super::view::{View, Which};
+use super::tree_view::{RootKind, TreeView};
 use crate::apply;
 use crate::error::Result;
 use crate::finding::{FindingKind, Severity};
+use crate::key_list::KeyList;
 use crate::key_value::is_bump_mark;
-use crate::keys::Keys;
 use crate::source::committed::Counted;
 use crate::source::data_dir::{counted_over, leads_to_snapshot, notes};
 use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
@@ -22,7 +22,7 @@ use crate::wal::{Entries, Log, WalDir};
 
 /// What became of a data dir's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LogAccount {
+pub struct LogReport {
     /// Entries that were replayed.
     pub replayed: u64,
     /// Entries that were not, though they are known to be committed: first and last raft index.
@@ -35,13 +35,13 @@ pub struct LogAccount {
 #[derive(Debug, Default)]
 pub(super) struct Replayed {
     /// `None` when there is no log.
-    pub(super) account: Option<LogAccount>,
+    pub(super) report: Option<LogReport>,
     pub(super) position: Option<RaftPosition>,
     pub(super) overlay: Overlay,
     /// What is wrong with it.
     pub(super) problems: Vec<FindingKind>,
     /// Keys that entries name which were not replayed.
-    pub(super) not_replayed_keys: Keys,
+    pub(super) not_replayed_keys: KeyList,
     /// Whether it was replayed on the state, with all that it has.
     pub(super) is_whole: bool,
 }
@@ -49,7 +49,7 @@ pub(super) struct Replayed {
 impl Replayed {
     /// A log that cannot be read.
     pub(super) fn unusable(kind: FindingKind) -> Self {
-        Self { account: Some(LogAccount::default()), problems: vec![kind], ..Self::default() }
+        Self { report: Some(LogReport::default()), problems: vec![kind], ..Self::default() }
     }
 }
 
@@ -75,18 +75,18 @@ pub(super) fn replay(
     };
     let replayed_to = replayed.as_ref().map_or(consistent_index, |(to, _)| *to);
     let position = RaftPosition::of(log, consistent_index, replayed_to, basis);
-    let account = LogAccount {
+    let report = LogReport {
         replayed: replayed_to - consistent_index,
         not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
         uncommitted: log.last_index.saturating_sub(up_to.max(consistent_index)),
     };
-    let not_replayed_keys = match account.not_replayed {
+    let not_replayed_keys = match report.not_replayed {
         Some((first, last)) => apply::keys_named(wal, first, last)?,
-        None => Keys::default(),
+        None => KeyList::default(),
     };
-    let is_over_all = replayed.is_some() && account.not_replayed.is_none();
+    let is_over_all = replayed.is_some() && report.not_replayed.is_none();
     let overlay = replayed.map(|(_, overlay)| overlay).unwrap_or_default();
-    // What is not known to be committed is in the account.
+    // What is not known to be committed is in the report.
     let notes = notes(log, &position, &State::read(salvaged)?, &overlay, None).into_iter();
     let is_read_on = |kind: &FindingKind| matches!(kind, FindingKind::WalReadOn { .. });
     let (read_on, notes): (Vec<_>, Vec<_>) =
@@ -97,8 +97,8 @@ pub(super) fn replay(
     if is_whole {
         problems.extend(read_on);
     }
-    let (account, position) = (Some(account), Some(position));
-    Ok(Replayed { account, position, overlay, problems, not_replayed_keys, is_whole })
+    let (report, position) = (Some(report), Some(position));
+    Ok(Replayed { report, position, overlay, problems, not_replayed_keys, is_whole })
 }
 
 /// The index replayed to, and what that adds; `None` when the state may not be the one the log goes on from.
@@ -119,7 +119,7 @@ fn over(
         problems.extend(log.bad.iter().map(|bad| bad.kind.clone()));
         problems.push(gap);
     }
-    if base.which != Which::Newest && already_has(base, &entries)? {
+    if base.kind != RootKind::Newest && already_has(base, &entries)? {
         return Ok(None);
     }
     let replayed_to = entries.up_to().max(consistent_index);
@@ -128,7 +128,7 @@ fn over(
 
 /// Whether the newest revision of a state may be by an entry that comes after it. A commit that was cut short may
 /// have written over pages of an older state, with what is newer than it: nothing else in its tree would show that.
-fn already_has(base: &View, entries: &Entries<'_>) -> Result<bool> {
+fn already_has(base: &TreeView, entries: &Entries<'_>) -> Result<bool> {
     let mut newest = None;
     base.revisions(&mut |key, value| {
         if Some(key.revision) == base.key.newest && !is_bump_mark(value) {

@@ -46,8 +46,8 @@ impl Source for Salvaged {
         self.source().revisions(visit)
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        self.source().small_bucket(bucket, visit)
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        self.source().metadata_bucket(bucket, visit)
     }
 
     fn verify_integrity(&self, progress: &dyn Progress) -> Result<Integrity> {

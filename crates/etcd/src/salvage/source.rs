@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::account::Account;
 use super::as_data;
+use super::finding_list::FindingList;
 use super::index::Index;
-use super::judge::{Verdict, judge};
 use super::log::Replayed;
-use super::problems::Problems;
-use super::states::States;
+use super::report::Report;
+use super::resolve::{Resolution, resolve};
+use super::roots::Roots;
 use super::store::Store;
-use super::view::Which;
+use super::tree_view::RootKind;
 use crate::archive;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
@@ -30,7 +30,7 @@ pub(super) struct SavedDb {
     raft: Option<RaftPosition>,
     /// What the digest says; `None` when the bytes differ from those that were saved.
     pub(super) integrity: Option<Integrity>,
-    pub(super) problems: Problems,
+    pub(super) problems: FindingList,
     /// Whether no newer state can have been than the newest.
     end_is_known: bool,
     /// Of a data dir: keeps an etcd from starting meanwhile.
@@ -42,7 +42,7 @@ impl SavedDb {
     pub(super) fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let file = Arc::new(archive::open(path)?);
         let size = file.metadata()?.len();
-        let mut problems = Problems::default();
+        let mut problems = FindingList::default();
         let has_digest = digest::is_present(size);
         let db_size = if has_digest { size.saturating_sub(digest::SIZE) } else { size };
         let integrity = if has_digest {
@@ -52,11 +52,11 @@ impl SavedDb {
             Some(Integrity::None)
         };
         progress.start("walk the trees", None);
-        let store = Store::new(States::of(file, db_size)?);
+        let store = Store::new(Roots::of(file, db_size)?);
         store.add_problems(&mut problems);
         let is_verified = matches!(integrity, Some(Integrity::Sha256(_)));
-        let is_newest = store.base().which == Which::Newest;
-        let end_is_known = is_newest && (store.states.metas_are_valid || is_verified);
+        let is_newest = store.base().kind == RootKind::Newest;
+        let end_is_known = is_newest && (store.roots.metas_are_valid || is_verified);
         let kind = if has_digest { "snapshot" } else { "db" };
         Ok(Self {
             origin: Origin { path: path.into(), kind, size, size_in_use: db_size, base: None },
@@ -82,32 +82,25 @@ impl SavedDb {
     }
 
     /// Adds what the log adds, and, if that is not all, what pages of the file do that no tree leads to.
-    pub(super) fn finish(
-        mut self,
-        log: Option<Replayed>,
-        progress: &dyn Progress,
-    ) -> Result<(Self, Account)> {
+    pub(super) fn finish(mut self, log: Option<Replayed>, progress: &dyn Progress) -> Result<(Self, Report)> {
         let is_whole = match &log {
             Some(log) => log.is_whole,
             None => self.end_is_known && self.problems.count == 0,
         };
-        let Replayed { account, position, overlay, problems, not_replayed_keys, .. } =
-            log.unwrap_or_default();
+        let Replayed { report, position, overlay, problems, not_replayed_keys, .. } = log.unwrap_or_default();
         self.overlay = overlay;
-        let mut verdict = if is_whole { Verdict::default() } else { self.search(progress)? };
-        if is_whole || account.is_some_and(|account| account.replayed > 0) {
-            self.store.states.keep_base_alone();
+        let mut resolution = if is_whole { Resolution::default() } else { self.search(progress)? };
+        if is_whole || report.is_some_and(|report| report.replayed > 0) {
+            self.store.roots.keep_base_alone();
         }
-        self.ensure_something(&verdict)?;
-        if !is_whole
-            && (!problems.is_empty() || account.is_some_and(|account| account.not_replayed.is_some()))
-        {
-            verdict.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
+        self.ensure_something(&resolution)?;
+        if !is_whole && (!problems.is_empty() || report.is_some_and(|report| report.not_replayed.is_some())) {
+            resolution.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
         }
         problems.into_iter().for_each(|kind| self.problems.add(kind));
         self.raft = position;
-        let account = Account::of(&self, verdict, account, not_replayed_keys, is_whole, progress)?;
-        Ok((self, account))
+        let report = Report::of(&self, resolution, report, not_replayed_keys, is_whole, progress)?;
+        Ok((self, report))
     }
 
     fn newest_main(&self) -> Result<i64> {
@@ -120,34 +113,34 @@ impl SavedDb {
     }
 
     /// Searches the file for what the tree and the log lack.
-    fn search(&mut self, progress: &dyn Progress) -> Result<Verdict> {
-        let mut holes = self.store.base().key.holes.clone();
+    fn search(&mut self, progress: &dyn Progress) -> Result<Resolution> {
+        let mut gaps = self.store.base().key.gaps.clone();
         let replayed_to = self.overlay.newest();
         if !self.end_is_known {
-            holes.open_end(self.store.base().key.newest.max(replayed_to));
+            gaps.open_end(self.store.base().key.newest.max(replayed_to));
         }
         let leases = !self.store.has_whole(Bucket::Lease);
-        if holes.is_empty() && !leases {
-            return Ok(Verdict::default());
+        if gaps.is_empty() && !leases {
+            return Ok(Resolution::default());
         }
         let base = self.store.base();
-        let index = Index::collect(&self.store.states.pages, base, &holes, leases, progress)?;
+        let index = Index::collect(&self.store.roots.pages, base, &gaps, leases, progress)?;
         let (compact, is_known) = self.store.compact_revision();
-        let mut verdict = judge(base, &holes, index.entries, compact, is_known)?;
-        self.store.add(std::mem::take(&mut verdict.kept), index.leases);
+        let mut resolution = resolve(base, &gaps, index.entries, compact, is_known)?;
+        self.store.add(std::mem::take(&mut resolution.kept), index.leases);
         if let Some(replayed_to) = replayed_to {
             // A log is replayed only over a state of which nothing is missing.
-            verdict.possibly_lost = verdict.possibly_lost.above(replayed_to.main);
+            resolution.possibly_lost = resolution.possibly_lost.above(replayed_to.main);
         }
-        Ok(verdict)
+        Ok(resolution)
     }
 
-    fn ensure_something(&self, verdict: &Verdict) -> Result<()> {
+    fn ensure_something(&self, resolution: &Resolution) -> Result<()> {
         let base = self.store.base();
         if base.is_clean()
             || base.key.revisions > 0
             || self.store.revisions_of_pages() > 0
-            || verdict.left_out > 0
+            || resolution.left_out > 0
         {
             return Ok(());
         }
@@ -169,8 +162,8 @@ impl Source for SavedDb {
         self.overlay.each_revision(|below| self.store.revisions(below), visit)
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        self.overlay.small_bucket(|below| self.store.small_bucket(bucket, below), bucket, visit)
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        self.overlay.metadata_bucket(|below| self.store.metadata_bucket(bucket, below), bucket, visit)
     }
 
     /// Nothing vouches for what was put together.
@@ -190,7 +183,7 @@ impl Source for SavedDb {
                     visit(bucket, &key.to_bytes(), value);
                     Ok(())
                 })?,
-                small => self.small_bucket(small, &mut |key, value| {
+                small => self.metadata_bucket(small, &mut |key, value| {
                     visit(small, key, value);
                     Ok(())
                 })?,

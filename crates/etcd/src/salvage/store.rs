@@ -1,38 +1,38 @@
-//! What was saved, put together: the tree of one state, revisions from pages besides, and each small bucket from
+//! What was saved, put together: the tree of one state, revisions from pages besides, and each metadata bucket from
 //! where most of it is left.
 
 use std::collections::BTreeMap;
 
 use lifeboat_bbolt::Damage;
 
-use super::account::BucketAccount;
+use super::finding_list::FindingList;
 use super::index::{Entry, Marks, Reader};
-use super::problems::Problems;
-use super::states::States;
-use super::view::{View, Which};
+use super::report::BucketReport;
+use super::roots::Roots;
+use super::tree_view::{RootKind, TreeView};
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::revision::Revision;
 use crate::schema::Bucket;
 use crate::source::{VisitPair, VisitRevision};
 
-/// Where something was taken from.
+/// Where a metadata bucket was recovered from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// A state of the file.
-    From(Which),
-    /// Pages found by themselves.
+pub enum BucketOrigin {
+    /// The tree of one of the file's roots.
+    Root(RootKind),
+    /// Leaf pages that no tree leads to.
     Pages,
-    /// What the log was read on top of, in place of the data dir's own db.
+    /// The base that the log was read on top of, in place of the data dir's own db.
     Base,
-    /// Nowhere: it is lost.
-    Nowhere,
+    /// Not found: the bucket is lost.
+    Lost,
 }
 
 /// What was saved of a db.
 #[derive(Debug)]
 pub(super) struct Store {
-    pub(super) states: States,
+    pub(super) roots: Roots,
     /// Revisions on pages besides, ascending.
     kept: Vec<Entry>,
     /// Leases on pages besides, by their keys.
@@ -40,8 +40,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(states: States) -> Self {
-        Self { states, kept: Vec::new(), leases: BTreeMap::new() }
+    pub(super) fn new(roots: Roots) -> Self {
+        Self { roots, kept: Vec::new(), leases: BTreeMap::new() }
     }
 
     /// Adds what was found on pages.
@@ -50,13 +50,13 @@ impl Store {
     }
 
     /// The state that the revisions rest on.
-    pub(super) fn base(&self) -> &View {
-        &self.states.base
+    pub(super) fn base(&self) -> &TreeView {
+        &self.roots.base
     }
 
     /// Calls `visit` with all revisions, ascending.
     pub(super) fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
-        let mut reader = Reader::new(&self.states.pages);
+        let mut reader = Reader::new(&self.roots.pages);
         let mut kept = self.kept.iter().peekable();
         self.base().revisions(&mut |key, value| {
             while let Some(entry) = kept.next_if(|entry| entry.revision() < key.revision) {
@@ -65,7 +65,7 @@ impl Store {
             visit(key, value)
         })?;
         kept.try_for_each(|entry| reader.read(entry, visit))?;
-        Ok(self.states.pages.ensure_unchanged()?)
+        Ok(self.roots.pages.ensure_unchanged()?)
     }
 
     /// Revisions from pages.
@@ -78,12 +78,12 @@ impl Store {
         self.kept.iter().filter(|entry| entry.marks.has(Marks::DOUBTFUL)).map(Entry::revision)
     }
 
-    /// Calls `visit` with the pairs of a small bucket, in key order.
-    pub(super) fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    /// Calls `visit` with the pairs of a metadata bucket, in key order.
+    pub(super) fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         let leases = (bucket == Bucket::Lease).then_some(&self.leases);
         let mut found = leases.into_iter().flatten().peekable();
         if let Some(view) = self.holder(bucket) {
-            view.small_bucket(bucket, &mut |key, value| {
+            view.metadata_bucket(bucket, &mut |key, value| {
                 while let Some((key, value)) = found.next_if(|(found, _)| found.as_slice() < key) {
                     visit(key, value)?;
                 }
@@ -94,35 +94,35 @@ impl Store {
         found.try_for_each(|(key, value)| visit(key, value))
     }
 
-    /// Whether a state has all of a small bucket.
+    /// Whether a state has all of a metadata bucket.
     pub(super) fn has_whole(&self, bucket: Bucket) -> bool {
         self.holder(bucket).is_some_and(|view| view.has_whole(bucket))
     }
 
     /// The compact revision, and whether it is sure that it is no higher.
     pub(super) fn compact_revision(&self) -> (Option<i64>, bool) {
-        let newest = self.states.newest();
-        let is_known = newest.which == Which::Newest && newest.has_whole(Bucket::Meta);
-        let compact = self.states.views().filter_map(|view| view.state.compact_revision()).max();
+        let newest = self.roots.newest();
+        let is_known = newest.kind == RootKind::Newest && newest.has_whole(Bucket::Meta);
+        let compact = self.roots.views().filter_map(|view| view.state.compact_revision()).max();
         (compact, is_known)
     }
 
-    /// Where each small bucket comes from.
-    pub(super) fn bucket_accounts(&self) -> Vec<BucketAccount> {
-        let account = |bucket| {
-            let taken = match self.holder(bucket) {
-                Some(view) => Taken::From(view.which),
-                None if bucket == Bucket::Lease && !self.leases.is_empty() => Taken::Pages,
-                None => Taken::Nowhere,
+    /// Where each metadata bucket comes from.
+    pub(super) fn bucket_reports(&self) -> Vec<BucketReport> {
+        let report = |bucket| {
+            let origin = match self.holder(bucket) {
+                Some(view) => BucketOrigin::Root(view.kind),
+                None if bucket == Bucket::Lease && !self.leases.is_empty() => BucketOrigin::Pages,
+                None => BucketOrigin::Lost,
             };
-            BucketAccount { bucket, taken, is_whole: self.has_whole(bucket) }
+            BucketReport { bucket, origin, is_whole: self.has_whole(bucket) }
         };
-        Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key).map(account).collect()
+        Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key).map(report).collect()
     }
 
     /// Adds what is wrong with the file and with the states that matter.
-    pub(super) fn add_problems(&self, problems: &mut Problems) {
-        let metas = self.states.pages.metas();
+    pub(super) fn add_problems(&self, problems: &mut FindingList) {
+        let metas = self.roots.pages.metas();
         if let [Err(meta0), Err(meta1)] = *metas {
             problems.add(FindingKind::Bbolt(Damage::NoValidMeta { meta0, meta1 }));
         } else {
@@ -132,7 +132,7 @@ impl Store {
                 }
             }
         }
-        let newest = self.states.newest();
+        let newest = self.roots.newest();
         if let Err(lifeboat_bbolt::Error::Damaged(damage)) = newest.db.ensure_complete() {
             problems.add(FindingKind::Bbolt(damage));
         }
@@ -142,9 +142,9 @@ impl Store {
         }
     }
 
-    /// The state that a small bucket is taken from: the newest that has it whole, else the newest that has any of it.
-    fn holder(&self, bucket: Bucket) -> Option<&View> {
-        let whole = self.states.views().find(|view| view.has_whole(bucket));
-        whole.or_else(|| self.states.views().find(|view| view.has(bucket)))
+    /// The state that a metadata bucket is taken from: the newest that has it whole, else the newest that has any of it.
+    fn holder(&self, bucket: Bucket) -> Option<&TreeView> {
+        let whole = self.roots.views().find(|view| view.has_whole(bucket));
+        whole.or_else(|| self.roots.views().find(|view| view.has(bucket)))
     }
 }

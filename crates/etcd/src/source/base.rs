@@ -16,7 +16,7 @@ use crate::version::EtcdVersion;
 use crate::wal::{Entries, Log, WalDir};
 
 /// Members of which all subsets are tried for the one that founded the cluster.
-const MOST_FOUNDERS: usize = 12;
+const MAX_FOUNDERS: usize = 12;
 
 /// What a log is read on top of, where that is not the data dir's own db.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,7 @@ fn before(wal: &WalDir, index: u64) -> Result<Entries<'_>> {
 fn is_founded_by(cluster: ClusterId, state: &State) -> bool {
     let known = state.members.iter().map(|member| member.id).chain(state.members_removed.iter().copied());
     let known: Vec<_> = known.collect::<BTreeSet<_>>().into_iter().collect();
-    if known.len() > MOST_FOUNDERS {
+    if known.len() > MAX_FOUNDERS {
         return ClusterId::new(known) == cluster;
     }
     (1..1u32 << known.len()).any(|subset| {
@@ -201,7 +201,7 @@ impl Source for Nothing {
     }
 
     /// What a new etcd writes before its first entry, and what tells the versions apart.
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         match bucket {
             Bucket::Auth => visit(auth::REVISION.as_bytes(), &1u64.to_be_bytes()),
             Bucket::Cluster => match &self.version {
@@ -226,7 +226,7 @@ impl Source for Nothing {
 
     fn check_container(&self, _found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()> {
         for bucket in Bucket::ALL {
-            self.small_bucket(bucket, &mut |key, value| {
+            self.metadata_bucket(bucket, &mut |key, value| {
                 visit(bucket, key, value);
                 Ok(())
             })?;

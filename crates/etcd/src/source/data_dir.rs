@@ -19,7 +19,7 @@ use crate::conf_state::ConfState;
 use crate::error::{Error, Result};
 use crate::files::{self, open_regular};
 use crate::finding::{Finding, FindingKind};
-use crate::keys::Keys;
+use crate::key_list::KeyList;
 use crate::member::MemberId;
 use crate::progress::Progress;
 use crate::schema::Bucket;
@@ -69,7 +69,7 @@ struct Replayed {
     overlay: Overlay,
     notes: Vec<FindingKind>,
     /// What is not replayed though it is to be.
-    gap: Option<Gap>,
+    gap: Option<LogGap>,
 }
 
 impl Replayed {
@@ -81,12 +81,12 @@ impl Replayed {
 
 /// Entries that cannot be replayed, since those before them are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Gap {
+pub(crate) struct LogGap {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) problems: Vec<FindingKind>,
     /// Keys that these entries name.
-    pub(crate) keys: Keys,
+    pub(crate) keys: KeyList,
 }
 
 impl SourceDir {
@@ -140,7 +140,7 @@ impl SourceDir {
     }
 
     /// What the log lacks of what is known to be committed: first and last entry, and why.
-    pub(crate) fn gap(&self) -> Option<&Gap> {
+    pub(crate) fn gap(&self) -> Option<&LogGap> {
         self.log.as_ref().ok()?.gap.as_ref()
     }
 
@@ -402,7 +402,7 @@ impl Dir<'_> {
         log: &Log,
         after: u64,
         up_to: u64,
-    ) -> Result<(Entries<'w>, Option<Gap>)> {
+    ) -> Result<(Entries<'w>, Option<LogGap>)> {
         if !self.to_gap {
             return Ok((Entries::find(wal, after, up_to)?, None));
         }
@@ -413,7 +413,7 @@ impl Dir<'_> {
             return Ok((entries, None));
         }
         let (problems, keys) = (bad.chain(missing).collect(), apply::keys_named(wal, first, up_to)?);
-        Ok((entries, Some(Gap { first, last: up_to, problems, keys })))
+        Ok((entries, Some(LogGap { first, last: up_to, problems, keys })))
     }
 }
 
@@ -534,8 +534,8 @@ pub(crate) fn notes(
 /// Whether the state that a log leads to has a CORRUPT alarm for the log's own member, or for one that etcd could not tell.
 fn corrupt_alarm(below: &dyn Source, overlay: &Overlay, member: MemberId) -> Result<Option<FindingKind>> {
     let mut state = State::default();
-    let read = |visit: VisitPair<'_>| below.small_bucket(Bucket::Alarm, visit);
-    overlay.small_bucket(read, Bucket::Alarm, &mut |key, value| {
+    let read = |visit: VisitPair<'_>| below.metadata_bucket(Bucket::Alarm, visit);
+    overlay.metadata_bucket(read, Bucket::Alarm, &mut |key, value| {
         // What does not decode is a finding of its own.
         let _ = state.take(Bucket::Alarm, key, value);
         Ok(())
@@ -567,8 +567,12 @@ impl Source for SourceDir {
         self.replayed()?.overlay.each_revision(|below| self.below.revisions(below), visit)
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
-        self.replayed()?.overlay.small_bucket(|below| self.below.small_bucket(bucket, below), bucket, visit)
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+        self.replayed()?.overlay.metadata_bucket(
+            |below| self.below.metadata_bucket(bucket, below),
+            bucket,
+            visit,
+        )
     }
 
     fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {

@@ -124,7 +124,7 @@ impl Source for SourceFile {
         Ok(self.db.ensure_unchanged()?)
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         self.ensure_readable()?;
         let Some(bucket) = self.bucket(bucket) else { return Ok(()) };
         self.db.for_each(bucket, visit)?;

@@ -125,7 +125,7 @@ impl MemberLog {
         let db = applied(&member.join("snap/db")).unwrap_or_default();
         let is_cut = |log: &Self| db.index > log.last.index;
         let mut log = Self { place, ..Self::default() };
-        match wal.walk_sound(0, &mut |record| log.take(record)) {
+        match wal.walk_valid(0, &mut |record| log.take(record)) {
             Ok(End::Whole | End::Torn(_)) => Ok(Some(log).filter(|log| !is_cut(log))),
             Ok(End::Damaged(_)) | Err(Error::Damaged(_)) => Ok(None),
             Err(error) => Err(error),

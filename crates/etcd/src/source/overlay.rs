@@ -7,7 +7,7 @@ use crate::revision::{BucketKey, Revision};
 use crate::schema::Bucket;
 use crate::source::{VisitPair, VisitRevision};
 
-/// New revisions, and new values of the small buckets.
+/// New revisions, and new values of the metadata buckets.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     /// All above those of the db, ascending; encoded KeyValues.
@@ -53,7 +53,7 @@ impl Overlay {
         self.pairs.get(&bucket).is_some_and(|pairs| pairs.contains_key(key))
     }
 
-    /// The keys and values of a small bucket that are there.
+    /// The keys and values of a metadata bucket that are there.
     pub(crate) fn pairs(&self, bucket: Bucket) -> impl Iterator<Item = (&[u8], &[u8])> {
         let pairs = self.pairs.get(&bucket).into_iter().flatten();
         pairs.filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?)))
@@ -80,8 +80,8 @@ impl Overlay {
         self.revisions.last().map(|(key, _)| key.revision)
     }
 
-    /// A small bucket that `db` reads, with what this says of it, in key order.
-    pub(crate) fn small_bucket(
+    /// A metadata bucket that `db` reads, with what this says of it, in key order.
+    pub(crate) fn metadata_bucket(
         &self,
         db: impl FnOnce(VisitPair<'_>) -> Result<()>,
         bucket: Bucket,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::apply;
 use crate::error::{Error, Result};
-use crate::keys::Keys;
+use crate::key_list::KeyList;
 use crate::member::{ClusterId, MemberId};
 use crate::schema::Bucket;
 use crate::source::{Source, SourceFile, member_dir};
@@ -139,7 +139,7 @@ pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPositi
     let inside = member.join("wal");
     // Before the log: of an etcd that goes on writing, what the db has by now is in the log by then.
     let applied = applied(&member.join("snap/db"));
-    let log = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_sound)?;
+    let log = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_valid)?;
     Ok(LogPosition { applied, ..log })
 }
 
@@ -148,7 +148,7 @@ pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPositi
 pub(super) fn applied(db: &Path) -> Option<EntryId> {
     let read = || {
         let mut state = State::default();
-        SourceFile::open(db)?.small_bucket(Bucket::Meta, &mut |key, value| {
+        SourceFile::open(db)?.metadata_bucket(Bucket::Meta, &mut |key, value| {
             // What does not decode says nothing.
             let _ = state.take(Bucket::Meta, key, value);
             Ok(())
@@ -184,7 +184,7 @@ fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPo
 ///
 /// # Errors
 /// There is no log; a failed read.
-pub fn keys_in_log(data_dir: &Path, after: u64) -> Result<Keys> {
+pub fn keys_in_log(data_dir: &Path, after: u64) -> Result<KeyList> {
     let wal = WalDir::open(&member_dir(data_dir)?.join("wal"))?;
     apply::keys_named(&wal, after.saturating_add(1), u64::MAX)
 }

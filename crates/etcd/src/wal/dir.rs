@@ -106,7 +106,7 @@ impl WalDir {
     ///
     /// # Errors
     /// As [`WalDir::walk`]; the first damage.
-    pub(crate) fn walk_sound(&self, index: u64, visit: &mut dyn FnMut(&Record) -> Result<()>) -> Result<End> {
+    pub(crate) fn walk_valid(&self, index: u64, visit: &mut dyn FnMut(&Record) -> Result<()>) -> Result<End> {
         self.walk(index, &mut |item| match item {
             Item::Record(record) => visit(record),
             Item::Bad(bad) => Err(bad.kind.clone().into()),

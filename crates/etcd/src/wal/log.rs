@@ -14,9 +14,9 @@ use crate::wal::terms::Terms;
 const CONF_CHANGE: i32 = 1;
 
 /// Bad records listed at most.
-const MOST_BAD: usize = 1000;
+const MAX_BAD: usize = 1000;
 /// Members that conf changes name, listed at most.
-const MOST_ADDED: usize = 1000;
+const MAX_ADDED: usize = 1000;
 
 /// What a log says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Log {
     ///
     /// # Errors
     /// Damage; a failed read.
-    pub(crate) fn scan_sound(wal: &WalDir, index: u64) -> Result<Self> {
+    pub(crate) fn scan_valid(wal: &WalDir, index: u64) -> Result<Self> {
         let mut log = Self::scan(wal, index)?;
         match log.damage.take().or_else(|| Some(log.bad.first()?.kind.clone())) {
             Some(kind) => Err(kind.into()),
@@ -110,7 +110,7 @@ impl Scan {
                 if bad.is_lost && !matches!(self.start, Start::Empty) {
                     self.start = Start::Other;
                 }
-                if self.bad.len() < MOST_BAD {
+                if self.bad.len() < MAX_BAD {
                     self.bad.push(bad.clone());
                 }
                 return Ok(());
@@ -148,7 +148,7 @@ impl Scan {
             Start::Empty => Start::Empty,
             _ => Start::Other,
         };
-        if is_conf_change && self.named.len() < MOST_ADDED {
+        if is_conf_change && self.named.len() < MAX_ADDED {
             let change = ConfChange::decode(entry.data.as_deref().unwrap_or_default());
             let member = change.ok().and_then(|change| change.node_id);
             self.named.extend(member.map(|member| (index, MemberId(member))));
@@ -284,9 +284,9 @@ mod tests {
         // Just begun: it has no entry yet.
         let third = vec![metadata(1), state(5)];
         let (dir, wal) = log(&[(0, first), (3, second), (6, third)]);
-        let scanned = Log::scan_sound(&wal, 0).unwrap();
+        let scanned = Log::scan_valid(&wal, 0).unwrap();
         assert_eq!((scanned.commit, scanned.last_index, scanned.last_term), (5, 5, 2));
-        assert_eq!(Log::scan_sound(&wal, 6).unwrap().last_index, 5);
+        assert_eq!(Log::scan_valid(&wal, 6).unwrap().last_index, 5);
         let data_dir = tempfile::tempdir().unwrap();
         let position = crate::log_position(data_dir.path(), Some(dir.path())).unwrap();
         assert_eq!((position.last_index, position.last_term), (5, 2));
@@ -308,13 +308,13 @@ mod tests {
     fn segments_that_do_not_belong_together_are_found() {
         let first = vec![metadata(1), entry(1, 1), state(1)];
         let (_dir, wal) = log(&[(0, first.clone()), (2, vec![metadata(2), state(1)])]);
-        assert_eq!(damage(Log::scan_sound(&wal, 0)), "wal.damaged");
+        assert_eq!(damage(Log::scan_valid(&wal, 0)), "wal.damaged");
         let (dir, _) = log(&[(0, first), (2, vec![metadata(1), state(1)])]);
         let (bytes, _) = encode_after(99, &[metadata(1), state(1)]);
         fs_err::write(dir.path().join(segment_name(1, 2)), bytes).unwrap();
-        assert_eq!(damage(Log::scan_sound(&WalDir::open(dir.path()).unwrap(), 0)), "wal.damaged");
+        assert_eq!(damage(Log::scan_valid(&WalDir::open(dir.path()).unwrap(), 0)), "wal.damaged");
         fs_err::rename(dir.path().join(segment_name(1, 2)), dir.path().join(segment_name(2, 2))).unwrap();
-        assert_eq!(damage(Log::scan_sound(&WalDir::open(dir.path()).unwrap(), 0)), "wal.segment-missing");
+        assert_eq!(damage(Log::scan_valid(&WalDir::open(dir.path()).unwrap(), 0)), "wal.segment-missing");
     }
 
     /// Makes the data of a record bad; records are counted from the segment's crc record on.
@@ -354,7 +354,7 @@ mod tests {
             let wal = WalDir::open(dir.path()).unwrap();
             let scanned = Log::scan(&wal, 0).unwrap();
             assert_eq!((scanned.last_index, scanned.bad.len(), &scanned.damage), (4, 1, &None));
-            assert_eq!(damage(Log::scan_sound(&wal, 0)), "wal.damaged");
+            assert_eq!(damage(Log::scan_valid(&wal, 0)), "wal.damaged");
             (dir, wal)
         };
         // Entry 3.

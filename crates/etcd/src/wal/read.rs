@@ -10,7 +10,7 @@ use crate::proto::WalRecord;
 use crate::wal::segment::{LENGTH_BITS, Record, RecordKind, WalDefect};
 
 /// Longest record read. etcd's largest request is a few MiB; a damaged length must not become an allocation.
-const MOST_RECORD_BYTES: u64 = 256 << 20;
+const MAX_RECORD_BYTES: u64 = 256 << 20;
 const FRAME_SIZE: u64 = 8;
 /// Of records, and bytes of a frame.
 const ALIGNMENT: usize = 8;
@@ -90,7 +90,7 @@ impl<R: Read + Seek> Input<R> {
     fn load(&mut self, offset: u64) -> io::Result<(u64, &[u8])> {
         if let Self::Stream(stream) = self {
             stream.seek(SeekFrom::Start(offset))?;
-            let rest = without_end_of_zeros(&mut stream.take(MOST_RECORD_BYTES))?;
+            let rest = without_end_of_zeros(&mut stream.take(MAX_RECORD_BYTES))?;
             *self = Self::Memory { start: offset, rest: Cursor::new(rest) };
         }
         match self {
@@ -147,7 +147,7 @@ impl<R: Read + Seek> SegmentReader<R> {
         if framed > self.size.saturating_sub(offset + FRAME_SIZE) {
             return self.cut_short(frame);
         }
-        if framed > MOST_RECORD_BYTES || !framed.is_multiple_of(ALIGNMENT as u64) {
+        if framed > MAX_RECORD_BYTES || !framed.is_multiple_of(ALIGNMENT as u64) {
             return Err(frame.into());
         }
         if self.fill(framed)? < framed {

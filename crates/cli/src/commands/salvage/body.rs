@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use lifeboat_etcd::{
-    Account, BucketAccount, Exported, Integrity, Keys, LogAccount, PassedOver, Ranges, Taken, Which,
-};
+use lifeboat_etcd::salvage::{Alternative, BucketOrigin, BucketReport, LogReport, Report, RootKind};
+use lifeboat_etcd::{Exported, Integrity, KeyList, Ranges};
 use serde::Serialize;
 
 use crate::commands::check::FindingBody;
@@ -96,11 +95,11 @@ struct EntriesBody {
     last: u64,
 }
 
-fn which(which: Which) -> &'static str {
+fn which(which: RootKind) -> &'static str {
     match which {
-        Which::Newest => "newest",
-        Which::Older => "older",
-        Which::Found => "found",
+        RootKind::Newest => "newest",
+        RootKind::Older => "older",
+        RootKind::Found => "found",
     }
 }
 
@@ -108,21 +107,21 @@ fn ranges(ranges: &Ranges) -> Vec<RangeBody> {
     ranges.listed.iter().map(|(first, last)| RangeBody { first: *first, last: *last }).collect()
 }
 
-impl From<&BucketAccount> for BucketBody {
-    fn from(account: &BucketAccount) -> Self {
-        let from = match account.taken {
-            Taken::From(state) => Some(which(state)),
-            Taken::Pages => Some("pages"),
-            Taken::Base => Some("base"),
-            Taken::Nowhere => None,
+impl From<&BucketReport> for BucketBody {
+    fn from(account: &BucketReport) -> Self {
+        let from = match account.origin {
+            BucketOrigin::Root(state) => Some(which(state)),
+            BucketOrigin::Pages => Some("pages"),
+            BucketOrigin::Base => Some("base"),
+            BucketOrigin::Lost => None,
         };
         Self { name: account.bucket.name(), from, whole: account.is_whole }
     }
 }
 
 impl LogBody {
-    fn new(account: LogAccount, keys: &Keys) -> Self {
-        let LogAccount { replayed, not_replayed, uncommitted } = account;
+    fn new(account: LogReport, keys: &KeyList) -> Self {
+        let LogReport { replayed, not_replayed, uncommitted } = account;
         Self {
             replayed,
             not_replayed: not_replayed.map(|(first, last)| EntriesBody { first, last }),
@@ -138,7 +137,7 @@ impl Body {
         path: &Path,
         out: &Path,
         combination: Option<String>,
-        account: &Account,
+        account: &Report,
         exported: &Exported,
     ) -> Self {
         let keys = &account.doubtful_keys;
@@ -147,11 +146,11 @@ impl Body {
             file: out.display().to_string(),
             source: path.display().to_string(),
             complete: account.is_complete,
-            state: account.state.map(which),
+            state: account.root.map(which),
             combination,
             passed_over: account
-                .passed_over
-                .map(|PassedOver { revision, live_keys }| PassedOverBody { revision, live_keys }),
+                .alternative
+                .map(|Alternative { revision, live_keys }| PassedOverBody { revision, live_keys }),
             integrity: match account.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
                 Some(Integrity::None) => "none",

@@ -76,7 +76,7 @@ impl Source for Built {
         Ok(())
     }
 
-    fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         for (key, value) in self.overlay.pairs(bucket) {
             match (bucket, key) {
                 (Bucket::Meta, key) if key == meta::CONSISTENT_INDEX.as_bytes() => {

@@ -6,37 +6,37 @@ use super::request::Request;
 use crate::key_value::KeyValue;
 
 /// A revision of a key.
-pub(super) struct Written<'a> {
+pub(super) struct StoredRevision<'a> {
     pub(super) kv: KeyValue<'a>,
     pub(super) tombstone: bool,
 }
 
-impl Written<'_> {
+impl StoredRevision<'_> {
     /// Whether a request may have written it.
-    pub(super) fn may_be_by(&self, request: &Request) -> bool {
+    pub(super) fn may_come_from(&self, request: &Request) -> bool {
         match request {
-            Request::Put(put) => self.may_be_by_put(put),
-            Request::DeleteRange(delete) => self.may_be_by_delete(delete),
+            Request::Put(put) => self.may_come_from_put(put),
+            Request::DeleteRange(delete) => self.may_come_from_delete(delete),
             Request::LeaseRevoke(_) => self.tombstone,
-            Request::Txn(txn) => self.may_be_by_txn(txn),
+            Request::Txn(txn) => self.may_come_from_txn(txn),
             _ => false,
         }
     }
 
-    fn may_be_by_put(&self, put: &PutRequest) -> bool {
+    fn may_come_from_put(&self, put: &PutRequest) -> bool {
         let same_value = put.ignore_value || put.value == self.kv.value;
         !self.tombstone && put.key == self.kv.key && same_value
     }
 
-    fn may_be_by_delete(&self, delete: &DeleteRangeRequest) -> bool {
+    fn may_come_from_delete(&self, delete: &DeleteRangeRequest) -> bool {
         self.tombstone && KeyRange::new(&delete.key, &delete.range_end).contains(self.kv.key)
     }
 
-    fn may_be_by_txn(&self, txn: &TxnRequest) -> bool {
+    fn may_come_from_txn(&self, txn: &TxnRequest) -> bool {
         txn.success.iter().chain(&txn.failure).any(|operation| match &operation.request {
-            Some(Op::Put(put)) => self.may_be_by_put(put),
-            Some(Op::DeleteRange(delete)) => self.may_be_by_delete(delete),
-            Some(Op::Txn(txn)) => self.may_be_by_txn(txn),
+            Some(Op::Put(put)) => self.may_come_from_put(put),
+            Some(Op::DeleteRange(delete)) => self.may_come_from_delete(delete),
+            Some(Op::Txn(txn)) => self.may_come_from_txn(txn),
             Some(Op::Range(_)) | None => false,
         })
     }

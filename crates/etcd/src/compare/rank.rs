@@ -13,7 +13,7 @@ use crate::state::{Alarm, AlarmKind};
 
 /// Why a source is not fit to be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum Ineligible {
     /// It is damaged, or what it holds cannot be computed here.
     #[error("{0}")]
     Damaged(FindingKind),
@@ -28,7 +28,7 @@ pub enum Unfit {
     Empty,
 }
 
-impl Unfit {
+impl Ineligible {
     /// Why a source could not be opened, if that is no reason to end everything.
     ///
     /// # Errors
@@ -54,11 +54,11 @@ impl Unfit {
 
 /// What one source holds.
 #[derive(Debug)]
-pub struct Standing {
+pub struct RankedSource {
     /// What it holds, as far as it can be read.
     pub inspection: Option<Inspection>,
     /// Why it is not fit to be chosen; `None` when it is.
-    pub unfit: Option<Unfit>,
+    pub ineligible: Option<Ineligible>,
 }
 
 /// How much a source holds; the greatest is the freshest.
@@ -74,24 +74,24 @@ pub(super) struct Freshness {
     has_own_db: bool,
 }
 
-impl Standing {
+impl RankedSource {
     pub(super) fn of(
-        source: &std::result::Result<&dyn Source, Unfit>,
+        source: &std::result::Result<&dyn Source, Ineligible>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let read = match source {
             Ok(source) => inspect(*source, progress),
-            Err(unfit) => return Ok(Self { inspection: None, unfit: Some(unfit.clone()) }),
+            Err(ineligible) => return Ok(Self { inspection: None, ineligible: Some(ineligible.clone()) }),
         };
         match read {
-            Ok(inspection) => Ok(Self { unfit: unfit(&inspection), inspection: Some(inspection) }),
-            Err(error) => Ok(Self { inspection: None, unfit: Some(Unfit::of(error)?) }),
+            Ok(inspection) => Ok(Self { ineligible: ineligible(&inspection), inspection: Some(inspection) }),
+            Err(error) => Ok(Self { inspection: None, ineligible: Some(Ineligible::of(error)?) }),
         }
     }
 
     /// What part of a history it has, if it is fit.
     pub(super) fn extent(&self) -> Option<Extent> {
-        let inspection = self.inspection.as_ref().filter(|_| self.unfit.is_none())?;
+        let inspection = self.inspection.as_ref().filter(|_| self.ineligible.is_none())?;
         let compact_revision = inspection.state.compact_revision().unwrap_or(-1);
         Some(Extent { revision: inspection.revision, compact_revision })
     }
@@ -131,17 +131,17 @@ impl Standing {
     }
 }
 
-fn unfit(inspection: &Inspection) -> Option<Unfit> {
+fn ineligible(inspection: &Inspection) -> Option<Ineligible> {
     if let Err(kind) = &inspection.integrity {
-        return Some(Unfit::Damaged(kind.clone()));
+        return Some(Ineligible::Damaged(kind.clone()));
     }
     if let Some(kind) = inspection.state.undecodable.first() {
-        return Some(Unfit::Damaged(kind.clone()));
+        return Some(Ineligible::Damaged(kind.clone()));
     }
     let own = inspection.raft.map(|raft| raft.member_id);
     let corrupt = |alarm: &&Alarm| alarm.kind == AlarmKind::Corrupt && Some(alarm.member) == own;
     if let Some(alarm) = inspection.state.alarms.iter().find(corrupt) {
-        return Some(Unfit::Corrupt(*alarm));
+        return Some(Ineligible::Corrupt(*alarm));
     }
-    (inspection.live_keys == 0).then_some(Unfit::Empty)
+    (inspection.live_keys == 0).then_some(Ineligible::Empty)
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 
-use lifeboat_bbolt::{Damage, Db, PageSet, Remnant, Salvage};
+use lifeboat_bbolt::{Damage, Db, PageSet, Salvage, SalvageItem};
 
+use super::finding_list::FindingList;
 use super::key_bucket::{Item, KeyBucket, each_item};
-use super::problems::Problems;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::schema::{self, Bucket};
@@ -17,9 +17,9 @@ use crate::state::State;
 /// The file, shared by the views of it.
 pub(super) type SharedDb = Db<Arc<File>>;
 
-/// Which state of the file it is.
+/// RootKind state of the file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum RootKind {
     /// That of the newest valid meta page.
     Newest,
     /// That of the other meta page: one commit before.
@@ -30,48 +30,48 @@ pub enum Which {
 
 /// A state of the file that was gone through once.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct TreeView {
     pub(super) db: SharedDb,
-    pub(super) which: Which,
+    pub(super) kind: RootKind,
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
     /// Whether every bucket there is could be seen.
     root_is_whole: bool,
-    /// Small buckets of which something is missing.
+    /// Metadata buckets of which something is missing.
     partial: HashSet<Bucket>,
     pub(super) key: KeyBucket,
-    /// The small buckets, as far as they decode.
+    /// The metadata buckets, as far as they decode.
     pub(super) state: State,
     /// Pages that were found sound and in their place.
-    pub(super) sound: PageSet,
+    pub(super) valid_pages: PageSet,
     /// Pages that are broken; those below them are not counted.
     pub(super) broken_pages: u64,
-    pub(super) problems: Problems,
+    pub(super) problems: FindingList,
 }
 
-impl View {
+impl TreeView {
     /// Of a file without any root: nothing is reached.
     pub(super) fn of_nothing(db: SharedDb) -> Self {
-        Self { root_is_whole: false, ..Self::begin(db, Which::Found) }
+        Self { root_is_whole: false, ..Self::begin(db, RootKind::Found) }
     }
 
-    fn begin(db: SharedDb, which: Which) -> Self {
+    fn begin(db: SharedDb, kind: RootKind) -> Self {
         Self {
-            which,
+            kind,
             buckets: Vec::new(),
             root_is_whole: true,
             partial: HashSet::new(),
             key: KeyBucket::missing(),
             state: State::default(),
-            sound: PageSet::new(0),
+            valid_pages: PageSet::new(0),
             broken_pages: 0,
-            problems: Problems::default(),
+            problems: FindingList::default(),
             db,
         }
     }
 
     /// Goes through all that the root leads to.
-    pub(super) fn examine(db: &SharedDb, which: Which) -> Result<Self> {
-        let mut view = Self::begin(db.clone(), which);
+    pub(super) fn examine(db: &SharedDb, kind: RootKind) -> Result<Self> {
+        let mut view = Self::begin(db.clone(), kind);
         let mut walk = Salvage::new(db);
         view.examine_root(&mut walk)?;
         if let Some(place) = view.place(Bucket::Key).cloned() {
@@ -79,9 +79,9 @@ impl View {
             view.broken_pages += view.key.broken_pages;
         }
         for bucket in Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key) {
-            view.examine_small(bucket, &mut walk)?;
+            view.examine_metadata(bucket, &mut walk)?;
         }
-        view.sound = walk.into_sound();
+        view.valid_pages = walk.into_valid_pages();
         Ok(view)
     }
 
@@ -114,11 +114,11 @@ impl View {
         })
     }
 
-    /// Calls `visit` with the sound pairs of a small bucket, in key order.
-    pub(super) fn small_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
+    /// Calls `visit` with the sound pairs of a metadata bucket, in key order.
+    pub(super) fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         let Some(place) = self.place(bucket) else { return Ok(()) };
-        Salvage::new(&self.db).bucket::<Error>(place, |remnant| match remnant {
-            Remnant::Value { key, value } if decodes(bucket, key, value) => visit(key, value),
+        Salvage::new(&self.db).bucket::<Error>(place, |item| match item {
+            SalvageItem::Value { key, value } if decodes(bucket, key, value) => visit(key, value),
             _ => Ok(()),
         })
     }
@@ -128,17 +128,19 @@ impl View {
     }
 
     fn examine_root(&mut self, walk: &mut Salvage<'_, Arc<File>>) -> Result<()> {
-        walk.bucket::<Error>(&self.db.root(), |remnant| {
-            let kind = match remnant {
-                Remnant::Bucket { name, bucket } => match Bucket::named(name) {
+        walk.bucket::<Error>(&self.db.root(), |item| {
+            let kind = match item {
+                SalvageItem::Bucket { name, bucket } => match Bucket::named(name) {
                     Some(known) => {
                         self.buckets.push((known, bucket.clone()));
                         return Ok(());
                     }
                     None => FindingKind::UnknownBucket { name: name.to_vec() },
                 },
-                Remnant::Value { key, .. } => FindingKind::Bbolt(Damage::ValueInRoot { key: key.to_vec() }),
-                Remnant::Broken(page) => {
+                SalvageItem::Value { key, .. } => {
+                    FindingKind::Bbolt(Damage::ValueInRoot { key: key.to_vec() })
+                }
+                SalvageItem::Broken(page) => {
                     self.broken_pages += 1;
                     FindingKind::Bbolt(page.damage)
                 }
@@ -155,19 +157,19 @@ impl View {
         Ok(())
     }
 
-    fn examine_small(&mut self, bucket: Bucket, walk: &mut Salvage<'_, Arc<File>>) -> Result<()> {
+    fn examine_metadata(&mut self, bucket: Bucket, walk: &mut Salvage<'_, Arc<File>>) -> Result<()> {
         let Some(place) = self.place(bucket).cloned() else { return Ok(()) };
-        walk.bucket::<Error>(&place, |remnant| {
-            let kind = match remnant {
-                Remnant::Value { key, value } => match self.state.take(bucket, key, value) {
+        walk.bucket::<Error>(&place, |item| {
+            let kind = match item {
+                SalvageItem::Value { key, value } => match self.state.take(bucket, key, value) {
                     Some(()) if schema::is_known(bucket, key) => return Ok(()),
                     Some(()) => FindingKind::UnknownKey { bucket, key: key.to_vec() },
-                    None => FindingKind::SmallBucket { bucket, key: key.to_vec() },
+                    None => FindingKind::MetadataBucket { bucket, key: key.to_vec() },
                 },
-                Remnant::Bucket { name, .. } => {
+                SalvageItem::Bucket { name, .. } => {
                     FindingKind::Bbolt(Damage::NestedBucket { name: name.to_vec() })
                 }
-                Remnant::Broken(page) => {
+                SalvageItem::Broken(page) => {
                     self.broken_pages += 1;
                     FindingKind::Bbolt(page.damage)
                 }

@@ -1,16 +1,16 @@
-//! The account of a salvage: what was saved, what is lost, what may be.
+//! The report of a salvage: what was saved, what is lost, what may be.
 
-use super::judge::{Conflicts, Verdict};
-use super::log::LogAccount;
-use super::problems::Problems;
+use super::finding_list::FindingList;
+use super::log::LogReport;
+use super::resolve::{Conflicts, Resolution};
 use super::source::SavedDb;
-use super::store::Taken;
-use super::view::Which;
+use super::store::BucketOrigin;
+use super::tree_view::RootKind;
 use crate::error::Result;
 use crate::finding::{FindingKind, Severity};
+use crate::key_list::KeyList;
 use crate::key_value::{KeyValue, is_bump_mark};
-use crate::keys::Keys;
-use crate::mvcc::{Gaps, KeepSet};
+use crate::mvcc::{GapFinder, KeepSet};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::schema::Bucket;
@@ -19,13 +19,13 @@ use crate::state::State;
 
 /// What was saved, what is lost, what may be.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Account {
+pub struct Report {
     /// Whether it is proved that nothing is missing: the newest state was reached whole, revisions follow each other
     /// without a gap, and no entry of a log is left out. Of a db without a digest this says nothing of the bytes of
     /// values, nor of the sub numbers of revisions at or below the compact revision.
     pub is_complete: bool,
-    /// The state of the file that the revisions rest on; `None` when no root was found.
-    pub state: Option<Which>,
+    /// The root whose tree the revisions were read from; `None` when none was found.
+    pub root: Option<RootKind>,
     /// What the digest says; `None` when the bytes differ from those that were saved.
     pub integrity: Option<Integrity>,
     /// Revisions kept.
@@ -46,86 +46,86 @@ pub struct Account {
     /// Revisions whose copies differ: one of them is damaged. The tree's copy is kept.
     pub conflicts: Conflicts,
     /// Live keys whose newest value may be older than true, or that may have been deleted.
-    pub doubtful_keys: Keys,
+    pub doubtful_keys: KeyList,
     /// Bytes per page.
     pub page_size: u32,
     /// Whole pages of the file.
     pub pages: u64,
     /// Pages that the state refers to and that are broken; what was below them is not counted.
     pub broken_pages: u64,
-    /// Where each small bucket comes from.
-    pub buckets: Vec<BucketAccount>,
+    /// Where each metadata bucket comes from.
+    pub buckets: Vec<BucketReport>,
     /// Of a data dir's log.
-    pub log: Option<LogAccount>,
+    pub log: Option<LogReport>,
     /// Keys that entries name which were not replayed: of these entries, what is lost with a bad record is not known.
-    pub not_replayed_keys: Keys,
+    pub not_replayed_keys: KeyList,
     /// What was found to be wrong.
-    pub problems: Problems,
+    pub problems: FindingList,
     /// What the log was read on top of, in place of the data dir's own db: with the index of its last entry, and that
     /// of the last entry that was replayed.
     pub base: Option<(Base, u64, u64)>,
     /// What could have been saved in another way.
-    pub passed_over: Option<PassedOver>,
+    pub alternative: Option<Alternative>,
 }
 
 /// What could have been saved in another way, which keeps less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PassedOver {
+pub struct Alternative {
     /// The newest revision.
     pub revision: i64,
     /// Keys alive.
     pub live_keys: u64,
 }
 
-/// Where a small bucket comes from.
+/// Where a metadata bucket comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BucketAccount {
+pub struct BucketReport {
     /// The bucket.
     pub bucket: Bucket,
     /// Where it was taken from.
-    pub taken: Taken,
+    pub origin: BucketOrigin,
     /// Whether nothing of it is missing.
     pub is_whole: bool,
 }
 
-impl Account {
+impl Report {
     /// Whether it keeps more than another.
     pub(super) fn keeps_more_than(&self, other: &Self) -> bool {
-        let kept = |account: &Self| (account.is_complete, account.newest, account.live_keys);
+        let kept = |report: &Self| (report.is_complete, report.newest, report.live_keys);
         kept(self) > kept(other)
     }
 
     /// Notes what another way would have kept.
-    pub(super) fn beside(self, other: &Self) -> Self {
-        let passed_over = PassedOver { revision: other.newest, live_keys: other.live_keys };
-        Self { passed_over: Some(passed_over), ..self }
+    pub(super) fn with_alternative(self, other: &Self) -> Self {
+        let alternative = Alternative { revision: other.newest, live_keys: other.live_keys };
+        Self { alternative: Some(alternative), ..self }
     }
 
     /// Reads all that a log gives on top of something else than the data dir's own db.
     pub(super) fn of_log(dir: &SourceDir, progress: &dyn Progress) -> Result<Self> {
         let state = State::read(dir)?;
-        let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
+        let mut gaps = GapFinder::above(state.compact_revision().unwrap_or(1));
         let keep = KeepSet::with_gaps(dir, i64::MAX, &mut gaps, progress)?;
         let newest = state.current_revision(keep.newest);
         let gap = dir.gap();
-        let mut problems = Problems::default();
+        let mut problems = FindingList::default();
         gap.into_iter().flat_map(|gap| &gap.problems).for_each(|kind| problems.add(kind.clone()));
-        let mut is_sound = gap.is_none() && gaps.missing.is_empty();
+        let mut is_valid = gap.is_none() && gaps.missing.is_empty();
         for kind in dir.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
-            is_sound &= matches!(kind, FindingKind::OnOtherBase { .. } | FindingKind::WalReadOn { .. });
+            is_valid &= matches!(kind, FindingKind::OnOtherBase { .. } | FindingKind::WalReadOn { .. });
             problems.add(kind.clone());
         }
         let raft = dir.raft();
-        let log = raft.map(|raft| LogAccount {
+        let log = raft.map(|raft| LogReport {
             replayed: raft.replayed_to.saturating_sub(raft.consistent_index),
             not_replayed: gap.map(|gap| (gap.first, gap.last)),
             uncommitted: if gap.is_some() { 0 } else { raft.uncommitted_entries() },
         });
-        let whole = |bucket| BucketAccount { bucket, taken: Taken::Base, is_whole: true };
+        let whole = |bucket| BucketReport { bucket, origin: BucketOrigin::Base, is_whole: true };
         let base = dir.origin().base.zip(raft);
         Ok(Self {
-            is_complete: is_sound && log.is_some_and(|log| log.uncommitted == 0),
-            state: None,
+            is_complete: is_valid && log.is_some_and(|log| log.uncommitted == 0),
+            root: None,
             integrity: Some(Integrity::None),
             revisions: keep.revisions,
             from_pages: 0,
@@ -135,7 +135,7 @@ impl Account {
             possibly_lost: gap.map_or_else(Ranges::default, |_| Ranges::from(newest.saturating_add(1))),
             left_out: 0,
             conflicts: Conflicts::default(),
-            doubtful_keys: Keys::default(),
+            doubtful_keys: KeyList::default(),
             page_size: 0,
             pages: 0,
             broken_pages: 0,
@@ -144,42 +144,42 @@ impl Account {
             problems,
             not_replayed_keys: gap.map(|gap| gap.keys.clone()).unwrap_or_default(),
             base: base.map(|(base, raft)| (base, raft.consistent_index, raft.replayed_to)),
-            passed_over: None,
+            alternative: None,
         })
     }
 
     /// Reads all that was saved. `is_whole` says whether the newest state was reached with all that it has.
     pub(super) fn of(
         salvaged: &SavedDb,
-        verdict: Verdict,
-        log: Option<LogAccount>,
-        not_replayed_keys: Keys,
+        resolution: Resolution,
+        log: Option<LogReport>,
+        not_replayed_keys: KeyList,
         is_whole: bool,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let Verdict { kept: _, possibly_lost, left_out, conflicts } = verdict;
+        let Resolution { kept: _, possibly_lost, left_out, conflicts } = resolution;
         let (store, base) = (&salvaged.store, salvaged.store.base());
         let state = State::read(salvaged)?;
         let (_, compact_is_known) = store.compact_revision();
         let compact_is_known = compact_is_known || is_whole;
-        let mut gaps = Gaps::above(state.compact_revision().unwrap_or(1));
+        let mut gaps = GapFinder::above(state.compact_revision().unwrap_or(1));
         let keep = KeepSet::with_gaps(salvaged, i64::MAX, &mut gaps, progress)?;
         // Where it is not known how far the store is compacted, a gap does not mean that anything is lost. What may be is
         // what no tree and no whole page vouches for, and that was found already.
         let lost = if compact_is_known { gaps.missing } else { Ranges::default() };
         let outdated = Outdated::new(&state, compact_is_known, &lost, &possibly_lost);
         let doubtful_keys = doubtful_keys(salvaged, &keep, &outdated)?;
-        let buckets = store.bucket_accounts();
+        let buckets = store.bucket_reports();
         // What clients count on may be among the entries that this member did not know to be committed.
         let uncommitted = log.map_or(0, |log| log.uncommitted);
         let nothing_missing =
             lost.is_empty() && possibly_lost.is_empty() && left_out == 0 && uncommitted == 0;
         Ok(Self {
             is_complete: is_whole
-                && base.which != Which::Found
+                && base.kind != RootKind::Found
                 && nothing_missing
                 && buckets.iter().all(|bucket| bucket.is_whole),
-            state: base.has_root().then_some(base.which),
+            root: base.has_root().then_some(base.kind),
             integrity: salvaged.integrity.clone(),
             revisions: keep.revisions,
             from_pages: store.revisions_of_pages(),
@@ -198,12 +198,12 @@ impl Account {
             not_replayed_keys,
             problems: salvaged.problems.clone(),
             base: None,
-            passed_over: None,
+            alternative: None,
         })
     }
 }
 
-/// Which newest revisions of keys something lost may have replaced.
+/// RootKind newest revisions of keys something lost may have replaced.
 struct Outdated {
     compact: i64,
     /// The highest lost above the compact revision.
@@ -231,9 +231,9 @@ impl Outdated {
     }
 }
 
-fn doubtful_keys(salvaged: &SavedDb, keep: &KeepSet, outdated: &Outdated) -> Result<Keys> {
+fn doubtful_keys(salvaged: &SavedDb, keep: &KeepSet, outdated: &Outdated) -> Result<KeyList> {
     let mut doubtful = salvaged.store.doubtful().peekable();
-    let mut keys = Keys::default();
+    let mut keys = KeyList::default();
     let mut ordinal = 0;
     salvaged.revisions(&mut |key, value| {
         let is_live = keep.contains(ordinal);

@@ -1,4 +1,4 @@
-//! Which of the revisions found on pages that no tree leads to belong to the store.
+//! RootKind of the revisions found on pages that no tree leads to belong to the store.
 //!
 //! A page does not say when it was written, but what is on it does. Revisions are immutable, are added in ascending
 //! order, and are taken out by compactions alone, for good. So, of any page of the `key` bucket, however old:
@@ -15,19 +15,19 @@ use std::cmp::Reverse;
 
 use lifeboat_bbolt::PageSet;
 
-use super::hole::Holes;
+use super::gap::Gaps;
 use super::index::{Entry, Marks, crc};
-use super::view::View;
+use super::tree_view::TreeView;
 use crate::error::Result;
 use crate::ranges::Ranges;
 use crate::revision::Revision;
 
 /// Revisions that are listed at most because their copies differ.
-const MOST_LISTED: usize = 1000;
+const MAX_LISTED: usize = 1000;
 
 /// What was decided.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Resolution {
     /// One copy of each revision that belongs to the store, ascending.
     pub(super) kept: Vec<Entry>,
     /// Main revisions of which some may have been in the store and are not kept.
@@ -49,7 +49,7 @@ pub struct Conflicts {
 impl Conflicts {
     fn add(&mut self, revision: Revision) {
         self.count += 1;
-        if self.listed.len() < MOST_LISTED {
+        if self.listed.len() < MAX_LISTED {
             self.listed.push(revision);
         }
     }
@@ -57,22 +57,22 @@ impl Conflicts {
 
 /// Decides on the copies that were found, with the compact revision as far as it is known; `is_known` says whether
 /// it is sure that it is no higher.
-pub(super) fn judge(
-    view: &View,
-    holes: &Holes,
+pub(super) fn resolve(
+    view: &TreeView,
+    gaps: &Gaps,
     mut entries: Vec<Entry>,
     compact: Option<i64>,
     is_known: bool,
-) -> Result<Verdict> {
+) -> Result<Resolution> {
     let mut sweep = Sweep {
         view,
-        holes,
+        gaps,
         compact: if is_known { compact.unwrap_or(0) } else { i64::MAX },
         whole_pages: 0,
         last: None,
         stale: PageSet::new(view.db.pages_in_file()),
         highest_stale: None,
-        gaps: Vec::new(),
+        missing: Vec::new(),
         conflicts: Conflicts::default(),
     };
     let mut groups = entries.chunk_by_mut(|a, b| a.revision() == b.revision()).peekable();
@@ -89,14 +89,14 @@ pub(super) fn judge(
     groups.for_each(|group| sweep.group(group, None));
     sweep.end();
 
-    let Sweep { stale, highest_stale, gaps, conflicts, .. } = sweep;
+    let Sweep { stale, highest_stale, missing, conflicts, .. } = sweep;
     let compact = compact.max(highest_stale).unwrap_or(0);
-    let mut verdict = Verdict { conflicts, ..Verdict::default() };
-    let mut lost = gaps;
+    let mut resolution = Resolution { conflicts, ..Resolution::default() };
+    let mut lost = missing;
     for group in entries.chunk_by(|a, b| a.revision() == b.revision()) {
         let Some(first) = group.first().filter(|entry| entry.marks.has(Marks::CANDIDATE)) else { continue };
         let revision = first.revision();
-        let leaves_are_known = holes.around(revision).is_some_and(|hole| hole.leaves_are_known);
+        let leaves_are_known = gaps.around(revision).is_some_and(|gap| gap.leaves_are_known);
         let is_there = revision.main > compact || view.key.wanted.contains(&revision);
         let counts = |entry: &&Entry| {
             let may_be_in_use = !leaves_are_known && !stale.contains(entry.page());
@@ -110,18 +110,18 @@ pub(super) fn judge(
         };
         let chosen = group.iter().filter(counts).max_by_key(worth);
         let Some(mut chosen) = chosen.copied() else {
-            verdict.left_out += 1;
+            resolution.left_out += 1;
             lost.push((revision.main, Some(revision.main)));
             continue;
         };
         if differ(group) || !is_there && !chosen.marks.has(Marks::IN_PLACE) {
             chosen.marks.set(Marks::DOUBTFUL);
         }
-        verdict.kept.push(chosen);
+        resolution.kept.push(chosen);
     }
     lost.sort_unstable();
-    lost.into_iter().for_each(|(first, last)| verdict.possibly_lost.add(first, last));
-    Ok(verdict)
+    lost.into_iter().for_each(|(first, last)| resolution.possibly_lost.add(first, last));
+    Ok(resolution)
 }
 
 fn revision(group: &[Entry]) -> Option<Revision> {
@@ -134,8 +134,8 @@ fn differ(group: &[Entry]) -> bool {
 
 /// Goes over the revisions of the tree and those found, together and ascending.
 struct Sweep<'a> {
-    view: &'a View,
-    holes: &'a Holes,
+    view: &'a TreeView,
+    gaps: &'a Gaps,
     compact: i64,
     /// Whole pages that began and have not ended.
     whole_pages: usize,
@@ -146,7 +146,7 @@ struct Sweep<'a> {
     /// The highest such revision's main.
     highest_stale: Option<i64>,
     /// Mains, first to last, of which no page tells.
-    gaps: Vec<(i64, Option<i64>)>,
+    missing: Vec<(i64, Option<i64>)>,
     conflicts: Conflicts,
 }
 
@@ -166,35 +166,35 @@ impl Sweep<'_> {
         if in_tree.is_some() {
             return;
         }
-        let in_hole = self.holes.around(revision).is_some();
-        let covered = !in_hole && Some(revision) < self.view.key.newest;
+        let in_gap = self.gaps.around(revision).is_some();
+        let covered = !in_gap && Some(revision) < self.view.key.newest;
         if (covered || is_lacked) && revision.main <= self.compact {
             self.highest_stale = Some(revision.main);
             for entry in &*group {
                 self.stale.insert(entry.page());
             }
-        } else if in_hole {
+        } else if in_gap {
             group.iter_mut().for_each(|entry| entry.marks.set(Marks::CANDIDATE));
         }
     }
 
     /// A revision that is known, wherever from.
     fn known(&mut self, revision: Revision) {
-        self.gap_until(Some(revision));
+        self.missing_until(Some(revision));
         self.last = Some(revision);
     }
 
     fn end(&mut self) {
-        self.gap_until(None);
+        self.missing_until(None);
     }
 
-    fn gap_until(&mut self, next: Option<Revision>) {
-        if self.whole_pages > 0 || !self.holes.is_between(self.last, next) {
+    fn missing_until(&mut self, next: Option<Revision>) {
+        if self.whole_pages > 0 || !self.gaps.is_between(self.last, next) {
             return;
         }
         // Of the last one's transaction, changes behind it may be missing, and of the next one's, changes before it.
         let first = self.last.map_or(1, |last| last.main);
         let last = next.map(|next| if next.sub > 0 { next.main } else { next.main.saturating_sub(1) });
-        self.gaps.push((first, last));
+        self.missing.push((first, last));
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct KeySet {
 
 /// What is looked at.
 #[derive(Debug, Default)]
-pub(super) struct Interest {
+pub(super) struct ReadSet {
     /// Written, deleted or compared.
     pub(super) touched: KeySet,
     /// Whose value matters too.
@@ -82,7 +82,7 @@ impl KeySet {
     }
 }
 
-impl Interest {
+impl ReadSet {
     /// Takes in what a request looks at.
     pub(super) fn add(&mut self, request: &Request) {
         match request {

@@ -7,13 +7,13 @@ use crate::revision::Revision;
 /// Finds what is missing between revisions that follow each other without a gap, as all above the compact revision do:
 /// every transaction that changes anything takes the next main, and its changes number their subs from 0
 /// (`mvcc/kvstore_txn.go`).
-pub(crate) struct Gaps {
+pub(crate) struct GapFinder {
     last: Revision,
     /// Mains of which some or all is missing.
     pub(crate) missing: Ranges,
 }
 
-impl Gaps {
+impl GapFinder {
     /// Those above `compact`.
     pub(crate) fn above(compact: i64) -> Self {
         Self { last: Revision { main: compact, sub: i64::MAX }, missing: Ranges::default() }

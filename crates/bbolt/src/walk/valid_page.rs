@@ -1,4 +1,4 @@
-//! Whether one page is sound in all that it says, what lies below it aside.
+//! Whether one page is valid in all that it says, what lies below it aside.
 
 use super::{Bounds, TreeVisitor, Walk, in_order, wrong_type};
 use crate::Result;
@@ -9,11 +9,11 @@ use crate::read_at::ReadAt;
 
 impl<R: ReadAt> Walk<'_, R> {
     /// Whether nothing at all is wrong with a branch or leaf page, what lies below it aside.
-    pub(crate) fn is_sound(&mut self, page: Page<'_>) -> bool {
-        self.soundness(page, Bounds::NONE).is_ok()
+    pub(crate) fn is_valid_page(&mut self, page: Page<'_>) -> bool {
+        self.validate_page(page, Bounds::NONE).is_ok()
     }
 
-    pub(super) fn soundness(&mut self, page: Page<'_>, bounds: Bounds<'_>) -> Result<(), Damage> {
+    pub(super) fn validate_page(&mut self, page: Page<'_>, bounds: Bounds<'_>) -> Result<(), Damage> {
         let defect = |defect| Damage::Page { page: page.header.id, defect };
         let count = usize::from(page.header.count);
         let end = match page.header.flags {

@@ -28,7 +28,7 @@ impl FindingKind {
             Self::UnknownBucket { .. } => "etcd.unknown-bucket",
             Self::RevisionKey { .. } => "etcd.revision-key",
             Self::KeyValue { .. } => "etcd.key-value",
-            Self::SmallBucket { .. } => "etcd.small-bucket",
+            Self::MetadataBucket { .. } => "etcd.small-bucket",
             Self::AlarmRaised { .. } => "etcd.alarm",
             Self::CompactionPending { .. } => "etcd.compaction-pending",
             Self::UnknownKey { .. } => "etcd.unknown-key",
@@ -197,7 +197,7 @@ impl FindingKind {
             | Self::Archive { .. }
             | Self::RevisionKey { .. }
             | Self::KeyValue { .. }
-            | Self::SmallBucket { .. } => "do not restore from it while another copy or member survives",
+            | Self::MetadataBucket { .. } => "do not restore from it while another copy or member survives",
         }
     }
 }

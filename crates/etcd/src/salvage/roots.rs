@@ -1,42 +1,42 @@
-//! The states that a file has roots of, and which of them the revisions are to rest on.
+//! The roots of a file, and which of them the revisions are read from.
 
 use std::fs::File;
 use std::sync::Arc;
 
-use lifeboat_bbolt::{Db, Leaf, PageId, PageSet, guess_page_size};
+use lifeboat_bbolt::{Db, Leaf, PageId, PageSet, detect_page_size};
 
-use super::view::{SharedDb, View, Which};
+use super::tree_view::{RootKind, SharedDb, TreeView};
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::schema::Bucket;
 
 /// Pages that look like roots gone through at most: every commit leaves one, and they are soon written over.
-const MOST_ROOTS: usize = 8;
+const MAX_ROOTS: usize = 8;
 /// Keys of a bucket `meta` looked at most; etcd has fewer than ten.
-const MOST_META_KEYS: usize = 64;
+const MAX_META_KEYS: usize = 64;
 
-/// The states that were gone through.
+/// The roots whose trees were walked.
 #[derive(Debug)]
-pub(super) struct States {
+pub(super) struct Roots {
     /// The state that the revisions rest on.
-    pub(super) base: View,
+    pub(super) base: TreeView,
     /// Newer ones, the newest first.
-    newer: Vec<View>,
+    newer: Vec<TreeView>,
     /// Older ones, the newest first.
-    older: Vec<View>,
+    older: Vec<TreeView>,
     /// Whether both meta pages are valid, so that there was none newer than theirs.
     pub(super) metas_are_valid: bool,
     /// The file, with all its pages.
     pub(super) pages: SharedDb,
 }
 
-impl States {
+impl Roots {
     /// Goes through the states of the first `size` bytes of `file`, until one is met of which nothing is missing.
     pub(super) fn of(file: Arc<File>, size: u64) -> Result<Self> {
         match Db::open_prefix(file.clone(), size) {
             Ok(newest) => Self::of_metas(&newest),
             Err(lifeboat_bbolt::Error::Damaged(damage)) => {
-                let page_size = guess_page_size(&file, size)?;
+                let page_size = detect_page_size(&file, size)?;
                 let page_size = page_size.ok_or(Error::Damaged(FindingKind::Bbolt(damage)))?;
                 Self::of_roots(&Db::without_meta(file, size, page_size)?)
             }
@@ -45,10 +45,10 @@ impl States {
     }
 
     fn of_metas(newest: &SharedDb) -> Result<Self> {
-        let mut views = vec![View::examine(newest, Which::Newest)?];
-        let clean = views.iter().any(View::is_clean);
+        let mut views = vec![TreeView::examine(newest, RootKind::Newest)?];
+        let clean = views.iter().any(TreeView::is_clean);
         if let Some(older) = newest.older().filter(|_| !clean) {
-            views.push(View::examine(&older, Which::Older)?);
+            views.push(TreeView::examine(&older, RootKind::Older)?);
         }
         let metas_are_valid = newest.metas().iter().all(Result::is_ok);
         Ok(Self::new(views, metas_are_valid, newest))
@@ -56,9 +56,9 @@ impl States {
 
     fn of_roots(db: &SharedDb) -> Result<Self> {
         let mut views = Vec::new();
-        for root in roots(db)? {
-            views.push(View::examine(&db.at_root(root), Which::Found)?);
-            if views.last().is_some_and(View::is_clean) {
+        for root in find_roots(db)? {
+            views.push(TreeView::examine(&db.at_root(root), RootKind::Found)?);
+            if views.last().is_some_and(TreeView::is_clean) {
                 break;
             }
         }
@@ -66,23 +66,23 @@ impl States {
     }
 
     /// The revisions rest on the first of which nothing is missing, else on the one that reaches most of them.
-    fn new(mut views: Vec<View>, metas_are_valid: bool, db: &SharedDb) -> Self {
+    fn new(mut views: Vec<TreeView>, metas_are_valid: bool, db: &SharedDb) -> Self {
         let most = views.iter().map(|view| view.key.revisions).max();
-        let clean = views.iter().position(View::is_clean);
+        let clean = views.iter().position(TreeView::is_clean);
         let base = clean.or_else(|| views.iter().position(|view| Some(view.key.revisions) == most));
         let older = base.map(|base| views.split_off(base.saturating_add(1))).unwrap_or_default();
-        let base = views.pop().unwrap_or_else(|| View::of_nothing(db.clone()));
+        let base = views.pop().unwrap_or_else(|| TreeView::of_nothing(db.clone()));
         let pages = db.at_root(db.meta().root);
         Self { base, newer: views, older, metas_are_valid, pages }
     }
 
     /// All of them, the newest first.
-    pub(super) fn views(&self) -> impl Iterator<Item = &View> {
+    pub(super) fn views(&self) -> impl Iterator<Item = &TreeView> {
         self.newer.iter().chain([&self.base]).chain(&self.older)
     }
 
     /// The newest.
-    pub(super) fn newest(&self) -> &View {
+    pub(super) fn newest(&self) -> &TreeView {
         self.newer.first().unwrap_or(&self.base)
     }
 
@@ -95,14 +95,14 @@ impl States {
 
 /// Pages that hold nothing but buckets of etcd's, those of the newest state first: the index of the last raft entry
 /// that a state has only grows.
-fn roots(db: &SharedDb) -> Result<Vec<PageId>> {
+fn find_roots(db: &SharedDb) -> Result<Vec<PageId>> {
     let mut roots = Vec::new();
     db.for_each_leaf::<Error>(&PageSet::new(0), |leaf| {
         if is_root(leaf) {
             let index = consistent_index(&db.at_root(leaf.id()))?;
             roots.push((index, leaf.id()));
             roots.sort_unstable_by(|a, b| b.cmp(a));
-            roots.truncate(MOST_ROOTS);
+            roots.truncate(MAX_ROOTS);
         }
         Ok(())
     })?;
@@ -111,7 +111,7 @@ fn roots(db: &SharedDb) -> Result<Vec<PageId>> {
 
 fn is_root(leaf: &Leaf<'_>) -> bool {
     let has = |bucket: Bucket| leaf.elements().any(|element| element.key == bucket.name().as_bytes());
-    leaf.is_sound
+    leaf.is_valid
         && leaf.elements().all(|element| element.is_bucket && Bucket::named(element.key).is_some())
         && has(Bucket::Key)
         && has(Bucket::Meta)
@@ -127,7 +127,7 @@ fn consistent_index(db: &SharedDb) -> Result<Option<u64>> {
             found = value.try_into().ok().map(u64::from_be_bytes);
         }
         looked_at += 1;
-        if looked_at == MOST_META_KEYS {
+        if looked_at == MAX_META_KEYS {
             Err(FindingKind::NotEtcd { bucket: Bucket::Meta.name() }.into())
         } else {
             Ok(())
