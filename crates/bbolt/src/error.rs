@@ -23,7 +23,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Another program committed to the file while it was read.
-    #[error("the file was changed while it was read")]
+    #[error("the file changed while it was read")]
     Changed,
     /// The operating system refused a write.
     #[error("write the bbolt file")]
@@ -38,7 +38,7 @@ pub enum Error {
         key: Vec<u8>,
     },
     /// A caller of [`Writer`](crate::Writer) gave a key or value that bbolt cannot hold.
-    #[error("{what} of {size} bytes is outside what bbolt holds ({limit})")]
+    #[error("{what} of {size} bytes: bbolt allows {limit}")]
     Size {
         /// `key`, `value`, `bucket name` or `page size`.
         what: &'static str,
@@ -48,7 +48,7 @@ pub enum Error {
         limit: &'static str,
     },
     /// [`Writer::put`](crate::Writer::put) was called with no bucket started.
-    #[error("no bucket was started to put the key in")]
+    #[error("no bucket was started")]
     NoBucket,
 }
 
@@ -63,7 +63,7 @@ impl From<Damage> for Error {
 #[non_exhaustive]
 pub enum Damage {
     /// Neither meta page is valid: the file has no root to read from.
-    #[error("no valid meta page, so no readable bbolt file: page 0: {meta0}; page 1: {meta1}")]
+    #[error("not a readable bbolt file: no valid meta page: page 0: {meta0}; page 1: {meta1}")]
     NoValidMeta {
         /// What is wrong with meta page 0.
         meta0: MetaDefect,
@@ -101,7 +101,7 @@ pub enum Damage {
         key: Vec<u8>,
     },
     /// A bucket where only keys and values belong.
-    #[error("{} is a bucket, where a value belongs", shown(name))]
+    #[error("{} is a bucket, expected a value", shown(name))]
     NestedBucket {
         /// Its name.
         name: Vec<u8>,

@@ -101,6 +101,8 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
         Some(Error::Empty { .. }) => Some(
             "check that this is the source you meant (lifeboat inspect); --allow-empty makes a cluster without keys of it",
         ),
+        Some(Error::UnknownVersion { .. }) => Some("pass --etcd-version, as MAJOR.MINOR"),
+        Some(Error::BumpOverflow { .. }) => Some("pass a lower --bump-revision"),
         Some(_) => error.chain().find_map(|cause| unreadable(cause.downcast_ref::<io::Error>()?)),
         None => None,
     }
@@ -146,9 +148,14 @@ fn code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<Error>() {
         Some(Error::Refused(_) | Error::Unreplayable(_) | Error::Changed | Error::Empty { .. }) => REFUSED,
         Some(Error::PartlyRestored { .. }) => PARTLY,
-        Some(Error::NotFound { .. } | Error::Invalid(_) | Error::Compacted { .. } | Error::Future { .. }) => {
-            USAGE
-        }
+        Some(
+            Error::NotFound { .. }
+            | Error::Invalid(_)
+            | Error::Compacted { .. }
+            | Error::Future { .. }
+            | Error::BumpOverflow { .. }
+            | Error::UnknownVersion { .. },
+        ) => USAGE,
         Some(Error::Damaged(_) | Error::NotASource { .. } | Error::NotAFile { .. }) => FINDINGS,
         _ => UNEXPECTED,
     }

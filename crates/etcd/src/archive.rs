@@ -47,7 +47,7 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     Err(Error::not_a_source(
         path,
         format!("packed more than {MAX_LAYERS} times"),
-        "unpack it and name what is in it",
+        "unpack it and name its content",
     ))
 }
 

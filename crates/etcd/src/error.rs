@@ -26,13 +26,13 @@ pub enum Error {
     },
     /// The source was written to while it was read.
     #[error(
-        "the source was changed while it was read: stop the etcd that writes to it, or save a snapshot of it"
+        "the source changed while it was read: stop the etcd that writes to it, or save a snapshot of it"
     )]
     Changed,
     /// Some members are in place and others are not.
     #[error(
         "partly restored: {done:?} in place, {failed:?} not; move them aside and restore again, or restore \
-         the others one by one with --initial-cluster-token {token}"
+         the others one by one with the same initial cluster token: {token}"
     )]
     PartlyRestored {
         /// Data dirs that are finished.
@@ -82,7 +82,7 @@ pub enum Error {
         found: &'static str,
     },
     /// A restore of it would make a cluster without keys.
-    #[error("refused: {} holds no keys at the revision asked for", path.display())]
+    #[error("refused: {} holds no keys at the requested revision", path.display())]
     Empty {
         /// The source.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// The revision asked for was compacted away.
-    #[error("revision {revision} has been compacted; the oldest one that can be read is {oldest}")]
+    #[error("revision {revision} has been compacted; the oldest readable revision is {oldest}")]
     Compacted {
         /// The revision asked for.
         revision: i64,
@@ -109,8 +109,25 @@ pub enum Error {
         /// The source's current revision.
         current: i64,
     },
-    /// What was written does not read back as what was meant.
-    #[error("verify what was written: {what}: expected {expected}, found {found}")]
+    /// A restore was asked to start the new cluster above the highest revision that etcd can count.
+    #[error(
+        "current revision {current} cannot be bumped that far: it would exceed the highest revision ({})",
+        i64::MAX
+    )]
+    BumpOverflow {
+        /// The source's current revision.
+        current: i64,
+    },
+    /// No supported etcd version is known to read the source: the caller must choose the target version.
+    #[error(
+        "the source was written by an unsupported version of etcd ({stored}); specify the version that will run it"
+    )]
+    UnknownVersion {
+        /// The storage or cluster version in the source.
+        stored: String,
+    },
+    /// Reading back what was written gives something else.
+    #[error("verification failed: {what}: expected {expected}, found {found}")]
     ReadBack {
         /// What was compared.
         what: &'static str,

@@ -172,7 +172,7 @@ fn write(
 
     let member = |target: &Target| {
         let id = members.iter().find(|member| member.name == target.name).map(|member| member.id);
-        let id = id.ok_or_else(|| Error::Invalid(format!("no member is named {:?}", target.name)))?;
+        let id = id.ok_or_else(|| Error::Invalid(format!("no member named {:?}", target.name)))?;
         let Target { name, data_dir, wal_dir } = target.clone();
         Ok(RestoredMember { name, id, data_dir, wal_dir })
     };

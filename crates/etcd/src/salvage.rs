@@ -74,7 +74,7 @@ pub fn salvage_on(
         Located::File(file) => file,
     };
     if wal_dir.is_some() || how_far != Replay::Committed || matches!(bases, Bases::Only(_)) {
-        return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
+        return Err(Error::Invalid(format!("{} is not a data dir (no WAL)", path.display())));
     }
     of_db(SavedDb::open(&file, progress)?.finish(None, progress)?)
 }

@@ -166,7 +166,7 @@ pub fn open_on(
         Located::File(file) => file,
     };
     if wal_dir.is_some() || replay != Replay::Committed || matches!(bases, Bases::Only(_)) {
-        return Err(Error::Invalid(format!("{} is no data dir: it has no log", path.display())));
+        return Err(Error::Invalid(format!("{} is not a data dir (no WAL)", path.display())));
     }
     Ok(Box::new(SourceFile::open(&file)?))
 }

@@ -127,7 +127,7 @@ fn keys_out_of_order_are_found() {
 fn buckets_in_wrong_places_are_found() {
     let inline = craft::bucket_inline(&leaf(0, &[(VALUE, b"a", b"b")]));
     let nested = leaf(3, &[(BUCKET, &craft::revision(2, 0), &inline)]);
-    is_found("a bucket among revisions", key_tree(vec![nested]), "is a bucket, where a value belongs");
+    is_found("a bucket among revisions", key_tree(vec![nested]), "is a bucket, expected a value");
     let value = file(3, &[(2, root(VALUE, b"not a bucket"))]);
     is_found("a value among buckets", value, "\"key\" in the root bucket is not a bucket");
     let twice = craft::bucket_inline(&leaf(0, &[(BUCKET, b"a", &inline)]));

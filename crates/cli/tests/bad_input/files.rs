@@ -93,7 +93,7 @@ fn backups_of_other_tools_are_read_through() {
     }
     // As OpenShift's backup script leaves it.
     let folder = dir.path().join("ocp");
-    let words = ["the folder of an OpenShift backup, and its snapshot is not in it", "snapshot_*.db"];
+    let words = ["an OpenShift backup without its snapshot", "snapshot_*.db"];
     fails(&lifeboat(["inspect".as_ref(), folder.as_os_str()]), 3, &words);
     fs_err::copy(kubernetes_snapshot(), folder.join("snapshot_2026-05-01_000000.db")).unwrap();
     assert_eq!(keys(&folder), KEYS);
@@ -163,7 +163,7 @@ fn what_is_not_read_is_named_with_what_to_do() {
         ("var/lib/etcd/member/wal/0000000000000000-0000000000000000.wal", b"x"),
     ]);
     for (path, words) in [
-        (foreign.path().join("state.db"), ["an SQLite database and not etcd's", "--cluster-init"]),
+        (foreign.path().join("state.db"), ["an SQLite database, not an etcd db", "--cluster-init"]),
         (write("a.bz2", b"BZh91AY&SY"), ["compressed with bzip2", "bunzip2 -k"]),
         (write("Incr-00009003-00009999-1518427675.gz", &gzip(b"[{}]")), ["a delta snapshot", "Full-..."]),
         (
@@ -343,7 +343,7 @@ fn a_db_is_not_taken_for_all_that_its_member_had() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
     let db = data_dir.join("member/snap/db").display().to_string();
-    let words = ["with the log 40 keys", "without it 38", "name the data dir to have both", "f2"];
+    let words = ["with the log 40 keys", "without it 38", "to read both, name the data dir", "f2"];
     let to = dir.path().join("restored").display().to_string();
     let cluster = ["--initial-cluster", "m1=http://127.0.0.1:2380", "--all-members", &to];
     let restore = |more: &[&str]| lifeboat([&["restore", db.as_str()], more, &cluster].concat());

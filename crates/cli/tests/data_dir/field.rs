@@ -187,8 +187,8 @@ fn the_last_write_of_an_only_member_counts() {
     let forced = open_with(&data_dir, Replay::CommitIndex, None).unwrap();
     serve(version, &data_dir, &["--force-new-cluster"]).expect(forced.as_ref(), "--force-new-cluster");
     let found = lifeboat_ok(["check", path]);
-    assert!(found.contains("started on this data dir serves this"), "{found}");
-    assert!(found.contains("--force-new-cluster, it drops it"), "{found}");
+    assert!(found.contains("started on this data dir serves them"), "{found}");
+    assert!(found.contains("--force-new-cluster, it drops them"), "{found}");
 }
 
 /// etcd 3.5.1 to 3.5.19 did not store in the db that a learner was promoted.

@@ -126,7 +126,7 @@ fn what_one_member_of_several_does_not_know_is_listed() {
     let checked = lifeboat(["check", path]);
     let said = text(&checked.stdout);
     assert_eq!(checked.status.code(), Some(3), "{said}");
-    for words in ["put \"alone0\"", "--uncommitted takes these entries in", "--force-new-cluster drops them"]
+    for words in ["put \"alone0\"", "--uncommitted includes these entries", "--force-new-cluster drops them"]
     {
         assert!(said.contains(words), "no {words:?} in {said}");
     }

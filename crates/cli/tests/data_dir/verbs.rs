@@ -123,7 +123,7 @@ fn what_is_not_replayed_is_refused_by_name() {
         let data_dir = base.with(&[entry], 2, dir.path());
         let path = data_dir.display().to_string();
         for verb in ["inspect", "hash"] {
-            let words = [&["log entry 2", "cannot be replayed here", "--force-new-cluster"], words].concat();
+            let words = [&["log entry 2", "cannot be replayed", "--force-new-cluster"], words].concat();
             fails(&lifeboat([verb, &path]), 4, &words);
         }
         let output = lifeboat(["check", &path, "-o", "json"]);
@@ -172,11 +172,7 @@ fn a_log_may_be_elsewhere() {
     let log = ["--uncommitted", "--wal-dir", wal_dir.to_str().unwrap()];
     let verb = |verb: &str| lifeboat_json([&[verb, &path], log.as_slice()].concat());
     assert_eq!(verb("inspect")["revision"], 31);
-    fails(
-        &lifeboat(["inspect", "--raft", &path]),
-        3,
-        &["no write-ahead log", "where etcd ran with --wal-dir"],
-    );
+    fails(&lifeboat(["inspect", "--raft", &path]), 3, &["no write-ahead log", "if etcd ran with --wal-dir"]);
     let raft = &lifeboat_json(["inspect", "--raft", &path, "--wal-dir", log[2]])["raft"];
     assert_eq!(raft["memberId"], verb("inspect")["raft"]["memberId"]);
     assert_eq!(verb("check")["ok"], true);

@@ -64,7 +64,7 @@ fn a_file_that_exists_is_never_replaced_and_nothing_is_written_beside() {
     fails(&lifeboat(["salvage", path, name]), 4, &["exists"]);
     assert_eq!(fs_err::read(&out).unwrap(), b"mine");
     fs_err::remove_file(&out).unwrap();
-    fails(&lifeboat(["salvage", "--uncommitted", path, name]), 2, &["no data dir"]);
+    fails(&lifeboat(["salvage", "--uncommitted", path, name]), 2, &["not a data dir"]);
     let noise = dir.path().join("noise");
     fs_err::write(&noise, vec![9; 100_000]).unwrap();
     fails(&lifeboat(["salvage", noise.to_str().unwrap(), name]), 3, &["no valid meta page"]);

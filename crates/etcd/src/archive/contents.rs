@@ -34,7 +34,7 @@ pub(super) fn from_zip(path: &Path, input: BufReader<File>, mut spool: Spool<'_>
         error @ (ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
             Error::not_a_source(
                 path,
-                format!("a zip archive that is not read here ({error})"),
+                format!("a zip archive of an unsupported kind ({error})"),
                 format!("unpack it with `unzip {}`", quoted(path)),
             )
         }

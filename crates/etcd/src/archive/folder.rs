@@ -43,19 +43,19 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
     match snapshots.as_slice() {
         [] if is_openshift => Err(Error::not_a_source(
             folder,
-            "the folder of an OpenShift backup, and its snapshot is not in it",
-            "copy its snapshot_*.db from the machine the backup was made on",
+            "an OpenShift backup without its snapshot",
+            "copy snapshot_*.db from the machine where the backup was made",
         )),
         [] => Ok(None),
         [full] if later_deltas(full, &deltas) > 0 => Err(Error::not_a_source(
             folder,
             format!(
-                "a folder of etcd-backup-restore (Gardener) with {} delta snapshots after {}, which are not read here",
+                "a folder of etcd-backup-restore (Gardener) with {} delta snapshots after {}, which are not supported",
                 later_deltas(full, &deltas),
                 name(full)
             ),
             format!(
-                "name {} to go without what they have; `etcdbrctl restore` applies them",
+                "apply them with `etcdbrctl restore`, or name {} to do without their changes",
                 files::quoted(full)
             ),
         )),

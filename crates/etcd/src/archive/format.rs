@@ -42,18 +42,17 @@ pub(super) const OPENSHIFT: &str = "static_kuberesources";
 const FOREIGN: [(&[u8], &str, &str); 8] = [
     (
         b"SQLite format 3\0",
-        "an SQLite database and not etcd's: kine keeps one for a k3s without etcd, in server/db/state.db",
-        "bring it back with its -wal and -shm files to where it was while k3s is stopped; k3s server --cluster-init then \
-         moves it into etcd",
+        "an SQLite database, not an etcd db: k3s without etcd (kine) keeps one in server/db/state.db",
+        "with k3s stopped, put it back with its -wal and -shm files; k3s server --cluster-init then migrates it to etcd",
     ),
-    (b"BZh", "compressed with bzip2, which is not read here", "unpack it with `bunzip2 -k FILE`"),
-    (b"\x04\x22\x4d\x18", "compressed with lz4, which is not read here", "unpack it with `lz4 -d FILE`"),
+    (b"BZh", "compressed with bzip2, which is not supported", "unpack it with `bunzip2 -k FILE`"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4, which is not supported", "unpack it with `lz4 -d FILE`"),
     (
         b"\x1f\x9d",
-        "compressed with LZW, which is not read here",
+        "compressed with LZW, which is not supported",
         "unpack it with `uncompress -k FILE`, or `gzip -dk FILE`",
     ),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not read here", "unpack it with `7z x FILE`"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which is not supported", "unpack it with `7z x FILE`"),
     (b"age-encryption.org/v1", "encrypted with age", "decrypt it with `age -d -i KEY -o OUT FILE`"),
     (
         b"Salted__",
@@ -133,8 +132,8 @@ impl Head {
         if name(path).starts_with(DELTA) {
             return Err(Error::not_a_source(
                 path,
-                "a delta snapshot of etcd-backup-restore (Gardener), which is not read here",
-                "name the full snapshot before it (Full-...), which lacks what the deltas have; `etcdbrctl restore` applies them",
+                "a delta snapshot of etcd-backup-restore (Gardener), which is not supported",
+                "apply it with `etcdbrctl restore`, or name the full snapshot before it (Full-...), which lacks the deltas' changes",
             ));
         }
         match FOREIGN.iter().find(|(magic, ..)| self.has(magic, 0)) {

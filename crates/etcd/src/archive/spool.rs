@@ -72,7 +72,7 @@ impl<'a> Spool<'a> {
             self.written += count as u64;
             if self.written > self.limits.size {
                 return Err(Error::Refused(format!(
-                    "{} unpacks to more than {} GiB: that is no snapshot of etcd's; unpack it by hand to see what it is",
+                    "{} unpacks to more than {} GiB, too large for an etcd snapshot; unpack it manually to see what it is",
                     self.path.display(),
                     self.limits.size >> 30
                 )));

@@ -21,7 +21,7 @@ pub enum Ineligible {
     #[error("it is {0}")]
     NotASource(Cow<'static, str>),
     /// etcd itself found its member to hold other data than the rest.
-    #[error("etcd found this member to hold other data than its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
+    #[error("etcd found that this member's data differs from its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
     Corrupt(Alarm),
     /// Nothing is in it.
     #[error("it holds no keys: its member was re-initialized")]
@@ -47,7 +47,7 @@ impl Ineligible {
         match self {
             Self::Damaged(kind) => kind.remedy(),
             Self::NotASource(_) => "name a snapshot file, an etcd db file or a member's data dir",
-            Self::Corrupt(_) | Self::Empty => "take another member or snapshot",
+            Self::Corrupt(_) | Self::Empty => "use another member or snapshot",
         }
     }
 }

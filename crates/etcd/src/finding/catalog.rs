@@ -112,84 +112,82 @@ impl FindingKind {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Bbolt(Damage::Meta { .. }) => {
-                "the other meta page is used: right after a crash that is the state before a write cut short"
+                "the other meta page is used: after a crash, it holds the state before the interrupted write"
             }
             Self::Bbolt(Damage::UnreachableUnfreed { .. }) => {
-                "usable: only space is lost; a restore drops it"
+                "usable: only space is lost; a restore reclaims it"
             }
-            Self::NoDigest => "verify it against a digest kept elsewhere, or save a snapshot instead",
+            Self::NoDigest => "verify it against a digest stored elsewhere, or save a snapshot instead",
             Self::AlarmRaised { .. } => "a restore drops alarms; on a live cluster fix the cause first",
-            Self::CompactionPending { .. } => "nothing: a restore finishes it",
+            Self::CompactionPending { .. } => "no action needed: a restore finishes it",
             Self::RevisionsMissing { .. } => {
-                "usable, but changes are lost: take another copy or member while one survives; only what etcdctl migrate \
-                 brought over from the v2 store has gaps by nature, until the first compaction"
+                "usable, but changes are lost: use another copy or member if one survives; only a store migrated from v2 with \
+                 etcdctl migrate has such gaps by design, until its first compaction"
             }
             Self::UnknownBucket { .. } | Self::UnknownKey { .. } => {
-                "a damaged name hides what it names: compare with another copy or member"
+                "the name may be damaged: compare with another copy or member"
             }
-            Self::NotEtcd { .. } | Self::NothingToSalvage => "check that this is the file you meant",
+            Self::NotEtcd { .. } | Self::NothingToSalvage => "check that this is the right file",
             Self::DbMissing { .. } => {
-                "check that this is the data dir you meant; a snapshot or db of the same cluster named beside it, or with \
-                 --base, is read together with this log where it fits"
+                "check that this is the right data dir; to use its log, pass a snapshot or db of the same cluster along with it, \
+                 or with --base"
             }
             Self::DbBehindSnapshot { .. } => {
-                "take another member, or name a snapshot of the same cluster beside it or with --base: the log is read on \
-                 top of it where it has all entries between"
+                "use another member, or pass a snapshot of the same cluster along with it or with --base: the log is replayed \
+                 on it if no entry in between is missing"
             }
             Self::WalEntriesMissing { .. } | Self::WalSegmentMissing { .. } => {
-                "take another member, or name a newer snapshot of the same cluster beside it or with --base; else \
-                 lifeboat salvage keeps the db and the log up to there"
+                "use another member, or pass a newer snapshot of the same cluster along with it or with --base; otherwise \
+                 lifeboat salvage keeps the db and the log up to the gap"
             }
-            Self::MemberRemoved { .. } => "take a member that the cluster still had",
+            Self::MemberRemoved { .. } => "use a member that is still in the cluster",
             Self::CorruptAlarm { .. } => {
-                "take a member without such an alarm; else compare the two (lifeboat inspect ONE OTHER) before you restore this one"
+                "use a member without a CORRUPT alarm; otherwise compare the two (lifeboat inspect ONE OTHER) before restoring this one"
             }
             Self::WalMissing { .. } => {
-                "name the directory of the log where etcd ran with --wal-dir (beside other sources, put a copy of it, or a \
-                 link to it, at member/wal); when the log is lost, lifeboat salvage keeps what the db holds"
+                "if etcd ran with --wal-dir, pass that directory (with several sources, copy or link it to member/wal); if the \
+                 log is lost, lifeboat salvage keeps what the db holds"
             }
             Self::Wal { .. } | Self::WalEntry { .. } => {
-                "take another member while one survives; else lifeboat salvage keeps the db and the log up to there"
+                "use another member if one survives; otherwise lifeboat salvage keeps the db and the log up to the damage"
             }
             Self::WalBehindDb { .. } => "usable: the db is read as it is; compare it with another member",
             Self::BaseBehindDb { .. } => {
-                "usable without these entries: compare it with another member, and with what lifeboat salvage reads of the db"
+                "usable without these entries: compare it with another member, and with what lifeboat salvage reads from the db"
             }
             Self::WalTorn { .. } => {
-                "usable: etcd drops what a crash left unfinished, and so is done here; compare it with another member"
+                "usable: the incomplete write is dropped, as etcd does after a crash; compare it with another member"
             }
             Self::WalReadOn { .. } => {
-                "usable: nothing that counts is lost; etcd itself does not start on this log"
+                "usable: no committed entry is lost; etcd itself does not start on this log"
             }
-            Self::OnOtherBase { .. } => {
-                "compare the result with another member or snapshot while one survives"
-            }
-            Self::BaseIdentity(_) => "compare the result with another member or snapshot while one survives",
-            Self::BaseAhead { .. } => "take the base by itself",
-            Self::BaseTooOld { .. } => "name a newer snapshot of the same cluster with --base",
+            Self::OnOtherBase { .. } => "compare the result with another member or snapshot if one survives",
+            Self::BaseIdentity(_) => "compare the result with another member or snapshot if one survives",
+            Self::BaseAhead { .. } => "use the base alone",
+            Self::BaseTooOld { .. } => "pass a newer snapshot of the same cluster with --base",
             Self::BaseForeign { .. } | Self::BaseTerm { .. } | Self::BaseContent { .. } => {
-                "use the db or snapshot that belongs to this log; to restore the db without the log, name it by itself"
+                "use the db or snapshot that belongs to this log; to restore the db without the log, pass the db file alone"
             }
             Self::WalUncommitted(_) => {
-                "read it with the data dirs of a majority of the members (lifeboat inspect A B C), which shows what is \
-                 committed; where no other member has a longer log, --uncommitted takes these entries in, since clients \
-                 may have been told of them. etcd started together with the other members keeps them if this member \
+                "inspect it together with the data dirs of a majority of the members (lifeboat inspect A B C) to see what is \
+                 committed; if no other member has a longer log, --uncommitted includes these entries, which may have \
+                 been acknowledged to clients. etcd started together with the other members keeps them if this member \
                  is elected; --force-new-cluster drops them"
             }
-            Self::WalOnlyVoter { .. } => "usable: an only voter has committed all that is in its log",
+            Self::WalOnlyVoter { .. } => "usable: everything in the log of the only voter is committed",
             Self::UnsupportedRequest { .. } => {
-                "start etcd of the same version with --force-new-cluster on a copy of the data dir, whose db etcd needs, and \
+                "start etcd of the same version with --force-new-cluster on a copy of the data dir (etcd needs its db), and \
                  save a snapshot of it"
             }
             Self::V2Keys { .. } => {
-                "the v3 store is complete without them; if something still uses them, read them from an etcd 3.5 with \
-                 --enable-v2 on a copy of the data dir, and put them into the restored cluster"
+                "the v3 store is complete without them; if an application still uses them, read them with etcd 3.5 and \
+                 --enable-v2 on a copy of the data dir, and write them to the restored cluster"
             }
             Self::ReplayTooLarge => {
-                "start etcd with --force-new-cluster on a copy of the data dir, whose db etcd needs, and save a snapshot of it"
+                "start etcd with --force-new-cluster on a copy of the data dir (etcd needs its db), and save a snapshot of it"
             }
             Self::Bbolt(Damage::Truncated { .. }) => {
-                "do not restore from it: copy it again, whole; with no other copy or member left, lifeboat salvage keeps what is there"
+                "do not restore from it: copy the complete file again; if no other copy or member is left, lifeboat salvage keeps what is there"
             }
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }

@@ -21,7 +21,7 @@ pub enum FindingKind {
     #[error("{0}")]
     Bbolt(Damage),
     /// The bytes differ from those that were saved.
-    #[error("sha256 of the file is {found}, its last 32 bytes say {expected}")]
+    #[error("sha256 mismatch: computed {found}, the file's last 32 bytes say {expected}")]
     DigestMismatch {
         /// Digest in the tail, hexadecimal.
         expected: String,
@@ -29,31 +29,33 @@ pub enum FindingKind {
         found: String,
     },
     /// No digest to verify the bytes against.
-    #[error("no sha256 at the end (a copy of a db file, not a snapshot): bit rot in values cannot be seen")]
+    #[error(
+        "no sha256 at the end (a copy of a db file, not a snapshot): bit rot in values cannot be detected"
+    )]
     NoDigest,
     /// The size is that of neither a db nor a snapshot.
-    #[error("{bytes} bytes behind the last page: a snapshot cut short, or not one")]
+    #[error("{bytes} bytes after the last page: a truncated snapshot, or not a snapshot")]
     TrailingBytes {
         /// How many.
         bytes: u64,
     },
     /// A compressed file or an archive whose bytes do not decode.
-    #[error("it cannot be unpacked: {defect}")]
+    #[error("cannot be unpacked: {defect}")]
     Archive {
         /// What its decoder says.
         defect: String,
     },
     /// A bbolt file of another program.
-    #[error("a bbolt file, but not etcd's: it has no bucket {bucket:?}")]
+    #[error("a bbolt file, but not an etcd db: no bucket {bucket:?}")]
     NotEtcd {
         /// The bucket that etcd would have.
         bucket: &'static str,
     },
     /// Nothing of an etcd is left in a file.
-    #[error("nothing of an etcd is left in it: no root and no revision of a key was found on any page")]
+    #[error("no etcd data found: no page holds a root or a key revision")]
     NothingToSalvage,
     /// A bucket that etcd does not have; what it holds is neither read nor restored.
-    #[error("bucket {} does not belong to etcd and is not read", printable(name))]
+    #[error("bucket {} is not an etcd bucket; it is not read", printable(name))]
     UnknownBucket {
         /// Its name.
         name: Vec<u8>,
@@ -81,7 +83,7 @@ pub enum FindingKind {
         key: Vec<u8>,
     },
     /// A key of a metadata bucket that etcd does not have there.
-    #[error("bucket {:?}: key {} is not one that etcd writes", bucket.name(), printable(key))]
+    #[error("bucket {:?}: key {} is not an etcd key", bucket.name(), printable(key))]
     UnknownKey {
         /// The bucket.
         bucket: Bucket,
@@ -89,7 +91,7 @@ pub enum FindingKind {
         key: Vec<u8>,
     },
     /// Revisions above the compact one do not follow each other.
-    #[error("{} missing, wholly or in part: nothing takes any out above the compact revision", lost(*first, *last, *ranges))]
+    #[error("{} missing in whole or in part: no revision above the compact revision is ever removed", lost(*first, *last, *ranges))]
     RevisionsMissing {
         /// Main of the first.
         first: i64,
@@ -118,8 +120,8 @@ pub enum FindingKind {
     },
     /// The db lacks what a raft snapshot stood for, and the db that came with the snapshot is not there.
     #[error(
-        "the db is at raft index {consistent_index}, behind the raft snapshot at {snapshot} that the log goes on from, \
-         and there is no {snapshot:016x}.snap.db"
+        "the db is at raft index {consistent_index}, behind the raft snapshot at {snapshot} that the log continues from, \
+         and {snapshot:016x}.snap.db is missing"
     )]
     DbBehindSnapshot {
         /// Index of the last entry the db has.
@@ -128,13 +130,13 @@ pub enum FindingKind {
         snapshot: u64,
     },
     /// The member was removed from its cluster.
-    #[error("member {member} was removed from its cluster, and knows nothing of what came after")]
+    #[error("member {member} was removed from its cluster: it lacks everything written since")]
     MemberRemoved {
         /// Its id.
         member: MemberId,
     },
     /// A CORRUPT alarm is raised for the member itself, or for one that etcd could not tell.
-    #[error("a CORRUPT alarm is raised for member {member}{}: etcd found members that hold different data",
+    #[error("a CORRUPT alarm is raised for member {member}{}: etcd found that members hold different data",
         if member.0 == 0 { " (unknown)" } else { "" })]
     CorruptAlarm {
         /// Its id; 0 where etcd could not tell which member is wrong.
@@ -161,7 +163,7 @@ pub enum FindingKind {
         sequence: u64,
     },
     /// The log lacks entries that are needed to bring the db up to its commit index.
-    #[error("the log lacks {}, which the db lacks too", span(*first, *last))]
+    #[error("the log is missing {}, which the db does not have either", span(*first, *last))]
     WalEntriesMissing {
         /// Index of the first.
         first: u64,
@@ -178,8 +180,8 @@ pub enum FindingKind {
     },
     /// The log on another base ends before what the data dir's own db has applied.
     #[error(
-        "the log ends at raft index {last}, and the data dir's own db had applied entries up to {applied}: those between are \
-         only in that db"
+        "the log ends at raft index {last}, but the data dir's own db has applied entries up to {applied}: those in \
+         between are only in that db"
     )]
     BaseBehindDb {
         /// Index of the last entry that is read.
@@ -188,7 +190,7 @@ pub enum FindingKind {
         applied: u64,
     },
     /// The end of the log was not written whole.
-    #[error("log segment {segment}: not written whole from offset {offset} on")]
+    #[error("log segment {segment}: incomplete write at offset {offset}")]
     WalTorn {
         /// Name of the segment.
         segment: String,
@@ -197,13 +199,13 @@ pub enum FindingKind {
     },
     /// Entries that are not known to be committed.
     #[error(
-        "{} of the log: not known to be committed, and not counted; {}", span(.0.first, .0.last), changes(.0)
+        "{} of the log: not known to be committed, and not included; {}", span(.0.first, .0.last), changes(.0)
     )]
     WalUncommitted(Uncommitted),
     /// Entries above the commit index of a member that is the only voter.
     #[error(
-        "{} of the log: above the commit index, and counted, since this member is the only voter. etcd started on this \
-         data dir serves this; started with --force-new-cluster, it drops it", span(*first, *last)
+        "{} of the log: above the commit index, and included because this member is the only voter. etcd started on \
+         this data dir serves them; with --force-new-cluster, it drops them", span(*first, *last)
     )]
     WalOnlyVoter {
         /// Index of the first.
@@ -212,7 +214,7 @@ pub enum FindingKind {
         last: u64,
     },
     /// Records of the log are bad that nothing needs.
-    #[error("{first}{}: the log is read on behind it, where its rolling crc proves what follows", others(*count))]
+    #[error("{first}{}: skipped; the rolling crc proves the records after it", others(*count))]
     WalReadOn {
         /// The first of them.
         first: Box<FindingKind>,
@@ -232,10 +234,10 @@ pub enum FindingKind {
         why: Option<Box<FindingKind>>,
     },
     /// What shows that a base and a log belong together.
-    #[error("that the base and the log are of one history: {0}")]
+    #[error("evidence that the base and the log are of one history: {0}")]
     BaseIdentity(Identity),
     /// A db and a log are of different clusters.
-    #[error("the log is of member {member} of cluster {cluster}, which the db does not know")]
+    #[error("the log belongs to member {member} of cluster {cluster}, which is not in the db")]
     BaseForeign {
         /// The member whose log it is.
         member: MemberId,
@@ -243,7 +245,7 @@ pub enum FindingKind {
         cluster: ClusterId,
     },
     /// A log that ends before the base does adds nothing to it.
-    #[error("the log ends at raft {last}, before this base does (raft {index}), and adds nothing to it")]
+    #[error("the log ends at raft {last}, before this base (raft {index}): it adds nothing")]
     BaseAhead {
         /// Index of the last entry that the base has.
         index: u64,
@@ -252,7 +254,7 @@ pub enum FindingKind {
     },
     /// A log that goes on only behind where the base ends.
     #[error(
-        "this base is at raft {index}, and the log goes on from raft {after}: the entries between are in neither"
+        "this base ends at raft {index}, and the log starts after raft {after}: the entries in between are missing"
     )]
     BaseTooOld {
         /// Index of the last entry that the base has.
@@ -262,7 +264,7 @@ pub enum FindingKind {
     },
     /// A db and a log are of different histories of one cluster.
     #[error(
-        "entry {index} is of term {log} in the log, and of term {base} in the db: they are of different histories"
+        "entry {index} has term {log} in the log but term {base} in the db: they belong to different histories"
     )]
     BaseTerm {
         /// Index of the last entry that the db has.
@@ -293,7 +295,7 @@ pub enum FindingKind {
         defect: &'static str,
     },
     /// An entry of the log that is not applied here.
-    #[error("log entry {index}: {request} cannot be replayed here")]
+    #[error("log entry {index}: {request} cannot be replayed")]
     UnsupportedRequest {
         /// Its raft index.
         index: u64,
@@ -302,8 +304,7 @@ pub enum FindingKind {
     },
     /// Keys of the v2 API, which have a store of their own beside the v3 one.
     #[error(
-        "keys of the v2 API lie beside the v3 store and are not read ({stored} in the raft snapshot, {changes} changes in \
-         the log): they stay behind"
+        "keys of the v2 API are not read and not restored ({stored} in the raft snapshot, {changes} changes in the log)"
     )]
     V2Keys {
         /// Keys in the raft snapshot.
@@ -313,8 +314,8 @@ pub enum FindingKind {
     },
     /// The log adds more to the db, or compares more, than is done in memory.
     #[error(
-        "the log asks for more than is done in memory: {MAX_REPLAY_BYTES} bytes beside the db, and {MAX_COMPARED} \
-         compared keys"
+        "the log is too large to replay: the limits are {MAX_REPLAY_BYTES} bytes in memory and {MAX_COMPARED} compared \
+         keys"
     )]
     ReplayTooLarge,
 }
@@ -332,10 +333,10 @@ fn span(first: u64, last: u64) -> String {
 fn changes(uncommitted: &Uncommitted) -> String {
     let Uncommitted { changes, further, is_known, .. } = uncommitted;
     if !is_known {
-        return "what this changes cannot be computed here".into();
+        return "what they change cannot be computed".into();
     }
     if changes.is_empty() {
-        return "no key is changed".into();
+        return "they change no key".into();
     }
     let shown = changes.iter().take(MAX_SHOWN_CHANGES).map(|change| {
         let verb = if change.deleted { "delete" } else { "put" };
@@ -344,7 +345,7 @@ fn changes(uncommitted: &Uncommitted) -> String {
     let mut text = shown.collect::<Vec<_>>().join(", ");
     let more = changes.len().saturating_sub(MAX_SHOWN_CHANGES) as u64 + further;
     if more > 0 {
-        text += &format!(", and {more} changes more");
+        text += &format!(", and {more} more changes");
     }
     text
 }
@@ -354,7 +355,7 @@ fn others(count: usize) -> String {
 }
 
 fn not_own(why: Option<&FindingKind>) -> String {
-    why.map_or_else(String::new, |why| format!(", since the data dir's own db cannot be used ({why})"))
+    why.map_or_else(String::new, |why| format!(", because the data dir's own db cannot be used ({why})"))
 }
 
 fn lost(first: i64, last: i64, ranges: u64) -> String {

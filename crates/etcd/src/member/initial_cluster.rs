@@ -38,7 +38,7 @@ impl InitialCluster {
                 .ok_or_else(|| Error::Invalid(format!("initial cluster: {part:?} is not NAME=URL")))?;
             let url = peer_url(url)?;
             if members.iter().any(|member| member.peer_urls.contains(&url)) {
-                return Err(Error::Invalid(format!("initial cluster: {url} stands twice")));
+                return Err(Error::Invalid(format!("initial cluster: {url} is listed twice")));
             }
             match members.iter_mut().find(|member| member.name == name) {
                 Some(member) => member.peer_urls.push(url),
@@ -46,7 +46,7 @@ impl InitialCluster {
             }
         }
         if members.is_empty() {
-            return Err(Error::Invalid("initial cluster: no member is named".into()));
+            return Err(Error::Invalid("initial cluster: no members".into()));
         }
         members.iter_mut().for_each(|member| member.peer_urls.sort());
         Ok(Self { members, token: token.into() })
@@ -101,7 +101,7 @@ impl InitialCluster {
             .members
             .iter()
             .find(|member| member.name == name)
-            .ok_or_else(|| Error::Invalid(format!("initial cluster: no member is named {name:?}")))?;
+            .ok_or_else(|| Error::Invalid(format!("initial cluster: no member named {name:?}")))?;
         let Some(advertised) = advertised else { return Ok(()) };
         let mut advertised = advertised.iter().map(|url| peer_url(url)).collect::<Result<Vec<_>>>()?;
         advertised.sort();

@@ -75,8 +75,8 @@ impl<'a> Contents<'a> {
         let up_to = options.revision.unwrap_or(i64::MAX);
         let marks = match i64::try_from(options.bump_revision) {
             Ok(0) => None,
-            Ok(bump) => Some(current.checked_add(bump).ok_or_else(|| too_far(current))?),
-            Err(_) => return Err(too_far(current)),
+            Ok(bump) => Some(current.checked_add(bump).ok_or(Error::BumpOverflow { current })?),
+            Err(_) => return Err(Error::BumpOverflow { current }),
         };
         let version = match options.version {
             Some(version) => version,
@@ -215,14 +215,7 @@ fn put_all(pairs: &BTreeMap<impl AsRef<[u8]>, Vec<u8>>, put: VisitPair<'_>) -> R
 
 fn unknown_version(state: &State) -> Error {
     let stored = state.storage_version.as_deref().or(state.cluster_version.as_deref()).unwrap_or_default();
-    Error::Invalid(format!(
-        "the source was written by etcd {stored}, which is not known here: name the version that will run it with \
-         --etcd-version"
-    ))
-}
-
-fn too_far(current: i64) -> Error {
-    Error::Invalid(format!("--bump-revision goes past the highest revision there is (current: {current})"))
+    Error::UnknownVersion { stored: stored.into() }
 }
 
 /// The `meta` bucket of a member whose log holds the conf changes of `members` and nothing else.

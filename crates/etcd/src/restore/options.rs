@@ -50,7 +50,7 @@ impl RestoreOptions {
         }
         for (index, target) in self.targets.iter().enumerate() {
             if !self.cluster.initial_members().iter().any(|member| member.name == target.name) {
-                return Err(Error::Invalid(format!("initial cluster: no member is named {:?}", target.name)));
+                return Err(Error::Invalid(format!("initial cluster: no member named {:?}", target.name)));
             }
             target.verify_places()?;
             self.targets.iter().skip(index + 1).try_for_each(|other| target.verify_apart(other))?;
@@ -86,7 +86,7 @@ impl Target {
         let (ours, theirs) = (places(self)?, places(other)?);
         let nested = |a: &PathBuf| theirs.iter().any(|b| a.starts_with(b) || b.starts_with(a));
         if self.name == other.name {
-            return Err(Error::Invalid(format!("member {:?} is to be written twice", self.name)));
+            return Err(Error::Invalid(format!("member {:?} is listed twice", self.name)));
         }
         match ours.iter().find(|dir| nested(dir)) {
             Some(dir) => Err(Error::Invalid(format!("two members share the directory {}", dir.display()))),

@@ -61,7 +61,7 @@ fn records(name: &str, options: &RestoreOptions, members: &[Member]) -> Result<V
     let own = members
         .iter()
         .find(|member| member.name == name)
-        .ok_or_else(|| Error::Invalid(format!("no member is named {name:?}")))?;
+        .ok_or_else(|| Error::Invalid(format!("no member named {name:?}")))?;
     let first = members.first().map(|member| member.id.0);
     let commit = members.len() as u64;
     let record = |kind, message: Vec<u8>| Record { kind, data: message };

@@ -45,14 +45,14 @@ impl Staging {
         match fs::read_dir(&target.data_dir) {
             Ok(mut entries) => match entries.find(|entry| !may_stay(entry)).transpose()? {
                 Some(entry) if entry.file_name().to_string_lossy().starts_with(STAGE_PREFIX) => {
-                    return refused(&entry.path(), "is what a restore left that was cut short");
+                    return refused(&entry.path(), "is left over from an interrupted restore");
                 }
                 Some(_) => return refused(&target.data_dir, "is not empty"),
                 None => {}
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if fs::symlink_metadata(&target.data_dir).is_ok() {
-                    return refused(&target.data_dir, "is a symbolic link that leads nowhere");
+                    return refused(&target.data_dir, "is a dangling symbolic link");
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {

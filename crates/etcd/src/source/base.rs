@@ -57,20 +57,20 @@ pub struct Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cluster_id, term, writes, conditional, .. } = *self;
-        f.write_str("the base knows the log's member")?;
+        f.write_str("the log's member is in the base")?;
         f.write_str(if cluster_id {
             "; the cluster id is the same"
         } else {
             "; the cluster id could not be compared"
         })?;
         f.write_str(if term {
-            "; its last entry is of the same term in both"
+            "; its last entry has the same term in both"
         } else {
             "; the term of its last entry could not be compared"
         })?;
         match writes {
-            0 => f.write_str("; no write before it could be compared"),
-            writes => write!(f, "; {writes} writes before it are the same in both"),
+            0 => f.write_str("; no earlier write could be compared"),
+            writes => write!(f, "; {writes} earlier writes are the same in both"),
         }?;
         if self.is_weak() && conditional == 0 && writes > 0 {
             f.write_str(", and none of them compares a revision")?;

@@ -67,7 +67,7 @@ impl fmt::Display for Lacking {
             Self::Log(log) => log.fmt(f),
             Self::Deltas(deltas) => write!(
                 f,
-                "{deltas} delta snapshots beside it go on from it and are not read here; `etcdbrctl restore` applies them"
+                "{deltas} later delta snapshots in the same directory are not read; apply them with `etcdbrctl restore`"
             ),
         }
     }
@@ -153,7 +153,7 @@ impl fmt::Display for LogBeside {
             LogEnd::At { index, held } => {
                 write!(
                     f,
-                    "the log beside this db goes on to raft index {index}, the db ends at {}",
+                    "the log beside this db goes up to raft index {index}, the db to {}",
                     self.db_index
                 )?;
                 if let Some((alone, together)) = held {
@@ -167,10 +167,10 @@ impl fmt::Display for LogBeside {
             LogEnd::Unknown(kind) => {
                 write!(
                     f,
-                    "the log beside this db cannot be replayed, and the db may lack what it has: {kind}"
+                    "the log beside this db cannot be replayed, so the db may lack recent changes: {kind}"
                 )?;
             }
         }
-        write!(f, "; name the data dir to have both: {}", self.data_dir.display())
+        write!(f, "; to read both, name the data dir: {}", self.data_dir.display())
     }
 }

@@ -77,7 +77,7 @@ pub enum WalDefect {
         offset: u64,
     },
     /// A metadata record names another member or cluster than those before it.
-    #[error("the record at offset {offset} says that this is another member's log")]
+    #[error("the record at offset {offset} belongs to another member's log")]
     Metadata {
         /// Byte offset in the segment.
         offset: u64,
