@@ -22,5 +22,6 @@ mod terms;
 
 pub(crate) use dir::{End, Item, WalDir};
 pub(crate) use entries::Entries;
+pub use log::LogStatus;
 pub(crate) use log::{Log, message};
 pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use lifeboat_etcd::compare::NoChoice;
-use lifeboat_etcd::{EntryId, LogPosition, RaftPosition, Source, State, keys_in_log};
+use lifeboat_etcd::wal::LogStatus;
+use lifeboat_etcd::{EntryId, RaftPosition, Source, State, keys_in_log};
 
 use super::Compared;
 use super::words::shown;
@@ -53,8 +54,8 @@ impl Compared {
 
     /// Whether the logs of a majority of the voters show that a source has every committed entry.
     fn has_all_committed(&self, place: usize) -> bool {
-        let Some(RaftPosition { cluster_id, replayed_to, .. }) = self.raft(place) else { return false };
-        let majority = self.majorities.iter().find(|majority| majority.cluster_id == cluster_id);
+        let Some(RaftPosition { log, replayed_to, .. }) = self.raft(place) else { return false };
+        let majority = self.majorities.iter().find(|majority| majority.cluster_id == log.cluster_id);
         majority.is_some_and(|majority| {
             let is_held = majority.read == majority.voters && replayed_to >= majority.held;
             is_held || replayed_to >= majority.last
@@ -62,9 +63,9 @@ impl Compared {
     }
 
     /// The log of a source that cannot be read otherwise, if it goes further than any source of its cluster that can.
-    pub(super) fn longer_log(&self, place: usize) -> Option<LogPosition> {
-        let log = self.logs[place]?;
-        let last = EntryId { term: log.last_term, index: log.last_index };
+    pub(super) fn longer_log(&self, place: usize) -> Option<LogStatus> {
+        let log = self.logs[place]?.log;
+        let last = log.last();
         let is_beyond = |end: EntryId| match end.term {
             // Snapshots of etcd 3.4 do not have it.
             0 => last.index > end.index,
@@ -75,15 +76,15 @@ impl Compared {
     }
 
     /// The last entry that a source has, if it is of a log's cluster.
-    fn end(&self, place: usize, log: &LogPosition) -> Option<EntryId> {
+    fn end(&self, place: usize, log: &LogStatus) -> Option<EntryId> {
         let State { members, members_removed, term, consistent_index, .. } =
             &self.comparison.sources[place].inspection.as_ref()?.state;
         let knows_member =
             members.iter().map(|member| &member.id).chain(members_removed).any(|id| *id == log.member_id);
         let raft = self.raft(place);
-        let is_of_cluster = raft.map_or(knows_member, |raft| raft.cluster_id == log.cluster_id);
+        let is_of_cluster = raft.map_or(knows_member, |raft| raft.log.cluster_id == log.cluster_id);
         let held = EntryId { term: term.unwrap_or(0), index: consistent_index.unwrap_or(0) };
-        is_of_cluster.then(|| raft.map_or(held, |raft| raft.last().max(held)))
+        is_of_cluster.then(|| raft.map_or(held, |raft| raft.log.last().max(held)))
     }
 
     fn raft(&self, place: usize) -> Option<RaftPosition> {

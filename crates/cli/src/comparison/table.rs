@@ -60,11 +60,11 @@ impl Compared {
             format!("{}, {}", number(term), number(index))
         };
         let Some(inspection) = &self.comparison.sources[place].inspection else {
-            let log = self.logs[place].map(|log| position(Some(log.last_term), Some(log.last_index)));
+            let log = self.logs[place].map(|log| position(Some(log.log.last_term), Some(log.log.last_index)));
             return [rank, name, none(), none(), none(), none(), none(), log.unwrap_or_else(none), none()];
         };
         let state = &inspection.state;
-        let log = inspection.raft.map(|raft| position(Some(raft.last_term), Some(raft.last_index)));
+        let log = inspection.raft.map(|raft| position(Some(raft.log.last_term), Some(raft.log.last_index)));
         let hash = self.comparison.hashes[place].map(|hash| hash.hash.to_string());
         [
             rank,

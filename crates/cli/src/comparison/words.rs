@@ -42,7 +42,7 @@ impl Compared {
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
             let raft = self.comparison.sources[*place].inspection.as_ref()?.raft?;
-            Some((raft.last(), Reverse(raft.uncommitted_entries()), *place))
+            Some((raft.log.last(), Reverse(raft.uncommitted_entries()), *place))
         };
         let open = self.comparison.ranking.iter().filter(|place| !self.comparison.is_end_decided(**place));
         let uncounted = open.filter_map(position).filter(|(_, Reverse(entries), _)| *entries > 0);
@@ -107,8 +107,8 @@ impl Compared {
     /// The cluster that a data dir is of.
     fn cluster_of(&self, place: usize) -> Option<ClusterId> {
         let inspection = self.comparison.sources[place].inspection.as_ref();
-        let raft = inspection.and_then(|inspection| inspection.raft).map(|raft| raft.cluster_id);
-        raft.or(self.logs[place].map(|log| log.cluster_id))
+        let raft = inspection.and_then(|inspection| inspection.raft).map(|raft| raft.log.cluster_id);
+        raft.or(self.logs[place].map(|log| log.log.cluster_id))
     }
 
     /// Why no source is taken without asking.

@@ -446,7 +446,7 @@ fn what_only_a_db_that_is_not_read_has_is_said() {
     let bytes = fs_err::read(segment(&data_dir)).unwrap();
     let is_short = |len: &usize| {
         fs_err::write(segment(&data_dir), &bytes[..*len]).unwrap();
-        log_position(&data_dir, None).is_ok_and(|log| log.last_index < applied)
+        log_position(&data_dir, None).is_ok_and(|log| log.log.last_index < applied)
     };
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     (0..end).rev().find(is_short).expect("the db has entries of the log");

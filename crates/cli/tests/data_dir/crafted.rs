@@ -95,7 +95,11 @@ fn random_logs(version: EtcdVersion) {
         let committed = by_commit_index(&data_dir);
         let raft =
             committed.raft().unwrap_or_else(|| panic!("{what}: {:?}", State::read(committed.as_ref())));
-        assert_eq!((raft.commit, raft.last_index, raft.replayed_to), (commit, last, commit), "{what}");
+        assert_eq!(
+            (raft.log.commit, raft.log.last_index, raft.replayed_to),
+            (commit, last, commit),
+            "{what}"
+        );
         serve(version, &data_dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
         drop(committed);
         // A server that simply starts is alone, elects itself, and so commits all it has.
@@ -186,7 +190,7 @@ fn a_later_entry_of_the_same_index_wins() {
     ];
     append(&data_dir, records);
     let source = by_commit_index(&data_dir);
-    assert_eq!(source.raft().unwrap().last_term, 3);
+    assert_eq!(source.raft().unwrap().log.last_term, 3);
     serve(version, &data_dir, &["--force-new-cluster"]).expect(source.as_ref(), "overruled");
     drop(source);
     serve(version, &data_dir, &[]).expect(open(&data_dir).unwrap().as_ref(), "overruled, an only voter");

@@ -101,14 +101,14 @@ impl RankedSource {
         Some(Freshness {
             revision: *revision,
             applied: EntryId { term: state.term.unwrap_or(0), index: state.consistent_index.unwrap_or(0) },
-            logged: raft.map(|raft| raft.last()).unwrap_or_default(),
+            logged: raft.map(|raft| raft.log.last()).unwrap_or_default(),
             has_own_db: origin.base.is_none(),
         })
     }
 
     /// The member whose data dir it is.
     pub(super) fn member(&self) -> Option<MemberId> {
-        self.inspection.as_ref()?.raft.map(|raft| raft.member_id)
+        self.inspection.as_ref()?.raft.map(|raft| raft.log.member_id)
     }
 
     /// Whether a member is one of its cluster, and was not removed.
@@ -127,7 +127,10 @@ impl RankedSource {
     fn ids(&self) -> Vec<MemberId> {
         let Some(Inspection { state, raft, .. }) = &self.inspection else { return Vec::new() };
         let members = state.members.iter().map(|member| member.id);
-        members.chain(state.members_removed.iter().copied()).chain(raft.map(|raft| raft.member_id)).collect()
+        members
+            .chain(state.members_removed.iter().copied())
+            .chain(raft.map(|raft| raft.log.member_id))
+            .collect()
     }
 }
 
@@ -138,7 +141,7 @@ fn ineligible(inspection: &Inspection) -> Option<Ineligible> {
     if let Some(kind) = inspection.state.undecodable.first() {
         return Some(Ineligible::Damaged(kind.clone()));
     }
-    let own = inspection.raft.map(|raft| raft.member_id);
+    let own = inspection.raft.map(|raft| raft.log.member_id);
     let corrupt = |alarm: &&Alarm| alarm.kind == AlarmKind::Corrupt && Some(alarm.member) == own;
     if let Some(alarm) = inspection.state.alarms.iter().find(corrupt) {
         return Some(Ineligible::Corrupt(*alarm));

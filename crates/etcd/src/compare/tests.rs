@@ -13,6 +13,7 @@ use crate::member::{ClusterId, MemberId};
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
 use crate::source::{CommitBasis, Integrity, Origin, RaftPosition, VisitAll, VisitPair, VisitRevision};
+use crate::wal::LogStatus;
 
 /// What one main revision does: keys with new values, or deleted.
 type Txn = Vec<(u8, Option<u8>)>;
@@ -95,12 +96,14 @@ impl Source for Member {
     fn raft(&self) -> Option<RaftPosition> {
         let member_id = MemberId(self.id?);
         Some(RaftPosition {
-            cluster_id: ClusterId(1),
-            member_id,
-            term: 1,
-            commit: 1,
-            last_index: 1,
-            last_term: 1,
+            log: LogStatus {
+                cluster_id: ClusterId(1),
+                member_id,
+                term: 1,
+                commit: 1,
+                last_index: 1,
+                last_term: 1,
+            },
             consistent_index: 1,
             replayed_to: 1,
             basis: CommitBasis::CommitIndex,

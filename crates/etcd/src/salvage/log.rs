@@ -64,7 +64,7 @@ pub(super) fn replay(
     let consistent_index = salvaged.consistent_index();
     let Counted { up_to, basis } = counted_over(how_far, snap, wal, log, &salvaged.store.base().state)?;
     let mut problems: Vec<_> = log.damage.iter().cloned().collect();
-    let readable = if problems.is_empty() { up_to } else { up_to.min(log.last_index) };
+    let readable = if problems.is_empty() { up_to } else { up_to.min(log.status.last_index) };
     let replayed = if salvaged.store.base().is_clean() {
         as_data(over(salvaged, wal, log, readable, &mut problems))?.unwrap_or_else(|kind| {
             problems.push(kind);
@@ -78,7 +78,7 @@ pub(super) fn replay(
     let report = LogReport {
         replayed: replayed_to - consistent_index,
         not_replayed: (replayed_to < up_to).then_some((replayed_to + 1, up_to)),
-        uncommitted: log.last_index.saturating_sub(up_to.max(consistent_index)),
+        uncommitted: log.status.last_index.saturating_sub(up_to.max(consistent_index)),
     };
     let not_replayed_keys = match report.not_replayed {
         Some((first, last)) => apply::keys_named(wal, first, last)?,

@@ -101,12 +101,12 @@ impl Identity {
         let writes = shared.writes;
         // Where a state names no members, as that of an etcd 3.4 may, nothing but what was written tells whose it is.
         if state.members.is_empty() && writes == 0 {
-            let (member, cluster) = (log.member_id, log.cluster_id);
+            let (member, cluster) = (log.status.member_id, log.status.cluster_id);
             return Err(FindingKind::BaseForeign { member, cluster }.into());
         }
-        let known = base.raft().map(|raft| raft.cluster_id);
+        let known = base.raft().map(|raft| raft.log.cluster_id);
         Ok(Self {
-            cluster_id: known.is_some() || is_founded_by(log.cluster_id, state),
+            cluster_id: known.is_some() || is_founded_by(log.status.cluster_id, state),
             term: Self::of_ids(state, known, log)?,
             writes,
             conditional: shared.conditional,
@@ -123,8 +123,8 @@ impl Identity {
     /// What differs, as damage.
     pub(super) fn of_ids(state: &State, cluster: Option<ClusterId>, log: &Log) -> Result<bool> {
         let index = state.consistent_index.unwrap_or(0);
-        if !knows_member(state, log) || cluster.is_some_and(|cluster| cluster != log.cluster_id) {
-            let (member, cluster) = (log.member_id, log.cluster_id);
+        if !knows_member(state, log) || cluster.is_some_and(|cluster| cluster != log.status.cluster_id) {
+            let (member, cluster) = (log.status.member_id, log.status.cluster_id);
             return Err(FindingKind::BaseForeign { member, cluster }.into());
         }
         match (state.term.filter(|term| *term > 0), log.term_at) {
@@ -140,8 +140,9 @@ fn knows_member(state: &State, log: &Log) -> bool {
     let index = consistent_index.unwrap_or(0);
     let has = |id: MemberId| members.iter().any(|member| member.id == id) || members_removed.contains(&id);
     // A member that etcdctl 3.4 restored has in its db those that have started since: none, or not yet the log's own.
-    let is_named = |(at, id): &(u64, MemberId)| if *at > index { *id == log.member_id } else { has(*id) };
-    index == 0 || members.is_empty() || has(log.member_id) || log.named.iter().any(is_named)
+    let is_named =
+        |(at, id): &(u64, MemberId)| if *at > index { *id == log.status.member_id } else { has(*id) };
+    index == 0 || members.is_empty() || has(log.status.member_id) || log.named.iter().any(is_named)
 }
 
 /// The entries up to an index that the segment has which holds it, and the one before it, from the last gap on.

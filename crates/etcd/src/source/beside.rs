@@ -102,16 +102,18 @@ impl LogBeside {
         let end = |index| Ok((index > db_index).then_some(LogEnd::At { index, held: None }));
         let log = match SourceDir::open(&data_dir, Replay::Committed, None, Bases::Own) {
             Ok(dir) => match dir.raft() {
-                Some(position) => further(&db, &dir, position.last_index.max(position.replayed_to), db_index),
+                Some(position) => {
+                    further(&db, &dir, position.log.last_index.max(position.replayed_to), db_index)
+                }
                 None => match log_position(&data_dir, None) {
-                    Ok(position) => end(position.last_index),
+                    Ok(position) => end(position.log.last_index),
                     Err(Error::Damaged(kind)) => Ok(Some(LogEnd::Unknown(kind))),
                     Err(error) => Err(error),
                 },
             },
             // An etcd runs there.
             Err(Error::Refused(_)) => {
-                log_position(&data_dir, None).map_or(Ok(None), |position| end(position.last_index))
+                log_position(&data_dir, None).map_or(Ok(None), |position| end(position.log.last_index))
             }
             Err(Error::Damaged(kind) | Error::Unreplayable(kind)) => Ok(Some(LogEnd::Unknown(kind))),
             Err(error) => Err(error),

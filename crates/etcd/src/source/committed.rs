@@ -54,26 +54,26 @@ pub(crate) fn counted(
     log: &Log,
     consistent_index: u64,
 ) -> Result<Counted> {
-    let whole = log.commit.max(log.last_index);
+    let whole = log.status.commit.max(log.status.last_index);
     let (up_to, basis) = match replay {
-        Replay::CommitIndex => (log.commit, CommitBasis::CommitIndex),
+        Replay::CommitIndex => (log.status.commit, CommitBasis::CommitIndex),
         Replay::WholeLog => (whole, CommitBasis::WholeLog),
-        Replay::UpTo(index) => (index.clamp(log.commit, whole), CommitBasis::Majority),
+        Replay::UpTo(index) => (index.clamp(log.status.commit, whole), CommitBasis::Majority),
         Replay::Committed if is_only_voter(snap, wal, log, consistent_index)? => {
             (whole, CommitBasis::OnlyVoter)
         }
-        Replay::Committed => (log.commit, CommitBasis::CommitIndex),
+        Replay::Committed => (log.status.commit, CommitBasis::CommitIndex),
     };
     Ok(Counted { up_to, basis })
 }
 
 /// Whether the member votes alone, which matters when its log goes on above the commit index.
 fn is_only_voter(snap: &Path, wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
-    let applied = log.commit.max(consistent_index);
-    if log.last_index <= applied {
+    let applied = log.status.commit.max(consistent_index);
+    if log.status.last_index <= applied {
         return Ok(false);
     }
-    Ok(voters(snap, wal, applied)?.is_some_and(|voters| voters == [log.member_id]))
+    Ok(voters(snap, wal, applied)?.is_some_and(|voters| voters == [log.status.member_id]))
 }
 
 /// Entries at the end of a log that are not known to be committed, and not counted.
@@ -109,7 +109,7 @@ impl Uncommitted {
         counted: &Overlay,
         whole: impl FnOnce() -> Result<Overlay>,
     ) -> Option<Self> {
-        let (first, last) = (position.replayed_to.saturating_add(1), position.last_index);
+        let (first, last) = (position.replayed_to.saturating_add(1), position.log.last_index);
         // The logs of other members have shown that these were never committed.
         if first > last || position.basis == CommitBasis::Majority {
             return None;

@@ -24,7 +24,7 @@ use crate::member::MemberId;
 use crate::progress::Progress;
 use crate::schema::Bucket;
 use crate::state::{Alarm, AlarmKind, State};
-use crate::wal::{End, Entries, Item, Log, WalDir};
+use crate::wal::{End, Entries, Item, Log, LogStatus, WalDir};
 
 /// What a data dir's log may be read on top of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -337,7 +337,7 @@ impl Dir<'_> {
         candidates.sort_by_key(|(index, ..)| std::cmp::Reverse(*index));
         if let Ok(log) = as_finding(Log::scan(self.wal, 0))?
             && log.is_from_start
-            && let Ok(nothing) = as_finding(Nothing::under(self.path, self.wal, log.last_index))?
+            && let Ok(nothing) = as_finding(Nothing::under(self.path, self.wal, log.status.last_index))?
         {
             candidates.push((0, Base::Nothing, Box::new(nothing)));
         }
@@ -364,9 +364,11 @@ impl Dir<'_> {
         if let Some(kind) = log.damage.clone().filter(|_| !self.to_gap) {
             return Err(kind.into());
         }
-        Identity::of_ids(&state, below.raft().map(|raft| raft.cluster_id), &log)?;
-        if is_other && consistent_index > log.last_index {
-            return Err(FindingKind::BaseAhead { index: consistent_index, last: log.last_index }.into());
+        Identity::of_ids(&state, below.raft().map(|raft| raft.log.cluster_id), &log)?;
+        if is_other && consistent_index > log.status.last_index {
+            return Err(
+                FindingKind::BaseAhead { index: consistent_index, last: log.status.last_index }.into()
+            );
         }
         if consistent_index < log.snapshot && !leads_to_snapshot(wal, &log, consistent_index)? {
             let snapshot = log.snapshot;
@@ -377,19 +379,19 @@ impl Dir<'_> {
             return Err(kind.into());
         }
         let Counted { up_to, basis } = counted_over(self.replay, self.snap, wal, &log, &state)?;
-        let up_to = up_to.max(applied.unwrap_or(0).min(log.last_index));
+        let up_to = up_to.max(applied.unwrap_or(0).min(log.status.last_index));
         let (entries, gap) = self.entries(wal, &log, consistent_index, up_to)?;
         let overlay = apply::replay(below, &state, &entries)?;
         let replayed_to = entries.up_to().max(consistent_index);
         let position = RaftPosition::of(&log, consistent_index, replayed_to, basis);
         let uncommitted = gap.is_none().then(|| {
             Uncommitted::beyond(&position, &overlay, || {
-                apply::replay(below, &state, &Entries::find(wal, consistent_index, log.last_index)?)
+                apply::replay(below, &state, &Entries::find(wal, consistent_index, log.status.last_index)?)
             })
         });
         let mut notes = notes(&log, &position, &state, &overlay, uncommitted.flatten());
         notes.extend(v2_keys::find(self.snap, wal, &state)?);
-        notes.extend(corrupt_alarm(below, &overlay, log.member_id)?);
+        notes.extend(corrupt_alarm(below, &overlay, log.status.member_id)?);
         if is_other && consistent_index > 0 {
             notes.push(FindingKind::BaseIdentity(Identity::of(below, &state, &log, wal)?));
         }
@@ -406,7 +408,7 @@ impl Dir<'_> {
         if !self.to_gap {
             return Ok((Entries::find(wal, after, up_to)?, None));
         }
-        let (entries, missing) = Entries::find_to_gap(wal, after, up_to.min(log.last_index))?;
+        let (entries, missing) = Entries::find_to_gap(wal, after, up_to.min(log.status.last_index))?;
         let first = entries.up_to().max(after).saturating_add(1);
         let bad = log.bad.iter().map(|bad| bad.kind.clone()).chain(log.damage.clone());
         if first > up_to {
@@ -429,7 +431,10 @@ pub(crate) fn counted_over(
     let found = counted(replay, snap, wal, log, state.consistent_index.unwrap_or(0))?;
     let is_asked = replay == Replay::Committed && found.basis == CommitBasis::CommitIndex;
     if is_asked && log.bad.iter().any(|bad| bad.is_lost) && is_alone(log, state) {
-        return Ok(Counted { up_to: log.commit.max(log.last_index), basis: CommitBasis::OnlyVoter });
+        return Ok(Counted {
+            up_to: log.status.commit.max(log.status.last_index),
+            basis: CommitBasis::OnlyVoter,
+        });
     }
     Ok(found)
 }
@@ -438,11 +443,11 @@ pub(crate) fn counted_over(
 fn is_alone(log: &Log, state: &State) -> bool {
     let conf_state = state.conf_state.as_deref().map(serde_json::from_str::<ConfState>);
     let is_only_voter = match conf_state {
-        Some(Ok(conf_state)) => conf_state.voters == [log.member_id.0],
+        Some(Ok(conf_state)) => conf_state.voters == [log.status.member_id.0],
         _ => false,
     };
     let mut others = state.members.iter().map(|member| member.id).chain(log.named.iter().map(|(_, id)| *id));
-    is_only_voter && others.all(|id| id == log.member_id)
+    is_only_voter && others.all(|id| id == log.status.member_id)
 }
 
 /// Dbs that came with raft snapshots and were never put in the db's place.
@@ -512,12 +517,17 @@ pub(crate) fn notes(
     overlay: &Overlay,
     uncommitted: Option<Uncommitted>,
 ) -> Vec<FindingKind> {
-    let member = log.member_id;
+    let member = log.status.member_id;
     let mut removed = overlay.pairs(Bucket::MembersRemoved).map(|(key, _)| key);
     let is_removed =
         state.members_removed.contains(&member) || removed.any(|key| key == member.to_string().as_bytes());
     let removed = is_removed.then_some(FindingKind::MemberRemoved { member });
-    let RaftPosition { last_index: last, commit, consistent_index, replayed_to, basis, .. } = *position;
+    let RaftPosition {
+        log: LogStatus { last_index: last, commit, .. },
+        consistent_index,
+        replayed_to,
+        basis,
+    } = *position;
     let torn = log.torn.clone();
     let torn = torn.map(|torn| FindingKind::WalTorn { segment: torn.segment, offset: torn.offset });
     let behind = (last < consistent_index).then_some(FindingKind::WalBehindDb { last, consistent_index });

@@ -5,11 +5,10 @@ use std::path::Path;
 use crate::apply;
 use crate::error::{Error, Result};
 use crate::key_list::KeyList;
-use crate::member::{ClusterId, MemberId};
 use crate::schema::Bucket;
 use crate::source::{Source, SourceFile, member_dir};
 use crate::state::State;
-use crate::wal::{Log, WalDir};
+use crate::wal::{Log, LogStatus, WalDir};
 
 /// A db that an etcd writes to is read again so often.
 const ATTEMPTS: usize = 3;
@@ -23,29 +22,26 @@ pub struct EntryId {
     pub index: u64,
 }
 
-/// The end of a member's log, and of its db.
+impl LogStatus {
+    /// The last entry in the log.
+    pub fn last(&self) -> EntryId {
+        EntryId { term: self.last_term, index: self.last_index }
+    }
+}
+
+/// How far a data dir's log and db go, and which entries are included.
 ///
-/// Raft elects whose last entry is the newest, since every entry that a client was told of is in the logs of a
-/// majority. `commit` is only what this member had heard of, and had written down: it lags.
+/// Raft elects the member with the newest last entry, since every entry that was acknowledged to a client is in the
+/// logs of a majority (`raft/log.go`, `isUpToDate`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RaftPosition {
-    /// The cluster it belongs to.
-    pub cluster_id: ClusterId,
-    /// Its id.
-    pub member_id: MemberId,
-    /// Raft term it was in.
-    pub term: u64,
-    /// Index up to which it knew entries to be committed.
-    pub commit: u64,
-    /// Index of the last entry in its log.
-    pub last_index: u64,
-    /// Raft term of that entry.
-    pub last_term: u64,
-    /// Index of the last entry that its db has.
+    /// The log.
+    pub log: LogStatus,
+    /// Raft index of the last entry applied to the db.
     pub consistent_index: u64,
-    /// Index of the last entry that this source counts.
+    /// Raft index of the last entry that is included.
     pub replayed_to: u64,
-    /// Why the entries above the commit index count, or do not.
+    /// How the last included entry was decided.
     pub basis: CommitBasis,
 }
 
@@ -77,23 +73,8 @@ impl CommitBasis {
 }
 
 impl RaftPosition {
-    /// The last entry in its log.
-    pub fn last(&self) -> EntryId {
-        EntryId { term: self.last_term, index: self.last_index }
-    }
-
     pub(crate) fn of(log: &Log, consistent_index: u64, replayed_to: u64, basis: CommitBasis) -> Self {
-        Self {
-            cluster_id: log.cluster_id,
-            member_id: log.member_id,
-            term: log.term,
-            commit: log.commit,
-            last_index: log.last_index,
-            last_term: log.last_term,
-            consistent_index,
-            replayed_to,
-            basis,
-        }
+        Self { log: log.status, consistent_index, replayed_to, basis }
     }
 
     /// Entries at the end of the log that are not known to be committed, and not counted. Where the logs of a majority
@@ -101,26 +82,16 @@ impl RaftPosition {
     pub fn uncommitted_entries(&self) -> u64 {
         match self.basis {
             CommitBasis::Majority => 0,
-            _ => self.last_index.saturating_sub(self.replayed_to),
+            _ => self.log.last_index.saturating_sub(self.replayed_to),
         }
     }
 }
 
-/// The end of a member's log, by itself.
+/// How far a member's log and db go, without a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogPosition {
-    /// The cluster the member belongs to.
-    pub cluster_id: ClusterId,
-    /// Its id.
-    pub member_id: MemberId,
-    /// Raft term it was in.
-    pub term: u64,
-    /// Index up to which it knew entries to be committed.
-    pub commit: u64,
-    /// Index of the last entry in its log.
-    pub last_index: u64,
-    /// Raft term of that entry.
-    pub last_term: u64,
+    /// The log.
+    pub log: LogStatus,
     /// Index of the first entry that its segments have: it goes on from any state that has all entries before that.
     pub first_index: u64,
     /// The last entry that the db has, of term 0 where the db does not say it, as before 3.5; `None` where the db cannot be
@@ -139,8 +110,8 @@ pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPositi
     let inside = member.join("wal");
     // Before the log: of an etcd that goes on writing, what the db has by now is in the log by then.
     let applied = applied(&member.join("snap/db"));
-    let log = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_valid)?;
-    Ok(LogPosition { applied, ..log })
+    let position = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_valid)?;
+    Ok(LogPosition { applied, ..position })
 }
 
 /// The last entry that a db has, which an etcd may be writing to: what was read belongs together unless the file has changed
@@ -168,15 +139,13 @@ pub fn log_position_past_damage(data_dir: &Path) -> Result<LogPosition> {
 }
 
 fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPosition> {
-    let mut log = scan(wal, u64::MAX)?;
+    let mut log = scan(wal, u64::MAX)?.status;
     if log.last_term == 0 {
         // The last segment has just begun: the one before has the last entry.
-        log = scan(wal, log.last_index)?;
+        log = scan(wal, log.last_index)?.status;
     }
-    let Log { cluster_id, member_id, term, commit, last_index, last_term, .. } = log;
     let first_index = wal.index_before(0).saturating_add(1);
-    let applied = None;
-    Ok(LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index, applied })
+    Ok(LogPosition { log, first_index, applied: None })
 }
 
 /// The keys that the entries of a data dir's log behind an index name to write or delete, of ranges the first, as far as

@@ -18,18 +18,27 @@ const MAX_BAD: usize = 1000;
 /// Members that conf changes name, listed at most.
 const MAX_ADDED: usize = 1000;
 
-/// What a log says of itself.
+/// Which member a log belongs to, its last hard state (`raftpb.HardState`) and its last entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The member's cluster.
+    pub cluster_id: ClusterId,
+    /// The member.
+    pub member_id: MemberId,
+    /// Raft term of the hard state.
+    pub term: u64,
+    /// Commit index of the hard state: what the member knew to be committed. It lags.
+    pub commit: u64,
+    /// Raft index of the last entry, or of a received snapshot after it.
+    pub last_index: u64,
+    /// Raft term of that entry or snapshot.
+    pub last_term: u64,
+}
+
+/// The content of a log, without its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
-    pub(crate) member_id: MemberId,
-    pub(crate) cluster_id: ClusterId,
-    /// Raft term the member was in.
-    pub(crate) term: u64,
-    /// Index up to which the member knew entries to be on a quorum.
-    pub(crate) commit: u64,
-    /// Index and term of the last entry, or of a received snapshot behind it.
-    pub(crate) last_index: u64,
-    pub(crate) last_term: u64,
+    pub(crate) status: LogStatus,
     /// Index and term of the newest raft snapshot that is committed.
     pub(crate) snapshot: u64,
     pub(crate) snapshot_term: u64,
@@ -168,13 +177,16 @@ impl Scan {
             End::Torn(torn) => (Some(torn), None),
             End::Damaged(kind) => (None, Some(kind)),
         };
-        Log {
+        let status = LogStatus {
             member_id: MemberId(metadata.node_id.unwrap_or(0)),
             cluster_id: ClusterId(metadata.cluster_id.unwrap_or(0)),
             term: state.term.unwrap_or(0),
             commit,
             last_index,
             last_term,
+        };
+        Log {
+            status,
             snapshot,
             snapshot_term,
             term_at,
@@ -285,11 +297,11 @@ mod tests {
         let third = vec![metadata(1), state(5)];
         let (dir, wal) = log(&[(0, first), (3, second), (6, third)]);
         let scanned = Log::scan_valid(&wal, 0).unwrap();
-        assert_eq!((scanned.commit, scanned.last_index, scanned.last_term), (5, 5, 2));
-        assert_eq!(Log::scan_valid(&wal, 6).unwrap().last_index, 5);
+        assert_eq!((scanned.status.commit, scanned.status.last_index, scanned.status.last_term), (5, 5, 2));
+        assert_eq!(Log::scan_valid(&wal, 6).unwrap().status.last_index, 5);
         let data_dir = tempfile::tempdir().unwrap();
         let position = crate::log_position(data_dir.path(), Some(dir.path())).unwrap();
-        assert_eq!((position.last_index, position.last_term), (5, 2));
+        assert_eq!((position.log.last_index, position.log.last_term), (5, 2));
         assert_eq!(terms(&wal, 2, 5).unwrap(), [(3, 1), (4, 2), (5, 2)]);
         assert_eq!(terms(&wal, 0, 2).unwrap(), [(1, 1), (2, 1)]);
         assert_eq!(damage(terms(&wal, 2, 6)), "wal.entries-missing");
@@ -353,7 +365,7 @@ mod tests {
             flip(dir.path(), (0, 0), &records, place);
             let wal = WalDir::open(dir.path()).unwrap();
             let scanned = Log::scan(&wal, 0).unwrap();
-            assert_eq!((scanned.last_index, scanned.bad.len(), &scanned.damage), (4, 1, &None));
+            assert_eq!((scanned.status.last_index, scanned.bad.len(), &scanned.damage), (4, 1, &None));
             assert_eq!(damage(Log::scan_valid(&wal, 0)), "wal.damaged");
             (dir, wal)
         };

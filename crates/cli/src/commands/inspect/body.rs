@@ -132,13 +132,14 @@ impl UncommittedBody {
 
 impl From<RaftPosition> for RaftBody {
     fn from(position: RaftPosition) -> Self {
+        let log = position.log;
         Self {
-            cluster_id: position.cluster_id.to_string(),
-            member_id: position.member_id.to_string(),
-            term: position.term,
-            commit: position.commit,
-            last_index: position.last_index,
-            last_term: position.last_term,
+            cluster_id: log.cluster_id.to_string(),
+            member_id: log.member_id.to_string(),
+            term: log.term,
+            commit: log.commit,
+            last_index: log.last_index,
+            last_term: log.last_term,
             consistent_index: position.consistent_index,
             replayed_to: position.replayed_to,
             uncommitted_entries: position.uncommitted_entries(),

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use lifeboat_etcd::LogPosition;
+use lifeboat_etcd::wal::LogStatus;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -31,8 +32,8 @@ pub struct LogPositionBody {
 
 impl From<LogPosition> for LogPositionBody {
     fn from(position: LogPosition) -> Self {
-        let LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index, applied } =
-            position;
+        let LogPosition { log, first_index, applied } = position;
+        let LogStatus { cluster_id, member_id, term, commit, last_index, last_term } = log;
         let (cluster_id, member_id) = (cluster_id.to_string(), member_id.to_string());
         let db_index = applied.map(|entry| entry.index);
         let db_term = applied.map(|entry| entry.term).filter(|term| *term > 0);
