@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lifeboat_etcd::{
-    Base, Bases, Held, Inspection, NoProgress, Replay, Severity, Source, inspect, is_data_dir, lacking, open,
-    open_on, salvage_on,
+    Base, Bases, ContentSummary, Inspection, NoProgress, Replay, Severity, Source, inspect, is_data_dir,
+    newer_data, open, open_on, salvage_on,
 };
 
 use crate::exit::{Unreadable, Usage};
@@ -114,12 +114,12 @@ impl ReplayArgs {
 /// Something that can be done, and what it keeps.
 pub struct Way {
     what: String,
-    held: Held,
+    held: ContentSummary,
 }
 
 impl Way {
     pub fn new(what: String, held: &Inspection) -> Self {
-        Self { what, held: Held { keys: held.live_keys, revision: held.revision } }
+        Self { what, held: ContentSummary { keys: held.live_keys, revision: held.revision } }
     }
 }
 
@@ -145,7 +145,7 @@ pub fn combination(source: &dyn Source) -> Option<String> {
 
 /// Says that a db file is not all that its member had, nor a full snapshot all that was backed up.
 pub fn warn_of_what_is_beside(source: &Path) -> lifeboat_etcd::Result<()> {
-    if let Some(lacking) = lacking(source)? {
+    if let Some(lacking) = newer_data(source)? {
         stderr_line(format_args!("warning: {}: {lacking}", source.display()));
     }
     Ok(())

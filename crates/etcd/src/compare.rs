@@ -1,5 +1,5 @@
-//! Several sources of what may be one history: which holds most, whose histories agree, where they diverge, and what
-//! the freshest has that another lacks.
+//! Compares sources that may belong to one history: ranks them, and finds which agree, where they diverge, and what the
+//! freshest has that another lacks.
 //!
 //! The bytes decide. Members of one cluster apply one log, so up to the lower of two current revisions both must hold
 //! the same revisions, but for what a compaction has taken away. Raft's term and index order what holds the same.
@@ -24,48 +24,47 @@ pub use rank::{Ineligible, RankedSource};
 use changes::PairChanges;
 use pair::{Compacted, PairComparer};
 
-/// How sources stand to each other. Sources go by their place in what was compared.
+/// Result of [`compare()`]. Sources are referred to by their index in the list that was compared.
 #[derive(Debug)]
 pub struct Comparison {
-    /// What each holds, and why one is not fit to be chosen.
+    /// The sources, in the order given.
     pub sources: Vec<RankedSource>,
-    /// Those that are fit, the freshest first.
+    /// The eligible sources, the freshest first.
     pub ranking: Vec<usize>,
-    /// Every two that are fit.
+    /// Every pair of eligible sources.
     pub pairs: Vec<SourcePair>,
-    /// The freshest beside every other that is fit, in the order of the ranking.
+    /// The freshest compared with every other eligible source, in ranking order.
     pub differences: Vec<Difference>,
-    /// HashKV of each at the highest revision that most of the fit ones have, as if these were all compacted as far as
-    /// the one that is most; `None` of those that do not have it.
+    /// HashKV of each at the highest revision that most eligible sources have, computed at the highest compact revision
+    /// among them; `None` for sources without that revision.
     pub hashes: Vec<Option<HashKv>>,
 }
 
-/// Two sources.
+/// Two sources and the relation of their histories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePair {
-    /// Their places.
+    /// Their indexes.
     pub sources: [usize; 2],
-    /// How their histories stand to each other.
+    /// The relation of their histories.
     pub relation: Relation,
 }
 
-/// What the freshest source and another one do not share.
+/// Changes that the freshest source and another one do not share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The other's place.
+    /// Index of the other source.
     pub source: usize,
-    /// What the freshest has and it lacks.
+    /// Changes that only the freshest has.
     pub lacks: Changes,
-    /// What it has and the freshest lacks: something only where they diverge.
+    /// Changes that only the other has; empty unless they diverge.
     pub alone: Changes,
 }
 
-/// Compares sources, or the reasons why one cannot be read. Every source is read a few times; memory holds one bit for
-/// each revision of sources that are compacted differently, and a bounded list of keys.
+/// Compares sources; one that could not be opened is given as [`Ineligible`]. Every source is read a few times. Memory
+/// holds one bit for each revision of sources with different compact revisions, and a bounded list of keys.
 ///
 /// # Errors
-/// Damage that was not there a moment before, or a read that the operating system refused. Damage as such makes a source
-/// ineligible.
+/// A failed read. Damage makes a source ineligible; damage that appears during the comparison is an error.
 pub fn compare(
     sources: &[std::result::Result<&dyn Source, Ineligible>],
     progress: &dyn Progress,
@@ -96,14 +95,14 @@ pub fn compare(
     })
 }
 
-/// A source that is fit, and where it was given.
+/// An eligible source and its index.
 struct Candidate<'a> {
     place: usize,
     source: &'a dyn Source,
     extent: Extent,
 }
 
-/// What part of a history a source has.
+/// The part of a history that a source has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     /// The current revision.

@@ -1,5 +1,5 @@
-//! A source as a snapshot file: every revision and every bucket as they are, with the digest `etcdctl snapshot save`
-//! puts behind them. What a crashed member's data dir holds can so travel, be checked and be restored anywhere.
+//! Writes a source as a snapshot file: every revision and bucket unchanged, followed by a SHA-256 as `etcdctl snapshot
+//! save` appends it. So a crashed member's data can be copied, checked and restored anywhere.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -16,14 +16,14 @@ use crate::source::{Source, SourceFile};
 /// Bytes read at once for the digest.
 const CHUNK: usize = 1 << 20;
 
-/// What was exported.
+/// A snapshot file that was written and read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
-    /// Bytes, the digest included.
+    /// Size in bytes, digest included.
     pub size: u64,
-    /// The digest, in hexadecimal.
+    /// The SHA-256, in hexadecimal.
     pub sha256: String,
-    /// HashKV of what is in the file, read back from it; the same as the source's.
+    /// HashKV read back from the file; equal to the source's.
     pub hash: HashKv,
 }
 
@@ -67,7 +67,7 @@ fn write(source: &dyn Source, file: File, progress: &dyn Progress) -> Result<Fil
     Ok(writer.finish()?.0.into_inner().map_err(io::IntoInnerError::into_error)?)
 }
 
-/// Puts the SHA-256 of a file behind it.
+/// Appends the SHA-256 of a file to it.
 fn append_digest(file: &mut File) -> Result<(u64, String)> {
     file.seek(SeekFrom::Start(0))?;
     let (mut hasher, mut size) = (Sha256::new(), 0);

@@ -1,15 +1,15 @@
-//! Keys, as a list that damage cannot make as long as it likes.
+//! A bounded list of keys.
 
 /// Keys listed at most, and bytes of them.
 const MAX_LISTED: usize = 100_000;
 const MAX_LISTED_BYTES: usize = 4 << 20;
 
-/// Keys, listed as far as memory is for them.
+/// A bounded list of keys with a full count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyList {
-    /// The first of them, by their newest revision.
+    /// The keys, in the order of their newest revisions, up to a limit.
     pub listed: Vec<Vec<u8>>,
-    /// How many there are.
+    /// Number of keys, also beyond the limit.
     pub count: u64,
     bytes: usize,
 }

@@ -1,14 +1,14 @@
-//! etcd's state on disk, read, proved and written without an etcd binary.
+//! Reads, verifies and writes etcd's state on disk, without an etcd binary.
 //!
-//! A [`Source`] is anything that holds the MVCC history of one etcd keyspace and its metadata buckets. Every
-//! reader here works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
+//! A [`Source`] holds the MVCC history of one etcd keyspace and its metadata buckets: a snapshot file, a db file, or a
+//! data dir with its write-ahead log. Every reader works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
 //! (equal to the server's HashKV), [`get()`] (the keyspace at a revision), [`check()`]. The one writer,
 //! [`restore()`], turns any source into data dirs that etcd boots.
 //!
 //! Follows etcd v3.6.16 and, where they differ, v3.4.23, v3.5.35 and v3.7.3; modules name the upstream
 //! files, `docs/formats/` describes the bytes.
 //!
-//! Synchronous and free of I/O but for files: what talks to a live cluster is elsewhere.
+//! Synchronous; the only I/O is on files. The client for live clusters is a crate of its own.
 #![cfg_attr(
     not(test),
     deny(
@@ -71,8 +71,8 @@ pub use salvage::{salvage, salvage_on};
 pub use schema::Bucket;
 pub use source::{Base, Bases, Identity, open_on};
 pub use source::{
-    CommitBasis, EntryId, Held, Lacking, LogBeside, LogEnd, LogPosition, Majority, RaftPosition, keys_in_log,
-    lacking, log_position, log_position_past_damage, majorities,
+    CommitBasis, ContentSummary, EntryId, LogExtent, LogPosition, Majority, NewerData, NewerLog,
+    RaftPosition, keys_in_log, log_position, log_position_past_damage, majorities, newer_data,
 };
 pub use source::{
     Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,

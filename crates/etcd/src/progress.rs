@@ -1,15 +1,15 @@
-//! How long work tells what it is doing. Showing it is the caller's.
+//! Progress of long operations; the caller displays it.
 
-/// Receives the progress of long work; called from one or several threads.
+/// Receives progress of a long operation, from one or more threads.
 pub trait Progress: Sync {
-    /// A phase of the work starts, with the bytes it expects to go through if it knows them.
+    /// A phase starts, with the bytes it will process, if known.
     fn start(&self, phase: &str, total_bytes: Option<u64>);
 
-    /// So many bytes more are done in the phase that started last.
+    /// The current phase has processed this many more bytes.
     fn advance(&self, bytes: u64);
 }
 
-/// Shows nothing.
+/// Discards progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

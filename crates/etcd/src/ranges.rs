@@ -1,14 +1,14 @@
-//! Ranges of main revisions, as a list that damage cannot make as long as it likes.
+//! A bounded list of ranges of main revisions.
 
 /// Ranges listed at most.
 const MAX_LISTED: usize = 100_000;
 
-/// Main revisions, first to last; a last of `None` is not known.
+/// Ranges of main revisions, first to last; `None` if the end is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ranges {
-    /// The first of them, ascending.
+    /// The ranges, ascending, up to a limit.
     pub listed: Vec<(i64, Option<i64>)>,
-    /// How many there are.
+    /// Number of ranges, also beyond the limit.
     pub count: u64,
     /// Mains of those that are not open, together.
     mains: u64,
@@ -17,7 +17,7 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Whether there are none.
+    /// Whether there are no ranges.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -38,13 +38,13 @@ impl Ranges {
         Self { highest: self.highest.filter(|highest| *highest > main), ..above }
     }
 
-    /// How many mains they are together, at least where more ranges are than are listed; `None` when the last one is open.
+    /// Number of main revisions in all ranges, a lower bound beyond the limit; `None` if the last range is open.
     pub fn mains(&self) -> Option<u64> {
         (self.highest != Some(i64::MAX)).then_some(self.mains)
     }
 
     /// Adds those of another.
-    pub(crate) fn join(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         let (highest, count) = (self.highest.max(other.highest), self.count.max(other.count));
         let mains = self.mains.max(other.mains);
         let mut all: Vec<_> = self.listed.iter().chain(&other.listed).copied().collect();

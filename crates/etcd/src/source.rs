@@ -1,14 +1,14 @@
-//! A state source is a value: a snapshot file, a db file, a member's data dir, and later a live cluster are all
-//! sources of one thing, the MVCC history of an etcd keyspace and its metadata buckets.
+//! Sources of etcd's state: a snapshot file, a db file, or a member's data dir with its write-ahead log. All give the
+//! same thing: the MVCC history of a keyspace, and its metadata buckets.
 
 mod base;
-mod beside;
 pub(crate) mod committed;
 pub(crate) mod data_dir;
 pub(crate) mod digest;
 mod file;
 mod locate;
 mod majority;
+mod newer_data;
 mod overlay;
 mod raft;
 pub(crate) mod v2_keys;
@@ -23,106 +23,104 @@ use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
 pub use base::{Base, Identity};
-pub use beside::{Held, Lacking, LogBeside, LogEnd, lacking};
 pub use committed::{Replay, Uncommitted, UncommittedChange};
 pub use data_dir::{Bases, SourceDir};
 pub use file::SourceFile;
 pub use locate::is_data_dir;
 pub(crate) use locate::{Located, locate, member_dir};
 pub use majority::{Majority, majorities};
+pub use newer_data::{ContentSummary, LogExtent, NewerData, NewerLog, newer_data};
 pub(crate) use overlay::Overlay;
 pub use raft::{
     CommitBasis, EntryId, LogPosition, RaftPosition, keys_in_log, log_position, log_position_past_damage,
 };
 
-/// What a visitor of revisions is given: the key of the `key` bucket, and the encoded
-/// [`KeyValue`](crate::KeyValue).
+/// Callback for revisions: the key in the `key` bucket, and the encoded [`KeyValue`](crate::KeyValue).
 pub type VisitRevision<'a> = &'a mut dyn FnMut(BucketKey, &[u8]) -> Result<()>;
 
-/// What a visitor of a metadata bucket is given: key and value.
+/// Callback for the keys and values of a metadata bucket.
 pub type VisitPair<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
-/// What a visitor of everything is given: bucket, key and value.
+/// Callback for the keys and values of all buckets.
 pub type VisitAll<'a> = &'a mut dyn FnMut(Bucket, &[u8], &[u8]);
 
-/// The history of one etcd keyspace, wherever its bytes are.
+/// The history of one etcd keyspace and its metadata buckets.
 pub trait Source: std::fmt::Debug + Send + Sync {
-    /// Where it comes from, for messages.
+    /// Path, kind and size, for messages.
     fn origin(&self) -> Origin;
 
-    /// How far its member had come in raft's log; `None` when there is no log.
+    /// How far the log goes and how far it is included; `None` for a source without a log.
     fn raft(&self) -> Option<RaftPosition> {
         None
     }
 
-    /// What is worth knowing of the log that it counts, damage aside.
+    /// Notes and warnings about the log that is included; damage is reported by [`Source::check_container`].
     fn notes(&self) -> &[FindingKind] {
         &[]
     }
 
-    /// Why it cannot be read, where that is known before it is read.
+    /// Why reading will fail, if that is known already.
     fn unusable(&self) -> Option<&FindingKind> {
         None
     }
 
-    /// Calls `visit` with every revision, ascending. Every call yields the same revisions.
+    /// Calls `visit` with every revision, in ascending order. Every call yields the same revisions.
     ///
     /// # Errors
     /// Damage on the way, or what `visit` returned, which also ends the walk.
     fn revisions(&self, visit: VisitRevision<'_>) -> Result<()>;
 
-    /// Calls `visit` with every key and value of a bucket other than `key`, in key order; a bucket that is
-    /// not there is empty.
+    /// Calls `visit` with every key and value of a bucket other than `key`, in key order. A missing bucket is empty.
     ///
     /// # Errors
     /// Damage on the way, or what `visit` returned, which also ends the walk.
     fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()>;
 
-    /// Verifies the bytes against the digest they carry, if they carry one: a whole pass over them.
+    /// Verifies the SHA-256 at the end of the file, if there is one: a full pass over the file.
     ///
     /// # Errors
     /// [`FindingKind::DigestMismatch`](crate::FindingKind) as damage, or a failed read.
     fn verify_integrity(&self, progress: &dyn Progress) -> Result<Integrity>;
 
-    /// Fails on what etcd would not have written: to be asked where no digest speaks for the bytes.
+    /// Fails on content that etcd does not write. Meant for sources without a digest.
     ///
     /// # Errors
     /// [`FindingKind`] as damage.
     fn ensure_plausible(&self) -> Result<()>;
 
-    /// Reads everything once, reports what is wrong with the container of the bytes to `found`, and shows
-    /// every key and value that could be read to `visit`.
+    /// Reads everything once, reports damage of the file or log to `found`, and passes every readable key and value to
+    /// `visit`.
     ///
     /// # Errors
     /// A read that the operating system refused. Damage is reported, not returned.
     fn check_container(&self, found: &mut dyn FnMut(Finding), visit: VisitAll<'_>) -> Result<()>;
 }
 
-/// Where a source comes from.
+/// Path, kind and size of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The path.
+    /// Path of the file or data dir.
     pub path: PathBuf,
     /// `snapshot` (carries a digest), `db` or `data-dir`.
     pub kind: &'static str,
     /// Bytes of the file; of a data dir, those of its db.
     pub size: u64,
-    /// Bytes of it in use, when the file can tell cheaply.
+    /// Bytes of it in use, for progress.
     pub size_in_use: u64,
-    /// What a data dir's log was read on top of, where that is not its own db.
+    /// What a data dir's log was replayed on, if not its own db.
     pub base: Option<Base>,
 }
 
-/// How far the bytes of a source can be trusted.
+/// Result of verifying the digest of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Integrity {
-    /// They match the digest they carry, given in hexadecimal.
+    /// The bytes match this SHA-256, in hexadecimal.
     Sha256(String),
-    /// They carry none.
+    /// The source has no digest.
     None,
 }
 
-/// Opens what a path names: a snapshot from `etcdctl snapshot save` or `lifeboat save`, a db file, or a member's
+/// Opens the source at a path: a snapshot from `etcdctl snapshot save` or `lifeboat save`, a db file, or a member's
 /// data dir.
 ///
 /// # Errors
@@ -132,7 +130,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
     open_with(path, Replay::default(), None)
 }
 
-/// Opens what a path names if it is a snapshot or a db file, packed or not, as [`open`] does.
+/// Like [`open`], for snapshot and db files only, compressed or archived ones included.
 ///
 /// # Errors
 /// As [`open`]; [`Error::Invalid`] for a data dir.
@@ -143,15 +141,15 @@ pub fn open_file(path: &Path) -> Result<SourceFile> {
     }
 }
 
-/// Like [`open`], and says how far the log of a data dir counts, and where it is when etcd ran with `--wal-dir`.
+/// Like [`open`], with how far to replay the log of a data dir, and the WAL dir if etcd ran with `--wal-dir`.
 ///
 /// # Errors
-/// As [`open`]; [`Error::Invalid`] for the log of what has none.
+/// As [`open`]; [`Error::Invalid`] when a replay or WAL dir is given for a file.
 pub fn open_with(path: &Path, replay: Replay, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
     open_on(path, replay, wal_dir, Bases::Own)
 }
 
-/// Like [`open_with`], and says what the log of a data dir may be read on top of.
+/// Like [`open_with`], with the bases that the log of a data dir may be replayed on.
 ///
 /// # Errors
 /// As [`open_with`].

@@ -1,4 +1,4 @@
-//! What one source has and another lacks, by key: a bounded list, with counts of all.
+//! Changes that one source has and another lacks, by key: a bounded list with full counts.
 
 use std::collections::BTreeMap;
 
@@ -13,24 +13,24 @@ const MAX_BYTES: usize = 1 << 20;
 /// Changes that one source has and another lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// How many: puts and deletes, each of one key.
+    /// Number of changes: puts and deletes of single keys.
     pub revisions: u64,
-    /// The keys they change, as far as listed.
+    /// Changed keys, up to a limit.
     pub keys: BTreeMap<Vec<u8>, KeyChange>,
-    /// Changes of further keys.
+    /// Changes of keys beyond the limit.
     pub further_revisions: u64,
-    /// Whether that is all. Else a compaction has taken some away: keys that were changed again since, or deleted.
+    /// Whether the list is complete. Otherwise compactions removed changes that were superseded or deleted since.
     pub complete: bool,
 }
 
-/// What was done to a key.
+/// The changes of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyChange {
-    /// How often it was changed.
+    /// Number of changes.
     pub changes: u64,
-    /// The main revision that changed it last.
+    /// Main revision of the last one.
     pub revision: i64,
-    /// Whether that one deleted it.
+    /// Whether the last one deleted the key.
     pub deleted: bool,
 }
 

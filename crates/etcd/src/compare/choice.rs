@@ -1,42 +1,42 @@
-//! Which source to take without asking a person.
+//! Chooses the source for a restore, if the choice is unambiguous.
 
 use std::collections::BTreeSet;
 
 use super::{Comparison, RankedSource, Relation};
 
-/// Why no source is taken without asking.
+/// Why no source can be chosen automatically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoChoice {
-    /// None is fit.
+    /// No source is eligible.
     NoneEligible,
-    /// The freshest diverges from these others, and no majority stands by it.
+    /// The freshest diverges from other sources and is not backed by a majority of members.
     Diverged {
-        /// The freshest.
+        /// Index of the freshest.
         freshest: usize,
-        /// Those it diverges from.
+        /// Indexes of the sources it diverges from.
         from: Vec<usize>,
     },
-    /// Nothing shows that the freshest goes on from these others.
+    /// It is unknown whether the freshest continues the history of other sources.
     Unknown {
-        /// The freshest.
+        /// Index of the freshest.
         freshest: usize,
-        /// Those it cannot be compared with.
+        /// Indexes of the sources it cannot be compared with.
         from: Vec<usize>,
     },
 }
 
 impl Comparison {
-    /// How two sources stand to each other, if both are fit.
+    /// The relation of two sources' histories, if both are eligible.
     pub fn relation(&self, one: usize, other: usize) -> Option<&Relation> {
         let pair = self.pairs.iter().find(|pair| [[one, other], [other, one]].contains(&pair.sources));
         pair.map(|pair| &pair.relation)
     }
 
-    /// The freshest source that is fit, if nothing speaks against taking it: every other one is an earlier state of it, or
-    /// diverges from a majority of members that the freshest is of.
+    /// Index of the freshest eligible source, if the choice is unambiguous: every other source is an earlier state of it, or
+    /// diverges from a majority of members that agree with it.
     ///
     /// # Errors
-    /// [`NoChoice`]: a person must say which state is right.
+    /// [`NoChoice`]: the caller must decide which state is right.
     pub fn choose(&self) -> Result<usize, NoChoice> {
         let Some((&freshest, others)) = self.ranking.split_first() else {
             return Err(NoChoice::NoneEligible);

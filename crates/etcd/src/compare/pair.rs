@@ -13,18 +13,18 @@ use crate::mvcc::{KeepRule, KeepSet};
 use crate::progress::NoProgress;
 use crate::revision::Revision;
 
-/// How two histories stand to each other.
+/// Relation of two histories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relation {
-    /// One goes on from the other, or they are the same.
+    /// One continues the other, or they are the same.
     Agree {
-        /// All that the shorter one holds was compared. Else the longer one is compacted beyond that, and what it has
-        /// left fits.
+        /// Whether everything in the shorter one was compared. Otherwise the longer one is compacted beyond it, and its
+        /// remaining revisions match.
         whole: bool,
     },
-    /// Neither goes on from the other.
+    /// Neither continues the other.
     Diverged(Divergence),
-    /// Nothing of the one is left in the other to be compared.
+    /// They have no revision in common to compare.
     Unknown,
 }
 
@@ -33,16 +33,16 @@ pub enum Relation {
 pub struct Divergence {
     /// The first main revision that differs.
     pub revision: i64,
-    /// Whether it is the first one that ever did. Else it is one that a compaction has left, and they may have diverged
-    /// anywhere up to where that was.
+    /// Whether the histories diverge exactly there. Otherwise it is the first difference that compactions left, and they may
+    /// have diverged earlier or later, up to the compact revision.
     pub exact: bool,
-    /// Revisions found to be the same before: none is left in histories that never were one.
+    /// Revisions before it that are the same in both; 0 for unrelated histories.
     pub shared: u64,
-    /// What each of the two does there; `None`: nothing, or what has been done over since.
+    /// The change each of them has there; `None` if it has none, or if it was superseded and compacted.
     pub changes: [Option<Change>; 2],
 }
 
-/// What a revision does.
+/// The change of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key.
@@ -114,7 +114,7 @@ fn alive_at(one: Extent, other: Extent) -> Option<i64> {
     further.then(|| other.compact_revision.min(one.revision))
 }
 
-/// Judges two histories while their revisions pass.
+/// Compares two histories, revision by revision.
 pub(super) struct PairComparer<'a> {
     pair: [usize; 2],
     extents: [Extent; 2],

@@ -1,4 +1,4 @@
-//! What one source holds, and whether it may be chosen.
+//! Eligibility of a source, and the order of sources by how much they hold.
 
 use std::borrow::Cow;
 
@@ -11,28 +11,28 @@ use crate::progress::Progress;
 use crate::source::{EntryId, Source};
 use crate::state::{Alarm, AlarmKind};
 
-/// Why a source is not fit to be chosen.
+/// Why a source is not eligible for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ineligible {
-    /// It is damaged, or what it holds cannot be computed here.
+    /// It is damaged, or its log cannot be replayed.
     #[error("{0}")]
     Damaged(FindingKind),
-    /// It is no source.
+    /// It is not a snapshot, db or data dir.
     #[error("it is {0}")]
     NotASource(Cow<'static, str>),
-    /// etcd itself found its member to hold other data than the rest.
+    /// etcd raised a CORRUPT alarm for its member.
     #[error("etcd found that this member's data differs from its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
     Corrupt(Alarm),
-    /// Nothing is in it.
+    /// It holds no keys.
     #[error("it holds no keys: its member was re-initialized")]
     Empty,
 }
 
 impl Ineligible {
-    /// Why a source could not be opened, if that is no reason to end everything.
+    /// Turns the error of opening a source into a reason for ineligibility, if it is about the source's content.
     ///
     /// # Errors
-    /// The error as it was.
+    /// The error, unchanged, if it is not about the content.
     pub fn of(error: Error) -> Result<Self> {
         match error {
             Error::Damaged(kind) | Error::Unreplayable(kind) => Ok(Self::Damaged(kind)),
@@ -52,16 +52,16 @@ impl Ineligible {
     }
 }
 
-/// What one source holds.
+/// A source with its content and eligibility.
 #[derive(Debug)]
 pub struct RankedSource {
-    /// What it holds, as far as it can be read.
+    /// Its content; `None` if it cannot be read.
     pub inspection: Option<Inspection>,
-    /// Why it is not fit to be chosen; `None` when it is.
+    /// Why it is not eligible; `None` if it is.
     pub ineligible: Option<Ineligible>,
 }
 
-/// How much a source holds; the greatest is the freshest.
+/// Order of sources by how much they hold; the greatest is the freshest.
 ///
 /// Where histories agree, the higher revision holds all that the lower one does. What holds the same is ordered as
 /// raft orders it: by the last entry that counts, and then by the last one in the log, which clients may have been told
@@ -89,7 +89,7 @@ impl RankedSource {
         }
     }
 
-    /// What part of a history it has, if it is fit.
+    /// The part of a history it has, if it is eligible.
     pub(super) fn extent(&self) -> Option<Extent> {
         let inspection = self.inspection.as_ref().filter(|_| self.ineligible.is_none())?;
         let compact_revision = inspection.state.compact_revision().unwrap_or(-1);

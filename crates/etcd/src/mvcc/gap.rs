@@ -1,11 +1,10 @@
-//! Revisions that are missing.
+//! Finds missing revisions above the compact revision.
 
 use crate::finding::FindingKind;
 use crate::ranges::Ranges;
 use crate::revision::Revision;
 
-/// Finds what is missing between revisions that follow each other without a gap, as all above the compact revision do:
-/// every transaction that changes anything takes the next main, and its changes number their subs from 0
+/// Finds gaps between revisions. Above the compact revision there are none in an undamaged store: every transaction that changes anything takes the next main, and its changes number their subs from 0
 /// (`mvcc/kvstore_txn.go`).
 pub(crate) struct GapFinder {
     last: Revision,

@@ -10,16 +10,16 @@ use crate::revision::Revision;
 use crate::source::Source;
 use crate::state::State;
 
-/// Which keys to read.
+/// The keys to read, like etcd's `RangeRequest`.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// The key, or with `prefix` the start of the keys.
+    /// The key, or the prefix of the keys.
     pub key: Vec<u8>,
-    /// Whether `key` is the start of the keys wanted.
+    /// Whether `key` is a prefix.
     pub prefix: bool,
-    /// The revision to read at; default: the current one.
+    /// The revision to read at; the current one if `None`.
     pub revision: Option<i64>,
-    /// Whether to leave values out.
+    /// Whether to omit values.
     pub keys_only: bool,
 }
 
@@ -29,7 +29,7 @@ impl Query {
     }
 }
 
-/// A key and value as they were at the revision asked for.
+/// A key's value and metadata at the requested revision (`mvccpb.KeyValue`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyState {
     /// Main revision at which the key was created.
@@ -40,12 +40,11 @@ pub struct KeyState {
     pub version: i64,
     /// Lease it is attached to; 0 for none.
     pub lease: i64,
-    /// The value; empty when values were left out.
+    /// The value; empty if values were omitted.
     pub value: Vec<u8>,
 }
 
-/// The keys that match, with their state at the revision asked for, in key order, and the source's current
-/// revision (what etcd's response header carries).
+/// Reads keys at a revision. Returns the source's current revision (as in etcd's response header) and the matching keys.
 ///
 /// # Errors
 /// [`Error::Compacted`] or [`Error::Future`] for a revision the server would refuse; damage.

@@ -11,17 +11,16 @@ use crate::schema::Bucket;
 use crate::source::Source;
 use crate::state::State;
 
-/// A HashKV and what it stands for; named as etcdutl does.
+/// A HashKV with its revisions; fields are named as in etcdutl.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HashKv {
-    /// crc32c.
+    /// The hash, a CRC-32C.
     pub hash: u32,
-    /// What releases before 3.4.34 and 3.5.16 answer, where that is another number. Bytes do not tell which patch
-    /// release runs on them.
+    /// The hash that releases before 3.4.34 and 3.5.16 compute, if it differs. The patch release is not stored on disk.
     pub older_hash: Option<u32>,
-    /// The revision up to which was hashed.
+    /// The revision up to which it is computed.
     pub hash_revision: i64,
-    /// The compact revision it was hashed with; -1 when the store was never compacted.
+    /// The compact revision it is computed with; -1 if the store was never compacted.
     pub compact_revision: i64,
 }
 

@@ -1,16 +1,16 @@
-//! What was found to be wrong, as a list that damage cannot make as long as it likes.
+//! A bounded list of findings.
 
 use crate::finding::FindingKind;
 
 /// FindingList listed at most.
 const MAX_LISTED: usize = 1000;
 
-/// What was found to be wrong.
+/// A bounded list of findings with a full count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FindingList {
-    /// The first of them, in the order met.
+    /// The findings, in the order found, up to a limit.
     pub listed: Vec<FindingKind>,
-    /// How many there are.
+    /// Number of findings, also beyond the limit.
     pub count: u64,
 }
 

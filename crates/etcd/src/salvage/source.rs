@@ -95,7 +95,7 @@ impl SavedDb {
         }
         self.ensure_something(&resolution)?;
         if !is_whole && (!problems.is_empty() || report.is_some_and(|report| report.not_replayed.is_some())) {
-            resolution.possibly_lost.join(&Ranges::from(self.newest_main()?.saturating_add(1)));
+            resolution.possibly_lost.merge(&Ranges::from(self.newest_main()?.saturating_add(1)));
         }
         problems.into_iter().for_each(|kind| self.problems.add(kind));
         self.raft = position;

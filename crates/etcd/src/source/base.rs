@@ -1,4 +1,5 @@
-//! What a member's log is read on top of: its own db, or another state of the same cluster that it goes on from.
+//! The base that a member's log is replayed on: its own db, or another db or snapshot of the same cluster that it
+//! continues.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::wal::{Entries, Log, WalDir};
 /// Members of which all subsets are tried for the one that founded the cluster.
 const MAX_FOUNDERS: usize = 12;
 
-/// What a log is read on top of, where that is not the data dir's own db.
+/// The base that a log is replayed on, if not the data dir's own db.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
     /// This file or data dir.
@@ -38,19 +39,18 @@ impl fmt::Display for Base {
     }
 }
 
-/// What shows that a base and a log are of one history.
+/// Evidence that a base and a log belong to the same history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// Whether the cluster id is known to be the same; a snapshot does not carry it, but the members that founded a
-    /// cluster give it.
+    /// Whether the cluster ids are known to match. A snapshot does not store it, but it follows from the initial members.
     pub cluster_id: bool,
-    /// Whether the last entry that the base has is of the same term in the log.
+    /// Whether the last entry of the base has the same term in the log.
     pub term: bool,
-    /// Writes of entries before it that are the same in both.
+    /// Earlier writes that are the same in both.
     pub writes: u64,
-    /// Those of them that compare the revision of a key, and so tell of the state before them too.
+    /// Those of them that compare the revision of a key, and so depend on earlier state.
     pub conditional: u64,
-    /// Whether the log has all entries since its cluster began with an empty store; unknown where its beginning is gone.
+    /// Whether the log has all entries since its cluster started with an empty store; `None` if its start is gone.
     pub from_start: Option<bool>,
 }
 

@@ -19,20 +19,20 @@ use crate::wal::{Log, WalDir};
 /// Changes listed at most of entries that are not counted.
 const MAX_CHANGES: usize = 1000;
 
-/// How far the log of a data dir counts.
+/// How far to replay the log of a data dir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replay {
-    /// As far as its entries are known to be committed: the whole log of an only voter, else up to the commit index.
+    /// As far as entries are known to be committed: the whole log of an only voter, otherwise up to the commit index.
     #[default]
     Committed,
-    /// Up to the commit index that the member had written down, as `etcd --force-new-cluster` takes it
+    /// Up to the commit index in the last hard state, like `etcd --force-new-cluster`
     /// (`server/etcdserver/bootstrap.go`, `bootstrapWALFromSnapshot`).
     CommitIndex,
     /// Up to this entry, which the logs of a majority of the voters show to be committed.
     UpTo(u64),
-    /// To its end. A member learns, and writes down, that an entry is committed after clients may have been told;
-    /// so the last of the members to run may hold entries that clients count on beyond its commit index. It may
-    /// also hold some that no client was ever told of.
+    /// To the end of the log. A member records that an entry is committed only after it may have been acknowledged to
+    /// clients, so the last member to run may hold acknowledged entries above its commit index; it may also hold some that
+    /// never were.
     WholeLog,
 }
 
@@ -76,25 +76,25 @@ fn is_only_voter(snap: &Path, wal: &WalDir, log: &Log, consistent_index: u64) ->
     Ok(voters(snap, wal, applied)?.is_some_and(|voters| voters == [log.status.member_id]))
 }
 
-/// Entries at the end of a log that are not known to be committed, and not counted.
+/// Entries at the end of a log that are not known to be committed, and are not included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncommitted {
-    /// Index of the first.
+    /// Raft index of the first.
     pub first: u64,
-    /// Index of the last.
+    /// Raft index of the last.
     pub last: u64,
-    /// What they would change, in order; at most a thousand changes.
+    /// Changes they would make, in order; at most 1000.
     pub changes: Vec<UncommittedChange>,
-    /// Changes beyond those listed.
+    /// Number of changes beyond those listed.
     pub further: u64,
-    /// Whether the changes are known: not when the entries cannot be replayed here.
+    /// Whether the changes are known; false if the entries cannot be replayed.
     pub is_known: bool,
 }
 
-/// A change that an entry would make.
+/// A change that an uncommitted entry would make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UncommittedChange {
-    /// The revision it would be.
+    /// Main revision it would get.
     pub revision: i64,
     /// The key.
     pub key: Vec<u8>,

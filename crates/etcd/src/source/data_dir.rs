@@ -1,4 +1,4 @@
-//! A member's data dir as a source: its db, and what its log has beyond it. Nothing in it is written or created.
+//! A member's data dir as a source: its db, with its log replayed in memory. Nothing in it is written or created.
 //!
 //! Which entries of the log count is decided in [`committed`](super::committed), what it is read on top of in
 //! [`base`](super::base).
@@ -26,20 +26,20 @@ use crate::schema::Bucket;
 use crate::state::{Alarm, AlarmKind, State};
 use crate::wal::{End, Entries, Item, Log, LogStatus, WalDir};
 
-/// What a data dir's log may be read on top of.
+/// Bases that a data dir's log may be replayed on.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Bases<'a> {
-    /// The data dir's own db; where that cannot be used, what came with a raft snapshot, or nothing where the log
-    /// begins with an empty store.
+    /// The data dir's own db; if it cannot be used, the db that came with a raft snapshot, or an empty store if the log
+    /// starts with one.
     #[default]
     Own,
-    /// As [`Bases::Own`], and where the own db cannot be used, also one of these snapshots, dbs and data dirs.
+    /// As [`Bases::Own`]; if the own db cannot be used, also one of these snapshots, dbs and data dirs.
     OwnOr(&'a [&'a Path]),
-    /// This snapshot, db or data dir alone.
+    /// Only this snapshot, db or data dir.
     Only(&'a Path),
 }
 
-/// A data dir. An etcd that is started meanwhile waits until this is dropped.
+/// A member's data dir. An etcd that is started on it waits for the db's lock until this is dropped.
 #[derive(Debug)]
 pub struct SourceDir {
     path: PathBuf,
@@ -90,7 +90,7 @@ pub(crate) struct LogGap {
 }
 
 impl SourceDir {
-    /// Opens a data dir and replays its log in memory. The log is in `member/wal`, or in `wal_dir`.
+    /// Opens a data dir and replays its log in memory. The log is in `member/wal` or in `wal_dir`.
     ///
     /// # Errors
     /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no log, or when the log cannot be

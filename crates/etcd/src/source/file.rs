@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
 
-/// A bbolt file of etcd's, with or without the digest a snapshot carries behind it. Opened read-only.
+/// A db or snapshot file (a db followed by its SHA-256), opened read-only.
 #[derive(Debug)]
 pub struct SourceFile {
     path: PathBuf,
@@ -31,8 +31,8 @@ impl SourceFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`Error::Damaged`](crate::Error::Damaged) when it is no bbolt file at all; a failed read. A damaged bbolt file opens, so
-    /// that it can be checked.
+    /// [`Error::Damaged`](crate::Error::Damaged) when it is not a bbolt file; a failed read. A damaged bbolt file can be
+    /// opened, so that it can be checked.
     pub fn open(path: &Path) -> Result<Self> {
         let file = archive::open(path)?;
         let size = file.metadata()?.len();

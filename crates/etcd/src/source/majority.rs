@@ -1,4 +1,4 @@
-//! What the logs of several members together show to be committed.
+//! Committed entries, as determined from the logs of several members.
 //!
 //! Every committed entry is in the logs of a majority of the voters. So among the logs of any majority, one has it; and the
 //! most up-to-date of them, the one with the greatest last entry, has all committed entries and no other in the place of one
@@ -18,24 +18,25 @@ use crate::member::{ClusterId, MemberId};
 use crate::proto::{Entry, HardState, WalMetadata, WalSnapshot};
 use crate::wal::{End, Record, RecordKind, WalDir, message};
 
-/// What the logs of a majority of a cluster's voters show.
+/// Committed entries of a cluster, as determined from the logs of a majority of its voters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Majority {
     /// The cluster.
     pub cluster_id: ClusterId,
-    /// How many members vote.
+    /// Number of voters.
     pub voters: usize,
-    /// Of how many of them logs were read.
+    /// Number of voters whose logs were read.
     pub read: usize,
-    /// The place of the most up-to-date log among the paths.
+    /// Position of the most up-to-date log in the list of paths.
     pub place: usize,
-    /// Index of the last entry that a majority of the voters has.
+    /// Raft index of the last entry that a majority of the voters has.
     pub held: u64,
-    /// Index of the last entry of the most up-to-date log.
+    /// Raft index of the last entry of the most up-to-date log.
     pub last: u64,
 }
 
-/// Reads the logs of those paths that are data dirs of stopped members: how far each counts, and what majorities they are.
+/// Reads the logs of all paths that are data dirs of stopped members, and returns how far to replay each, and the
+/// majorities found.
 ///
 /// # Errors
 /// A read that the operating system refused. A log that is damaged says nothing.

@@ -1,4 +1,4 @@
-//! How far a member had come in raft's log: what members of a broken cluster are compared by.
+//! How far a member's raft log and db go: members of a broken cluster are compared by this.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::source::{Source, SourceFile, member_dir};
 use crate::state::State;
 use crate::wal::{Log, LogStatus, WalDir};
 
-/// A db that an etcd writes to is read again so often.
+/// Attempts to read a db that a running etcd writes to.
 const ATTEMPTS: usize = 3;
 
-/// An entry of raft's log. The greater one is the newer (`raft/log.go`, `isUpToDate`).
+/// Term and index of an entry in raft's log. The greater one is newer (`raft/log.go`, `isUpToDate`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct EntryId {
     /// Raft term in which it was proposed.
     pub term: u64,
-    /// Its index.
+    /// Raft index.
     pub index: u64,
 }
 
@@ -45,23 +45,23 @@ pub struct RaftPosition {
     pub basis: CommitBasis,
 }
 
-/// How it is known which entries of a log are committed.
+/// How the committed entries of a log were determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CommitBasis {
-    /// By the commit index that the member had written down.
+    /// By the commit index in the member's last hard state.
     #[default]
     CommitIndex,
-    /// The member is the only voter: what is in its log is committed, since no other vote is needed.
+    /// The member is the only voter: every entry in its log is committed.
     OnlyVoter,
     /// By the logs of a majority of the voters.
     Majority,
-    /// It is not: the whole log counts, as asked.
+    /// Not determined: the whole log is included on request.
     WholeLog,
 }
 
 impl CommitBasis {
-    /// Its name, for programs.
+    /// Stable name, for JSON output.
     pub fn name(self) -> &'static str {
         match self {
             Self::CommitIndex => "commit-index",
@@ -77,8 +77,8 @@ impl RaftPosition {
         Self { log: log.status, consistent_index, replayed_to, basis }
     }
 
-    /// Entries at the end of the log that are not known to be committed, and not counted. Where the logs of a majority
-    /// decide, none: what is not counted was never committed.
+    /// Entries at the end of the log that are not known to be committed and are not included. 0 if decided by the logs of a
+    /// majority: the entries not included were never committed.
     pub fn uncommitted_entries(&self) -> u64 {
         match self.basis {
             CommitBasis::Majority => 0,
@@ -92,16 +92,15 @@ impl RaftPosition {
 pub struct LogPosition {
     /// The log.
     pub log: LogStatus,
-    /// Index of the first entry that its segments have: it goes on from any state that has all entries before that.
+    /// Raft index of the first entry in its segments: it can be replayed on any db that has all entries before that.
     pub first_index: u64,
-    /// The last entry that the db has, of term 0 where the db does not say it, as before 3.5; `None` where the db cannot be
-    /// read. A log that was cut ends before it, and etcd starts on the two all the same.
+    /// Last entry applied to the db, with term 0 if the db does not store it (before 3.5); `None` if the db cannot be read.
+    /// A truncated log ends before it, and etcd still starts on the two.
     pub applied: Option<EntryId>,
 }
 
-/// Reads who the member of a data dir is, and how far its db and its log go, which is in `wal_dir` when etcd ran with
-/// `--wal-dir`. Also while an etcd runs there: a log is only ever added to, and an entry that is being written when it is
-/// read does not count yet.
+/// Reads which member a data dir belongs to, and how far its db and log go; `wal_dir` is etcd's `--wal-dir`. Works while
+/// etcd runs: a log is append-only, and an entry that is being written is not included.
 ///
 /// # Errors
 /// There is no log, or it is damaged.
@@ -130,7 +129,7 @@ pub(super) fn applied(db: &Path) -> Option<EntryId> {
     Some(EntryId { term: state.term.unwrap_or(0), index: state.consistent_index? })
 }
 
-/// As [`log_position`], of a log that may be damaged: as far as it can be read past that.
+/// Like [`log_position`], for a log that may be damaged: reads past the damage as far as possible.
 ///
 /// # Errors
 /// There is no log.

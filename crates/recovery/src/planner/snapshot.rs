@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use jiff::Timestamp;
-use lifeboat_etcd::{Error, Inspection, KubernetesIdentity, Lacking, NoProgress, inspect, lacking, open};
+use lifeboat_etcd::{
+    Error, Inspection, KubernetesIdentity, NewerData, NoProgress, inspect, newer_data, open,
+};
 
 /// A snapshot file that a restore could start from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +99,7 @@ impl Snapshot {
     pub(crate) fn read(path: &Path) -> Self {
         let inspection = open(path).and_then(|source| {
             let inspection = inspect(source.as_ref(), &NoProgress)?;
-            match (&inspection.integrity, lacking(path)?) {
+            match (&inspection.integrity, newer_data(path)?) {
                 (Err(damage), _) => Err(Error::Damaged(damage.clone())),
                 (Ok(_), None) => Ok(inspection),
                 // What a restore would lose is not to be lost unasked.
@@ -119,14 +121,14 @@ impl Snapshot {
     }
 }
 
-fn advice(lacking: &Lacking) -> String {
+fn advice(lacking: &NewerData) -> String {
     match lacking {
-        Lacking::Log(log) => format!(
+        NewerData::Log(log) => format!(
             "{lacking}; make a snapshot of both with `lifeboat save {} FILE`, or copy the db to another directory to restore it \
              without the log, and name that",
             log.data_dir.display()
         ),
-        Lacking::Deltas(_) => {
+        NewerData::Deltas(_) => {
             format!(
                 "{lacking}; or copy the full snapshot to another directory to restore it alone, and name that"
             )

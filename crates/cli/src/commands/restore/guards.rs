@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lifeboat_etcd::{InitialCluster, Member, Source, State, lacking};
+use lifeboat_etcd::{InitialCluster, Member, Source, State, newer_data};
 
 use crate::exit::Refused;
 use crate::terminal::stderr_line;
 
 /// Refuses a file that lacks what lies beside it.
 pub(super) fn beside(path: &Path, db_only: bool) -> Result<()> {
-    let Some(lacking) = lacking(path)? else { return Ok(()) };
+    let Some(lacking) = newer_data(path)? else { return Ok(()) };
     if db_only {
         stderr_line(format_args!("warning: {}: {lacking}", path.display()));
         return Ok(());

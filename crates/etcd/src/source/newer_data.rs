@@ -1,5 +1,5 @@
-//! The log that lies beside a db file. A db is written some time after the log, and who reads it alone, as many guides
-//! say, misses what came between.
+//! Newer data in the same directory as a db or snapshot file. etcd commits to the db some time after the log, so the db
+//! alone, which many guides copy, lacks the latest changes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,55 +13,55 @@ use crate::inspect::{Inspection, inspect};
 use crate::progress::NoProgress;
 use crate::state::State;
 
-/// Keys are counted in dbs up to this size: it takes passes over all of it.
+/// Keys are counted in dbs up to this size: it takes full passes.
 const MAX_COUNTED: u64 = 256 << 20;
 
-/// A log beside a db file that has, or may have, what the db lacks.
+/// The WAL of the data dir that a db file is in, with changes that the db lacks or may lack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogBeside {
-    /// The data dir that db and log make up.
+pub struct NewerLog {
+    /// The data dir of the db and the log.
     pub data_dir: PathBuf,
-    /// Index of the last raft entry that the db has.
+    /// Raft index of the last entry applied to the db.
     pub db_index: u64,
-    /// What the log has.
-    pub log: LogEnd,
+    /// How far the log goes.
+    pub log: LogExtent,
 }
 
 /// How far a log goes beside a db.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogEnd {
-    /// Beyond the db.
+pub enum LogExtent {
+    /// Further than the db.
     At {
-        /// Index of its last entry.
+        /// Raft index of its last entry.
         index: u64,
-        /// Keys and revision of the db, and of the db with the log, where they were counted.
-        held: Option<(Held, Held)>,
+        /// Keys and revision of the db alone, and of the db with the log; `None` if not counted.
+        held: Option<(ContentSummary, ContentSummary)>,
     },
-    /// It cannot be told.
+    /// Unknown: the log cannot be replayed.
     Unknown(FindingKind),
 }
 
-/// What lies beside a file and goes on from it.
+/// Newer data in the same directory as a db or snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lacking {
-    /// A db's log.
-    Log(LogBeside),
-    /// So many delta snapshots of Gardener's beside a full one.
+pub enum NewerData {
+    /// The WAL of a db's data dir.
+    Log(NewerLog),
+    /// Delta snapshots of etcd-backup-restore (Gardener) after a full one: how many.
     Deltas(usize),
 }
 
-/// What a db or snapshot file lacks that lies beside it.
+/// Newer data in the same directory as a db or snapshot file, if any.
 ///
 /// # Errors
 /// A failed read.
-pub fn lacking(file: &Path) -> Result<Option<Lacking>> {
-    if let Some(log) = LogBeside::of(file)? {
-        return Ok(Some(Lacking::Log(log)));
+pub fn newer_data(file: &Path) -> Result<Option<NewerData>> {
+    if let Some(log) = NewerLog::of(file)? {
+        return Ok(Some(NewerData::Log(log)));
     }
-    Ok(Some(deltas_beside(file)?).filter(|deltas| *deltas > 0).map(Lacking::Deltas))
+    Ok(Some(deltas_beside(file)?).filter(|deltas| *deltas > 0).map(NewerData::Deltas))
 }
 
-impl fmt::Display for Lacking {
+impl fmt::Display for NewerData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(log) => log.fmt(f),
@@ -73,16 +73,16 @@ impl fmt::Display for Lacking {
     }
 }
 
-/// What a source holds.
+/// Keys and revision of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    /// Keys alive.
+pub struct ContentSummary {
+    /// Live keys.
     pub keys: u64,
-    /// Its revision.
+    /// Current revision.
     pub revision: i64,
 }
 
-impl LogBeside {
+impl NewerLog {
     /// The log beside a db file; `None` where there is none, or it has nothing that the db lacks.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl LogBeside {
             Err(Error::Damaged(_) | Error::NotASource { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let end = |index| Ok((index > db_index).then_some(LogEnd::At { index, held: None }));
+        let end = |index| Ok((index > db_index).then_some(LogExtent::At { index, held: None }));
         let log = match SourceDir::open(&data_dir, Replay::Committed, None, Bases::Own) {
             Ok(dir) => match dir.raft() {
                 Some(position) => {
@@ -107,7 +107,7 @@ impl LogBeside {
                 }
                 None => match log_position(&data_dir, None) {
                     Ok(position) => end(position.log.last_index),
-                    Err(Error::Damaged(kind)) => Ok(Some(LogEnd::Unknown(kind))),
+                    Err(Error::Damaged(kind)) => Ok(Some(LogExtent::Unknown(kind))),
                     Err(error) => Err(error),
                 },
             },
@@ -115,7 +115,7 @@ impl LogBeside {
             Err(Error::Refused(_)) => {
                 log_position(&data_dir, None).map_or(Ok(None), |position| end(position.log.last_index))
             }
-            Err(Error::Damaged(kind) | Error::Unreplayable(kind)) => Ok(Some(LogEnd::Unknown(kind))),
+            Err(Error::Damaged(kind) | Error::Unreplayable(kind)) => Ok(Some(LogExtent::Unknown(kind))),
             Err(error) => Err(error),
         };
         Ok(log?.map(|log| Self { data_dir, db_index, log }))
@@ -123,17 +123,17 @@ impl LogBeside {
 }
 
 /// What the log adds. Entries that change no key, such as those that raft writes for itself, are no loss.
-fn further(db: &SourceFile, dir: &SourceDir, index: u64, db_index: u64) -> Result<Option<LogEnd>> {
+fn further(db: &SourceFile, dir: &SourceDir, index: u64, db_index: u64) -> Result<Option<LogExtent>> {
     if index <= db_index {
         return Ok(None);
     }
     if db.origin().size > MAX_COUNTED {
-        return Ok(Some(LogEnd::At { index, held: None }));
+        return Ok(Some(LogExtent::At { index, held: None }));
     }
     let (alone, together) = match (inspect(db, &NoProgress), inspect(dir, &NoProgress)) {
         (Ok(alone), Ok(together)) => (alone, together),
         (Err(Error::Damaged(_)), _) | (_, Err(Error::Damaged(_))) => {
-            return Ok(Some(LogEnd::At { index, held: None }));
+            return Ok(Some(LogExtent::At { index, held: None }));
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -142,17 +142,17 @@ fn further(db: &SourceFile, dir: &SourceDir, index: u64, db_index: u64) -> Resul
     if same_leases && !uncommitted && held(&alone) == held(&together) {
         return Ok(None);
     }
-    Ok(Some(LogEnd::At { index, held: Some((held(&alone), held(&together))) }))
+    Ok(Some(LogExtent::At { index, held: Some((held(&alone), held(&together))) }))
 }
 
-fn held(inspection: &Inspection) -> Held {
-    Held { keys: inspection.live_keys, revision: inspection.revision }
+fn held(inspection: &Inspection) -> ContentSummary {
+    ContentSummary { keys: inspection.live_keys, revision: inspection.revision }
 }
 
-impl fmt::Display for LogBeside {
+impl fmt::Display for NewerLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.log {
-            LogEnd::At { index, held } => {
+            LogExtent::At { index, held } => {
                 write!(
                     f,
                     "the log beside this db goes up to raft index {index}, the db to {}",
@@ -166,7 +166,7 @@ impl fmt::Display for LogBeside {
                     )?;
                 }
             }
-            LogEnd::Unknown(kind) => {
+            LogExtent::Unknown(kind) => {
                 write!(
                     f,
                     "the log beside this db cannot be replayed, so the db may lack recent changes: {kind}"
