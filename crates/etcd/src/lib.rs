@@ -1,12 +1,41 @@
 //! Reads, verifies and writes etcd's state on disk, without an etcd binary.
 //!
 //! A [`Source`] holds the MVCC history of one etcd keyspace and its metadata buckets: a snapshot file, a db file, or a
-//! data dir with its write-ahead log. Every reader works on any source: [`State`] (members, leases, alarms, auth, versions), [`hash_kv`]
-//! (equal to the server's HashKV), [`get()`] (the keyspace at a revision), [`check()`]. The one writer,
-//! [`restore()`], turns any source into data dirs that etcd boots.
+//! data dir with its write-ahead log. [`open()`] opens one. All functions work on any source:
+//!
+//! - [`State`] has members, leases, alarms, auth and versions; [`inspect()`] adds counts of keys and revisions.
+//! - [`get()`] reads keys at a revision; [`hash_kv()`] computes the server's HashKV.
+//! - [`check()`] verifies a source, [`compare()`](compare::compare) ranks several.
+//! - [`salvage()`](salvage::salvage) recovers what a damaged db or data dir still holds.
+//! - [`restore()`] writes data dirs that etcd boots; [`export()`] writes a snapshot file.
 //!
 //! Follows etcd v3.6.16 and, where they differ, v3.4.23, v3.5.35 and v3.7.3; modules name the upstream
 //! files, `docs/formats/` describes the bytes.
+//!
+//! ```
+//! use lifeboat_etcd::{NoProgress, Query, get, hash_kv, open};
+//! # use lifeboat_bbolt::{Writer, WriterOptions};
+//! # use lifeboat_etcd::Revision;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("backup.db");
+//! # let mut writer = Writer::new(std::fs::File::create(&path)?, WriterOptions::default())?;
+//! # writer.start_bucket(b"key")?;
+//! # writer.put(&Revision::main(2).to_bytes(), b"\x0a\x05/pods\x10\x02\x18\x02\x20\x01\x2a\x03pod")?;
+//! # writer.start_bucket(b"meta")?;
+//! # writer.put(b"consistent_index", &4u64.to_be_bytes())?;
+//! # writer.finish()?;
+//!
+//! let source = open(&path)?;
+//! let query = Query { key: b"/pods".to_vec(), prefix: true, ..Query::default() };
+//! let (revision, keys) = get(source.as_ref(), &query, &NoProgress)?;
+//! assert_eq!((revision, keys.len()), (2, 1));
+//!
+//! let hash = hash_kv(source.as_ref(), None, None, &NoProgress)?;
+//! println!("HashKV at revision {}: {}", hash.hash_revision, hash.hash);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Synchronous; the only I/O is on files. The client for live clusters is a crate of its own.
 #![cfg_attr(
