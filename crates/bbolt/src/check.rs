@@ -1,4 +1,4 @@
-//! Everything `bbolt check` looks at (`tx_check.go`), as typed damage: reachability, double references,
+//! Everything that `bbolt check` checks (`tx_check.go`), as typed damage: reachability, double references,
 //! pages both free and in use, pages neither, key order within and across pages; and the meta pages and
 //! page headers besides.
 

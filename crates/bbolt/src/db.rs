@@ -27,7 +27,7 @@ pub struct Db<R> {
     pub(crate) meta: Meta,
 }
 
-/// Where the tree of a bucket starts.
+/// A bucket: the root of its tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     pub(crate) root: BucketRoot,
@@ -76,7 +76,7 @@ impl Bucket {
 }
 
 impl<R: ReadAt> Db<R> {
-    /// Opens all of `file`.
+    /// Opens a file with its newest valid meta page.
     ///
     /// # Errors
     /// [`Damage::NoValidMeta`] when neither meta page can be used; a failed read.
@@ -85,7 +85,7 @@ impl<R: ReadAt> Db<R> {
         Self::open_prefix(file, size)
     }
 
-    /// Opens the first `size` bytes of `file`: an etcd snapshot carries 32 bytes of digest behind its db.
+    /// Opens the first `size` bytes of `file`: an etcd snapshot has a 32-byte digest after its db.
     ///
     /// # Errors
     /// As [`Db::open`].
@@ -105,23 +105,23 @@ impl<R: ReadAt> Db<R> {
         &self.metas
     }
 
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Bytes that the meta page in use counts on.
+    /// Size in bytes by the meta page in use: high-water mark times page size.
     pub fn expected_size(&self) -> u64 {
         self.meta.high_water_mark.0.saturating_mul(u64::from(self.meta.page_size))
     }
 
-    /// The file.
+    /// The underlying file.
     pub fn file(&self) -> &R {
         &self.file
     }
 
-    /// Fails when a transaction was committed to the file since it was opened. Until one is, bbolt writes
-    /// only to pages that the state opened does not use, so what was read until now belongs together.
+    /// Fails if a transaction was committed to the file since it was opened. Until then, bbolt writes only to pages that
+    /// the opened root does not use, so everything read is consistent.
     ///
     /// # Errors
     /// [`Error::Changed`], or a failed read.
@@ -129,7 +129,7 @@ impl<R: ReadAt> Db<R> {
         if meta::read_both(&self.file, self.size)? == self.metas { Ok(()) } else { Err(Error::Changed) }
     }
 
-    /// Fails when the file ends before the pages its meta counts.
+    /// Fails if the file is shorter than its meta page says.
     ///
     /// # Errors
     /// [`Damage::Truncated`].
@@ -155,7 +155,7 @@ impl<R: ReadAt> Db<R> {
         Ok(found)
     }
 
-    /// Names and places of the buckets in the root bucket, in order.
+    /// The buckets in the root bucket with their names, in order.
     ///
     /// # Errors
     /// Damage on the way, or a failed read.
@@ -165,7 +165,7 @@ impl<R: ReadAt> Db<R> {
         Ok(list)
     }
 
-    /// Calls `visit` with the name and place of every bucket in the root bucket, in order.
+    /// Calls `visit` with the name of every bucket in the root bucket, and the bucket, in order.
     ///
     /// # Errors
     /// Damage on the way, or a failed read.
@@ -173,8 +173,8 @@ impl<R: ReadAt> Db<R> {
         Walk::new(self).tree(&self.root(), &mut Buckets(visit))
     }
 
-    /// Calls `visit` with every key and value of a bucket, in key order. A nested bucket, which etcd never
-    /// makes, is damage: a revision whose element is taken for one would go missing unseen.
+    /// Calls `visit` with every key and value of a bucket, in key order. A nested bucket counts as damage:
+    /// etcd has none, and a revision mistaken for one would be lost silently.
     ///
     /// # Errors
     /// The first damage on the way, a failed read, or what `visit` returned, which also ends the walk.
@@ -188,7 +188,7 @@ impl<R: ReadAt> Db<R> {
 
     /// The value of `key` in a bucket.
     ///
-    /// Reads the whole bucket: meant for etcd's small buckets.
+    /// Reads the whole bucket: meant for small buckets.
     ///
     /// # Errors
     /// Damage on the way, or a failed read.

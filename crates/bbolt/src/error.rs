@@ -1,14 +1,14 @@
 //! Errors and damage.
 //!
 //! [`Damage`] is data: what a reader or [`check`](crate::check()) found wrong in the bytes, with its place.
-//! [`Error`] means that a call cannot go on.
+//! [`Error`] is returned when a call cannot continue.
 
 use std::io;
 
 use crate::meta::MetaDefect;
 use crate::page::PageId;
 
-/// Why a call could not go on.
+/// Error of this crate's functions.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

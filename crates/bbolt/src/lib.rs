@@ -1,6 +1,6 @@
 //! The bbolt file format: read it, check it, write it in bulk.
 //!
-//! bbolt is the copy-on-write B+tree that etcd keeps its state in. This crate follows
+//! bbolt is the copy-on-write B+tree file that etcd keeps its state in. This crate follows
 //! [bbolt](https://github.com/etcd-io/bbolt) v1.5.0 (`internal/common/page.go`, `meta.go`,
 //! `bucket.go`, `node.go`, `tx_check.go`); `docs/formats/bbolt.md` describes the bytes.
 //!
@@ -64,5 +64,5 @@ pub use salvage::{Element, Leaf, Salvage, SalvageItem, detect_page_size};
 pub use walk::BrokenPage;
 pub use write::{WriteStats, Writer, WriterOptions};
 
-/// What this crate's fallible calls return.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

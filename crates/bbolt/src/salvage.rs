@@ -1,10 +1,9 @@
-//! What is left of a damaged file: its trees as far as they go, and leaf pages by themselves.
+//! Salvages a damaged file: its trees as far as they can be walked, and stray leaf pages.
 //!
-//! A state of the file is a root page: that of either meta page, or, when both are broken, that of a page which looks
-//! like one. [`Salvage`] walks it and believes only pages that are valid as a whole. bbolt never erases a page, and
-//! a page does not say which transaction wrote it, so a leaf that no tree leads to may be of the newest state (what
-//! led to it is broken) or of any earlier one (it is free). What to make of it is for the reader who knows what the
-//! keys mean.
+//! Each meta page names a root; when both are broken, a page that looks like a root can serve. [`Salvage`] walks a root's
+//! tree and accepts only pages that are valid as a whole. bbolt never erases a page, and a page does not store the
+//! transaction that wrote it. So a leaf that no tree leads to may belong to the newest root (a branch above it is broken)
+//! or to any earlier one (it is free): the caller, who knows the keys, decides.
 
 mod leaves;
 
@@ -19,10 +18,10 @@ use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 use crate::walk::{BrokenPage, TreeVisitor, Walk};
 
-/// Pages looked at most to detect the page size.
+/// Limit of pages read to detect the page size.
 const SAMPLE: u64 = 1 << 16;
 
-/// What a walk over what is left of a bucket meets, in key order.
+/// An item of a damaged bucket, in key order.
 #[derive(Debug)]
 pub enum SalvageItem<'a> {
     /// A key and value on a valid page in its place.
@@ -32,18 +31,18 @@ pub enum SalvageItem<'a> {
         /// The value.
         value: &'a [u8],
     },
-    /// A bucket within.
+    /// A nested bucket.
     Bucket {
         /// Its name.
         name: &'a [u8],
         /// Where it is.
         bucket: &'a Bucket,
     },
-    /// Here is missing what a page held, or all that was below it.
+    /// A broken page: its content, and everything below it, is missing.
     Broken(BrokenPage),
 }
 
-/// Walks over the buckets of one state, entering every page at most once.
+/// Walks the buckets of one root, entering every page at most once.
 pub struct Salvage<'db, R> {
     walk: Walk<'db, R>,
     valid_pages: PageSet,
@@ -51,12 +50,12 @@ pub struct Salvage<'db, R> {
 }
 
 impl<'db, R: ReadAt> Salvage<'db, R> {
-    /// Begins with no page entered.
+    /// Starts a walk.
     pub fn new(db: &'db Db<R>) -> Self {
         Self { walk: Walk::new(db), valid_pages: PageSet::new(db.pages_in_file()), leaf_depth: None }
     }
 
-    /// Calls `visit` with what is left of a bucket.
+    /// Calls `visit` with every item of a bucket.
     ///
     /// # Errors
     /// A failed read, or what `visit` returned, which also ends the walk.
@@ -71,8 +70,8 @@ impl<'db, R: ReadAt> Salvage<'db, R> {
         self.walk.tree(bucket, &mut visitor)
     }
 
-    /// Levels between root and leaves of the bucket walked last, the same everywhere in a tree; `None` when not one
-    /// leaf was reached.
+    /// Levels between root and leaves of the bucket walked last, the same everywhere in a tree; `None` if no leaf was
+    /// reached.
     pub fn leaf_depth(&self) -> Option<usize> {
         self.leaf_depth
     }
@@ -123,19 +122,19 @@ impl<E: From<Error>, F: FnMut(SalvageItem<'_>) -> Result<(), E>> TreeVisitor for
 }
 
 impl<R: ReadAt + Clone> Db<R> {
-    /// The state of the other meta page, where both are valid and the states are two: the one before the last commit.
+    /// The file as of the other meta page, before the last commit; `None` unless both are valid and name different roots.
     pub fn older(&self) -> Option<Self> {
         let other = self.metas.iter().flatten().find(|meta| meta.txid != self.meta.txid)?;
         (other.root != self.meta.root).then(|| Self { meta: *other, ..self.clone() })
     }
 
-    /// The state whose root bucket starts at `root`.
+    /// The file as of the root bucket at `root`.
     pub fn at_root(&self, root: PageId) -> Self {
         let high_water_mark = PageId(self.pages_in_file());
         Self { meta: Meta { root, high_water_mark, ..self.meta }, ..self.clone() }
     }
 
-    /// The first `size` bytes of a file without a usable meta page. It has no root: [`Db::at_root`] gives it one.
+    /// Opens the first `size` bytes of a file without a valid meta page. Use [`Db::at_root`] to set a root.
     ///
     /// # Errors
     /// [`Damage::NoValidMeta`] when bbolt has no such `page_size`, or the file is shorter than three pages.
@@ -151,13 +150,13 @@ impl<R: ReadAt + Clone> Db<R> {
 }
 
 impl<R: ReadAt> Db<R> {
-    /// Whole pages that the file has, whatever its meta pages count.
+    /// Number of whole pages in the file, regardless of its meta pages.
     pub fn pages_in_file(&self) -> u64 {
         self.size / self.page_size()
     }
 }
 
-/// The page size with which most pages lie where their headers say; `None` when none does with any.
+/// Detects the page size: the one with the most pages at the place that their headers say; `None` if there are none.
 ///
 /// # Errors
 /// A failed read.

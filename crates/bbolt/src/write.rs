@@ -6,8 +6,8 @@
 //! level. The meta pages are written last: until then the file has no valid root and cannot be taken for
 //! finished.
 //!
-//! The freelist is on disk although etcd on Linux runs with NoFreelistSync: bbolt then opens the file
-//! without walking all of it (`db.go`, `hasSyncedFreelist`), which an etcd that boots is glad of.
+//! The freelist is written although etcd on Linux runs with NoFreelistSync: with it, bbolt opens the file
+//! without walking all of it (`db.go`, `hasSyncedFreelist`), so etcd starts faster.
 
 mod pages;
 mod tree;
@@ -41,7 +41,7 @@ impl Default for WriterOptions {
     }
 }
 
-/// What a finished file holds.
+/// Size of a finished file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteStats {
     /// Pages of the file.
@@ -83,7 +83,7 @@ impl<W: Write + Seek> Writer<W> {
         Ok(Self { options, sink, root: TreeWriter::new(options), bucket: None })
     }
 
-    /// Finishes the bucket before, if any, and starts the bucket `name`.
+    /// Finishes the current bucket, if any, and starts the bucket `name`.
     ///
     /// # Errors
     /// [`Error::KeyOrder`] when `name` is not above the bucket before; a failed write.
@@ -96,7 +96,7 @@ impl<W: Write + Seek> Writer<W> {
         Ok(())
     }
 
-    /// Adds a key and value to the bucket started last.
+    /// Adds a key and value to the current bucket.
     ///
     /// # Errors
     /// [`Error::KeyOrder`] when `key` is not above the one before, [`Error::Size`] when bbolt cannot hold
@@ -106,8 +106,7 @@ impl<W: Write + Seek> Writer<W> {
         tree.put(&mut self.sink, 0, key, value)
     }
 
-    /// Writes what is left, the freelist and both meta pages, and gives `out` back. Nothing is synced to
-    /// disk here: that is the caller's, who knows what `out` is.
+    /// Writes the remaining pages, the freelist and both meta pages, and returns `out`. The caller syncs it to disk.
     ///
     /// # Errors
     /// A failed write.

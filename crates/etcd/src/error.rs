@@ -1,4 +1,4 @@
-//! Why a call could not go on. Damage that a check can list is a [`Finding`](crate::Finding) instead.
+//! Errors. Damage that a check lists is a [`Finding`](crate::Finding) instead.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::finding::FindingKind;
 
-/// What this crate's fallible calls return.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call could not go on.
+/// Error of this crate's functions.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -50,8 +50,7 @@ pub enum Error {
     /// The bytes are damaged.
     #[error("damaged: {0}")]
     Damaged(FindingKind),
-    /// Nothing is wrong with a data dir, but what its log adds to its db is not computed here: the db alone would
-    /// be a wrong answer.
+    /// The log of an undamaged data dir cannot be replayed, and its db alone would be outdated.
     #[error("refused: {0}; {remedy}", remedy = .0.remedy())]
     Unreplayable(FindingKind),
     /// Nothing is at the path.
@@ -63,7 +62,7 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The path is nothing that can be a source.
+    /// The path is not a snapshot, db or data dir.
     #[error("{} is {found}; {remedy}", path.display())]
     NotASource {
         /// The path.

@@ -1,4 +1,4 @@
-//! What a check found, as data: severity, place, and what to do.
+//! Findings of a check, as data.
 
 mod catalog;
 mod kind;
@@ -8,10 +8,10 @@ use std::fmt;
 pub use kind::FindingKind;
 pub(crate) use kind::printable;
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth knowing; nothing is wrong.
+    /// For information; nothing is wrong.
     Note,
     /// The source can be used, with care.
     Warning,
@@ -29,10 +29,10 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Something a check found.
+/// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was found, and where.
+    /// Kind and place.
     pub kind: FindingKind,
 }
 
@@ -43,12 +43,12 @@ impl From<FindingKind> for Finding {
 }
 
 impl Finding {
-    /// How bad it is.
+    /// Its severity.
     pub fn severity(&self) -> Severity {
         self.kind.severity()
     }
 
-    /// Its stable name.
+    /// Its stable id, such as `wal.torn`.
     pub fn id(&self) -> &'static str {
         self.kind.id()
     }

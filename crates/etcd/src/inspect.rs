@@ -1,4 +1,4 @@
-//! What a source holds, in one picture.
+//! A summary of a source's content.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,32 +19,32 @@ const MAX_PREFIXES: usize = 2000;
 /// (`staging/src/k8s.io/apiserver/pkg/server/options/encryptionconfig/config.go`).
 const ENCRYPTED: &[u8] = b"k8s:enc:";
 
-/// What a source holds.
+/// Summary of a source's content.
 #[derive(Debug, Clone)]
 pub struct Inspection {
-    /// Where it comes from.
+    /// Path, kind and size.
     pub origin: Origin,
-    /// How far its member had come in raft's log; `None` for a file.
+    /// How far the log goes and is included; `None` for a file.
     pub raft: Option<RaftPosition>,
-    /// What is worth knowing of its log, and of what lies beside its db.
+    /// Notes and warnings about its log, and about v2 API keys.
     pub notes: Vec<FindingKind>,
-    /// How far its bytes can be trusted, or what speaks against it.
+    /// Result of verifying its digest; `Err` on a mismatch.
     pub integrity: Result<Integrity, FindingKind>,
     /// Members, versions, leases, alarms, auth.
     pub state: State,
-    /// The revision a server booted from it would start at.
+    /// Current revision of a server started from it.
     pub revision: i64,
-    /// Revisions stored.
+    /// Number of stored revisions.
     pub revisions: u64,
-    /// Keys alive.
+    /// Live keys.
     pub live_keys: u64,
     /// Live keys attached to a lease.
     pub leased_keys: u64,
-    /// Live keys whose lease is not there: etcd keeps them forever.
+    /// Live keys whose lease does not exist: etcd keeps them forever.
     pub keys_without_lease: u64,
-    /// Live keys by the start of their names: `/registry/pods`, `/registry/example.com/widgets`.
+    /// Live keys by prefix: `/registry/pods`, `/registry/example.com/widgets`.
     pub keys_by_prefix: BTreeMap<String, u64>,
-    /// Live keys of prefixes beyond those named.
+    /// Live keys with prefixes beyond the limit.
     pub keys_of_further_prefixes: u64,
     /// Live keys encrypted at rest, by provider and key: `aescbc:v1:key1`.
     pub encrypted_keys: BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! Which Kubernetes cluster a keyspace holds: the UID of its namespace kube-system and the names of its nodes.
+//! Identity of the Kubernetes cluster in a keyspace: the UID of its namespace kube-system, and the names of its nodes.
 //!
 //! The UID is the cluster's identity: it is made once, when the cluster is, and no restore changes it. Both are read
 //! from raw keys under whatever `--etcd-prefix` the API servers use (`/registry`, `kubernetes.io`), found by suffix.
@@ -22,7 +22,7 @@ const MAX_NAME: usize = 253;
 /// (`staging/src/k8s.io/apimachinery/pkg/runtime/serializer/protobuf/protobuf.go`).
 const PROTOBUF: &[u8] = b"k8s\0";
 
-/// Which Kubernetes cluster a keyspace holds.
+/// Identity of the Kubernetes cluster in a keyspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesIdentity {

@@ -1,11 +1,11 @@
-//! The one writer: any source becomes the data dirs of a new cluster that starts with its keyspace.
+//! Restores a source into the data dirs of a new cluster.
 //!
 //! What `etcdutl snapshot restore` does by copying and editing the db (`etcdutl/snapshot/v3_snapshot.go`)
 //! is done here by writing a new one: revisions stream in revision order, which is the order of the `key`
 //! bucket, from the source into the bulk writer. So superseded revisions can be left out, old members,
-//! alarms and raft state are never there, and the file has its live size.
+//! alarms and raft state are never copied, and the file has its live size.
 //!
-//! Order of the work, so that nothing half done can be taken for done:
+//! Order of the work, so that an incomplete restore cannot be mistaken for a complete one:
 //!
 //! 1. refuse targets that are not empty;
 //! 2. read all revisions once, to know which survive;
@@ -40,14 +40,14 @@ use database::{Contents, Digest};
 pub use options::{RestoreOptions, Target};
 use staging::Staging;
 
-/// What a restore did.
+/// Result of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreReport {
-    /// The revision the new cluster starts at.
+    /// Current revision of the new cluster.
     pub revision: i64,
-    /// The revision up to which it answers "compacted".
+    /// Compact revision of the new cluster.
     pub compact_revision: Option<i64>,
-    /// The newest revision the source ever served.
+    /// Current revision of the source.
     pub source_revision: i64,
     /// Keys alive in the new cluster.
     pub live_keys: u64,
@@ -57,7 +57,7 @@ pub struct RestoreReport {
     pub source_revisions: u64,
     /// Live keys whose lease is not in the source: etcd keeps them forever.
     pub keys_without_lease: u64,
-    /// That revisions of the source are missing: it is what a salvage could save, or damaged.
+    /// Missing revisions in the source, which was salvaged or is damaged.
     pub missing: Option<FindingKind>,
     /// What HashKV of the new cluster answers before its first change.
     pub hash: u32,
@@ -73,7 +73,7 @@ pub struct RestoreReport {
     pub version: EtcdVersion,
     /// How far the source's bytes could be verified; `None` when that was skipped.
     pub integrity: Option<Integrity>,
-    /// Entries of a data dir's log that were left out, since its member did not know them to be committed.
+    /// Entries of a data dir's log that were left out because they are not known to be committed.
     pub uncommitted_entries: u64,
     /// The members written.
     pub members: Vec<RestoredMember>,

@@ -1,14 +1,13 @@
-//! Salvage: as much of a store as a damaged db or data dir still holds, with a report of what it lacks.
+//! Recovers as much as possible from a damaged db or data dir, with a report of what is missing.
 //!
-//! 1. The newest state of the file is gone through; if anything of it is broken, the one before that, and where no
-//!    meta page is valid, those of pages that look like roots (`states`, `view`).
-//! 2. A state of which nothing is missing is the store. On it, and on nothing else, a data dir's log is replayed
-//!    (`log`).
-//! 3. Otherwise the tree that reaches most gives what it reaches. For what tree and log lack, the file is searched page
-//!    by page (`index`); what revisions are decides which of it belongs to the store (`resolve`).
-//! 4. The metadata buckets come from the newest state that has them whole (`store`).
+//! 1. Walk the tree of the newest root; if anything of it is broken, that of the older root; if no meta page is valid,
+//!    those of pages that look like roots (`roots`, `tree_view`).
+//! 2. A complete tree is the store. A data dir's log is replayed on a complete tree only (`log`).
+//! 3. Otherwise take the tree with the most revisions, search the file page by page for those that tree and log lack
+//!    (`index`), and decide which of them belong to the store (`resolve`).
+//! 4. Take each metadata bucket from the newest tree that has all of it (`store`).
 //!
-//! What comes out is a [`Source`] as any other: it is exported, and restored, by those that do so anyway.
+//! The result is a [`Source`] like any other, to be exported or restored.
 
 mod finding_list;
 mod gap;
@@ -44,10 +43,10 @@ use source::SavedDb;
 pub use store::BucketOrigin;
 pub use tree_view::RootKind;
 
-/// Saves what a db file, a snapshot or a stopped member's data dir still holds. Nothing is written.
+/// Recovers what a db file, a snapshot or a stopped member's data dir still holds. Nothing is written.
 ///
 /// # Errors
-/// [`Error::Damaged`] when there is nothing of an etcd in it; [`Error::Refused`] for a data dir that an etcd is
+/// [`Error::Damaged`] when it holds no etcd data; [`Error::Refused`] for a data dir that an etcd is
 /// running in; a failed read.
 pub fn salvage(
     path: &Path,
@@ -58,10 +57,10 @@ pub fn salvage(
     salvage_on(path, how_far, wal_dir, Bases::Own, progress)
 }
 
-/// Like [`salvage`], and says what the log of a data dir may be read on top of.
+/// Like [`salvage()`], with the bases that the log of a data dir may be replayed on.
 ///
 /// # Errors
-/// As [`salvage`].
+/// As [`salvage()`].
 pub fn salvage_on(
     path: &Path,
     how_far: Replay,
@@ -128,7 +127,7 @@ fn from_data_dir(
     }
 }
 
-/// What the data dir's own db gives, and its log on top of that.
+/// Salvages the data dir's own db, with its log.
 fn from_own_db(
     path: &Path,
     how_far: Replay,
@@ -157,7 +156,7 @@ fn from_own_db(
     saved.of_data_dir(path, lock).finish(Some(replayed), progress)
 }
 
-/// What the log gives on top of anything but the data dir's own db.
+/// Salvages the log, on another base than the data dir's own db.
 fn from_log(
     path: &Path,
     how_far: Replay,

@@ -1,4 +1,4 @@
-//! What the metadata buckets say, typed (`server/storage/schema/*.go`).
+//! The content of the metadata buckets, decoded (`server/storage/schema/*.go`).
 
 use prost::Message;
 
@@ -15,7 +15,7 @@ use crate::version::EtcdVersion;
 /// Values listed at most that do not decode: a bad bucket could fill the memory with them.
 const MAX_UNDECODABLE: usize = 1000;
 
-/// Everything but the keyspace. Bytes that do not decode are listed in `undecodable` and left out.
+/// The metadata buckets of a source. Values that do not decode are listed in `undecodable`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     /// Index of the last raft entry applied to the database; `None` before any.
@@ -24,13 +24,13 @@ pub struct State {
     pub term: Option<u64>,
     /// Raft's configuration, JSON as stored; since 3.5.
     pub conf_state: Option<String>,
-    /// The last compaction asked for.
+    /// Revision of the last compaction that was requested.
     pub scheduled_compact: Option<i64>,
-    /// The last compaction completed.
+    /// Revision of the last compaction that finished.
     pub finished_compact: Option<i64>,
     /// Version of the database's schema, such as `3.6.0`; since 3.6.
     pub storage_version: Option<String>,
-    /// Version the members agreed on, such as `3.6.0`.
+    /// Cluster version, such as `3.6.0`.
     pub cluster_version: Option<String>,
     /// Downgrade under way, JSON as stored; since 3.5.
     pub downgrade: Option<String>,
@@ -44,7 +44,7 @@ pub struct State {
     pub alarms: Vec<Alarm>,
     /// Users, roles and whether they are enforced.
     pub auth: Auth,
-    /// What could not be decoded; of a badly damaged source, the first thousand.
+    /// Values that do not decode; at most 1000.
     pub undecodable: Vec<FindingKind>,
 }
 
@@ -64,11 +64,11 @@ pub struct Lease {
 pub struct Alarm {
     /// The member it was raised for.
     pub member: MemberId,
-    /// What is wrong.
+    /// Kind of alarm.
     pub kind: AlarmKind,
 }
 
-/// What an alarm says.
+/// Kind of alarm (`etcdserverpb.AlarmType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AlarmKind {

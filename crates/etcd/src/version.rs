@@ -1,4 +1,4 @@
-//! etcd's minor versions, as far as what is on disk differs between them.
+//! etcd's minor versions, with their on-disk formats.
 
 use std::fmt;
 use std::str::FromStr;

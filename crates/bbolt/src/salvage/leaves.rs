@@ -1,4 +1,4 @@
-//! Leaf pages found by themselves, page by page over the whole file.
+//! Stray leaf pages, found by a scan of the whole file.
 
 use super::header_at;
 use crate::Result;
@@ -9,11 +9,11 @@ use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 use crate::walk::Walk;
 
-/// A leaf page, found by itself.
+/// A leaf page found by a scan.
 #[derive(Debug)]
 pub struct Leaf<'a> {
     page: Page<'a>,
-    /// Whether nothing is wrong with it by itself, and no later page lies in its overflow.
+    /// Whether the page is valid, and no later page lies in its overflow.
     pub is_valid: bool,
 }
 
@@ -41,12 +41,12 @@ impl<'a> Leaf<'a> {
         self.page.header.id
     }
 
-    /// Elements it counts.
+    /// Number of elements in its header.
     pub fn count(&self) -> u16 {
         self.page.header.count
     }
 
-    /// Its elements; of a page that is not valid, those that can be read.
+    /// Its elements; those that can be read if the page is not valid.
     pub fn elements(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
         let page = self.page;
         // Elements of a valid page do not overlap; those of a hostile one may all claim all of it.
@@ -83,7 +83,7 @@ fn element(page: Page<'_>, index: u16) -> Option<Element<'_>> {
 impl<R: ReadAt> Db<R> {
     /// Calls `visit` with every leaf page that is not in `known`, in the order they lie in the file.
     ///
-    /// `known` are pages whose use is known: whatever another page says, they are not its overflow.
+    /// `known` are pages whose use is known; they cannot be overflow of a stray page.
     ///
     /// # Errors
     /// A failed read, or what `visit` returned, which also ends the search.
@@ -114,8 +114,7 @@ impl<R: ReadAt> Db<R> {
         Ok(())
     }
 
-    /// The leaf page at `id` that [`Db::for_each_leaf`] found, read into a buffer to be used again. Whether it is
-    /// valid is not looked at.
+    /// Reads the leaf page at `id`, which [`Db::for_each_leaf`] found, into a reusable buffer. It is not validated.
     ///
     /// # Errors
     /// Another page, or a failed read.

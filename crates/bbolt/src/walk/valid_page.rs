@@ -1,4 +1,4 @@
-//! Whether one page is valid in all that it says, what lies below it aside.
+//! Validation of single pages, not including the pages below them.
 
 use super::{Bounds, TreeVisitor, Walk, in_order, wrong_type};
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::page::{BranchElement, FLAG_BRANCH, FLAG_LEAF, Page};
 use crate::read_at::ReadAt;
 
 impl<R: ReadAt> Walk<'_, R> {
-    /// Whether nothing at all is wrong with a branch or leaf page, what lies below it aside.
+    /// Whether a branch or leaf page is valid, not including the pages below it.
     pub(crate) fn is_valid_page(&mut self, page: Page<'_>) -> bool {
         self.validate_page(page, Bounds::NONE).is_ok()
     }

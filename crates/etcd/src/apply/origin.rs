@@ -1,18 +1,18 @@
-//! Whether a state may already have what a log would do to it.
+//! Which request a stored revision may come from: shows whether a db already has the changes of a log.
 
 use super::key_range::KeyRange;
 use super::messages::{DeleteRangeRequest, Op, PutRequest, TxnRequest};
 use super::request::Request;
 use crate::key_value::KeyValue;
 
-/// A revision of a key.
+/// A revision in the db.
 pub(super) struct StoredRevision<'a> {
     pub(super) kv: KeyValue<'a>,
     pub(super) tombstone: bool,
 }
 
 impl StoredRevision<'_> {
-    /// Whether a request may have written it.
+    /// Whether it may have been written by a request.
     pub(super) fn may_come_from(&self, request: &Request) -> bool {
         match request {
             Request::Put(put) => self.may_come_from_put(put),

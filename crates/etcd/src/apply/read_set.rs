@@ -1,4 +1,4 @@
-//! What the requests to be replayed look at, so that of the db's keys no others need be in memory.
+//! The keys that the requests of a log read or write: only these are loaded from the db.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
@@ -7,7 +7,7 @@ use super::key_range::KeyRange;
 use super::messages::{Compare, Op, PutRequest, RequestOp, TargetUnion, TxnRequest};
 use super::request::Request;
 
-/// Keys and ranges of keys.
+/// A set of keys and key ranges.
 #[derive(Debug, Default)]
 pub(super) struct KeySet {
     keys: HashSet<Vec<u8>>,
@@ -17,18 +17,18 @@ pub(super) struct KeySet {
     bytes: u64,
 }
 
-/// What is looked at.
+/// Keys and leases that requests read or write.
 #[derive(Debug, Default)]
 pub(super) struct ReadSet {
-    /// Written, deleted or compared.
+    /// Keys written, deleted or compared.
     pub(super) touched: KeySet,
-    /// Whose value matters too.
+    /// Keys whose values are read too.
     pub(super) values: KeySet,
-    /// Whose keys are deleted, or must be permitted.
+    /// Leases whose keys are deleted, or whose permissions are checked.
     pub(super) leases: HashSet<i64>,
-    /// Whether users and roles matter: they are enforced, or changed.
+    /// Whether users and roles are enforced or changed.
     pub(super) auth: bool,
-    /// Of puts.
+    /// Leases of puts.
     put_leases: HashSet<i64>,
 }
 
@@ -56,12 +56,12 @@ impl KeySet {
                 }
             }
             KeyRange::Between(..) if range.is_empty() => {}
-            KeyRange::Between(start, end) => self.join(start, end),
+            KeyRange::Between(start, end) => self.merge(start, end),
         }
     }
 
-    /// Adds a range and joins it with those it meets.
-    fn join(&mut self, start: &[u8], end: Option<&[u8]>) {
+    /// Adds a range and merges it with those it overlaps.
+    fn merge(&mut self, start: &[u8], end: Option<&[u8]>) {
         let (mut start, mut end) = (start.to_vec(), end.map(<[u8]>::to_vec));
         self.bytes += (start.len() + end.as_ref().map_or(0, Vec::len)) as u64;
         // They are disjoint: when the last one that begins before our end does not reach us, none does.
@@ -83,7 +83,7 @@ impl KeySet {
 }
 
 impl ReadSet {
-    /// Takes in what a request looks at.
+    /// Adds the keys of a request.
     pub(super) fn add(&mut self, request: &Request) {
         match request {
             Request::Put(put) => self.add_put(put),
@@ -95,7 +95,7 @@ impl ReadSet {
         }
     }
 
-    /// Bytes that it holds, about.
+    /// Approximate size in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.touched.bytes + self.values.bytes
     }

@@ -1,4 +1,4 @@
-//! What findings are called, how bad they are, and what to do about them.
+//! Id, severity and remedy of each finding.
 
 use lifeboat_bbolt::Damage;
 
@@ -61,7 +61,7 @@ impl FindingKind {
         }
     }
 
-    /// How bad it is.
+    /// Severity of the finding.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Bbolt(Damage::UnreachableUnfreed { .. } | Damage::Meta { .. }) => Severity::Warning,
@@ -89,7 +89,7 @@ impl FindingKind {
         }
     }
 
-    /// Whether etcd itself does not start where this was read on behind.
+    /// Whether etcd itself fails to start with this damage.
     pub fn stops_etcd(&self) -> bool {
         match self {
             Self::WalReadOn { .. } => true,
@@ -103,7 +103,7 @@ impl FindingKind {
         }
     }
 
-    /// Whether it says that a base and the log that is read on top of it may be of two histories.
+    /// Whether it says that a base and the log replayed on it may belong to different histories.
     pub fn is_weak_identity(&self) -> bool {
         matches!(self, Self::BaseIdentity(identity) if identity.is_weak())
     }

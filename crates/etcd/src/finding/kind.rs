@@ -1,4 +1,4 @@
-//! What can be found, with its place.
+//! Kinds of findings, with their places.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::source::{Base, Identity, Uncommitted};
 use crate::state::Alarm;
 use crate::wal::WalDefect;
 
-/// What can be found in a source.
+/// Kind and place of a finding in a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FindingKind {

@@ -1,4 +1,4 @@
-//! What a restore is asked for.
+//! Options of a restore.
 
 use std::path::{self, PathBuf};
 
@@ -17,7 +17,7 @@ pub struct Target {
     pub wal_dir: Option<PathBuf>,
 }
 
-/// What a restore is asked for.
+/// Options of a restore, like those of `etcdutl snapshot restore`.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     /// The members of the new cluster and its token.

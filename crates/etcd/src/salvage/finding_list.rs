@@ -2,7 +2,7 @@
 
 use crate::finding::FindingKind;
 
-/// FindingList listed at most.
+/// Limit of findings listed.
 const MAX_LISTED: usize = 1000;
 
 /// A bounded list of findings with a full count.

@@ -1,18 +1,18 @@
-//! Where a tree lacks revisions.
+//! Gaps in the revisions of a tree.
 
 use lifeboat_bbolt::BrokenPage;
 
 use crate::revision::Revision;
 
-/// Between two revisions that a tree gives, something is broken.
+/// A broken part of a tree, between two revisions that it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gap {
     /// The revision before; `None` at the start.
     pub(super) after: Option<Revision>,
-    /// The revision behind; `None` at the end.
+    /// The revision after; `None` at the end.
     pub(super) before: Option<Revision>,
-    /// Whether all that is missing was on leaf pages that are known and broken. Otherwise what led to leaf pages is
-    /// broken, and they may be anywhere in the file, whole.
+    /// Whether all missing revisions were on known, broken leaf pages. Otherwise a branch page is broken, and the leaf pages
+    /// below it may be intact anywhere in the file.
     pub(super) leaves_are_known: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Where the revisions are that no tree leads to: on leaf pages found by themselves.
+//! Index of the revisions on stray leaf pages: those that no tree leads to.
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,7 @@ impl Entry {
         PageId(u64::from(self.page))
     }
 
-    /// `None` for an element that is no sound revision.
+    /// `None` for an element that is not a valid revision.
     fn of(page: PageId, element: &Element<'_>) -> Option<Self> {
         let Element { index, is_bucket: false, key, value } = *element else { return None };
         let Revision { main, sub } = check_revision(key, value).ok()?.revision;

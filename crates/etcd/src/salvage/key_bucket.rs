@@ -1,4 +1,4 @@
-//! The `key` bucket of a state, as far as its tree goes.
+//! The `key` bucket of a tree, as far as it can be walked.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::revision::{BucketKey, Revision};
 
 /// What the walk meets, in key order.
 pub(super) enum Item<'a> {
-    /// A sound revision.
+    /// A valid revision.
     Revision(BucketKey, &'a [u8]),
     /// Bytes that are not an element, and the revision that its key says, if it says one.
     Element(Option<Revision>, FindingKind),
@@ -59,7 +59,7 @@ pub(super) struct KeyBucket {
     /// Pages that are broken, those below them not counted.
     pub(super) broken_pages: u64,
     pub(super) newest: Option<Revision>,
-    /// Sound revisions.
+    /// Number of valid revisions.
     pub(super) revisions: u64,
 }
 

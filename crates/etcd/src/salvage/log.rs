@@ -1,8 +1,7 @@
-//! A data dir's log on top of what was saved of its db.
+//! Replays a data dir's log on its salvaged db.
 //!
-//! A log goes on from the exact state that it says it goes on from: on one that lacks a key, a transaction that
-//! compares it takes the other branch, and every revision after it gets another number. So it is replayed only over
-//! a state of which nothing is missing.
+//! A log continues one exact state: on a state that lacks a key, a transaction that compares it takes the other branch,
+//! and every later revision gets another number. So it is replayed on a complete tree only.
 
 use std::path::Path;
 
@@ -20,29 +19,29 @@ use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
 
-/// What became of a data dir's log.
+/// How much of a data dir's log was replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogReport {
-    /// Entries that were replayed.
+    /// Number of entries replayed.
     pub replayed: u64,
-    /// Entries that were not, though they are known to be committed: first and last raft index.
+    /// Committed entries that were not replayed: first and last raft index.
     pub not_replayed: Option<(u64, u64)>,
-    /// Entries at its end that are not known to be committed, and are not counted.
+    /// Number of entries at its end that are not known to be committed, and are not included.
     pub uncommitted: u64,
 }
 
-/// What a log says and adds.
+/// The result of replaying a log.
 #[derive(Debug, Default)]
 pub(super) struct Replayed {
     /// `None` when there is no log.
     pub(super) report: Option<LogReport>,
     pub(super) position: Option<RaftPosition>,
     pub(super) overlay: Overlay,
-    /// What is wrong with it.
+    /// Damage of the log.
     pub(super) problems: Vec<FindingKind>,
-    /// Keys that entries name which were not replayed.
+    /// Keys named by entries that were not replayed.
     pub(super) not_replayed_keys: KeyList,
-    /// Whether it was replayed on the state, with all that it has.
+    /// Whether all of it was replayed on a complete tree.
     pub(super) is_whole: bool,
 }
 
@@ -53,7 +52,7 @@ impl Replayed {
     }
 }
 
-/// Replays a log over what was saved of the db, if it goes on from there. `snap` has the raft snapshots.
+/// Replays a log on the salvaged db, if the log continues it. `snap` is the directory of raft snapshots.
 pub(super) fn replay(
     salvaged: &SavedDb,
     snap: &Path,

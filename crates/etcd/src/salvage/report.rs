@@ -1,4 +1,4 @@
-//! The report of a salvage: what was saved, what is lost, what may be.
+//! The report of a salvage: what was recovered, what is lost, and what may be lost.
 
 use super::finding_list::FindingList;
 use super::log::LogReport;
@@ -17,91 +17,91 @@ use crate::schema::Bucket;
 use crate::source::{Base, Integrity, Source, SourceDir};
 use crate::state::State;
 
-/// What was saved, what is lost, what may be.
+/// What a salvage recovered, what is lost, and what may be lost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Whether it is proved that nothing is missing: the newest state was reached whole, revisions follow each other
-    /// without a gap, and no entry of a log is left out. Of a db without a digest this says nothing of the bytes of
-    /// values, nor of the sub numbers of revisions at or below the compact revision.
+    /// Whether nothing is missing for certain: the newest tree is complete, revisions have no gap, and no log entry is left
+    /// out. Without a digest, this does not cover the bytes of values, nor the sub numbers of revisions at or below the
+    /// compact revision.
     pub is_complete: bool,
     /// The root whose tree the revisions were read from; `None` when none was found.
     pub root: Option<RootKind>,
-    /// What the digest says; `None` when the bytes differ from those that were saved.
+    /// Result of verifying the digest; `None` on a mismatch.
     pub integrity: Option<Integrity>,
-    /// Revisions kept.
+    /// Number of revisions recovered.
     pub revisions: u64,
-    /// Of these, found on pages that no tree leads to.
+    /// Number of these found on pages that no tree leads to.
     pub from_pages: u64,
-    /// Keys alive.
+    /// Live keys.
     pub live_keys: u64,
     /// The newest revision.
     pub newest: i64,
-    /// Main revisions that are missing, wholly or in part: above the compact revision they have no gaps.
+    /// Main revisions that are missing in whole or in part, above the compact revision.
     pub lost: Ranges,
     /// Main revisions that may be missing.
     pub possibly_lost: Ranges,
-    /// Revisions that were found and are left out: at or below the compact revision, on pages that are not in use,
-    /// where they may have been compacted away since.
+    /// Number of revisions found but left out: at or below the compact revision, on pages that are not in use, so they may
+    /// have been compacted.
     pub left_out: u64,
-    /// Revisions whose copies differ: one of them is damaged. The tree's copy is kept.
+    /// Revisions with differing copies: one is damaged. The copy in the tree is kept.
     pub conflicts: Conflicts,
-    /// Live keys whose newest value may be older than true, or that may have been deleted.
+    /// Live keys whose value may be outdated, or that may have been deleted.
     pub doubtful_keys: KeyList,
-    /// Bytes per page.
+    /// Page size of the file in bytes.
     pub page_size: u32,
-    /// Whole pages of the file.
+    /// Number of whole pages in the file.
     pub pages: u64,
-    /// Pages that the state refers to and that are broken; what was below them is not counted.
+    /// Number of broken pages in the tree, not counting those below them.
     pub broken_pages: u64,
-    /// Where each metadata bucket comes from.
+    /// Origin of each metadata bucket.
     pub buckets: Vec<BucketReport>,
-    /// Of a data dir's log.
+    /// The log of a data dir.
     pub log: Option<LogReport>,
-    /// Keys that entries name which were not replayed: of these entries, what is lost with a bad record is not known.
+    /// Keys named by log entries that were not replayed, as far as those can be read.
     pub not_replayed_keys: KeyList,
-    /// What was found to be wrong.
+    /// Damage found.
     pub problems: FindingList,
-    /// What the log was read on top of, in place of the data dir's own db: with the index of its last entry, and that
-    /// of the last entry that was replayed.
+    /// The base that the log was replayed on, if not the data dir's own db, with the raft index of its last entry and of the
+    /// last entry replayed.
     pub base: Option<(Base, u64, u64)>,
-    /// What could have been saved in another way.
+    /// Result of the other way to salvage the data dir (its db, or its log on another base), which recovers less.
     pub alternative: Option<Alternative>,
 }
 
-/// What could have been saved in another way, which keeps less.
+/// Result of another way to salvage a data dir, which recovers less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alternative {
     /// The newest revision.
     pub revision: i64,
-    /// Keys alive.
+    /// Live keys.
     pub live_keys: u64,
 }
 
-/// Where a metadata bucket comes from.
+/// Origin and completeness of a metadata bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketReport {
     /// The bucket.
     pub bucket: Bucket,
-    /// Where it was taken from.
+    /// Where it was recovered from.
     pub origin: BucketOrigin,
-    /// Whether nothing of it is missing.
+    /// Whether it is complete.
     pub is_whole: bool,
 }
 
 impl Report {
-    /// Whether it keeps more than another.
+    /// Whether it recovers more than another.
     pub(super) fn keeps_more_than(&self, other: &Self) -> bool {
         let kept = |report: &Self| (report.is_complete, report.newest, report.live_keys);
         kept(self) > kept(other)
     }
 
-    /// Notes what another way would have kept.
+    /// Adds the result of another way.
     pub(super) fn with_alternative(self, other: &Self) -> Self {
         let alternative = Alternative { revision: other.newest, live_keys: other.live_keys };
         Self { alternative: Some(alternative), ..self }
     }
 
-    /// Reads all that a log gives on top of something else than the data dir's own db.
+    /// The report on a log replayed on another base than the data dir's own db.
     pub(super) fn of_log(dir: &SourceDir, progress: &dyn Progress) -> Result<Self> {
         let state = State::read(dir)?;
         let mut gaps = GapFinder::above(state.compact_revision().unwrap_or(1));
@@ -148,7 +148,7 @@ impl Report {
         })
     }
 
-    /// Reads all that was saved. `is_whole` says whether the newest state was reached with all that it has.
+    /// The report on a salvaged db. `is_whole`: the newest tree is complete.
     pub(super) fn of(
         salvaged: &SavedDb,
         resolution: Resolution,
@@ -203,7 +203,7 @@ impl Report {
     }
 }
 
-/// RootKind newest revisions of keys something lost may have replaced.
+/// Which newest revisions of keys may have been superseded by lost ones.
 struct Outdated {
     compact: i64,
     /// The highest lost above the compact revision.

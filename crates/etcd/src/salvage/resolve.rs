@@ -1,10 +1,10 @@
-//! RootKind of the revisions found on pages that no tree leads to belong to the store.
+//! Decides which of the revisions found on pages that no tree leads to belong to the store.
 //!
 //! A page does not say when it was written, but what is on it does. Revisions are immutable, are added in ascending
-//! order, and are taken out by compactions alone, for good. So, of any page of the `key` bucket, however old:
+//! order, and are removed by compactions alone, permanently. So, for any page of the `key` bucket, however old:
 //!
-//! - A revision above the compact revision belongs to the store: nothing took it out.
-//! - A revision at or below it that *any* whole page spans and lacks was taken out: when that page was written a
+//! - A revision above the compact revision belongs to the store: nothing removed it.
+//! - A revision at or below it that *any* whole page spans and lacks was removed: when that page was written a
 //!   higher revision was already there, so this one had been, and had gone. The pages that still have it are stale.
 //! - Other revisions at or below it count only if they are on a page that may be in use: none that is known to be
 //!   stale, and where the page in use is known and broken, none but that one. Otherwise a key that was deleted and
@@ -22,10 +22,10 @@ use crate::error::Result;
 use crate::ranges::Ranges;
 use crate::revision::Revision;
 
-/// Revisions that are listed at most because their copies differ.
+/// Limit of revisions listed because their copies differ.
 const MAX_LISTED: usize = 1000;
 
-/// What was decided.
+/// Which of the revisions found are kept, lost or left out.
 #[derive(Debug, Default)]
 pub(super) struct Resolution {
     /// One copy of each revision that belongs to the store, ascending.
@@ -37,12 +37,12 @@ pub(super) struct Resolution {
     pub(super) conflicts: Conflicts,
 }
 
-/// Revisions whose copies differ.
+/// A bounded list of revisions with differing copies, and a full count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conflicts {
-    /// The first of them.
+    /// The revisions, up to a limit.
     pub listed: Vec<Revision>,
-    /// How many there are.
+    /// Number of revisions, also beyond the limit.
     pub count: u64,
 }
 

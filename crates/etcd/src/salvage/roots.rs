@@ -10,28 +10,28 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::schema::Bucket;
 
-/// Pages that look like roots gone through at most: every commit leaves one, and they are soon written over.
+/// Limit of pages that look like roots: every commit leaves one, and they are soon overwritten.
 const MAX_ROOTS: usize = 8;
-/// Keys of a bucket `meta` looked at most; etcd has fewer than ten.
+/// Limit of keys read from a bucket `meta`; etcd has fewer than ten.
 const MAX_META_KEYS: usize = 64;
 
 /// The roots whose trees were walked.
 #[derive(Debug)]
 pub(super) struct Roots {
-    /// The state that the revisions rest on.
+    /// The root that revisions are read from.
     pub(super) base: TreeView,
-    /// Newer ones, the newest first.
+    /// Newer roots, the newest first.
     newer: Vec<TreeView>,
-    /// Older ones, the newest first.
+    /// Older roots, the newest first.
     older: Vec<TreeView>,
-    /// Whether both meta pages are valid, so that there was none newer than theirs.
+    /// Whether both meta pages are valid, so that no newer root existed.
     pub(super) metas_are_valid: bool,
     /// The file, with all its pages.
     pub(super) pages: SharedDb,
 }
 
 impl Roots {
-    /// Goes through the states of the first `size` bytes of `file`, until one is met of which nothing is missing.
+    /// Walks the trees of the roots in the first `size` bytes of `file`, until one is complete.
     pub(super) fn of(file: Arc<File>, size: u64) -> Result<Self> {
         match Db::open_prefix(file.clone(), size) {
             Ok(newest) => Self::of_metas(&newest),
@@ -65,7 +65,7 @@ impl Roots {
         Ok(Self::new(views, false, db))
     }
 
-    /// The revisions rest on the first of which nothing is missing, else on the one that reaches most of them.
+    /// Revisions are read from the first complete tree, otherwise from the one with the most revisions.
     fn new(mut views: Vec<TreeView>, metas_are_valid: bool, db: &SharedDb) -> Self {
         let most = views.iter().map(|view| view.key.revisions).max();
         let clean = views.iter().position(TreeView::is_clean);
@@ -76,25 +76,24 @@ impl Roots {
         Self { base, newer: views, older, metas_are_valid, pages }
     }
 
-    /// All of them, the newest first.
+    /// All roots, the newest first.
     pub(super) fn views(&self) -> impl Iterator<Item = &TreeView> {
         self.newer.iter().chain([&self.base]).chain(&self.older)
     }
 
-    /// The newest.
+    /// The newest root.
     pub(super) fn newest(&self) -> &TreeView {
         self.newer.first().unwrap_or(&self.base)
     }
 
-    /// Forgets all but the base.
+    /// Drops all roots but the base.
     pub(super) fn keep_base_alone(&mut self) {
         self.newer.clear();
         self.older.clear();
     }
 }
 
-/// Pages that hold nothing but buckets of etcd's, those of the newest state first: the index of the last raft entry
-/// that a state has only grows.
+/// Pages that hold nothing but etcd's buckets, the newest first: the consistent index only grows.
 fn find_roots(db: &SharedDb) -> Result<Vec<PageId>> {
     let mut roots = Vec::new();
     db.for_each_leaf::<Error>(&PageSet::new(0), |leaf| {
@@ -117,8 +116,8 @@ fn is_root(leaf: &Leaf<'_>) -> bool {
         && has(Bucket::Meta)
 }
 
-/// Only the start of a bucket `meta` is looked at: of etcd's it is all, and a file may be made of pages that look like
-/// roots and lead to one that is as large as the file.
+/// Reads only the start of a bucket `meta`: etcd's is that small, and a hostile file may consist of pages that look like
+/// roots and lead to a bucket as large as the file.
 fn consistent_index(db: &SharedDb) -> Result<Option<u64>> {
     let Ok(Some(meta)) = db.bucket(Bucket::Meta.name().as_bytes()) else { return Ok(None) };
     let (mut found, mut looked_at) = (None, 0);

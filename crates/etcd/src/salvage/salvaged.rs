@@ -1,4 +1,4 @@
-//! What was saved, whatever it rests on.
+//! The result of a salvage, as a source.
 
 use super::source::SavedDb;
 use crate::error::Result;
@@ -8,15 +8,15 @@ use crate::schema::Bucket;
 use crate::source::{Integrity, Origin, RaftPosition, Source, SourceDir};
 use crate::source::{VisitAll, VisitPair, VisitRevision};
 
-/// What was saved.
+/// The result of a salvage, as a source.
 #[derive(Debug)]
 pub struct Salvaged(pub(super) Saved);
 
 #[derive(Debug)]
 pub(super) enum Saved {
-    /// Of a db, and of the log on top of it.
+    /// A db, with its log.
     Db(Box<SavedDb>),
-    /// A log on top of something else than the data dir's own db.
+    /// A log on another base than the data dir's own db.
     Log(Box<SourceDir>),
 }
 

@@ -1,4 +1,4 @@
-//! What was saved, as a source.
+//! A salvaged db and its log, as a source.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use crate::schema::Bucket;
 use crate::source::{Integrity, Origin, Overlay, RaftPosition, Source, digest};
 use crate::source::{VisitAll, VisitPair, VisitRevision};
 
-/// What was saved of a db and its log.
+/// What was salvaged from a db and its log.
 #[derive(Debug)]
 pub(super) struct SavedDb {
     origin: Origin,
     pub(super) store: Store,
     overlay: Overlay,
     raft: Option<RaftPosition>,
-    /// What the digest says; `None` when the bytes differ from those that were saved.
+    /// Result of verifying the digest; `None` on a mismatch.
     pub(super) integrity: Option<Integrity>,
     pub(super) problems: FindingList,
-    /// Whether no newer state can have been than the newest.
+    /// Whether no newer root can have existed.
     end_is_known: bool,
-    /// Of a data dir: keeps an etcd from starting meanwhile.
+    /// Keeps etcd from starting on the data dir.
     _lock: Option<fs_err::File>,
 }
 
 impl SavedDb {
-    /// Opens a db and takes what its trees give.
+    /// Opens a db and walks its trees.
     pub(super) fn open(path: &Path, progress: &dyn Progress) -> Result<Self> {
         let file = Arc::new(archive::open(path)?);
         let size = file.metadata()?.len();
@@ -70,18 +70,18 @@ impl SavedDb {
         })
     }
 
-    /// Raft index of the last entry that the db has.
+    /// Raft index of the last entry applied to the db.
     pub(super) fn consistent_index(&self) -> u64 {
         self.store.base().state.consistent_index.unwrap_or(0)
     }
 
-    /// Makes it the data dir that its db is of.
+    /// Turns it into the source of the db's data dir.
     pub(super) fn of_data_dir(self, path: &Path, lock: Option<fs_err::File>) -> Self {
         let origin = Origin { path: path.into(), kind: "data-dir", ..self.origin };
         Self { origin, _lock: lock, ..self }
     }
 
-    /// Adds what the log adds, and, if that is not all, what pages of the file do that no tree leads to.
+    /// Adds the log's changes and, if the result is incomplete, revisions from stray pages.
     pub(super) fn finish(mut self, log: Option<Replayed>, progress: &dyn Progress) -> Result<(Self, Report)> {
         let is_whole = match &log {
             Some(log) => log.is_whole,
@@ -112,7 +112,7 @@ impl SavedDb {
         Ok(newest)
     }
 
-    /// Searches the file for what the tree and the log lack.
+    /// Searches the file for revisions that tree and log lack.
     fn search(&mut self, progress: &dyn Progress) -> Result<Resolution> {
         let mut gaps = self.store.base().key.gaps.clone();
         let replayed_to = self.overlay.newest();
@@ -166,7 +166,7 @@ impl Source for SavedDb {
         self.overlay.metadata_bucket(|below| self.store.metadata_bucket(bucket, below), bucket, visit)
     }
 
-    /// Nothing vouches for what was put together.
+    /// There is no digest of a salvaged store.
     fn verify_integrity(&self, _progress: &dyn Progress) -> Result<Integrity> {
         Ok(Integrity::None)
     }

@@ -1,5 +1,5 @@
-//! What was saved, put together: the tree of one state, revisions from pages besides, and each metadata bucket from
-//! where most of it is left.
+//! The salvaged store: the revisions of one tree and of stray pages, and each metadata bucket from the root that has most
+//! of it.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,13 @@ pub enum BucketOrigin {
     Lost,
 }
 
-/// What was saved of a db.
+/// What was salvaged from a db.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) roots: Roots,
-    /// Revisions on pages besides, ascending.
+    /// Revisions on stray pages, ascending.
     kept: Vec<Entry>,
-    /// Leases on pages besides, by their keys.
+    /// Leases on stray pages, by their keys.
     leases: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -44,12 +44,12 @@ impl Store {
         Self { roots, kept: Vec::new(), leases: BTreeMap::new() }
     }
 
-    /// Adds what was found on pages.
+    /// Adds what was found on stray pages.
     pub(super) fn add(&mut self, kept: Vec<Entry>, leases: BTreeMap<Vec<u8>, Vec<u8>>) {
         (self.kept, self.leases) = (kept, leases);
     }
 
-    /// The state that the revisions rest on.
+    /// The tree that revisions are read from.
     pub(super) fn base(&self) -> &TreeView {
         &self.roots.base
     }
@@ -68,7 +68,7 @@ impl Store {
         Ok(self.roots.pages.ensure_unchanged()?)
     }
 
-    /// Revisions from pages.
+    /// Number of revisions from stray pages.
     pub(super) fn revisions_of_pages(&self) -> u64 {
         self.kept.len() as u64
     }
@@ -94,12 +94,12 @@ impl Store {
         found.try_for_each(|(key, value)| visit(key, value))
     }
 
-    /// Whether a state has all of a metadata bucket.
+    /// Whether a tree has all of a metadata bucket.
     pub(super) fn has_whole(&self, bucket: Bucket) -> bool {
         self.holder(bucket).is_some_and(|view| view.has_whole(bucket))
     }
 
-    /// The compact revision, and whether it is sure that it is no higher.
+    /// The compact revision, and whether it is certain that it is not higher.
     pub(super) fn compact_revision(&self) -> (Option<i64>, bool) {
         let newest = self.roots.newest();
         let is_known = newest.kind == RootKind::Newest && newest.has_whole(Bucket::Meta);
@@ -107,7 +107,7 @@ impl Store {
         (compact, is_known)
     }
 
-    /// Where each metadata bucket comes from.
+    /// Origin of each metadata bucket.
     pub(super) fn bucket_reports(&self) -> Vec<BucketReport> {
         let report = |bucket| {
             let origin = match self.holder(bucket) {
@@ -120,7 +120,7 @@ impl Store {
         Bucket::ALL.into_iter().filter(|bucket| *bucket != Bucket::Key).map(report).collect()
     }
 
-    /// Adds what is wrong with the file and with the states that matter.
+    /// Adds the damage of the file, the newest tree and the base.
     pub(super) fn add_problems(&self, problems: &mut FindingList) {
         let metas = self.roots.pages.metas();
         if let [Err(meta0), Err(meta1)] = *metas {
@@ -142,7 +142,7 @@ impl Store {
         }
     }
 
-    /// The state that a metadata bucket is taken from: the newest that has it whole, else the newest that has any of it.
+    /// The tree that a metadata bucket is read from: the newest that has all of it, otherwise the newest that has any.
     fn holder(&self, bucket: Bucket) -> Option<&TreeView> {
         let whole = self.roots.views().find(|view| view.has_whole(bucket));
         whole.or_else(|| self.roots.views().find(|view| view.has(bucket)))

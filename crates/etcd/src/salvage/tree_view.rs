@@ -1,4 +1,4 @@
-//! One state of the file: what its root leads to, as far as it goes.
+//! The tree of one root, as far as it can be walked.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,31 +17,31 @@ use crate::state::State;
 /// The file, shared by the views of it.
 pub(super) type SharedDb = Db<Arc<File>>;
 
-/// RootKind state of the file it is.
+/// Where a root was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootKind {
-    /// That of the newest valid meta page.
+    /// Named by the newest valid meta page.
     Newest,
-    /// That of the other meta page: one commit before.
+    /// Named by the other meta page: one commit earlier.
     Older,
-    /// That of a page that looks like a root, where no meta page is valid.
+    /// A page that looks like a root, because no meta page is valid.
     Found,
 }
 
-/// A state of the file that was gone through once.
+/// The tree of one root, walked once.
 #[derive(Debug)]
 pub(super) struct TreeView {
     pub(super) db: SharedDb,
     pub(super) kind: RootKind,
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
-    /// Whether every bucket there is could be seen.
+    /// Whether the root page is complete, so that no bucket is missing.
     root_is_whole: bool,
-    /// Metadata buckets of which something is missing.
+    /// Incomplete metadata buckets.
     partial: HashSet<Bucket>,
     pub(super) key: KeyBucket,
     /// The metadata buckets, as far as they decode.
     pub(super) state: State,
-    /// Pages that were found sound and in their place.
+    /// Valid pages, in their places.
     pub(super) valid_pages: PageSet,
     /// Pages that are broken; those below them are not counted.
     pub(super) broken_pages: u64,
@@ -49,7 +49,7 @@ pub(super) struct TreeView {
 }
 
 impl TreeView {
-    /// Of a file without any root: nothing is reached.
+    /// For a file without a root: nothing is reached.
     pub(super) fn of_nothing(db: SharedDb) -> Self {
         Self { root_is_whole: false, ..Self::begin(db, RootKind::Found) }
     }
@@ -69,7 +69,7 @@ impl TreeView {
         }
     }
 
-    /// Goes through all that the root leads to.
+    /// Walks the tree of a root.
     pub(super) fn examine(db: &SharedDb, kind: RootKind) -> Result<Self> {
         let mut view = Self::begin(db.clone(), kind);
         let mut walk = Salvage::new(db);
@@ -85,27 +85,27 @@ impl TreeView {
         Ok(view)
     }
 
-    /// Whether nothing is missing of this state.
+    /// Whether the tree is complete.
     pub(super) fn is_clean(&self) -> bool {
         self.problems.count == 0 && self.has(Bucket::Key)
     }
 
-    /// Whether there is a root that leads anywhere.
+    /// Whether the root leads to any bucket.
     pub(super) fn has_root(&self) -> bool {
         !self.buckets.is_empty()
     }
 
-    /// Whether all of a bucket is there, which it is too when there is no such bucket.
+    /// Whether a bucket is complete, or certainly does not exist.
     pub(super) fn has_whole(&self, bucket: Bucket) -> bool {
         !self.partial.contains(&bucket) && (self.root_is_whole || self.has(bucket))
     }
 
-    /// Whether the bucket was seen.
+    /// Whether the bucket was found.
     pub(super) fn has(&self, bucket: Bucket) -> bool {
         self.place(bucket).is_some()
     }
 
-    /// Calls `visit` with the sound revisions, ascending.
+    /// Calls `visit` with the valid revisions, ascending.
     pub(super) fn revisions(&self, visit: VisitRevision<'_>) -> Result<()> {
         let Some(place) = self.place(Bucket::Key) else { return Ok(()) };
         each_item(&mut Salvage::new(&self.db), place, &mut |item| match item {
@@ -114,7 +114,7 @@ impl TreeView {
         })
     }
 
-    /// Calls `visit` with the sound pairs of a metadata bucket, in key order.
+    /// Calls `visit` with the valid keys and values of a metadata bucket, in key order.
     pub(super) fn metadata_bucket(&self, bucket: Bucket, visit: VisitPair<'_>) -> Result<()> {
         let Some(place) = self.place(bucket) else { return Ok(()) };
         Salvage::new(&self.db).bucket::<Error>(place, |item| match item {
