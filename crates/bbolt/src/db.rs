@@ -220,7 +220,7 @@ impl<R: ReadAt> Db<R> {
 
     /// Pages that a branch may span. A walk holds one branch of every level, so that they together must not
     /// take what a single leaf with a large value may.
-    pub(crate) fn most_branch_pages(&self) -> u64 {
+    pub(crate) fn max_branch_pages(&self) -> u64 {
         MAX_BRANCH_BYTES.div_ceil(u64::from(self.meta.page_size))
     }
 

@@ -121,7 +121,7 @@ impl<'db, R: ReadAt> Walk<'db, R> {
             Err(Error::Damaged(damage)) => return visitor.broken(broken(false, damage)),
             Err(error) => return Err(error.into()),
         };
-        if header.flags == FLAG_BRANCH && header.span() > self.db.most_branch_pages() {
+        if header.flags == FLAG_BRANCH && header.span() > self.db.max_branch_pages() {
             return visitor.broken(broken(false, defect(PageDefect::TooLong { pages: header.span() })));
         }
         // Before the overflow is read: thousands of references to one long page must cost one read of it.
