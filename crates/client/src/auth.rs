@@ -12,8 +12,8 @@ use crate::messages::{AuthenticateRequest, AuthenticateResponse};
 
 pub(crate) type Token = MetadataValue<Ascii>;
 
-/// Answers that mean the token, not the request, is at fault: it expired, its member restarted, or
-/// authentication was turned on since.
+/// Errors caused by the token, not the request: it expired, the member restarted, or authentication was
+/// enabled since.
 const RENEW: &[(Code, &str)] = &[
     (Code::Unauthenticated, "etcdserver: invalid auth token"),
     (Code::InvalidArgument, "etcdserver: revision of auth store is old"),

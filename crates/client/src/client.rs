@@ -13,9 +13,9 @@ use crate::{ConnectOptions, Endpoint, Result, WatchOptions, WatchStream};
 
 /// A connection to one member.
 ///
-/// Cheap to clone; clones share the connection and the user's token. A lost connection is made
-/// again by the next call. No call is repeated, except once after the token had to be renewed, when
-/// the member had refused it unexecuted.
+/// Cheap to clone; clones share the connection and the user's token. The next call reconnects a lost
+/// connection. Calls are not retried, except once after the token was renewed, when the member had
+/// refused the call without executing it.
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Connection,
@@ -30,7 +30,7 @@ impl Client {
     ///
     /// [`Error::Endpoint`](crate::Error::Endpoint), [`Error::Options`](crate::Error::Options),
     /// [`Error::ReadFile`](crate::Error::ReadFile), [`Error::NotPem`](crate::Error::NotPem) and
-    /// [`Error::Tls`](crate::Error::Tls) for what was given;
+    /// [`Error::Tls`](crate::Error::Tls) for invalid arguments;
     /// [`Error::Connect`](crate::Error::Connect) and
     /// [`Error::ConnectTimeout`](crate::Error::ConnectTimeout) when there is no connection; those of
     /// a call when the user is refused.

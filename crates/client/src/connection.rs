@@ -1,4 +1,4 @@
-//! One HTTP/2 connection to one member, and how calls go over it.
+//! One HTTP/2 connection to one member, and the calls over it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
     channel: Channel,
     endpoint: Arc<Endpoint>,
     auth: Option<Arc<Auth>>,
-    /// What speaks against our own certificate, if anything does.
+    /// Problem of the client certificate, if any.
     client_certificate: Option<ClientCertificate>,
     pub(crate) command_timeout: Duration,
     pub(crate) snapshot_idle_timeout: Duration,
@@ -229,7 +229,7 @@ impl Connection {
     }
 }
 
-/// Why no connection came about, with what is known of the certificates.
+/// The error of a failed connection, with certificate problems if any.
 fn unconnected(endpoint: &Endpoint, tls: Option<&Tls>, error: &tonic::transport::Error) -> Error {
     let endpoint_text = endpoint.to_string();
     let connect = Error::connect(endpoint, error);

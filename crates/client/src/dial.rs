@@ -1,7 +1,7 @@
-//! The byte stream to a member: TCP or a unix socket, and TLS on it where the endpoint asks for that.
+//! The byte stream to a member: TCP or a unix socket, with TLS if the endpoint requires it.
 //!
-//! tonic's own connector verifies certificates as rustls does and knows no other way, and what it tells of a refused one
-//! names neither dates nor names. This one also reaches members whose certificates have expired, when asked to.
+//! tonic's own connector always verifies certificates, and its errors name neither dates nor names. This one can also
+//! connect to members with expired certificates, if requested.
 
 use std::io;
 use std::pin::Pin;

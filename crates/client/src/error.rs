@@ -1,4 +1,4 @@
-//! What can go wrong between Lifeboat and one member.
+//! Errors of connections and calls to one member.
 //!
 //! The messages compared here are etcd's own, `api/v3rpc/rpctypes/error.go`: several of its errors
 //! share a gRPC code, and only the text tells a lagging learner from a wrong request.
@@ -17,7 +17,7 @@ pub use certificate::{ClientCertificate, ServerCertificate};
 
 use crate::method::Method;
 
-/// The result of everything in this crate.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call, or the connection for it, failed.
@@ -26,12 +26,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The endpoint cannot be read.
+    /// The endpoint cannot be parsed.
     #[error("endpoint {endpoint:?}: {reason}")]
     Endpoint {
         /// The endpoint as given, without anything before an `@`.
         endpoint: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         reason: &'static str,
     },
     /// The options contradict each other.
@@ -43,15 +43,15 @@ pub enum Error {
     /// A TLS file cannot be read.
     #[error("read {}", path.display())]
     ReadFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A TLS file holds no PEM block of the kind expected.
     #[error("{}: no PEM block labelled {expected}", path.display())]
     NotPem {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The label looked for, or its end.
         expected: &'static str,
@@ -61,10 +61,10 @@ pub enum Error {
     Tls {
         /// The member's endpoint.
         endpoint: String,
-        /// Why.
+        /// Cause reported by the transport.
         source: Cause,
     },
-    /// The certificate that the member shows is refused here.
+    /// The member's certificate was rejected.
     #[error("{endpoint}: the member's certificate {problem}")]
     ServerCertificate {
         /// The member's endpoint.
@@ -72,12 +72,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: ServerCertificate,
     },
-    /// The member hung up on a certificate of ours that cannot be good.
+    /// The member closed the connection, and the client certificate is invalid.
     #[error("{endpoint}: {certificate}: the member refuses it")]
     ClientCertificate {
         /// The member's endpoint.
         endpoint: String,
-        /// Which, and what is wrong with it.
+        /// The certificate and its problem.
         certificate: ClientCertificate,
     },
     /// No connection: refused, unreachable, an unknown host, or a TLS handshake that failed.
@@ -85,7 +85,7 @@ pub enum Error {
     Connect {
         /// The member's endpoint.
         endpoint: String,
-        /// Why.
+        /// Cause reported by the transport.
         source: Cause,
     },
     /// No connection within the dial timeout.
@@ -107,11 +107,11 @@ pub enum Error {
         code: Code,
         /// The member's message, or the transport's.
         message: String,
-        /// What the transport says about it, when the failure is not the member's answer.
+        /// Cause reported by the transport; `None` if the member itself returned the error.
         #[source]
         cause: Option<Cause>,
     },
-    /// No answer, or no next chunk, in time. The member may still carry a request out.
+    /// No response, or no next chunk, in time. The member may still execute the request.
     #[error("{endpoint}: {rpc}: no answer within {timeout:?}")]
     Timeout {
         /// The member's endpoint.
@@ -126,12 +126,12 @@ pub enum Error {
     SnapshotTruncated {
         /// The member's endpoint.
         endpoint: String,
-        /// The bytes still announced, of the database alone.
+        /// Bytes of the database still announced.
         remaining: u64,
     },
 }
 
-/// Errors with a permanent code that can pass without anybody doing anything.
+/// Transient errors with a permanent gRPC code.
 const TRANSIENT: &[&str] = &[
     "etcdserver: can only promote a learner member which is in sync with leader",
     "etcdserver: re-configuration failed due to not enough started members",
@@ -140,12 +140,12 @@ const TRANSIENT: &[&str] = &[
     "etcdserver: not leader",
     "auth: revision in header is old",
 ];
-/// How the errors of `server/auth/store.go` begin that etcd before 3.6 lets out of its maintenance
-/// service without translating them, as code `Unknown`.
+/// Prefix of the errors of `server/auth/store.go`, which the maintenance service before etcd 3.6 returns untranslated, with
+/// code `Unknown`.
 const RAW_AUTH: &str = "auth: ";
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
-/// grpc-go's own refusal of a request above `--max-request-bytes` and some (`rpc_util.go`).
+/// grpc-go's error for a request above `--max-request-bytes` plus overhead (`rpc_util.go`).
 const TOO_LARGE: &str = "grpc: received message larger than max";
 
 impl Error {
@@ -163,7 +163,7 @@ impl Error {
         }
     }
 
-    /// Whether asking the same again, unchanged and later, cannot help.
+    /// Whether retrying the same request later cannot help.
     ///
     /// A wrong request, credential or certificate is permanent; a member that is down, slow, without
     /// a leader or behind is not.

@@ -23,7 +23,7 @@ pub struct ConnectOptions {
     pub key: Option<PathBuf>,
     /// The name the member's certificate must carry, when that is not the endpoint's host.
     pub server_name: Option<String>,
-    /// Takes any certificate of a member, also an expired one or that of another server: any server that answers is trusted.
+    /// Accepts any server certificate, also an expired one or one for another name: any server that answers is trusted.
     pub insecure_skip_tls_verify: bool,
     /// User name and password for etcd's own authentication. Ignored by a cluster that has
     /// authentication off, as etcdctl does.

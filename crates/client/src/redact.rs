@@ -20,7 +20,7 @@ impl fmt::Debug for Key<'_> {
     }
 }
 
-/// Stands for a secret string, whose length is nobody's business either.
+/// Replaces a secret string, without revealing its length.
 pub(crate) struct Hidden;
 
 impl fmt::Debug for Hidden {

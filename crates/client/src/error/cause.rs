@@ -1,14 +1,13 @@
-//! What the transport under gRPC says: tonic's, hyper's, h2's and rustls's errors, flattened.
+//! Transport errors under gRPC (tonic, hyper, h2, rustls), flattened to a chain of texts.
 
 use std::error::Error;
 use std::{fmt, io};
 
 use tonic::Status;
 
-/// A link in the chain of causes that the transport gives for a failure.
+/// A cause in the chain that the transport reports for a failure.
 ///
-/// Keeps the texts only, without those that repeat the one above, of which the crates in between
-/// add many.
+/// Keeps the texts only, without those that repeat the one above.
 #[derive(Debug)]
 pub struct Cause {
     text: String,
@@ -17,18 +16,18 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// What lies under a failed call; `None` when that is the member's own answer.
+    /// The transport cause of a failed call; `None` if the member itself returned the error.
     pub(super) fn of_status(status: &Status) -> Option<Self> {
         Self::flatten(status.source(), status.message())
     }
 
-    /// What lies under a transport error, whose own text is always "transport error".
+    /// The cause of a transport error, whose own text is always "transport error".
     pub(super) fn of_transport(error: &tonic::transport::Error) -> Self {
         let text = error.to_string();
         Self::flatten(error.source(), &text).unwrap_or(Self { text, invalid_data: false, source: None })
     }
 
-    /// A failure before there was a connection.
+    /// The cause of a failed connection attempt.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let text = error.to_string();
         Self { source: Self::flatten(error.source(), &text).map(Box::new), text, invalid_data: false }

@@ -1,4 +1,4 @@
-//! Certificates that keep a connection from coming about.
+//! Certificate problems that prevent a connection.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,27 +8,27 @@ use std::path::PathBuf;
 pub enum ServerCertificate {
     /// It has expired.
     Expired {
-        /// When, RFC 3339.
+        /// End of its validity, RFC 3339.
         on: String,
     },
-    /// It is not valid yet, or the clock here is behind.
+    /// It is not valid yet, or the local clock is behind.
     NotValidYet {
-        /// From when on it is, RFC 3339.
+        /// Start of its validity, RFC 3339.
         from: String,
     },
-    /// It is for other names.
+    /// It does not have the expected name.
     WrongName {
-        /// The name it was expected to have.
+        /// The expected name.
         name: String,
-        /// Those it has.
+        /// Its names.
         names: Vec<String>,
     },
-    /// None of the authorities trusted here signed it.
+    /// No trusted authority signed it.
     UnknownIssuer {
-        /// Who signed it, by its own word.
+        /// The issuer it names.
         issuer: String,
     },
-    /// Something else, as a predicate.
+    /// Another problem, as a predicate: "has no names".
     Other(String),
 }
 
@@ -52,16 +52,16 @@ impl fmt::Display for ServerCertificate {
 pub enum ClientCertificate {
     /// It has expired.
     Expired {
-        /// Its file.
+        /// File of the certificate.
         path: PathBuf,
-        /// When, RFC 3339.
+        /// End of its validity, RFC 3339.
         on: String,
     },
-    /// It is not valid yet, or the clock here is behind.
+    /// It is not valid yet, or the local clock is behind.
     NotValidYet {
-        /// Its file.
+        /// File of the certificate.
         path: PathBuf,
-        /// From when on it is, RFC 3339.
+        /// Start of its validity, RFC 3339.
         from: String,
     },
 }
