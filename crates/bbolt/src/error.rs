@@ -78,7 +78,7 @@ pub enum Damage {
         /// What is wrong with it.
         defect: MetaDefect,
     },
-    /// The file ends before the pages its meta counts.
+    /// The file is shorter than its meta page says.
     #[error("the file holds {found} bytes but its meta page counts {expected}: the end is missing")]
     Truncated {
         /// High-water mark times page size.
@@ -210,7 +210,7 @@ pub enum PageDefect {
         /// Bytes of the key.
         size: usize,
     },
-    /// An element's bytes do not lie right behind those of the one before: the element count, a position
+    /// An element's bytes do not directly follow those of the one before: the element count, a position
     /// or a size is wrong.
     #[error("the bytes of element {index} do not follow those before them")]
     Layout {
@@ -235,7 +235,7 @@ pub enum PageDefect {
         /// Levels this crate follows.
         limit: usize,
     },
-    /// A bucket element that holds no valid bucket header, or no valid inline page behind it.
+    /// A bucket element that holds no valid bucket header, or no valid inline page after it.
     #[error("element {index}: not a bucket's header")]
     BucketHeader {
         /// Index of the element in the page.

@@ -160,7 +160,7 @@ impl Meta {
 
 /// Reads both meta pages of `file`.
 ///
-/// Meta page 1 lies one page in, and the page size stands in the meta pages: when meta page 0 is broken,
+/// Meta page 1 is at offset page size, and the page size is in the meta pages: when meta page 0 is broken,
 /// every possible page size is tried, as bbolt does (`db.go`, `getPageSize`).
 pub(crate) fn read_both<R: ReadAt>(file: &R, size: u64) -> Result<[Result<Meta, MetaDefect>; 2]> {
     let first = read_one(file, size, 0, 0)?;

@@ -12,8 +12,8 @@
 //!
 //! Leaf elements (`flags u32, pos u32, ksize u32, vsize u32`) and branch elements
 //! (`pos u32, ksize u32, child page id u64`) follow as a table; `pos` counts from the element itself to its
-//! key, and a leaf's value follows its key. The first key lies right behind the table and each one right
-//! behind the bytes of the element before (`inode.go`, `WriteInodeToPage`): nothing is shared, and a wrong
+//! key, and a leaf's value follows its key. The first key directly follows the table, and each later one directly
+//! follows the bytes of the element before (`inode.go`, `WriteInodeToPage`): nothing is shared, and a wrong
 //! count or size shows.
 
 use std::fmt;

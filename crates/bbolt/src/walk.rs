@@ -32,7 +32,7 @@ pub(crate) trait TreeVisitor {
     /// All of the nested bucket entered last was walked.
     fn leave_bucket(&mut self) {}
 
-    /// Damage. `Ok` passes over the page or element and goes on; reading stops at the first.
+    /// Reports damage. `Ok` skips the page or element and continues; reading stops at the first damage.
     fn damage(&mut self, damage: Damage) -> Result<(), Self::Error> {
         Err(Error::Damaged(damage).into())
     }

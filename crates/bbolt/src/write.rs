@@ -35,7 +35,7 @@ pub struct WriterOptions {
 }
 
 impl Default for WriterOptions {
-    /// 4 KiB pages, filled whole: etcd adds revisions behind the last one and never into full pages.
+    /// 4 KiB pages, filled completely: etcd appends revisions after the last one, never into full pages.
     fn default() -> Self {
         Self { page_size: 4096, fill_percent: 100 }
     }

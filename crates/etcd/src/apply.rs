@@ -1,9 +1,8 @@
 //! Applies the entries of a log to a db, as a server that starts does, without writing to either
 //! (`server/etcdserver/server.go`, `apply`; `apply/uber_applier.go`, `dispatch`).
 //!
-//! First the requests are looked through for the keys that matter to them; then the db is read once for those;
-//! then the requests are applied one after the other. So memory holds what the requests touch and write, not the
-//! keyspace.
+//! First the requests are scanned for the keys that they read or write; then the db is read once for those keys; then the
+//! requests are applied in order. So memory holds only those keys and the changes, not the keyspace.
 
 mod alarm;
 mod auth;
@@ -51,14 +50,14 @@ use store::Store;
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
 
-/// Bytes held at most of what requests look at, and again of what they write: far above what a server has not yet
-/// committed to its db, far below what a machine that restores has.
+/// Limit of the bytes held for keys that requests read, and again for their writes: far above what a server has not yet
+/// committed to its db, far below the memory of a machine that restores.
 pub(crate) const MAX_REPLAY_BYTES: u64 = 512 << 20;
 
-/// Bytes of keys that are named at most.
+/// Limit of the bytes of named keys.
 const MAX_NAMED_BYTES: usize = 64 << 20;
 
-/// Keys that compares of transactions look at, at most: some minutes of work.
+/// Limit of keys that compares of transactions read: some minutes of work.
 pub(crate) const MAX_COMPARED: u64 = 4_000_000_000;
 
 /// Applies `entries`, which follow on the last one that `db` has.
@@ -118,7 +117,7 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<KeyList>
     Ok(keys)
 }
 
-/// The version that the members of a cluster agreed on last.
+/// The last cluster version that the entries set.
 ///
 /// # Errors
 /// Damage in an entry; [`FindingKind::UnsupportedRequest`].
@@ -137,7 +136,7 @@ pub(crate) fn cluster_version(entries: &Entries<'_>) -> Result<Option<String>> {
     Ok(version)
 }
 
-/// Whether one of the entries may have written a revision, which the state they follow on should not have then.
+/// Whether one of the entries may have written a revision, which the state before them cannot have then.
 ///
 /// # Errors
 /// Damage in an entry; [`FindingKind::UnsupportedRequest`].
@@ -158,7 +157,7 @@ pub(crate) fn may_have_written(entries: &Entries<'_>, key: BucketKey, value: &[u
     Ok(found)
 }
 
-/// What the entries look at. Fails on the first that is not applied here.
+/// The keys that the entries read or write. Fails on the first unsupported request.
 fn read_set(entries: &Entries<'_>, state: &State) -> Result<ReadSet> {
     let mut read_set = ReadSet::default();
     read_set.auth = state.auth.enabled;

@@ -34,7 +34,7 @@ const XZ_MEMORY_KIB: u32 = 512 << 10;
 ///
 /// # Errors
 /// [`Error::NotASource`] for what is recognised as something else; [`Error::Damaged`] for what cannot be unpacked;
-/// [`Error::Refused`] where there is no room to unpack it.
+/// [`Error::Refused`] if there is not enough space to unpack it.
 pub(crate) fn open(path: &Path) -> Result<File> {
     let mut file = open_regular(path)?.into_parts().0;
     for _ in 0..=MAX_LAYERS {
@@ -76,7 +76,7 @@ fn from_gzip(path: &Path, mut input: BufReader<File>, spool: &mut Spool) -> Resu
     }
 }
 
-/// Every frame of a file: the decoder stops behind the first one.
+/// Reads every frame of a file: the decoder stops after the first one.
 fn from_zstd(path: &Path, mut input: BufReader<File>, spool: &mut Spool) -> Result<()> {
     let damaged = |defect: String| Error::from(FindingKind::Archive { defect });
     while !input.fill_buf().map_err(|error| Error::unreadable(path, error))?.is_empty() {

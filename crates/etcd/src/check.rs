@@ -1,4 +1,4 @@
-//! Every check that applies to a source, in one pass over its bytes: the digest, every page, every
+//! Checks a source in one pass over its bytes: the digest, every page, every
 //! revision, every KeyValue, every value of the metadata buckets.
 
 use crate::error::{Error, Result};
@@ -12,30 +12,30 @@ use crate::source::{Integrity, Source};
 use crate::state::State;
 use crate::thread::join;
 
-/// Findings listed at most: a badly damaged file could fill the memory with them.
+/// Limit of findings listed: a badly damaged file could fill the memory with them.
 const MAX_FINDINGS: usize = 1000;
 
-/// What a check found.
+/// Result of a check.
 #[derive(Debug, Default)]
 pub struct CheckReport {
-    /// What was found, in the order it was met.
+    /// Findings, in the order found, up to a limit.
     pub findings: Vec<Finding>,
-    /// Findings met beyond those listed.
+    /// Number of findings beyond the limit.
     pub unlisted: u64,
-    /// Revisions that were read and are sound.
+    /// Number of valid revisions.
     pub revisions: u64,
-    /// Digest that was verified, hexadecimal; `None` when there is none or it does not match.
+    /// The verified digest in hexadecimal; `None` if there is none or it does not match.
     pub sha256: Option<String>,
     worst: Option<Severity>,
 }
 
 impl CheckReport {
-    /// The worst severity found, among what is not listed too.
+    /// The worst severity of all findings, also beyond the limit.
     pub fn worst(&self) -> Option<Severity> {
         self.worst
     }
 
-    /// The report on a source too damaged to be opened.
+    /// The report for a source that is too damaged to open.
     pub fn of_damage(kind: FindingKind) -> Self {
         let mut report = Self::default();
         report.add(kind.into());

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// [`Error::NotAFile`] for anything but a regular file, which is not opened; what the operating system says.
+/// [`Error::NotAFile`] for anything but a regular file, which is not opened; a failed system call.
 pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File> {
     ensure_regular(path, fs_err::metadata(path)?.file_type())?;
     // Another file may have come to the path meanwhile: opening it must not block either.
@@ -27,7 +27,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<fs_err::File> {
 /// What is at a path; `None` when nothing is.
 ///
 /// # Errors
-/// It cannot be told: no permission, a failing disk, a file server that is gone.
+/// It cannot be determined: no permission, a failing disk, an unreachable file server.
 pub(crate) fn metadata(path: &Path) -> Result<Option<Metadata>> {
     match fs_err::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -5,7 +5,7 @@ use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_va
 /// One revision of a key, borrowed from the page it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyValue<'bytes> {
-    /// The key; never empty in a sound store.
+    /// The key; never empty in an undamaged store.
     pub key: &'bytes [u8],
     /// Main revision at which the key was created; 0 in a tombstone.
     pub create_revision: i64,
@@ -30,7 +30,7 @@ pub(crate) fn is_bump_mark(value: &[u8]) -> bool {
     value == BUMP_MARK
 }
 
-/// Why bytes are not a sound `KeyValue`.
+/// Defect of an encoded `KeyValue`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyValueDefect {

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::encoding::{WireType, decode_key, decode_varint};
 use serde::{Deserialize, Serialize};
 
-/// The key of the namespace kube-system, behind the prefix.
+/// The key of the namespace kube-system, after the prefix.
 const NAMESPACE: &[u8] = b"/namespaces/kube-system";
-/// The resource under which Node objects are stored, behind the prefix.
+/// The resource under which Node objects are stored, after the prefix.
 const NODES: &[u8] = b"/minions";
 /// Prefixes looked at; a store may hold the keys of several API servers, and any keys besides.
 const MAX_PREFIXES: usize = 64;

@@ -18,7 +18,7 @@ pub(crate) struct WalRecord {
     pub(crate) data: Option<Vec<u8>>,
 }
 
-/// The WAL's first payload: whose log this is.
+/// The WAL's first payload: the member and cluster of the log.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct WalMetadata {
     #[prost(uint64, optional, tag = "1")]

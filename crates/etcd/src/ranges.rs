@@ -1,6 +1,6 @@
 //! A bounded list of ranges of main revisions.
 
-/// Ranges listed at most.
+/// Limit of ranges listed.
 const MAX_LISTED: usize = 100_000;
 
 /// Ranges of main revisions, first to last; `None` if the end is unknown.
@@ -52,7 +52,7 @@ impl Ranges {
         *self = Self::default();
         all.into_iter().for_each(|(first, last)| self.add(first, last));
         self.highest = highest;
-        // Of lists that were full, it can only be told that there are no fewer.
+        // For full lists, the count is a lower bound.
         if self.listed.len() == MAX_LISTED {
             self.count = self.count.max(count);
             self.mains = self.mains.max(mains);

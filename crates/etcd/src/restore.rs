@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::member::InitialCluster;
 
-    /// Some members in place and others not is the one state that a person has to know of to go on.
+    /// Some members in place and others not is the one state that the user must know about.
     #[test]
     fn a_rename_that_fails_tells_what_is_in_place() {
         let dir = tempfile::tempdir().unwrap();

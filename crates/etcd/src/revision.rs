@@ -1,6 +1,6 @@
 //! Revisions and the keys of the `key` bucket (`server/storage/mvcc/revision.go`).
 //!
-//! A key is 17 bytes, `BE u64 main, '_', BE u64 sub`; 18 bytes with a `t` behind marks a tombstone.
+//! A key is 17 bytes, `BE u64 main, '_', BE u64 sub`; 18 bytes ending in `t` mark a tombstone.
 
 use std::fmt;
 

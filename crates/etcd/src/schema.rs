@@ -62,7 +62,7 @@ impl Bucket {
     }
 }
 
-/// Whether etcd has such a key in a bucket whose keys are a few names.
+/// Whether a key is known to etcd; only for buckets with a fixed set of keys.
 pub(crate) fn is_known(bucket: Bucket, key: &[u8]) -> bool {
     let names: &[&str] = match bucket {
         Bucket::Meta => &meta::ALL,

@@ -122,8 +122,8 @@ impl State {
         Ok(state)
     }
 
-    /// Takes a learner that raft's configuration has as a voter for a voter. etcd 3.5.1 to 3.5.19 did not store a
-    /// promotion in the `members` bucket (etcd issue 19557), and nothing makes a learner of a voter.
+    /// Turns a learner that is a voter in raft's configuration into a voter. etcd 3.5.1 to 3.5.19 did not store a
+    /// promotion in the `members` bucket (etcd issue 19557), and a voter never becomes a learner.
     fn promote_voters(&mut self) {
         if !self.members.iter().any(|member| member.is_learner) {
             return;
@@ -216,7 +216,7 @@ impl State {
         self.scheduled_compact.max(self.finished_compact)
     }
 
-    /// The revision of a compaction that was asked for and has not finished: a server goes on with it when it starts.
+    /// The revision of a compaction that was requested and has not finished: a server resumes it when it starts.
     pub fn pending_compaction(&self) -> Option<i64> {
         self.scheduled_compact.filter(|_| self.scheduled_compact > self.finished_compact)
     }
@@ -238,7 +238,7 @@ impl State {
             [Some(stored), cluster] => Some(stored.max(cluster.unwrap_or(stored))),
             // 3.6 stores its version some seconds after its members agreed on it.
             [None, Some(cluster)] if cluster != EtcdVersion::V3_5 => Some(cluster),
-            // 3.5 keeps no storage version; it is told from 3.4 by its own fields in `meta`.
+            // 3.5 keeps no storage version; its own fields in `meta` distinguish it from 3.4.
             [None, _] if self.term.is_some() || self.conf_state.is_some() => Some(EtcdVersion::V3_5),
             [None, _] => Some(EtcdVersion::V3_4),
         }

@@ -32,7 +32,7 @@ impl EtcdVersion {
         }
     }
 
-    /// Whether a stored version such as `3.6.0` is newer; one that cannot be read counts as newer.
+    /// Whether a stored version such as `3.6.0` is newer; an unparsable one counts as newer.
     pub(crate) fn is_below(self, stored: &str) -> bool {
         let minor = |version: &str| {
             let mut parts = version.split('.').map(str::parse::<u64>);

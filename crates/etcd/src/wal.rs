@@ -2,7 +2,7 @@
 //! and what a member's segments say.
 //!
 //! A segment is a file `%016x-%016x.wal` (sequence number, index of its first entry), 64,000,000 bytes,
-//! zeros behind the last record. A record is framed as
+//! zeros after the last record. A record is framed as
 //!
 //! ```text
 //! u64 LE   length of the record in the low 56 bits; when it is padded to a multiple of 8,
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A length of zero ends a segment. The crc is a crc32c that runs on over the `data` of all records; the
-//! first record of a segment, of type crc, gives the value it goes on from.
+//! first record of a segment, of type crc, has the value to continue from.
 
 mod dir;
 mod entries;

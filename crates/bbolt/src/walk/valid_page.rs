@@ -34,7 +34,7 @@ impl<R: ReadAt> Walk<'_, R> {
         {
             return Err(defect(PageDefect::KeyOrder { index: 0 }));
         }
-        // A page takes no more pages than it fills (`node.go`, `spill`): others may lie behind it.
+        // A page takes no more pages than it fills (`node.go`, `spill`): others may follow it.
         let filled = (end.unwrap_or(0) as u64) >= u64::from(page.header.overflow) * self.db.page_size();
         if filled { Ok(()) } else { Err(defect(PageDefect::TooLong { pages: page.header.span() })) }
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::Result;
 use crate::page::{ELEMENT_SIZE, FLAG_BRANCH, FLAG_LEAF, PAGE_HEADER_SIZE, PageHeader, PageId};
 
-/// Where finished pages go, one behind the other.
+/// Output for finished pages, written in sequence.
 #[derive(Debug)]
 pub(super) struct PageSink<W> {
     out: W,
@@ -129,7 +129,7 @@ impl PageBuilder {
         Ok(id)
     }
 
-    /// The page as it stands within its parent's element: id 0 and no padding.
+    /// The page as an inline page in its parent's element: id 0 and no padding.
     pub(super) fn inline(&self) -> Vec<u8> {
         let (header, mut table) = self.encode(PageId(0), 0);
         let mut page = header.to_vec();

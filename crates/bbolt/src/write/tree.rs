@@ -44,7 +44,7 @@ impl TreeWriter {
         }
     }
 
-    /// Adds an element behind the last one.
+    /// Appends an element.
     pub(super) fn put<W: Write>(
         &mut self,
         sink: &mut PageSink<W>,

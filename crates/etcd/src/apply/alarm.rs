@@ -30,7 +30,7 @@ pub(super) struct Alarms {
     capped: bool,
     /// Whether all is refused.
     corrupt: bool,
-    /// Whether nobody asks for permissions.
+    /// Whether permissions are not checked.
     unchecked: bool,
     version: Option<EtcdVersion>,
 }
@@ -89,7 +89,7 @@ impl Alarms {
             (self.capped, self.corrupt) = (self.is_raised(NO_SPACE), self.is_raised(CORRUPT));
         } else if was_raised != is_raised && alarm != NONE {
             // Up to 3.5 the kind raised last counts alone, and the end of either is the end of both; and what
-            // refuses requests then stands in place of what asks for permissions (`etcdserver/apply.go`, `Alarm`).
+            // refuses requests then replaces the permission check (`etcdserver/apply.go`, `Alarm`).
             self.capped = is_raised && alarm == NO_SPACE;
             self.corrupt = is_raised && alarm == CORRUPT;
             self.unchecked = is_raised;

@@ -61,7 +61,7 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    /// When nobody asks for permission, and nobody will.
+    /// For replays without any permission check.
     pub(super) fn disabled() -> Self {
         Self::default()
     }

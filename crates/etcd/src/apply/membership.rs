@@ -18,7 +18,7 @@ use crate::source::Overlay;
 use crate::state::State;
 use crate::version::EtcdVersion;
 
-/// Learners that a cluster may have, unless its servers were told otherwise (`DefaultMaxLearners`).
+/// Default limit of learners in a cluster (`DefaultMaxLearners`).
 const MAX_LEARNERS: usize = 1;
 
 /// The members while a log is replayed.

@@ -16,7 +16,7 @@ use super::messages::{
 use super::v2;
 use crate::finding::FindingKind;
 
-/// Bytes of a request at most. etcd takes 1.5 MiB unless told otherwise, and warns when told to take more than 10 MiB
+/// Limit of a request's size. etcd's default is 1.5 MiB, and it warns when configured for more than 10 MiB
 /// (`server/etcdserver/bootstrap.go`, `recommendedMaxRequestBytes`); decoded, empty operations take fifty times as much.
 const MAX_REQUEST_BYTES: usize = 11 << 20;
 
@@ -119,7 +119,7 @@ impl Request {
     }
 }
 
-/// The first that is there counts, as in `dispatch` (`apply/uber_applier.go`).
+/// The first field that is set is used, as in `dispatch` (`apply/uber_applier.go`).
 fn one_of(request: InternalRaftRequest) -> Result<Request, String> {
     let first = [
         request.cluster_version_set.map(Request::ClusterVersionSet),

@@ -1,6 +1,6 @@
 //! Requests of the v2 API in the log (`server/etcdserver/apply_v2.go`).
 //!
-//! The v2 API has a store of its own, which is no part of the v3 keyspace. Of its requests only two change what v3 keeps:
+//! The v2 API has a store of its own, separate from the v3 keyspace. Of its requests only two change what v3 keeps:
 //! etcd 3.4 and 3.5 set a member's attributes and the cluster version with a v2 PUT.
 
 use prost::Message;

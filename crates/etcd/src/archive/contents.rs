@@ -16,7 +16,7 @@ use crate::finding::FindingKind;
 
 /// A backup has some files beside the snapshot, not thousands.
 const MAX_ENTRIES: usize = 10_000;
-/// Names that a message lists at most.
+/// Limit of names listed in a message.
 const MAX_NAMED: usize = 10;
 
 /// A file in an archive.

@@ -8,9 +8,9 @@ use crate::files::{self, open_regular};
 
 /// A folder of more is not one that a backup tool made.
 const MAX_FILES: usize = 10_000;
-/// Names that a message lists at most.
+/// Limit of names listed in a message.
 const MAX_NAMED: usize = 10;
-/// Less is no snapshot, packed or not.
+/// Smaller files are not snapshots, compressed or not.
 const MIN_SIZE: u64 = 64;
 
 /// The one snapshot in a folder; `None` when none is in it.
@@ -70,7 +70,7 @@ pub(crate) fn snapshot_in(folder: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// How many delta snapshots of Gardener's beside a full one go on from it: who reads the full one alone misses them.
+/// Number of later delta snapshots of etcd-backup-restore (Gardener) next to a full one, which lacks their changes.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -87,7 +87,7 @@ pub fn deltas_beside(full: &Path) -> Result<usize> {
     Ok(later_deltas(&full, &deltas))
 }
 
-/// How many deltas go on from a full snapshot: `Incr-FIRST-LAST-TIME`, `Full-FIRST-LAST-TIME`.
+/// Number of deltas that continue a full snapshot: `Incr-FIRST-LAST-TIME`, `Full-FIRST-LAST-TIME`.
 fn later_deltas(full: &Path, deltas: &[PathBuf]) -> usize {
     let last = |path: &Path| -> Option<u64> {
         let name = name(path);

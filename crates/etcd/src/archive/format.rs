@@ -38,7 +38,7 @@ pub(super) const DELTA: &str = "Incr-";
 /// The manifests of static pods, which OpenShift's backup has beside the snapshot.
 pub(super) const OPENSHIFT: &str = "static_kuberesources";
 
-/// Files that people have where a snapshot is expected: how they begin, what they are, and what to do.
+/// Files often found where a snapshot is expected: magic bytes, description, and remedy.
 const FOREIGN: [(&[u8], &str, &str); 8] = [
     (
         b"SQLite format 3\0",
@@ -94,7 +94,7 @@ impl Head {
         self.has(BBOLT, BBOLT_AT) || PAGE_SIZES.iter().any(|size| self.has(BBOLT, size + BBOLT_AT))
     }
 
-    /// How it is packed. A db whose first page is noise is a db all the same.
+    /// Compression or archive format. A db with a damaged first page is still a db.
     pub(super) fn format(&self, path: &Path) -> Option<Format> {
         if self.is_bbolt() {
             return None;
@@ -124,7 +124,7 @@ impl Head {
         !is_other && (self.is_bbolt() || self.format(path).is_some())
     }
 
-    /// Refuses what is something else for certain.
+    /// Refuses files that are certainly something else.
     pub(super) fn refuse_foreign(&self, path: &Path) -> Result<()> {
         if self.is_bbolt() {
             return Ok(());
@@ -146,7 +146,7 @@ impl Head {
     }
 }
 
-/// The last part of a path, for a look at how it begins.
+/// The last component of a path.
 pub(super) fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }

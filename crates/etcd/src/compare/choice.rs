@@ -61,9 +61,9 @@ impl Comparison {
         Ok(freshest)
     }
 
-    /// Whether more members stand by the freshest than against it. A member counts once, however many copies of it
-    /// there are. What ends before the strays part from the freshest is an earlier state of both, and what is of no
-    /// member, such as a snapshot, is only what some member held: neither speaks for the freshest.
+    /// Whether more members agree with the freshest than diverge from it. A member counts once, however many copies of it
+    /// there are. A source that ends before the divergence is an earlier state of both, and one without a member, such as a
+    /// snapshot, only shows what some member held: neither counts for the freshest.
     fn outvotes(&self, agreeing: &[usize], strays: &[usize]) -> bool {
         let parted = |place: &usize, stray: &usize| {
             matches!(self.relation(*place, *stray), Some(Relation::Diverged(_)))
@@ -79,7 +79,7 @@ impl Comparison {
     /// Whether another source of its cluster shows what became of the entries at the end of a log that are not known to be
     /// committed: it has applied as many entries, or one of a later term, whose leader had every committed entry. What it
     /// lacks of them was replaced (Raft, 5.4). Not one that was started with `--force-new-cluster`, and has removed the
-    /// log's member: nobody elected its leader.
+    /// log's member: its leader was not elected.
     pub fn is_end_decided(&self, place: usize) -> bool {
         let Some(logged) = self.sources.get(place).and_then(RankedSource::freshness).map(|own| own.logged)
         else {

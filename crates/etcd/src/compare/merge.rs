@@ -109,7 +109,7 @@ impl Sending<'_> {
         if self.bytes < BATCH { Ok(()) } else { self.flush() }
     }
 
-    /// Hands over what is there. Where nobody takes it, the merge has ended with an error of its own.
+    /// Sends the batch. A closed channel means that the merge has ended with an error of its own.
     fn flush(&mut self) -> Result<()> {
         self.bytes = 0;
         let batch = std::mem::take(&mut self.batch);

@@ -3,7 +3,7 @@
 //! Above both compact revisions, both hold every revision up to the lower of the current ones, so any difference is one
 //! of history. Below, a source has left only what was alive at its compact revision. What the one compacted further has
 //! there must be in the other too, and alive in it just there: a key that the other changed meanwhile was changed
-//! without the first. Where the compaction lies above what the other holds, that much and no more can be told.
+//! without the first. If the compaction is above the other's current revision, nothing more can be compared.
 
 use super::merge::Stored;
 use super::{Candidate, Extent};
@@ -58,7 +58,7 @@ impl Change {
     }
 }
 
-/// What counts of sources below compact revisions.
+/// The revisions of sources that are compared below compact revisions.
 pub(super) struct Compacted {
     /// Of each source, its compact revision and what a compaction there leaves: not all of the rest may be gone yet.
     own: Vec<Option<(i64, KeepSet)>>,
@@ -87,7 +87,7 @@ impl Compacted {
     }
 
     /// What each source stores at a revision, but for what only waits to be compacted away, and for the marks of restores,
-    /// which are no changes: some restores leave none.
+    /// which are not changes: some restores leave none.
     pub(super) fn seen<'s>(
         &self,
         revision: Revision,
@@ -108,7 +108,8 @@ impl Compacted {
     }
 }
 
-/// Where it counts what is alive in one, beside another that is compacted further: there, or at the end of the one.
+/// The revision at which live keys of one are compared with another that is compacted further: the other's compact
+/// revision, or the end of the one.
 fn alive_at(one: Extent, other: Extent) -> Option<i64> {
     let further = other.compact_revision > one.compact_revision;
     further.then(|| other.compact_revision.min(one.revision))

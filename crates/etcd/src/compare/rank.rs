@@ -64,8 +64,8 @@ pub struct RankedSource {
 /// Order of sources by how much they hold; the greatest is the freshest.
 ///
 /// Where histories agree, the higher revision holds all that the lower one does. What holds the same is ordered as
-/// raft orders it: by the last entry that counts, and then by the last one in the log, which clients may have been told
-/// of. A member's own db comes before a log that is read on top of something else.
+/// raft orders it: by the last entry included, and then by the last one in the log, which may have been acknowledged to
+/// clients. A member's own db comes before a log on another base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Freshness {
     revision: i64,

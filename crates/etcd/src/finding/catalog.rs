@@ -77,7 +77,7 @@ impl FindingKind {
             }
             Self::BaseIdentity(_) if self.is_weak_identity() => Severity::Warning,
             Self::BaseIdentity(_) => Severity::Note,
-            // What clients may have been told of and is not taken in.
+            // May have been acknowledged to clients, and is not included.
             Self::WalUncommitted(uncommitted) if !uncommitted.changes.is_empty() || !uncommitted.is_known => {
                 Severity::Warning
             }

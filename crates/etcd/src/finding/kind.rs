@@ -51,7 +51,7 @@ pub enum FindingKind {
         /// The bucket that etcd would have.
         bucket: &'static str,
     },
-    /// Nothing of an etcd is left in a file.
+    /// A file holds no etcd data.
     #[error("no etcd data found: no page holds a root or a key revision")]
     NothingToSalvage,
     /// A bucket that etcd does not have; what it holds is neither read nor restored.
@@ -66,7 +66,7 @@ pub enum FindingKind {
         /// The key.
         key: Vec<u8>,
     },
-    /// The value of a revision is not a sound KeyValue.
+    /// The value of a revision is not a valid KeyValue.
     #[error("revision {revision}: {defect}")]
     KeyValue {
         /// The revision.
@@ -126,7 +126,7 @@ pub enum FindingKind {
     DbBehindSnapshot {
         /// Index of the last entry the db has.
         consistent_index: u64,
-        /// Index the log goes on from.
+        /// Index the log continues from.
         snapshot: u64,
     },
     /// The member was removed from its cluster.
@@ -213,7 +213,7 @@ pub enum FindingKind {
         /// Index of the last.
         last: u64,
     },
-    /// Records of the log are bad that nothing needs.
+    /// Bad records in the log that are not needed.
     #[error("{first}{}: skipped; the rolling crc proves the records after it", others(*count))]
     WalReadOn {
         /// The first of them.
@@ -221,19 +221,19 @@ pub enum FindingKind {
         /// How many there are.
         count: usize,
     },
-    /// The own db is not what the log is read on top of.
+    /// The log is replayed on another base than the own db.
     #[error("read as {base} at raft {at} + the log to {replayed_to}{}", not_own(why.as_deref()))]
     OnOtherBase {
         /// What it is read on top of.
         base: Base,
         /// Index of the last entry that the base has.
         at: u64,
-        /// Index of the last entry that counts.
+        /// Index of the last entry that is included.
         replayed_to: u64,
         /// Why the own db is not used; `None` where a person chose the base.
         why: Option<Box<FindingKind>>,
     },
-    /// What shows that a base and a log belong together.
+    /// Evidence that a base and a log belong together.
     #[error("evidence that the base and the log are of one history: {0}")]
     BaseIdentity(Identity),
     /// A db and a log are of different clusters.
@@ -252,14 +252,14 @@ pub enum FindingKind {
         /// Index of the last entry in the log.
         last: u64,
     },
-    /// A log that goes on only behind where the base ends.
+    /// A log that starts after the end of the base.
     #[error(
         "this base ends at raft {index}, and the log starts after raft {after}: the entries in between are missing"
     )]
     BaseTooOld {
         /// Index of the last entry that the base has.
         index: u64,
-        /// Index of the entry after which the log goes on.
+        /// Index of the entry after which the log starts.
         after: u64,
     },
     /// A db and a log are of different histories of one cluster.

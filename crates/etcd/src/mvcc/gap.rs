@@ -8,7 +8,7 @@ use crate::revision::Revision;
 /// (`mvcc/kvstore_txn.go`).
 pub(crate) struct GapFinder {
     last: Revision,
-    /// Mains of which some or all is missing.
+    /// Main revisions that are missing in whole or in part.
     pub(crate) missing: Ranges,
 }
 

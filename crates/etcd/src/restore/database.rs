@@ -221,8 +221,8 @@ fn unknown_version(state: &State) -> Error {
 /// The `meta` bucket of a member whose log holds the conf changes of `members` and nothing else.
 ///
 /// With `marks`, the store is compacted at that revision and the compaction is finished, so that a server has nothing to do
-/// when it boots. Neither has it to go on with a compaction of the source's: what that would have deleted goes with the next
-/// one, which cannot lose the keys that this one's revision deleted and put again ([`KeepRule`](crate::mvcc::KeepRule)).
+/// when it starts. It does not resume a compaction of the source either: the next compaction deletes what that one would
+/// have, and cannot lose the keys that this one's revision deleted and put again ([`KeepRule`](crate::mvcc::KeepRule)).
 fn meta_bucket(
     state: &State,
     marks: Option<i64>,

@@ -27,7 +27,7 @@ pub(super) struct FanOut<'scope> {
     offset: u64,
     filled: SyncSender<Chunk>,
     emptied: Receiver<Vec<u8>>,
-    /// `None` once it has failed and its error was told.
+    /// `None` once it has failed and its error was reported.
     writer: Option<ScopedJoinHandle<'scope, io::Result<()>>>,
     syncer: ScopedJoinHandle<'scope, io::Result<()>>,
 }

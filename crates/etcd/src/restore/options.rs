@@ -33,7 +33,7 @@ pub struct RestoreOptions {
     pub revision: Option<i64>,
     /// The version of etcd that will run it; default: the one that wrote the source.
     pub version: Option<EtcdVersion>,
-    /// Do not verify the digest behind a snapshot.
+    /// Do not verify the digest at the end of a snapshot.
     pub skip_hash_check: bool,
     /// Make a cluster without keys of a source that has none.
     pub allow_empty: bool,

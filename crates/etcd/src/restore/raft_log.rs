@@ -37,7 +37,7 @@ pub(super) fn verify(stage: &Staging, options: &RestoreOptions) -> Result<()> {
     };
     let path = segment_path(stage);
     let expected = records(stage.member_name(), options, members)?;
-    // The zeros behind the records are not read: a segment is 64 MB of them.
+    // The zeros after the records are not read: a segment is 64 MB of them.
     let mut segment = vec![0; wal::encode(&expected).len() + 8];
     lifeboat_bbolt::ReadAt::read_exact_at(fs_err::File::open(&path)?.file(), &mut segment, 0)?;
     let found = wal::decode(&segment);

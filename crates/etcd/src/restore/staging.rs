@@ -121,7 +121,7 @@ impl Staging {
         Ok(file.sync_all()?)
     }
 
-    /// Like [`Staging::write_file`], with zeros behind up to `size`. Their blocks are reserved, as etcd does
+    /// Like [`Staging::write_file`], followed by zeros up to `size`. Their blocks are reserved, as etcd does
     /// (`client/pkg/fileutil/preallocate_unix.go`): a member must not meet a full disk within its first log.
     pub(super) fn write_preallocated(&self, path: &Path, bytes: &[u8], size: u64) -> Result<()> {
         let mut file = create_file(path)?;

@@ -100,7 +100,7 @@ pub(super) fn replay(
     Ok(Replayed { report, position, overlay, problems, not_replayed_keys, is_whole })
 }
 
-/// The index replayed to, and what that adds; `None` when the state may not be the one the log goes on from.
+/// The index replayed to, and the changes; `None` if the log may not continue this state.
 fn over(
     salvaged: &SavedDb,
     wal: &WalDir,

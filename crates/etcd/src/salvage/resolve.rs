@@ -30,7 +30,7 @@ const MAX_LISTED: usize = 1000;
 pub(super) struct Resolution {
     /// One copy of each revision that belongs to the store, ascending.
     pub(super) kept: Vec<Entry>,
-    /// Main revisions of which some may have been in the store and are not kept.
+    /// Main revisions that may have been in the store, in whole or in part, and are not kept.
     pub(super) possibly_lost: Ranges,
     /// Revisions that were found and are left out, since they may have been compacted away.
     pub(super) left_out: u64,
@@ -55,8 +55,8 @@ impl Conflicts {
     }
 }
 
-/// Decides on the copies that were found, with the compact revision as far as it is known; `is_known` says whether
-/// it is sure that it is no higher.
+/// Decides which copies to keep, given the compact revision as far as it is known; `is_known` says that it is certainly
+/// not higher.
 pub(super) fn resolve(
     view: &TreeView,
     gaps: &Gaps,
@@ -145,7 +145,7 @@ struct Sweep<'a> {
     stale: PageSet,
     /// The highest such revision's main.
     highest_stale: Option<i64>,
-    /// Mains, first to last, of which no page tells.
+    /// Ranges of main revisions that no page covers.
     missing: Vec<(i64, Option<i64>)>,
     conflicts: Conflicts,
 }
@@ -178,7 +178,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// A revision that is known, wherever from.
+    /// A known revision, from the tree or a page.
     fn known(&mut self, revision: Revision) {
         self.missing_until(Some(revision));
         self.last = Some(revision);
@@ -192,7 +192,7 @@ impl Sweep<'_> {
         if self.whole_pages > 0 || !self.gaps.is_between(self.last, next) {
             return;
         }
-        // Of the last one's transaction, changes behind it may be missing, and of the next one's, changes before it.
+        // Of the last one's transaction, later changes may be missing, and of the next one's, earlier changes.
         let first = self.last.map_or(1, |last| last.main);
         let last = next.map(|next| if next.sub > 0 { next.main } else { next.main.saturating_sub(1) });
         self.missing.push((first, last));

@@ -129,7 +129,7 @@ impl SavedDb {
         let mut resolution = resolve(base, &gaps, index.entries, compact, is_known)?;
         self.store.add(std::mem::take(&mut resolution.kept), index.leases);
         if let Some(replayed_to) = replayed_to {
-            // A log is replayed only over a state of which nothing is missing.
+            // A log is replayed only on a complete tree.
             resolution.possibly_lost = resolution.possibly_lost.above(replayed_to.main);
         }
         Ok(resolution)

@@ -80,9 +80,9 @@ impl fmt::Display for Identity {
 }
 
 impl Identity {
-    /// Whether base and log may be of two histories. Clusters that are restored twice with the same token and URLs have the
+    /// Whether base and log may belong to different histories. Clusters that are restored twice with the same token and URLs have the
     /// same ids, begin with the same terms, and may begin with the same writes: a write that compares what was there before
-    /// it tells them apart. A log that goes on for long has writes that tell.
+    /// it tells them apart. A long log has such writes.
     pub fn is_weak(&self) -> bool {
         match self.from_start {
             Some(true) => !self.term && self.writes == 0,

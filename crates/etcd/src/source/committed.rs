@@ -1,12 +1,12 @@
-//! Which entries of a log are committed, as far as that is known.
+//! Decides which entries of a log are committed, as far as that is known.
 //!
-//! The commit index that a member writes down lags: an entry is committed, and clients are told, before the index that says
-//! so reaches the disk. So it is a lower bound, and what lies above it is decided by what else is known
+//! The commit index on disk lags: an entry is committed and acknowledged to clients before the commit index for it reaches
+//! the disk. So it is a lower bound, and the entries above it are decided by other evidence
 //! ([decision 7](../../../docs/decisions/0007-what-is-committed.md)):
 //!
-//! - The only voter of a cluster commits what it has appended: its whole log counts, as it does for an etcd that is started.
+//! - The only voter of a cluster commits what it appends: its whole log is included, as when etcd starts on it.
 //! - With the logs of a majority of the voters, the most up-to-date one of them holds every committed entry.
-//! - Else the commit index counts, and the entries above it are listed.
+//! - Otherwise, entries up to the commit index are included, and those above it are listed.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::key_value::KeyValue;
 use crate::wal::{Log, WalDir};
 
-/// Changes listed at most of entries that are not counted.
+/// Limit of changes listed for uncommitted entries.
 const MAX_CHANGES: usize = 1000;
 
 /// How far to replay the log of a data dir.
@@ -36,14 +36,14 @@ pub enum Replay {
     WholeLog,
 }
 
-/// How far a log counts, and why.
+/// Up to where a log is included, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) up_to: u64,
     pub(crate) basis: CommitBasis,
 }
 
-/// Decides how far a log counts over a db that is at `consistent_index`.
+/// Decides up to where to replay a log on a db at `consistent_index`.
 ///
 /// # Errors
 /// A failed read; a record that does not decode.
@@ -67,7 +67,7 @@ pub(crate) fn counted(
     Ok(Counted { up_to, basis })
 }
 
-/// Whether the member votes alone, which matters when its log goes on above the commit index.
+/// Whether the member is the only voter; computed only if its log has entries above the commit index.
 fn is_only_voter(snap: &Path, wal: &WalDir, log: &Log, consistent_index: u64) -> Result<bool> {
     let applied = log.status.commit.max(consistent_index);
     if log.status.last_index <= applied {

@@ -48,7 +48,7 @@ pub struct SourceDir {
     /// Where that is not the own db: what it is, and why the own db is not used.
     instead: Option<Instead>,
     wal: WalDir,
-    /// What the log says, or why it cannot be used: reading fails then, and a check goes on.
+    /// The replayed log, or why it cannot be used: then reading fails, but a check continues.
     log: Result<Replayed, FindingKind>,
     /// Holds the lock.
     _lock: Option<fs_err::File>,
@@ -93,8 +93,8 @@ impl SourceDir {
     /// Opens a data dir and replays its log in memory. The log is in `member/wal` or in `wal_dir`.
     ///
     /// # Errors
-    /// [`Error::Refused`] when an etcd runs in it; [`Error::Damaged`] when there is no log, or when the log cannot be
-    /// read on top of anything and there is no db that opens. With other damage it opens, so that it can be checked.
+    /// [`Error::Refused`] when etcd runs on it; [`Error::Damaged`] when there is no log, or when the log cannot be replayed
+    /// on any base and no db can be opened. With other damage it can be opened, so that it can be checked.
     pub fn open(path: &Path, replay: Replay, wal_dir: Option<&Path>, bases: Bases<'_>) -> Result<Self> {
         let member = member_dir(path)?;
         let snap = member.join("snap");
@@ -172,7 +172,7 @@ struct Dir<'a> {
     snap: &'a Path,
     wal: &'a WalDir,
     replay: Replay,
-    /// Whether the log counts as far as it has all entries; else it must have all.
+    /// Whether to replay up to the first missing entry; otherwise a missing entry is an error.
     to_gap: bool,
     /// Whether a person chose what the log is read on top of.
     is_chosen: bool,
@@ -210,7 +210,7 @@ impl Dir<'_> {
         let path = self.snap.join("db");
         let own = if files::metadata(&path)?.is_some() {
             match SourceFile::open(&path) {
-                // What begins as another program's file does is no db either.
+                // A file of another program is not a db either.
                 Err(Error::NotASource { found, .. }) => Err(FindingKind::Archive { defect: found.into() }),
                 own => as_finding(own)?,
             }
@@ -509,7 +509,7 @@ pub(crate) fn leads_to_snapshot(wal: &WalDir, log: &Log, consistent_index: u64) 
     Ok(leads)
 }
 
-/// What is worth knowing of a log that can be used, and of what it adds to the state of the db.
+/// Notes and warnings about a usable log and the changes in it.
 pub(crate) fn notes(
     log: &Log,
     position: &RaftPosition,

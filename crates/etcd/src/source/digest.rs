@@ -1,4 +1,4 @@
-//! The sha256 behind a snapshot (`server/etcdserver/api/v3rpc/maintenance.go`, `Snapshot`): 32 bytes, over
+//! The sha256 at the end of a snapshot (`server/etcdserver/api/v3rpc/maintenance.go`, `Snapshot`): 32 bytes, over
 //! all bytes before them.
 
 use lifeboat_bbolt::ReadAt;
@@ -21,7 +21,7 @@ pub(crate) fn is_present(size: u64) -> bool {
     size % UNIT == SIZE
 }
 
-/// Compares the digest behind the first `size` bytes with theirs, and returns it in hexadecimal.
+/// Verifies the digest that follows the first `size` bytes, and returns it in hexadecimal.
 pub(crate) fn verify<R: ReadAt>(file: &R, size: u64, progress: &dyn Progress) -> Result<String> {
     progress.start("verify sha256", Some(size));
     let mut hash = Sha256::new();

@@ -19,7 +19,7 @@ pub struct SourceFile {
     path: PathBuf,
     db: Db<File>,
     has_digest: bool,
-    /// Those that etcd has: a hostile file may name millions of others.
+    /// Only etcd's buckets: a hostile file may have millions of others.
     buckets: Vec<(Bucket, lifeboat_bbolt::Bucket)>,
     /// The last bucket that does not belong to etcd.
     unknown: Option<Vec<u8>>,
@@ -98,7 +98,7 @@ impl SourceFile {
         Some(FindingKind::NotEtcd { bucket: missing.name() })
     }
 
-    /// Bytes behind the pages that a db of whole pages could not have.
+    /// Bytes after the last page, which a db of whole pages cannot have.
     fn trailing_bytes(&self) -> Option<FindingKind> {
         let bytes = self.db.size() % u64::from(self.db.meta().page_size);
         (bytes != 0 && self.db.size() > self.db.expected_size())
@@ -135,7 +135,7 @@ impl Source for SourceFile {
         if let Some(trailing) = self.trailing_bytes() {
             return Err(trailing.into());
         }
-        // It may be one of etcd's whose name is damaged: going on would lose all of it without a word.
+        // It may be one of etcd's whose name is damaged: continuing would silently lose all of it.
         match &self.unknown {
             Some(name) => Err(FindingKind::UnknownBucket { name: name.clone() }.into()),
             None => Ok(()),

@@ -3,8 +3,8 @@
 //! Every committed entry is in the logs of a majority of the voters. So among the logs of any majority, one has it; and the
 //! most up-to-date of them, the one with the greatest last entry, has all committed entries and no other in the place of one
 //! (Raft, 5.4; `raft/log.go`, `isUpToDate`): had another been committed there, a later term's leader would have had it too.
-//! That log is what raft would go on from, and it counts whole. The other logs count as far as they are the same: entries
-//! that raft's election would throw away were never committed.
+//! Raft would continue from that log, so all of it is included. The other logs are included as far as they are the same:
+//! entries that raft's election would discard were never committed.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub fn majorities(paths: &[&Path]) -> Result<(Vec<Replay>, Vec<Majority>)> {
 
 /// The majority that the logs of one cluster are, if they are one of several voters.
 fn of_cluster(logs: &[MemberLog], paths: &[&Path]) -> Result<Option<Majority>> {
-    // Of several copies of a member, its newest speaks.
+    // Of several copies of a member, the newest is used.
     let mut members: BTreeMap<MemberId, &MemberLog> = BTreeMap::new();
     for log in logs {
         let known = members.entry(log.member_id).or_insert(log);
@@ -116,7 +116,7 @@ struct MemberLog {
 }
 
 impl MemberLog {
-    /// `None` for what is no data dir, for a log that cannot be read to its end, and for one that ends before its db.
+    /// `None` if it is not a data dir, if the log cannot be read to its end, or if it ends before the db.
     fn read(place: usize, path: &Path) -> Result<Option<Self>> {
         if !matches!(is_data_dir(path), Ok(true)) {
             return Ok(None);

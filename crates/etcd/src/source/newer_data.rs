@@ -86,7 +86,7 @@ impl NewerLog {
     /// The log beside a db file; `None` where there is none, or it has nothing that the db lacks.
     ///
     /// # Errors
-    /// A failed read. A db that is damaged has no end to compare: its own reader says so.
+    /// A failed read. A damaged db is not an error here: opening it as a source reports the damage.
     pub fn of(file: &Path) -> Result<Option<Self>> {
         let Some(data_dir) = data_dir_of(file)? else { return Ok(None) };
         let read = || -> Result<_> {
@@ -122,7 +122,7 @@ impl NewerLog {
     }
 }
 
-/// What the log adds. Entries that change no key, such as those that raft writes for itself, are no loss.
+/// How far the log goes, if it has changes; entries that change no key, such as raft's own, do not count.
 fn further(db: &SourceFile, dir: &SourceDir, index: u64, db_index: u64) -> Result<Option<LogExtent>> {
     if index <= db_index {
         return Ok(None);

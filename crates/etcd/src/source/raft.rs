@@ -107,14 +107,13 @@ pub struct LogPosition {
 pub fn log_position(data_dir: &Path, wal_dir: Option<&Path>) -> Result<LogPosition> {
     let member = member_dir(data_dir)?;
     let inside = member.join("wal");
-    // Before the log: of an etcd that goes on writing, what the db has by now is in the log by then.
+    // Before the log: if etcd is running, every entry in the db now is in the log when that is read.
     let applied = applied(&member.join("snap/db"));
     let position = position(&WalDir::open(wal_dir.unwrap_or(&inside))?, Log::scan_valid)?;
     Ok(LogPosition { applied, ..position })
 }
 
-/// The last entry that a db has, which an etcd may be writing to: what was read belongs together unless the file has changed
-/// meanwhile.
+/// The last entry applied to a db that a running etcd may be writing to: reads again if the file changed meanwhile.
 pub(super) fn applied(db: &Path) -> Option<EntryId> {
     let read = || {
         let mut state = State::default();
@@ -147,8 +146,7 @@ fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPo
     Ok(LogPosition { log, first_index, applied: None })
 }
 
-/// The keys that the entries of a data dir's log behind an index name to write or delete, of ranges the first, as far as
-/// they can be read.
+/// The keys that log entries after an index write or delete (of ranges, the start), as far as they can be read.
 ///
 /// # Errors
 /// There is no log; a failed read.

@@ -34,7 +34,7 @@ pub(crate) enum End {
     Whole,
     /// Where a crash cut it short.
     Torn(Torn),
-    /// With damage; what comes behind it cannot be read.
+    /// With damage; the records after it cannot be read.
     Damaged(FindingKind),
 }
 
@@ -50,11 +50,11 @@ pub(crate) struct Torn {
 pub(crate) enum Item<'a> {
     /// A record that its crc proves.
     Record(&'a Record),
-    /// Damage that reading goes on behind.
+    /// Damage that is skipped.
     Bad(&'a BadRecord),
 }
 
-/// Damage with proven records behind it.
+/// Damage that is followed by proven records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadRecord {
     pub(crate) kind: FindingKind,
@@ -146,7 +146,7 @@ impl WalDir {
     }
 
     /// Calls `visit` with every record from the segment on that holds the entry `index`; of a log that begins
-    /// later, with all. Goes on behind damage where the rolling crc proves what follows; tells how the log ends.
+    /// later, with all. Skips damage where the rolling crc proves the records after it; returns how the log ends.
     ///
     /// # Errors
     /// A failed read; what `visit` returned, which also ends the walk.

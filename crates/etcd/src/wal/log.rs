@@ -1,4 +1,4 @@
-//! What a log says in the end, and how far it is committed.
+//! The status of a log: last entry, commit index, newest raft snapshot.
 
 use prost::Message;
 
@@ -13,9 +13,9 @@ use crate::wal::terms::Terms;
 /// Kind of an entry that changes raft's configuration.
 const CONF_CHANGE: i32 = 1;
 
-/// Bad records listed at most.
+/// Limit of bad records listed.
 const MAX_BAD: usize = 1000;
-/// Members that conf changes name, listed at most.
+/// Limit of members listed that conf changes name.
 const MAX_ADDED: usize = 1000;
 
 /// Which member a log belongs to, its last hard state (`raftpb.HardState`) and its last entry.
@@ -49,14 +49,14 @@ pub(crate) struct Log {
     /// Whether it holds all entries since the cluster began with an empty store.
     pub(crate) is_from_start: bool,
     pub(crate) torn: Option<Torn>,
-    /// What ends it before its end.
+    /// Damage that the records after it cannot be read past.
     pub(crate) damage: Option<FindingKind>,
-    /// Damage that was read on behind, as far as listed.
+    /// Damage that was skipped, up to a limit.
     pub(crate) bad: Vec<BadRecord>,
 }
 
 impl Log {
-    /// Reads a log that must be sound from the segment on that holds the entry `index`.
+    /// Reads a log without damage, from the segment that holds the entry `index`.
     ///
     /// # Errors
     /// Damage; a failed read.
@@ -68,7 +68,7 @@ impl Log {
         }
     }
 
-    /// Reads a log from the segment on that holds the entry `index`. Damage is in it.
+    /// Reads a log from the segment that holds the entry `index`. Damage is returned in [`Log::damage`] and [`Log::bad`].
     ///
     /// # Errors
     /// A failed read; a record that does not decode.
@@ -97,7 +97,7 @@ struct Scan {
     bad: Vec<BadRecord>,
 }
 
-/// How a log begins. A new cluster's log begins with the conf changes of its members, entry 1 on; a restored one's
+/// How a log starts. A new cluster's log begins with the conf changes of its members, entry 1 on; a restored one's
 /// does too, but a snapshot that stands for the restored store is noted right behind them.
 #[derive(Default)]
 enum Start {

@@ -24,7 +24,7 @@ const SECTOR: usize = 512;
 
 /// What comes next in a segment.
 pub(super) enum Step {
-    /// A sound record.
+    /// A valid record.
     Record(Record),
     /// The zeros behind the last record, or the end of the file.
     End,
@@ -54,7 +54,7 @@ impl From<WalDefect> for Failure {
     }
 }
 
-/// How reading goes on behind a bad record.
+/// How to continue after a bad record.
 pub(super) enum Resumed {
     /// The bad record itself is proven: only its frame or its stored crc is wrong.
     Proven(Record),
@@ -249,7 +249,7 @@ fn without_end_of_zeros(input: &mut impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Where reading goes on.
+/// Where reading continues.
 struct Found {
     /// Bytes from the bad record to the next one.
     next: usize,
@@ -286,7 +286,7 @@ fn search(bytes: &[u8], is_first: bool, crc: Option<u32>, budget: &mut u64) -> O
     })
 }
 
-/// Whether a record lies at a place that goes on from a crc.
+/// Whether there is a record at an offset that continues a crc.
 fn proves_next(bytes: &[u8], place: usize, crc: u32, budget: &mut u64) -> bool {
     let Some(next) = Candidate::framed(bytes, place) else { return false };
     let length = next.data.len() as u64;

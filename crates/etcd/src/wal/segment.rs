@@ -54,7 +54,7 @@ pub struct Record {
     pub data: Vec<u8>,
 }
 
-/// Why bytes are not a log.
+/// Defect of a WAL segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WalDefect {
@@ -64,13 +64,13 @@ pub enum WalDefect {
         /// Byte offset in the segment.
         offset: u64,
     },
-    /// A record is no walpb.Record or of an unknown type.
+    /// A record is not a `walpb.Record`, or has an unknown type.
     #[error("undecodable record at offset {offset}")]
     Record {
         /// Byte offset in the segment.
         offset: u64,
     },
-    /// A sector of a record is all zeros, and sound records follow.
+    /// A sector of a record is all zeros, and valid records follow.
     #[error("a sector of the record at offset {offset} was not written")]
     Unwritten {
         /// Byte offset in the segment.
