@@ -28,7 +28,7 @@ fn record(rest: &mut &[u8]) -> Option<Record> {
     let [kind, more @ ..] = rest else { return None };
     let kinds = [RecordKind::Entry, RecordKind::State, RecordKind::Metadata, RecordKind::Snapshot];
     let data = take(more, rest)?;
-    Some(Record { kind: kinds[usize::from(*kind) % kinds.len()], data })
+    Some(Record { kind: kinds[usize::from(*kind) % kinds.len()], data: data.into() })
 }
 
 /// Takes bytes off `from` that their length, two bytes, stands before; `rest` is what stays.

@@ -65,7 +65,7 @@ impl Member {
     fn apply(&self, entries: Vec<Entry>) {
         let records = (self.index + 1..).zip(entries).map(|(index, entry)| {
             let entry = Entry { index: Some(index), ..entry };
-            Record { kind: RecordKind::Entry, data: entry.encode_to_vec() }
+            Record { kind: RecordKind::Entry, data: entry.encode_to_vec().into() }
         });
         let segment = encode(&records.collect::<Vec<_>>());
         scratch::write(&self.dir.path().join("member/wal").join(segment_name(0, self.index)), &segment);

@@ -98,13 +98,13 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<KeyList>
     wal.walk(first, &mut |item| {
         if let Item::Record(record) = item
             && record.kind == RecordKind::Entry
-            && let Ok(entry) = Entry::decode(record.data.as_slice())
+            && let Ok(entry) = Entry::decode(record.data.clone())
             && (first..=last).contains(&entry.index.unwrap_or(0))
             && entry.kind.unwrap_or(NORMAL) == NORMAL
             && bytes < MAX_NAMED_BYTES
         {
-            let data = entry.data.as_deref().unwrap_or_default();
-            let request = Request::decode(entry.index.unwrap_or(0), data).ok().flatten();
+            let data = entry.data.clone().unwrap_or_default();
+            let request = Request::decode(entry.index.unwrap_or(0), &data).ok().flatten();
             for key in request.iter().flat_map(|(_, request)| request.keys()) {
                 bytes += key.len();
                 named.insert(key.to_vec());
@@ -124,10 +124,10 @@ pub(crate) fn keys_named(wal: &WalDir, first: u64, last: u64) -> Result<KeyList>
 pub(crate) fn cluster_version(entries: &Entries<'_>) -> Result<Option<String>> {
     let mut version = None;
     entries.each(&mut |entry| {
-        let data = entry.data.as_deref().unwrap_or_default();
+        let data = entry.data.clone().unwrap_or_default();
         if entry.kind.unwrap_or(NORMAL) == NORMAL
             && let Some((_, Request::ClusterVersionSet(set))) =
-                Request::decode(entry.index.unwrap_or(0), data)?
+                Request::decode(entry.index.unwrap_or(0), &data)?
         {
             version = Some(set.ver);
         }
@@ -146,9 +146,9 @@ pub(crate) fn may_have_written(entries: &Entries<'_>, key: BucketKey, value: &[u
     let written = StoredRevision { kv, tombstone: key.tombstone };
     let mut found = false;
     entries.each(&mut |entry| {
-        let data = entry.data.as_deref().unwrap_or_default();
+        let data = entry.data.clone().unwrap_or_default();
         if entry.kind.unwrap_or(NORMAL) == NORMAL
-            && let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)?
+            && let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), &data)?
         {
             found |= written.may_come_from(&request);
         }
@@ -165,8 +165,8 @@ fn read_set(entries: &Entries<'_>, state: &State) -> Result<ReadSet> {
         if entry.kind.unwrap_or(NORMAL) != NORMAL {
             return Ok(());
         }
-        let data = entry.data.as_deref().unwrap_or_default();
-        if let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), data)? {
+        let data = entry.data.clone().unwrap_or_default();
+        if let Some((_, request)) = Request::decode(entry.index.unwrap_or(0), &data)? {
             read_set.add(&request);
         }
         if read_set.bytes() > MAX_REPLAY_BYTES { Err(FindingKind::ReplayTooLarge.into()) } else { Ok(()) }
@@ -186,10 +186,10 @@ struct Replay {
 impl Replay {
     fn entry(&mut self, entry: &Entry) -> Result<()> {
         let index = entry.index.unwrap_or(0);
-        let data = entry.data.as_deref().unwrap_or_default();
+        let data = entry.data.clone().unwrap_or_default();
         match entry.kind.unwrap_or(NORMAL) {
             NORMAL => {
-                if let Some((info, request)) = Request::decode(index, data)? {
+                if let Some((info, request)) = Request::decode(index, &data)? {
                     self.request(index, &info, request)?;
                     self.store.end();
                     if self.store.is_too_large() {
@@ -197,7 +197,7 @@ impl Replay {
                     }
                 }
             }
-            CONF_CHANGE => self.membership.conf_change(index, data, &mut self.store.overlay)?,
+            CONF_CHANGE => self.membership.conf_change(index, &data, &mut self.store.overlay)?,
             // Servers of all versions stop at it: nothing proposes one.
             _ => {
                 let request = "a conf change of version 2".into();

@@ -7,6 +7,7 @@
 //! `rpc.proto` (AlarmMember), `server/lease/leasepb/lease.proto`, `api/authpb/auth.proto`.
 
 use prost::Message;
+use prost::bytes::Bytes;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct WalRecord {
@@ -14,8 +15,8 @@ pub(crate) struct WalRecord {
     pub(crate) kind: Option<i64>,
     #[prost(uint32, optional, tag = "2")]
     pub(crate) crc: Option<u32>,
-    #[prost(bytes = "vec", optional, tag = "3")]
-    pub(crate) data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub(crate) data: Option<Bytes>,
 }
 
 /// The WAL's first payload: the member and cluster of the log.
@@ -60,8 +61,8 @@ pub(crate) struct Entry {
     pub(crate) term: Option<u64>,
     #[prost(uint64, optional, tag = "3")]
     pub(crate) index: Option<u64>,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    pub(crate) data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub(crate) data: Option<Bytes>,
 }
 
 /// Kinds of a [`ConfChange`].

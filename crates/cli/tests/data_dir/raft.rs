@@ -83,18 +83,18 @@ impl Entry {
 
     pub fn record(&self, term: u64, index: u64) -> Record {
         let entry = Proto::default().number(1, self.kind).number(2, term as i64).number(3, index as i64);
-        Record { kind: RecordKind::Entry, data: entry.nonempty(4, &self.data).0 }
+        Record { kind: RecordKind::Entry, data: entry.nonempty(4, &self.data).0.into() }
     }
 }
 
 pub fn hard_state(term: u64, vote: u64, commit: u64) -> Record {
     let state = Proto::default().number(1, term as i64).number(2, vote as i64).number(3, commit as i64);
-    Record { kind: RecordKind::State, data: state.0 }
+    Record { kind: RecordKind::State, data: state.0.into() }
 }
 
 pub fn snapshot(term: u64, index: u64) -> Record {
     let snapshot = Proto::default().number(1, index as i64).number(2, term as i64);
-    Record { kind: RecordKind::Snapshot, data: snapshot.0 }
+    Record { kind: RecordKind::Snapshot, data: snapshot.0.into() }
 }
 
 /// The one segment of a restored member.

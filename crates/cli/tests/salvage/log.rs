@@ -30,7 +30,7 @@ impl Damaged {
             let mut records = decode(log).unwrap();
             let behind = records.iter().rposition(|record| record.kind == RecordKind::Snapshot).unwrap() + 2;
             // Index 1, term 1.
-            let noted = Record { kind: RecordKind::Snapshot, data: vec![8, 1, 16, 1] };
+            let noted = Record { kind: RecordKind::Snapshot, data: vec![8, 1, 16, 1].into() };
             records.insert(behind, noted);
             let (size, encoded) = (log.len(), encode(&records));
             *log = encoded;

@@ -11,6 +11,8 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use prost::bytes::Bytes;
+
 use super::auth::{Auth, AuthInfo};
 use super::lease::Leases;
 use super::messages::{Op, TargetUnion};
@@ -28,7 +30,7 @@ use crate::wal::Entries;
 const MAX_ENTRY_BYTES: usize = 64 << 20;
 
 /// Entries, the last of the log's before the state ends. Not decoded, as that may take many times the memory.
-type Window = VecDeque<(u64, Vec<u8>)>;
+type Window = VecDeque<(u64, Bytes)>;
 
 /// Compares a state with the entries of a log that it says it has. Tells how many of their writes it is seen to hold.
 ///

@@ -3,6 +3,7 @@
 //! Whatever is not known to the last field is refused: a request applied in part would be a wrong answer.
 
 use prost::Message;
+use prost::bytes::Bytes;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::auth::AuthInfo;
@@ -56,7 +57,7 @@ pub(super) enum AuthRequest {
 impl Request {
     /// Reads the data of a normal entry; `None` when it changes nothing of the v3 store: a new leader's empty entry, a
     /// read, a change of a v2 key.
-    pub(super) fn decode(index: u64, data: &[u8]) -> Result<Option<(AuthInfo, Self)>, FindingKind> {
+    pub(super) fn decode(index: u64, data: &Bytes) -> Result<Option<(AuthInfo, Self)>, FindingKind> {
         if data.is_empty() {
             return Ok(None);
         }
@@ -66,9 +67,10 @@ impl Request {
         }
         let unsupported = |request: String| FindingKind::UnsupportedRequest { index, request };
         // 3.4 sends its v2 requests bare; they never decode as the other message.
-        let Ok(mut request) = InternalRaftRequest::decode(data) else {
+        let Ok(mut request) = InternalRaftRequest::decode(data.clone()) else {
             let defect = "its request does not decode";
-            let request = RequestV2::decode(data).map_err(|_| FindingKind::WalEntry { index, defect })?;
+            let request =
+                RequestV2::decode(data.clone()).map_err(|_| FindingKind::WalEntry { index, defect })?;
             return v2::request(&request).map_err(unsupported);
         };
         if let Some(request) = &request.v2 {
@@ -190,7 +192,7 @@ mod tests {
     }
 
     fn refused(data: &[u8]) -> String {
-        match Request::decode(9, data) {
+        match Request::decode(9, &Bytes::copy_from_slice(data)) {
             Err(FindingKind::UnsupportedRequest { index: 9, request }) => request,
             other => panic!("{other:?}"),
         }
@@ -199,15 +201,18 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused_by_name() {
         let known = put().encode_to_vec();
-        assert!(matches!(Request::decode(9, &known), Ok(Some((_, Request::Put(_))))));
+        assert!(matches!(Request::decode(9, &known.clone().into()), Ok(Some((_, Request::Put(_))))));
         let with = |bytes: &[u8]| [&known, bytes].concat();
         // Tag 5000, an empty message; a field 9 within the put.
         assert_eq!(refused(&with(b"\xc2\xb8\x02\x00")), "a request of a newer etcd");
         assert!(refused(b"\x08\x07\x22\x07\x0a\x01k\x12\x00\x48\x01").contains("a field of a newer etcd"));
         assert_eq!(refused(b"\x08\x07"), "an empty request");
-        assert!(matches!(Request::decode(9, b"\x08\x07\x1a\x03\x0a\x01k"), Ok(None)));
-        assert!(matches!(Request::decode(9, b""), Ok(None)));
-        assert!(matches!(Request::decode(9, b"\xff"), Err(FindingKind::WalEntry { .. })));
+        assert!(matches!(Request::decode(9, &Bytes::from_static(b"\x08\x07\x1a\x03\x0a\x01k")), Ok(None)));
+        assert!(matches!(Request::decode(9, &Bytes::new()), Ok(None)));
+        assert!(matches!(
+            Request::decode(9, &Bytes::from_static(b"\xff")),
+            Err(FindingKind::WalEntry { .. })
+        ));
         assert_eq!(refused(&vec![0; MAX_REQUEST_BYTES + 1]), "a request of 11534337 bytes");
     }
 }

@@ -133,7 +133,7 @@ mod tests {
     fn decoded(v2: &RequestV2) -> [Result<Option<Request>, FindingKind>; 2] {
         let wrapped = InternalRaftRequest { id: 3, v2: Some(v2.clone()), ..Default::default() };
         [v2.encode_to_vec(), wrapped.encode_to_vec()]
-            .map(|data| Request::decode(1, &data).map(|decoded| decoded.map(|(_, request)| request)))
+            .map(|data| Request::decode(1, &data.into()).map(|decoded| decoded.map(|(_, request)| request)))
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn records(name: &str, options: &RestoreOptions, members: &[Member]) -> Result<V
         .ok_or_else(|| Error::Invalid(format!("no member named {name:?}")))?;
     let first = members.first().map(|member| member.id.0);
     let commit = members.len() as u64;
-    let record = |kind, message: Vec<u8>| Record { kind, data: message };
+    let record = |kind, message: Vec<u8>| Record { kind, data: message.into() };
 
     let metadata = WalMetadata { node_id: Some(own.id.0), cluster_id: Some(options.cluster.id().0) };
     let start = WalSnapshot { index: Some(0), term: Some(0), conf_state: None };
@@ -83,7 +83,7 @@ fn records(name: &str, options: &RestoreOptions, members: &[Member]) -> Result<V
             kind: Some(CONF_CHANGE_ENTRY),
             term: Some(TERM),
             index: Some(index),
-            data: Some(change.encode_to_vec()),
+            data: Some(change.encode_to_vec().into()),
         };
         records.push(record(RecordKind::Entry, entry.encode_to_vec()));
     }

@@ -126,16 +126,18 @@ mod tests {
     fn snapshot(index: u64, voters: &[u64]) -> Record {
         let conf_state = proto::ConfState { voters: voters.to_vec(), ..Default::default() };
         let snapshot = WalSnapshot { index: Some(index), term: Some(1), conf_state: Some(conf_state) };
-        Record { kind: RecordKind::Snapshot, data: snapshot.encode_to_vec() }
+        Record { kind: RecordKind::Snapshot, data: snapshot.encode_to_vec().into() }
     }
 
     fn entry(index: u64, change: Option<(i32, u64)>) -> Record {
         let data = change.map(|(kind, node)| {
-            ConfChange { id: None, kind: Some(kind), node_id: Some(node), context: None }.encode_to_vec()
+            ConfChange { id: None, kind: Some(kind), node_id: Some(node), context: None }
+                .encode_to_vec()
+                .into()
         });
         let kind = i32::from(change.is_some());
         let entry = Entry { kind: Some(kind), term: Some(1), index: Some(index), data };
-        Record { kind: RecordKind::Entry, data: entry.encode_to_vec() }
+        Record { kind: RecordKind::Entry, data: entry.encode_to_vec().into() }
     }
 
     fn voters(records: &[Record], applied: u64) -> Option<Vec<u64>> {

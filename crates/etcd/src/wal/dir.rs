@@ -3,6 +3,8 @@
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
+use prost::bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::files::open_regular;
 use crate::finding::FindingKind;
@@ -184,7 +186,7 @@ impl WalDir {
 
 /// A walk through the segments of a log.
 struct Walk<'a> {
-    metadata: Option<Vec<u8>>,
+    metadata: Option<Bytes>,
     past_torn: bool,
     visit: &'a mut dyn FnMut(Item<'_>) -> Result<()>,
 }

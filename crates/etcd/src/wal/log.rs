@@ -215,7 +215,7 @@ fn metadata(wal: &WalDir) -> Result<WalMetadata> {
 /// Its crc is right, so what does not decode was written so.
 pub(crate) fn message<M: Message + Default>(record: &Record, index: u64) -> Result<M> {
     let defect = "a record of the log does not decode";
-    Ok(M::decode(record.data.as_slice()).map_err(|_| FindingKind::WalEntry { index, defect })?)
+    Ok(M::decode(record.data.clone()).map_err(|_| FindingKind::WalEntry { index, defect })?)
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
     use crate::wal::segment::{encode_after, segment_name};
 
     fn record(kind: RecordKind, message: &impl Message) -> Record {
-        Record { kind, data: message.encode_to_vec() }
+        Record { kind, data: message.encode_to_vec().into() }
     }
 
     fn entry(term: u64, index: u64) -> Record {

@@ -4,6 +4,7 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use prost::Message;
+use prost::bytes::Bytes;
 use prost::encoding::{decode_varint, encoded_len_varint};
 
 use crate::proto::WalRecord;
@@ -12,6 +13,8 @@ use crate::wal::segment::{LENGTH_BITS, Record, RecordKind, WalDefect};
 /// Longest record read. etcd's largest request is a few MiB; a damaged length must not become an allocation.
 const MAX_RECORD_BYTES: u64 = 256 << 20;
 const FRAME_SIZE: u64 = 8;
+/// Reserved at most before a record is read: its length may be damaged.
+const MAX_RESERVED_BYTES: u64 = 1 << 20;
 /// Of records, and bytes of a frame.
 const ALIGNMENT: usize = 8;
 /// Tags of walpb.Record's fields.
@@ -70,7 +73,6 @@ pub(super) struct SegmentReader<R> {
     /// Over the data of all records so far, of earlier segments too; `None` until the first one read tells it.
     crc: Option<u32>,
     is_last: bool,
-    bytes: Vec<u8>,
     /// Bytes whose crcs may still be computed in search of a proven record: hostile bytes could ask for any number.
     budget: Option<u64>,
 }
@@ -114,7 +116,7 @@ impl<R: Read + Seek> SegmentReader<R> {
     /// `is_last`, whether a crash may have cut it short.
     pub(super) fn new(input: R, size: u64, crc: Option<u32>, is_last: bool) -> Self {
         let input = Input::Stream(input);
-        Self { input, size, offset: 0, crc, is_last, bytes: Vec::new(), budget: None }
+        Self { input, size, offset: 0, crc, is_last, budget: None }
     }
 
     /// Offset of the next record.
@@ -131,11 +133,12 @@ impl<R: Read + Seek> SegmentReader<R> {
     pub(super) fn step(&mut self) -> Result<Step, Failure> {
         let offset = self.offset;
         let frame = WalDefect::Frame { offset };
-        if self.fill(FRAME_SIZE)? < FRAME_SIZE {
-            let is_end = self.bytes.iter().all(|byte| *byte == 0);
-            return if is_end { Ok(Step::End) } else { self.cut_short(frame) };
+        let mut length = [0; FRAME_SIZE as usize];
+        let read = read_full(&mut self.input, &mut length).map_err(Failure::Io)?;
+        let length = u64::from_le_bytes(length);
+        if read < FRAME_SIZE as usize {
+            return if length == 0 { Ok(Step::End) } else { self.cut_short(frame) };
         }
-        let length = self.bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if length == 0 {
             return match self.goes_on()? {
                 false => Ok(Step::End),
@@ -150,25 +153,25 @@ impl<R: Read + Seek> SegmentReader<R> {
         if framed > MAX_RECORD_BYTES || !framed.is_multiple_of(ALIGNMENT as u64) {
             return Err(frame.into());
         }
-        if self.fill(framed)? < framed {
+        let bytes = Bytes::from(self.read(framed)?);
+        if (bytes.len() as u64) < framed {
             return self.cut_short(frame);
         }
-        match self.record(offset, size) {
+        match self.record(offset, size, &bytes) {
             Ok(record) => {
                 self.offset = offset + FRAME_SIZE + framed;
                 Ok(Step::Record(record))
             }
-            Err(_) if self.is_last && has_zero_sector(&self.bytes, offset + FRAME_SIZE) => {
-                Ok(Step::Torn(offset))
-            }
+            Err(_) if self.is_last && has_zero_sector(&bytes, offset + FRAME_SIZE) => Ok(Step::Torn(offset)),
             Err(defect) => Err(defect.into()),
         }
     }
 
-    fn record(&mut self, offset: u64, size: u64) -> Result<Record, WalDefect> {
+    /// Decodes `size` of these bytes; the record's data shares them.
+    fn record(&mut self, offset: u64, size: u64, bytes: &Bytes) -> Result<Record, WalDefect> {
         let undecodable = WalDefect::Record { offset };
-        let bytes = usize::try_from(size).ok().and_then(|size| self.bytes.get(..size));
-        let record = WalRecord::decode(bytes.unwrap_or_default()).map_err(|_| undecodable)?;
+        let size = usize::try_from(size).map_or(bytes.len(), |size| size.min(bytes.len()));
+        let record = WalRecord::decode(bytes.slice(..size)).map_err(|_| undecodable)?;
         let kind = record.kind.and_then(RecordKind::of).ok_or(undecodable)?;
         let data = record.data.unwrap_or_default();
         let found = record.crc.unwrap_or(0);
@@ -211,24 +214,41 @@ impl<R: Read + Seek> SegmentReader<R> {
     /// Whether anything but zeros lies behind a length of zero: a crash that wrote later sectors only leaves that,
     /// and so does a flipped bit in the length.
     fn goes_on(&mut self) -> Result<bool, Failure> {
-        while self.fill(ZEROS_AT_ONCE)? > 0 {
-            if self.bytes.iter().any(|byte| *byte != 0) {
+        loop {
+            let bytes = self.read(ZEROS_AT_ONCE)?;
+            if bytes.is_empty() {
+                return Ok(false);
+            }
+            if bytes.iter().any(|byte| *byte != 0) {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
-    /// Reads up to `length` bytes, and tells how many there were.
-    fn fill(&mut self, length: u64) -> Result<u64, Failure> {
-        self.bytes.clear();
-        (&mut self.input).take(length).read_to_end(&mut self.bytes).map_err(Failure::Io)?;
-        Ok(self.bytes.len() as u64)
+    /// Reads `length` bytes, or fewer at the end of the segment.
+    fn read(&mut self, length: u64) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::with_capacity(usize::try_from(length.min(MAX_RESERVED_BYTES)).unwrap_or(0));
+        (&mut self.input).take(length).read_to_end(&mut bytes).map_err(Failure::Io)?;
+        Ok(bytes)
     }
 
     fn cut_short(&self, defect: WalDefect) -> Result<Step, Failure> {
         if self.is_last { Ok(Step::Torn(self.offset)) } else { Err(defect.into()) }
     }
+}
+
+/// Fills a buffer, but for what the input does not have; tells how much it had.
+fn read_full(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Reads to the end; the zeros that a segment is laid out with are not kept, but for the padding of a last record.
@@ -267,7 +287,7 @@ fn search(bytes: &[u8], is_first: bool, crc: Option<u32>, budget: &mut u64) -> O
             && computed
                 .is_some_and(|computed| computed == stored || proves_next(bytes, next, computed, budget));
         if let Some(crc) = computed.filter(|_| proven) {
-            let resumed = Resumed::Proven(Record { kind, data: data.to_vec() });
+            let resumed = Resumed::Proven(Record { kind, data: Bytes::copy_from_slice(data) });
             return Some(Found { next, crc, resumed });
         }
         if proves_next(bytes, next, stored, budget) {
@@ -395,7 +415,7 @@ mod tests {
     /// What a crash leaves of the last record: its end missing, or a sector of it not written.
     #[test]
     fn a_torn_tail_ends_the_last_segment_only() {
-        let record = |size| Record { kind: RecordKind::Entry, data: vec![7; size] };
+        let record = |size| Record { kind: RecordKind::Entry, data: vec![7; size].into() };
         let sound = encode(&[record(100)]);
         let whole = encode(&[record(100), record(2000)]);
         let end = sound.len() as u64;
@@ -423,11 +443,11 @@ mod tests {
         let (mut records, mut bad) = (Vec::new(), Vec::new());
         loop {
             match reader.step() {
-                Ok(Step::Record(record)) => records.push(record.data),
+                Ok(Step::Record(record)) => records.push(record.data.to_vec()),
                 Ok(Step::End) => return (records, bad),
                 Ok(Step::Torn(_)) | Err(_) => match reader.resume().unwrap() {
                     Some(Resumed::Proven(record)) => {
-                        records.push(record.data);
+                        records.push(record.data.to_vec());
                         bad.push(false);
                     }
                     Some(Resumed::Lost) => bad.push(true),
@@ -440,7 +460,7 @@ mod tests {
     fn sample() -> (Vec<Vec<u8>>, Vec<u8>, Vec<usize>) {
         let data: Vec<Vec<u8>> = (1..8u8).map(|n| vec![n; usize::from(n) * 9]).collect();
         let records: Vec<_> =
-            data.iter().map(|data| Record { kind: RecordKind::Entry, data: data.clone() }).collect();
+            data.iter().map(|data| Record { kind: RecordKind::Entry, data: data.clone().into() }).collect();
         // With the crc record before them.
         let ends = (0..=records.len()).map(|count| encode(&records[..count]).len()).collect();
         let all = std::iter::once(Vec::new()).chain(data).collect();
@@ -503,10 +523,11 @@ mod tests {
     #[test]
     fn a_log_within_a_value_is_not_read() {
         let inner = encode(
-            &[b"one", b"two", b"six"].map(|data| Record { kind: RecordKind::Entry, data: data.to_vec() }),
+            &[b"one", b"two", b"six"]
+                .map(|data| Record { kind: RecordKind::Entry, data: data.to_vec().into() }),
         );
         let outer = [b"before".to_vec(), inner, b"behind".to_vec()];
-        let records = outer.clone().map(|data| Record { kind: RecordKind::Entry, data });
+        let records = outer.clone().map(|data| Record { kind: RecordKind::Entry, data: data.into() });
         let mut bytes = encode(&records);
         let frame = encode(&records[..1]).len();
         bytes[frame + 1] ^= 0x40;

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use prost::Message;
+use prost::bytes::Bytes;
 
 use crate::proto::WalRecord;
 use crate::wal::read::{SegmentReader, Step};
@@ -51,7 +52,7 @@ pub struct Record {
     /// What it holds.
     pub kind: RecordKind,
     /// The encoded message.
-    pub data: Vec<u8>,
+    pub data: Bytes,
 }
 
 /// Defect of a WAL segment.
@@ -156,7 +157,7 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let kinds = vec![RecordKind::Metadata, RecordKind::Entry, RecordKind::State, RecordKind::Snapshot];
         (prop::sample::select(kinds), prop::collection::vec(any::<u8>(), 0..50))
-            .prop_map(|(kind, data)| Record { kind, data })
+            .prop_map(|(kind, data)| Record { kind, data: data.into() })
     }
 
     proptest! {

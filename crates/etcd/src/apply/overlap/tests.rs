@@ -182,9 +182,9 @@ impl Cluster {
         let mut records = Vec::new();
         let mut states = vec![Built::default()];
         for index in 1..=entries {
-            let data = next(states.last().unwrap()).encode_to_vec();
+            let data = next(states.last().unwrap()).encode_to_vec().into();
             let entry = Entry { kind: Some(NORMAL), term: Some(2), index: Some(index), data: Some(data) };
-            records.push(Record { kind: RecordKind::Entry, data: entry.encode_to_vec() });
+            records.push(Record { kind: RecordKind::Entry, data: entry.encode_to_vec().into() });
             fs_err::write(&path, encode(&records)).unwrap();
             let wal = WalDir::open(dir.path()).unwrap();
             let entries = Entries::find(&wal, 0, index).unwrap();
