@@ -4,7 +4,7 @@ CARGO ?= cargo
 # The tests on the lab's machines. They are built with everything else, and ignored unless asked for.
 LAB_TESTS = --workspace --test machines --test init --test recovery -- --ignored --test-threads=1
 
-.PHONY: help demo test torture flips fuzz bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
+.PHONY: help demo test torture flips fuzz dist old-host bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
 
 help:
 	@echo "make demo   lose an etcd cluster of three members and bring it back (10 to 20 minutes from nothing, on two cores)"
@@ -12,6 +12,8 @@ help:
 	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, alone and of three, with faults beside, and compare what is read and restored with what etcd serves"
 	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"
 	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of seven targets"
+	@echo "make dist   build the program for glibc 2.17 and newer, with tarball, .deb, .rpm and checksums in target/packages"
+	@echo "make old-host  (root) run that program in a root of Debian 11 with nothing of this machine's"
 	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
 	@echo "make lab-test  (root) the tests that need such machines (about 45 minutes once everything is built)"
@@ -44,6 +46,17 @@ flips: setup
 MINUTES ?= 5
 fuzz: setup
 	@sh scripts/fuzz.sh $(MINUTES)
+
+# What is published runs on hosts with glibc 2.17, such as CentOS 7. PROFILE=dev builds faster.
+PROFILE ?= dist
+dist:
+	@sh scripts/setup.sh dist
+	program=$$(sh scripts/portable.sh $(PROFILE)) && sh scripts/dist.sh "$$program"
+
+# The same build, not optimized (its symbols include those of the optimized one), run in the root of an older distribution.
+old-host: setup
+	@sh scripts/setup.sh old-host
+	program=$$(sh scripts/portable.sh dev) && sh scripts/old-host.sh "$$program"
 
 bench: setup
 	$(CARGO) build --profile dist --quiet -p lifeboat -p lab

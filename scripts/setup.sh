@@ -1,20 +1,30 @@
 #!/bin/sh
 # Installs what building and testing need beyond Rust and Go, or says the command that would. With the argument `demo` only
-# what the demo needs, with `lab` also what the lab's machines need.
+# what the demo needs, with `lab` also what the lab's machines need, with `dist` and `old-host` what these need.
 set -eu
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
 command -v cargo >/dev/null || fail "no cargo: install Rust 1.95 or newer with rustup"
-command -v go >/dev/null || fail "no go: install Go 1.26 or newer; real etcd members are built with it"
+[ "${1:-}" = dist ] || command -v go >/dev/null || fail "no go: install Go 1.26 or newer; real etcd members are built with it"
 
 missing=""
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v bash >/dev/null || missing="$missing bash"
-if [ "${1:-}" != demo ]; then
+if [ "${1:-}" != demo ] && [ "${1:-}" != dist ]; then
     command -v ssh >/dev/null || missing="$missing openssh-client"
     command -v strace >/dev/null || missing="$missing strace"
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+fi
+
+case "${1:-}" in dist | old-host)
+    command -v readelf >/dev/null || missing="$missing binutils"
+    command -v xz >/dev/null || missing="$missing xz-utils"
+    python3 -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
+    ;;
+esac
+if [ "${1:-}" = old-host ]; then
+    command -v debootstrap >/dev/null || missing="$missing debootstrap"
 fi
 
 if [ "${1:-}" = lab ]; then
