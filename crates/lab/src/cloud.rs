@@ -1,13 +1,12 @@
 //! The lab's cloud: an HTTP API shaped like ZStack's over the lab's machines.
 //!
-//! It has what Lifeboat calls and what the incident needs, in ZStack's own words and with its status codes
+//! It has what Lifeboat calls and what the incident needs, with ZStack's field names and status codes
 //! (`rest/src/main/java/org/zstack/rest/RestServer.java`): login and signed requests, queries, asynchronous jobs, and
-//! the deletion of an IP range that takes the NICs with it. What is left out is in `docs/lab-cloud.md`.
+//! the deletion of an IP range that deletes the NICs in it. `docs/lab-cloud.md` lists what is left out.
 //!
-//! The books are the cloud's own: which NIC has which address is what it wrote down, not what a machine says. Only a
-//! VM's power is asked of the [`Hypervisor`].
+//! The cloud answers from its own state, not from the machines: which NIC has which address is what it has saved. Only
+//! the power state of a VM comes from the [`Hypervisor`].
 
-mod access;
 mod action;
 mod api;
 mod auth;
@@ -19,6 +18,7 @@ mod query;
 mod range;
 mod reply;
 mod server;
+mod signature;
 mod store;
 
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ use auth::Sessions;
 use fault::Faults;
 use store::Store;
 
-/// What the cloud's network looks like when it is first opened.
+/// The network of a new cloud.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// The IP ranges: name, first and last address.
@@ -63,7 +63,7 @@ impl Default for Network {
     }
 }
 
-/// The cloud: its books, and the machines below it.
+/// The cloud: its saved state, and the machines it manages.
 pub struct Cloud {
     hypervisor: Arc<dyn Hypervisor>,
     machines: Vec<MachineInfo>,
@@ -71,16 +71,16 @@ pub struct Cloud {
     store: Store,
     sessions: Sessions,
     faults: Faults,
-    /// Where the management node is: the clock that signed requests are compared with.
+    /// Time zone of the management node, whose clock signed requests are checked against.
     time_zone: TimeZone,
     /// One job at a time acts on a VM.
     vm_locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
 impl Cloud {
-    /// Opens the books in `state_dir`, or begins new ones: a NIC for every machine as it was first created.
+    /// Loads the state from `state_dir`, or creates it: one NIC for every machine, as the machine was first created.
     ///
-    /// Jobs that ran when the cloud ended have failed.
+    /// Jobs that were running when the cloud stopped are marked as failed.
     pub fn open(hypervisor: Arc<dyn Hypervisor>, state_dir: &Path, network: &Network) -> Result<Self> {
         let machines = hypervisor.machines();
         store::private_dir(state_dir)?;
@@ -98,30 +98,30 @@ impl Cloud {
         })
     }
 
-    /// Sets the clock of the management node to a time zone's; UTC if this is not called.
+    /// Sets the time zone of the management node; the default is UTC.
     #[must_use]
     pub fn in_time_zone(mut self, time_zone: TimeZone) -> Self {
         self.time_zone = time_zone;
         self
     }
 
-    /// What is needed to call it.
+    /// Credentials of a client.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    /// The machine behind a VM.
+    /// The machine that a VM runs as.
     fn machine(&self, vm: &str) -> Option<&MachineInfo> {
         self.machines.iter().find(|machine| machine.uuid == vm)
     }
 
-    /// What a job holds while it acts on a VM.
+    /// The lock that a job holds while it acts on a VM.
     fn vm_lock(&self, vm: &str) -> Arc<Mutex<()>> {
         lock(&self.vm_locks).entry(vm.to_owned()).or_default().clone()
     }
 }
 
-/// Runs the cloud until it fails or its process is ended.
+/// Runs the cloud until it fails or is killed.
 pub fn run(listen: SocketAddr, state_dir: &Path, hypervisor: Arc<dyn Hypervisor>) -> Result<()> {
     let cloud = Cloud::open(hypervisor, state_dir, &Network::default())?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -132,7 +132,7 @@ pub fn run(listen: SocketAddr, state_dir: &Path, hypervisor: Arc<dyn Hypervisor>
     })
 }
 
-/// A job that panicked left nothing half done that a lock guards: books change as a whole.
+/// Locks a mutex, poisoned or not: what the locks guard is replaced as a whole, so a panic leaves nothing half done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

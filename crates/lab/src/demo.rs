@@ -1,11 +1,11 @@
-//! The demo: a cluster of three members with TLS loses all of them, and comes back from a snapshot with
-//! nothing of etcd's used to do it.
+//! The demo: a cluster of three members with TLS loses all of them and is restored from a snapshot, without any of
+//! etcd's own tools.
 //!
-//! Every step runs what a person would run and shows it; what the cluster serves in the end is compared
-//! with what it served before, key by key.
+//! Every step runs the command that an operator would run, and shows it. At the end, what the cluster serves is
+//! compared with what it served before, key by key.
 
-mod checks;
-mod story;
+mod scenario;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -17,79 +17,79 @@ use lifeboat_etcd::{NoProgress, Query};
 use crate::cluster::{Cluster, ClusterBuilder, ClusterLayout};
 use crate::fixture;
 use crate::peers::EtcdVersion;
-use checks::Keys;
-use story::Story;
+use scenario::Scenario;
+use verify::Keys;
 
 const VERSION: EtcdVersion = EtcdVersion::V3_6;
 const MEMBERS: usize = 3;
-/// Requests that etcd takes in one transaction at most.
+/// Below etcd's limit of 128 requests in a transaction.
 const PER_TXN: usize = 100;
 
-/// Tells the whole story with this `lifeboat`.
+/// Runs the demo with this `lifeboat`.
 pub fn run(lifeboat: &Path) -> Result<()> {
-    let work = tempfile::tempdir().context("make a folder for the demo")?;
-    let mut story = Story::new(lifeboat, work.path());
+    let work = tempfile::tempdir().context("create a directory for the demo")?;
+    let mut scenario = Scenario::new(lifeboat, work.path());
 
-    let cluster = story.step("A Kubernetes cluster's etcd: three members with TLS", || {
+    let cluster = scenario.step("Start the etcd of a Kubernetes cluster: three members with TLS", || {
         let cluster =
             ClusterBuilder::new(VERSION).members(MEMBERS).tls().dir(work.path().join("etcd")).start()?;
         let objects = kubernetes_objects()?;
         put(&cluster, &objects)?;
-        Ok((cluster, format!("{} objects of a real cluster, Kubernetes 1.34", objects.len())))
+        Ok((cluster, format!("{} objects of a real Kubernetes 1.34 cluster", objects.len())))
     })?;
 
-    story.heading("Save a snapshot");
-    let saved = checks::served(&cluster)?;
-    story.lifeboat(0, &save_args(&cluster)?)?;
+    scenario.heading("Save a snapshot");
+    let saved = verify::served(&cluster)?;
+    scenario.lifeboat(0, &save_args(&cluster)?)?;
 
-    let last = story.step("Life goes on after the snapshot", || {
+    let last = scenario.step("Change the cluster after the snapshot", || {
         change_some(&cluster, &saved)?;
-        let last = checks::served(&cluster)?;
-        let told = format!("the cluster is at revision {} when disaster strikes", last.revision);
-        Ok((last, told))
+        let last = verify::served(&cluster)?;
+        let text = format!("the cluster is now at revision {}", last.revision);
+        Ok((last, text))
     })?;
 
-    story.step(
-        "All members are killed -9; the disks of m1 and m3 are lost, and of m2 a db with holes is left",
+    scenario.step(
+        "Kill all members (SIGKILL), delete the data dirs of m1 and m3, and damage the db of m2",
         || {
             let mut cluster = cluster;
             (0..MEMBERS).try_for_each(|member| cluster.kill(member))?;
             [0, 2].into_iter().try_for_each(|member| fs::remove_dir_all(cluster.data_dir(member)))?;
             fs::remove_dir_all(cluster.data_dir(1).join("member/wal"))?;
             damage(&cluster.data_dir(1).join("member/snap/db"))?;
-            Ok(((), "no member is left that could be asked, and no log that could be read".into()))
+            Ok(((), "no member answers, and no WAL is left".into()))
         },
     )?;
 
-    story.heading("What is left?");
-    story.lifeboat(3, &["check", "etcd/m2/member/snap/db"].map(String::from))?;
-    story.lifeboat(0, &["check", "backup.db"].map(String::from))?;
-    story.lifeboat(0, &["inspect", "backup.db"].map(String::from))?;
+    scenario.heading("Check what is left");
+    scenario.lifeboat(3, &["check", "etcd/m2/member/snap/db"].map(String::from))?;
+    scenario.lifeboat(0, &["check", "backup.db"].map(String::from))?;
+    scenario.lifeboat(0, &["inspect", "backup.db"].map(String::from))?;
 
-    story.heading("Restore: all members in one read");
+    scenario.heading("Restore all members in one pass");
     let layout = ClusterLayout::with_tls(MEMBERS)?;
     let restore = ["restore", "backup.db", "--all-members", "restored", "--initial-cluster"];
     let mut restore: Vec<String> = restore.map(String::from).to_vec();
     restore.push(layout.initial_cluster());
-    story.lifeboat(0, &restore)?;
+    scenario.lifeboat(0, &restore)?;
 
     let dirs: Vec<PathBuf> =
         layout.members().iter().map(|member| work.path().join("restored").join(&member.name)).collect();
-    let cluster = story.step("Start the members", || {
+    let cluster = scenario.step("Start the members", || {
         let cluster =
             ClusterBuilder::new(VERSION).layout(layout).restored(dirs).env("ETCD_VERIFY", "all").start()?;
         Ok((cluster, "three healthy members".into()))
     })?;
 
-    story.step("Is it the same cluster?", || {
-        let mut told = vec![checks::same_hash(&cluster)?];
-        told.push(checks::all_keys(&cluster, &saved)?);
-        told.push(checks::above(&cluster, &last)?);
-        told.push(checks::old_watch_is_compacted(&cluster, &saved)?);
-        Ok(((), told.join("\n")))
+    scenario.step("Compare the restored cluster with the saved one", || {
+        let mut results = vec![verify::same_hash(&cluster)?];
+        results.push(verify::all_keys(&cluster, &saved)?);
+        results.push(verify::above(&cluster, &last)?);
+        results.push(verify::old_watch_is_compacted(&cluster, &saved)?);
+        Ok(((), results.join("\n")))
     })?;
-    story.told("Lost since the snapshot", &checks::lost(&saved, &last));
-    story.end();
+    scenario.section("Changes lost since the snapshot", &verify::lost(&saved, &last));
+    scenario.end();
     Ok(())
 }
 
@@ -109,7 +109,7 @@ fn put(cluster: &Cluster, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
-/// What happens in a cluster between two backups: something new, something changed, something deleted.
+/// Changes between two backups: keys created, changed and deleted.
 fn change_some(cluster: &Cluster, saved: &Keys) -> Result<()> {
     let new =
         (1..=5).map(|n| (format!("/registry/configmaps/default/new-{n}").into_bytes(), b"new".to_vec()));
@@ -120,7 +120,7 @@ fn change_some(cluster: &Cluster, saved: &Keys) -> Result<()> {
     let client = cluster.client(0)?;
     let deleted = lifeboat_client::messages::DeleteRangeRequest::prefix("/registry/pods/default/");
     cluster.block_on(client.delete_range(deleted)).context("delete")?;
-    // A read through the leader: everything before it is applied.
+    // A linearizable read: all earlier changes are applied.
     cluster.block_on(client.range(RangeRequest::key("/"))).context("read")?;
     Ok(())
 }
@@ -141,7 +141,7 @@ fn save_args(cluster: &Cluster) -> Result<Vec<String>> {
     ])
 }
 
-/// Overwrites every 16th page from the 4th on with noise.
+/// Overwrites every 16th page, from the 4th on, with random bytes.
 fn damage(db: &Path) -> Result<()> {
     use std::os::unix::fs::FileExt;
     const PAGE: u64 = 4096;

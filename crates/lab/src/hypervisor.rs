@@ -1,10 +1,10 @@
-//! What a cloud needs of the hypervisor below it. The lab's machines implement it; the lab's cloud acts through it.
+//! The interface between the lab's cloud and the lab's machines.
 
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
 
-/// One machine with its NIC as first created.
+/// A machine, with the NIC it was created with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineInfo {
     /// Its name, such as `m1`; also its hostname.
@@ -19,22 +19,22 @@ pub struct MachineInfo {
     pub roles: Vec<String>,
 }
 
-/// What a cloud needs of the hypervisor below it. Every call is blocking and acts on the real machine.
+/// What a cloud does to its VMs. Every call blocks and acts on the real machine.
 pub trait Hypervisor: Send + Sync {
-    /// All machines, with their NICs as first created.
+    /// All machines, with the NICs they were created with.
     fn machines(&self) -> Vec<MachineInfo>;
     /// Whether the machine has power.
     fn is_running(&self, machine: &str) -> Result<bool>;
-    /// Removes the machine's NIC. A machine without one is left as it is.
+    /// Removes the machine's NIC, if it has one.
     fn detach_nic(&self, machine: &str) -> Result<()>;
-    /// Gives the machine a NIC with this MAC, replacing one it has. The guest gives its static address to the MAC it
-    /// was installed with; a NIC with another MAC stays without address, whatever `ip` the cloud has in its books.
+    /// Gives the machine a NIC with this MAC, replacing the present one. The guest configures its address for the MAC
+    /// it was installed with; a NIC with another MAC has no address, whatever `ip` the cloud has saved.
     fn attach_nic(&self, machine: &str, mac: &str, ip: Ipv4Addr) -> Result<()>;
     /// Switches the machine on; does not wait until it has booted.
     fn start(&self, machine: &str) -> Result<()>;
-    /// Shuts the machine down in order, and waits until it is off.
+    /// Shuts the machine down, and waits until it is off.
     fn stop(&self, machine: &str) -> Result<()>;
-    /// Shuts the machine down in order and switches it on again.
+    /// Shuts the machine down and switches it on again.
     fn reboot(&self, machine: &str) -> Result<()>;
     /// Cuts the machine's power.
     fn kill(&self, machine: &str) -> Result<()>;

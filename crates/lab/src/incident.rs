@@ -1,8 +1,8 @@
-//! The incident, told on real machines: an IP range is deleted in the cloud, and with it go the NICs of the masters,
-//! the etcd members, the NFS server and a node. `lifeboat` finds the cause and brings the cluster back; then all etcd
-//! data is destroyed, and it does so again from a snapshot.
+//! The incident, replayed on the lab's machines: an IP range is deleted in the cloud, and with it the NICs of the masters,
+//! the etcd members, the NFS server and a node. `lifeboat` finds the cause and recovers the cluster. Then all etcd data
+//! is damaged too, and it recovers the cluster from a snapshot.
 
-mod click;
+mod delete_ip_range;
 mod inventory;
 
 use std::path::{Path, PathBuf};
@@ -15,56 +15,57 @@ use fs_err as fs;
 
 use crate::machines::{Lab, Role};
 use crate::process;
-pub use click::delete_reserved_range;
+pub use delete_ip_range::delete_reserved_range;
 use inventory::inventory;
 
-/// Longest one command of the story may take.
+/// Time limit of one command.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Longest until a lab that is up has settled.
+/// How long a new lab may take until `diagnose` finds nothing.
 const SETTLE: Duration = Duration::from_secs(90);
 
-/// Tells it with this `lifeboat`, on the lab that is up.
+/// Runs the incident with this `lifeboat`, on the running lab.
 pub fn run(lifeboat: &Path) -> Result<()> {
-    let story = Story::begin(lifeboat)?;
-    story.say("A healthy cluster");
-    story.wait_until_healthy()?;
-    story.lifeboat(&["diagnose"], 0)?;
-    story.snapshot()?;
+    let scenario = Scenario::begin(lifeboat)?;
+    scenario.heading("The cluster is healthy; save a snapshot");
+    scenario.wait_until_healthy()?;
+    scenario.lifeboat(&["diagnose"], 0)?;
+    scenario.snapshot()?;
 
-    story.say("The cloud's IP range 10.123.0.230-250 is deleted: six machines lose their NICs");
-    delete_reserved_range(&story.lab)?;
-    story.lifeboat(&["diagnose"], 3)?;
-    let took = story.recover()?;
+    scenario
+        .heading("The cloud's IP range 10.123.0.230-10.123.0.250 is deleted: six machines lose their NICs");
+    delete_reserved_range(&scenario.lab)?;
+    scenario.lifeboat(&["diagnose"], 3)?;
+    let took = scenario.recover()?;
+    println!("NICs only: recovered in {:.1} s; the workload answers through its Service", took.as_secs_f64());
+
+    scenario.heading("The range is deleted again, and the db of every etcd member is damaged");
+    delete_reserved_range(&scenario.lab)?;
+    for member in scenario.lab.blueprint().with_role(Role::Etcd) {
+        scenario.lab.damage_etcd(&member.name)?;
+    }
+    let took = scenario.recover()?;
     println!(
-        "NICs only: {:.1} s from recover to the workload answering through its Service",
+        "With a restore: recovered in {:.1} s; the workload answers through its Service",
         took.as_secs_f64()
     );
-
-    story.say("And once more, with the data of every etcd member damaged");
-    delete_reserved_range(&story.lab)?;
-    for member in story.lab.blueprint().with_role(Role::Etcd) {
-        story.lab.damage_etcd(&member.name)?;
-    }
-    let took = story.recover()?;
-    println!("With a restore: {:.1} s from recover to the workload answering", took.as_secs_f64());
-    story.lifeboat(&["diagnose"], 0)
+    scenario.lifeboat(&["diagnose"], 0)
 }
 
-/// Writes `lifeboat.yaml` of the lab that is up into a folder, with what it refers to.
+/// Writes the running lab's `lifeboat.yaml`, and the files it refers to, into a directory.
 pub fn write_inventory(dir: &Path) -> Result<()> {
     let dir = std::path::absolute(dir)?;
     fs::create_dir_all(dir.join("snapshots"))?;
     Ok(fs::write(dir.join("lifeboat.yaml"), inventory(&Lab::open()?, &dir)?)?)
 }
 
-struct Story {
+struct Scenario {
     lab: Lab,
     lifeboat: PathBuf,
     dir: PathBuf,
 }
 
-impl Story {
+impl Scenario {
     fn begin(lifeboat: &Path) -> Result<Self> {
         let lab = Lab::open()?;
         let dir = lab.state_dir().join("incident");
@@ -72,8 +73,8 @@ impl Story {
         Ok(Self { lab, lifeboat: lifeboat.into(), dir })
     }
 
-    fn say(&self, what: &str) {
-        println!("\n=== {what}\n");
+    fn heading(&self, text: &str) {
+        println!("\n=== {text}\n");
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -82,24 +83,28 @@ impl Story {
         command
     }
 
-    /// Runs `lifeboat`, showing it, and expects its exit code.
+    /// Runs `lifeboat` and shows the command with its output; it must exit with this code.
     fn lifeboat(&self, arguments: &[&str], code: i32) -> Result<()> {
         println!("$ lifeboat {}", arguments.join(" "));
         let mut command = self.command(arguments);
         let output = process::run(&mut command, LIMIT)?;
         print!("{}", String::from_utf8_lossy(&output.stdout));
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(code), "lifeboat ended with {:?}: {said}", output.status.code());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(code),
+            "lifeboat exited with {:?}: {stderr}",
+            output.status.code()
+        );
         Ok(())
     }
 
-    /// A cluster that has just come up still restarts what was there before its API servers.
+    /// Components that started before the API servers are restarted for a while after `lab up`.
     fn wait_until_healthy(&self) -> Result<()> {
         let deadline = Instant::now() + SETTLE;
         while process::run(&mut self.command(&["diagnose"]), LIMIT)?.status.code() != Some(0) {
             ensure!(
                 Instant::now() < deadline,
-                "the lab is not well: run `lab ns -- lifeboat diagnose` in {}",
+                "the lab is not healthy: run `lab ns -- lifeboat diagnose` in {}",
                 self.dir.display()
             );
             thread::sleep(Duration::from_secs(1));

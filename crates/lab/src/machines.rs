@@ -140,7 +140,7 @@ impl Lab {
         (pki.file("etcd-ca", "crt"), pki.file("etcd-client", "crt"), pki.file("etcd-client", "key"))
     }
 
-    /// Where the cloud keeps its books and its credentials.
+    /// Where the cloud keeps its state and its credentials.
     #[must_use]
     pub fn cloud_dir(&self) -> PathBuf {
         cloud::state_dir(&self.state)

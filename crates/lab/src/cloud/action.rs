@@ -1,4 +1,4 @@
-//! What the jobs do: attach a NIC, set an address, power, and the making of IP ranges.
+//! What jobs do: attach a NIC, set an address, switch power, add an IP range.
 
 use std::net::Ipv4Addr;
 
@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::reply::ErrorCode;
-use super::store::{Books, IpRange, Nic, now};
+use super::store::{CloudState, IpRange, Nic, now};
 use super::{Cloud, inventory, lock, new_uuid, range};
 use crate::hypervisor::MachineInfo;
 
-/// What a job is to do.
+/// The work of a job.
 pub(super) enum Action {
     AttachL3Network { vm: String, l3: String, params: AttachParams },
     SetStaticIp { vm: String, l3: String, ip: Ipv4Addr },
@@ -41,7 +41,7 @@ pub(super) struct IpRangeParams {
 }
 
 impl Action {
-    /// ZStack's name of the API; faults are aimed by it.
+    /// ZStack's name of the API, by which faults select jobs.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::AttachL3Network { .. } => "attachL3NetworkToVm",
@@ -65,10 +65,10 @@ impl Action {
         }
     }
 
-    /// Does it, and returns what polling answers.
+    /// Runs the action, and returns the result that polling answers with.
     pub(super) fn run(&self, cloud: &Cloud) -> Result<Value, ErrorCode> {
         let Some(vm) = self.vm() else {
-            cloud.faults.fail_if_told(self.name(), None)?;
+            cloud.faults.fail_if_injected(self.name(), None)?;
             return match self {
                 Self::AddIpRange { l3, params } => add_ip_range(cloud, l3, params),
                 Self::DeleteIpRange { uuid } => range::delete(cloud, uuid),
@@ -79,7 +79,7 @@ impl Action {
             cloud.machine(vm).ok_or_else(|| ErrorCode::not_found(format!("no VM has uuid {vm}")))?;
         let turn = cloud.vm_lock(vm);
         let _turn = lock(&turn);
-        cloud.faults.fail_if_told(self.name(), Some(machine))?;
+        cloud.faults.fail_if_injected(self.name(), Some(machine))?;
         match self {
             Self::AttachL3Network { l3, params, .. } => attach(cloud, machine, l3, params)?,
             Self::SetStaticIp { l3, ip, .. } => set_static_ip(cloud, machine, l3, *ip)?,
@@ -110,31 +110,31 @@ impl Action {
     }
 }
 
-/// As `VmInstanceApiInterceptor` checks it; the row is there before the NIC is, so that no address is given twice.
+/// Checks what `VmInstanceApiInterceptor` does. The row is added before the NIC, so that no address is assigned twice.
 fn attach(cloud: &Cloud, machine: &MachineInfo, l3: &str, params: &AttachParams) -> Result<(), ErrorCode> {
     let uuid = machine.uuid.as_str();
-    let nic = cloud.store.try_change(|books| {
-        check_l3(books, l3)?;
-        if books.nic_of(uuid).is_some() {
+    let nic = cloud.store.try_change(|state| {
+        check_l3(state, l3)?;
+        if state.nic_of(uuid).is_some() {
             let details = format!("VM {uuid} has a NIC on L3 network {l3} already");
             return Err(ErrorCode::operation(details));
         }
         let ip = match params.static_ip {
-            Some(ip) => check_free(books, l3, ip)?,
-            None => free_ip(books).ok_or_else(|| ErrorCode::operation("no address is free"))?,
+            Some(ip) => check_free(state, l3, ip)?,
+            None => free_ip(state).ok_or_else(|| ErrorCode::operation("no address is free"))?,
         };
-        let mac = check_mac(books, params.custom_mac.clone().unwrap_or_else(new_mac))?;
+        let mac = check_mac(state, params.custom_mac.clone().unwrap_or_else(new_mac))?;
         let nic = Nic::new(uuid, ip, &mac);
-        books.nics.push(nic.clone());
+        state.nics.push(nic.clone());
         if params.static_ip.is_some() {
-            books.static_ips.insert(uuid.to_owned(), ip);
+            state.static_ips.insert(uuid.to_owned(), ip);
         }
         Ok(nic)
     })??;
     if let Err(error) = cloud.hypervisor.attach_nic(&machine.name, &nic.mac, nic.ip) {
-        cloud.store.change(|books| {
-            books.nics.retain(|known| known.uuid != nic.uuid);
-            books.static_ips.remove(uuid);
+        cloud.store.change(|state| {
+            state.nics.retain(|known| known.uuid != nic.uuid);
+            state.static_ips.remove(uuid);
         })?;
         return Err(error.into());
     }
@@ -143,24 +143,24 @@ fn attach(cloud: &Cloud, machine: &MachineInfo, l3: &str, params: &AttachParams)
 
 fn set_static_ip(cloud: &Cloud, machine: &MachineInfo, l3: &str, ip: Ipv4Addr) -> Result<(), ErrorCode> {
     let uuid = machine.uuid.as_str();
-    let (before, mac) = cloud.store.read(|books| {
-        check_l3(books, l3)?;
-        let nic = books
+    let (before, mac) = cloud.store.read(|state| {
+        check_l3(state, l3)?;
+        let nic = state
             .nic_of(uuid)
             .ok_or_else(|| ErrorCode::operation(format!("VM {uuid} has no NIC on L3 network {l3}")))?;
         if nic.ip != ip {
-            check_free(books, l3, ip)?;
+            check_free(state, l3, ip)?;
         }
         Ok::<_, ErrorCode>((nic.ip, nic.mac.clone()))
     })?;
     if before != ip {
         cloud.hypervisor.attach_nic(&machine.name, &mac, ip)?;
     }
-    cloud.store.change(|books| {
-        for nic in books.nics.iter_mut().filter(|nic| nic.vm == uuid) {
+    cloud.store.change(|state| {
+        for nic in state.nics.iter_mut().filter(|nic| nic.vm == uuid) {
             nic.ip = ip;
         }
-        books.static_ips.insert(uuid.to_owned(), ip);
+        state.static_ips.insert(uuid.to_owned(), ip);
     })?;
     Ok(())
 }
@@ -175,60 +175,60 @@ fn add_ip_range(cloud: &Cloud, l3: &str, params: &IpRangeParams) -> Result<Value
         gateway: params.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
         created: now(),
     };
-    cloud.store.try_change(|books| {
-        check_l3(books, l3)?;
+    cloud.store.try_change(|state| {
+        check_l3(state, l3)?;
         if range.start_ip > range.end_ip {
             return Err(ErrorCode::argument("the first address is above the last"));
         }
         if let Some(old) =
-            books.ip_ranges.iter().find(|r| r.start_ip <= range.end_ip && range.start_ip <= r.end_ip)
+            state.ip_ranges.iter().find(|r| r.start_ip <= range.end_ip && range.start_ip <= r.end_ip)
         {
             return Err(ErrorCode::argument(format!("it would overlap IP range {}", old.uuid)));
         }
-        books.ip_ranges.push(range.clone());
-        Ok(json!({ "inventory": inventory::ip_range(books, &range) }))
+        state.ip_ranges.push(range.clone());
+        Ok(json!({ "inventory": inventory::ip_range(state, &range) }))
     })?
 }
 
-fn check_l3(books: &Books, l3: &str) -> Result<(), ErrorCode> {
-    if books.l3_network == l3 {
+fn check_l3(state: &CloudState, l3: &str) -> Result<(), ErrorCode> {
+    if state.l3_network == l3 {
         Ok(())
     } else {
         Err(ErrorCode::not_found(format!("no L3 network has uuid {l3}")))
     }
 }
 
-fn check_free(books: &Books, l3: &str, ip: Ipv4Addr) -> Result<Ipv4Addr, ErrorCode> {
-    if books.range_of(ip).is_none() {
+fn check_free(state: &CloudState, l3: &str, ip: Ipv4Addr) -> Result<Ipv4Addr, ErrorCode> {
+    if state.range_of(ip).is_none() {
         let details = format!("address {ip} is in no IP range of L3 network {l3}");
         return Err(ErrorCode::argument(details));
     }
-    if books.nics.iter().any(|nic| nic.ip == ip) {
+    if state.nics.iter().any(|nic| nic.ip == ip) {
         let details = format!("address {ip} is taken on L3 network {l3}");
         return Err(ErrorCode::operation(details));
     }
     Ok(ip)
 }
 
-fn check_mac(books: &Books, mac: String) -> Result<String, ErrorCode> {
+fn check_mac(state: &CloudState, mac: String) -> Result<String, ErrorCode> {
     let bytes: Option<Vec<u8>> = mac
         .split(':')
         .map(|byte| if byte.len() == 2 { u8::from_str_radix(byte, 16).ok() } else { None })
         .collect();
     match bytes.as_deref() {
         Some([first, _, _, _, _, _]) if first & 1 == 0 => {}
-        _ => return Err(ErrorCode::operation(format!("{mac} is not a MAC of a NIC"))),
+        _ => return Err(ErrorCode::operation(format!("{mac} is not a valid MAC for a NIC"))),
     }
-    if books.nics.iter().any(|nic| nic.mac.eq_ignore_ascii_case(&mac)) {
+    if state.nics.iter().any(|nic| nic.mac.eq_ignore_ascii_case(&mac)) {
         return Err(ErrorCode::operation(format!("MAC {mac} is taken")));
     }
     Ok(mac)
 }
 
-fn free_ip(books: &Books) -> Option<Ipv4Addr> {
+fn free_ip(state: &CloudState) -> Option<Ipv4Addr> {
     let addresses =
-        books.ip_ranges.iter().flat_map(|range| u32::from(range.start_ip)..=u32::from(range.end_ip));
-    addresses.map(Ipv4Addr::from).find(|ip| books.nics.iter().all(|nic| nic.ip != *ip))
+        state.ip_ranges.iter().flat_map(|range| u32::from(range.start_ip)..=u32::from(range.end_ip));
+    addresses.map(Ipv4Addr::from).find(|ip| state.nics.iter().all(|nic| nic.ip != *ip))
 }
 
 /// ZStack's own MACs begin with `fa`.

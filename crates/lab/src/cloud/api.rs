@@ -50,7 +50,7 @@ async fn vms(State(cloud): Shared, Query(parameters): Parameters) -> Rows {
 }
 
 async fn nics(State(cloud): Shared, Query(parameters): Parameters) -> Rows {
-    let rows = cloud.store.read(|books| books.nics.iter().map(|nic| inventory::nic(books, nic)).collect());
+    let rows = cloud.store.read(|state| state.nics.iter().map(|nic| inventory::nic(state, nic)).collect());
     query::answer(rows, &parameters).map(Json)
 }
 
@@ -62,21 +62,21 @@ async fn l3_networks(State(cloud): Shared, Query(parameters): Parameters) -> Row
 async fn ip_ranges(State(cloud): Shared, Query(parameters): Parameters) -> Rows {
     let rows = cloud
         .store
-        .read(|books| books.ip_ranges.iter().map(|range| inventory::ip_range(books, range)).collect());
+        .read(|state| state.ip_ranges.iter().map(|range| inventory::ip_range(state, range)).collect());
     query::answer(rows, &parameters).map(Json)
 }
 
 /// As `L3BasicNetwork.checkIpAvailability`, which finds every address in range when there is no range at all.
 async fn ip_availability(State(cloud): Shared, Path((l3, ip)): Path<(String, Ipv4Addr)>) -> Rows {
-    let reason = cloud.store.read(|books| {
-        if books.l3_network != l3 {
+    let reason = cloud.store.read(|state| {
+        if state.l3_network != l3 {
             return Err(ErrorCode::not_found(format!("no L3 network has uuid {l3}")));
         }
-        Ok(if books.ip_ranges.iter().any(|range| range.gateway == ip) {
+        Ok(if state.ip_ranges.iter().any(|range| range.gateway == ip) {
             Some("it is gateway")
-        } else if !books.ip_ranges.is_empty() && books.range_of(ip).is_none() {
+        } else if !state.ip_ranges.is_empty() && state.range_of(ip).is_none() {
             Some("it is not in this range")
-        } else if books.nics.iter().any(|nic| nic.ip == ip) {
+        } else if state.nics.iter().any(|nic| nic.ip == ip) {
             Some("it is used")
         } else {
             None

@@ -1,4 +1,4 @@
-//! Who may call: a session from a login (`Authorization: OAuth <session>`), or a signature ([`super::access`]).
+//! Who may call: a session from a login (`Authorization: OAuth <session>`), or a signature ([`super::signature`]).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
 use super::reply::{ErrorCode, Refusal};
-use super::{Cloud, access, lock, new_uuid};
+use super::{Cloud, lock, new_uuid, signature};
 
 /// The context path of a ZStack management node. Signatures do not cover it.
 pub(super) const CONTEXT: &str = "/zstack";
 
-/// The sessions. They end with the process, so that a client meets one that is no more.
+/// Open sessions. They end with the process, so that tests meet an expired one.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<HashSet<String>>);
 
@@ -36,7 +36,7 @@ struct LogInByAccount {
     password: String,
 }
 
-/// Begins a session.
+/// Opens a session.
 pub(super) async fn log_in(
     State(cloud): State<Arc<Cloud>>,
     Json(LogIn { log_in_by_account: by }): Json<LogIn>,
@@ -51,7 +51,7 @@ pub(super) async fn log_in(
     Ok(Json(json!({ "inventory": { "uuid": session, "userType": "Account" } })))
 }
 
-/// Lets through only who may call.
+/// Rejects requests without valid credentials.
 pub(super) async fn check(
     State(cloud): State<Arc<Cloud>>,
     request: Request,
@@ -61,20 +61,20 @@ pub(super) async fn check(
     let authorization = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| Refusal::bad_request("the request says not who it is from: no Authorization"))?;
+        .ok_or_else(|| Refusal::bad_request("the request has no Authorization header"))?;
     match authorization.trim().split_once(' ') {
         Some(("OAuth", session)) => {
             if !lock(&cloud.sessions.0).contains(session.trim()) {
-                return Err(ErrorCode::session("no such session, or not any more").into());
+                return Err(ErrorCode::session("the session does not exist or has expired").into());
             }
         }
         Some(("ZStack", signature)) => {
             let path = request.uri().path();
             let path = path.strip_prefix(CONTEXT).unwrap_or(path);
             let key = &cloud.credentials;
-            access::check(key, &cloud.time_zone, signature.trim(), request.method(), path, headers)?;
+            signature::check(key, &cloud.time_zone, signature.trim(), request.method(), path, headers)?;
         }
-        _ => return Err(Refusal::bad_request("Authorization is neither by OAuth nor by ZStack")),
+        _ => return Err(Refusal::bad_request("the Authorization scheme must be OAuth or ZStack")),
     }
     Ok(next.run(request).await)
 }

@@ -1,4 +1,4 @@
-//! What a caller of the cloud needs, made up when the cloud is first opened.
+//! Credentials of the cloud's client, generated when the cloud is first opened.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::store::write_private;
 
 const FILE: &str = "cloud-credentials.json";
 
-/// An AccessKey, and the account it belongs to. For the lab only, where anybody who can read the file is meant to.
+/// An AccessKey, and the account it belongs to. For the lab only: whatever can read the file may use them.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credentials {
@@ -26,7 +26,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Reads them from `cloud-credentials.json` (mode 0600) in the state dir, or makes them up and writes it.
+    /// Reads `cloud-credentials.json` (mode 0600) in the state dir, or generates and writes it.
     pub fn load_or_create(state_dir: &Path) -> Result<Self> {
         let path = state_dir.join(FILE);
         if path.exists() {

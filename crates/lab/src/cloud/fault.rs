@@ -1,6 +1,6 @@
-//! Faults on demand: jobs that take long or fail, and an API that does not answer.
+//! Fault injection: slow or failing jobs, and an API that does not answer.
 //!
-//! Set with `PUT /lab/faults`, which replaces all of them, and shown by `GET /lab/faults`. They end with the process.
+//! Set with `PUT /lab/faults`, which replaces all of them, and shown by `GET /lab/faults`. They are lost when the process ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,52 +14,52 @@ use super::reply::ErrorCode;
 use super::{Cloud, lock};
 use crate::hypervisor::MachineInfo;
 
-/// What goes wrong.
+/// The faults in effect.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct FaultSpec {
     /// How long every job waits before it begins, in milliseconds.
     job_delay_ms: u64,
     /// Jobs that fail before they do anything.
-    fail: Vec<Failing>,
+    fail: Vec<JobFault>,
     /// The API itself.
     api: Option<ApiFault>,
 }
 
-/// Jobs that fail. What is left out matches everything.
+/// Jobs that fail. A field that is left out matches everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Failing {
-    /// ZStack's name of the API, such as `attachL3NetworkToVm`. `detachNicFromVm` is a part of `deleteIpRange`.
+struct JobFault {
+    /// ZStack's name of the API, such as `attachL3NetworkToVm`. `deleteIpRange` runs `detachNicFromVm` for each NIC.
     api: Option<String>,
     /// The machine, by name.
     machine: Option<String>,
     /// How many fail; all when left out.
     times: Option<u32>,
-    /// What the cloud says of it.
+    /// Details of the error.
     message: Option<String>,
 }
 
-/// An API that does not answer as it should.
+/// A fault of the API itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ApiFault {
     mode: Mode,
     /// The HTTP method; all when left out.
     method: Option<String>,
-    /// How many requests; all when left out.
+    /// How many requests fail; all when left out.
     requests: Option<u32>,
 }
 
-/// How it does not answer.
+/// How the API fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Mode {
     /// Status 503, as from a proxy in front of it.
     Unavailable,
-    /// Closes the connection and does nothing.
+    /// Closes the connection without carrying out the request.
     Drop,
-    /// Does what it is asked to, then closes the connection.
+    /// Carries out the request, then closes the connection.
     DropAnswer,
 }
 
@@ -71,35 +71,35 @@ impl Faults {
         Duration::from_millis(lock(&self.0).job_delay_ms)
     }
 
-    /// Fails the job when it is its turn to.
-    pub(super) fn fail_if_told(&self, api: &str, machine: Option<&MachineInfo>) -> Result<(), ErrorCode> {
-        let aimed = |wanted: &Option<String>, is: Option<&str>| match wanted {
+    /// Fails if a fault selects this job.
+    pub(super) fn fail_if_injected(&self, api: &str, machine: Option<&MachineInfo>) -> Result<(), ErrorCode> {
+        let matches = |wanted: &Option<String>, is: Option<&str>| match wanted {
             Some(wanted) => is == Some(wanted),
             None => true,
         };
         let mut faults = lock(&self.0);
         let name = machine.map(|machine| machine.name.as_str());
-        for failing in &mut faults.fail {
-            if aimed(&failing.api, Some(api)) && aimed(&failing.machine, name) && take(&mut failing.times) {
-                let message = failing.message.clone();
+        for fault in &mut faults.fail {
+            if matches(&fault.api, Some(api)) && matches(&fault.machine, name) && take(&mut fault.times) {
+                let message = fault.message.clone();
                 return Err(ErrorCode::operation(
-                    message.unwrap_or_else(|| format!("{api} was told to fail")),
+                    message.unwrap_or_else(|| format!("injected failure of {api}")),
                 ));
             }
         }
         Ok(())
     }
 
-    /// How a request goes wrong, if it does.
-    pub(super) fn of_request(&self, method: &Method) -> Option<Mode> {
+    /// The fault to apply to a request, if any.
+    pub(super) fn for_request(&self, method: &Method) -> Option<Mode> {
         let mut faults = lock(&self.0);
         let fault = faults.api.as_mut()?;
-        let aimed = fault.method.as_ref().is_none_or(|wanted| wanted == method.as_str());
-        (aimed && take(&mut fault.requests)).then_some(fault.mode)
+        let matches = fault.method.as_ref().is_none_or(|wanted| wanted == method.as_str());
+        (matches && take(&mut fault.requests)).then_some(fault.mode)
     }
 }
 
-/// Counts one down; false when none are left.
+/// Uses up one of the remaining times; false if there are none.
 fn take(times: &mut Option<u32>) -> bool {
     match times {
         None => true,

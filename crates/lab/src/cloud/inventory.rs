@@ -1,5 +1,5 @@
-//! Rows of the books as ZStack shows them: `VmInstanceInventory`, `VmNicInventory`, `IpRangeInventory`,
-//! `L3NetworkInventory`, with the fields that mean something here.
+//! The state as rows of ZStack's API: `VmInstanceInventory`, `VmNicInventory`, `IpRangeInventory`,
+//! `L3NetworkInventory`, with the fields that matter here.
 
 use std::net::Ipv4Addr;
 
@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 
 use super::Cloud;
 use super::reply::ErrorCode;
-use super::store::{Books, IpRange, Nic};
+use super::store::{CloudState, IpRange, Nic};
 use crate::hypervisor::MachineInfo;
 
-/// A VM, with its state as the machine has it.
+/// A VM, with the machine's power state.
 pub(super) fn vm(cloud: &Cloud, machine: &MachineInfo) -> Result<Value, ErrorCode> {
     let running = cloud.hypervisor.is_running(&machine.name)?;
-    Ok(cloud.store.read(|books| {
+    Ok(cloud.store.read(|state| {
         let nics: Vec<Value> =
-            books.nic_of(&machine.uuid).map(|nic| self::nic(books, nic)).into_iter().collect();
+            state.nic_of(&machine.uuid).map(|nic| self::nic(state, nic)).into_iter().collect();
         json!({
             "uuid": machine.uuid,
             "name": machine.name,
@@ -25,22 +25,22 @@ pub(super) fn vm(cloud: &Cloud, machine: &MachineInfo) -> Result<Value, ErrorCod
             "platform": "Linux",
             "hypervisorType": "KVM",
             "state": if running { "Running" } else { "Stopped" },
-            "defaultL3NetworkUuid": nics.first().map(|_| &books.l3_network),
+            "defaultL3NetworkUuid": nics.first().map(|_| &state.l3_network),
             "vmNics": nics,
         })
     }))
 }
 
-/// A NIC, with the one address it has.
-pub(super) fn nic(books: &Books, nic: &Nic) -> Value {
-    let range = books.range_of(nic.ip);
+/// A NIC with its address.
+pub(super) fn nic(state: &CloudState, nic: &Nic) -> Value {
+    let range = state.range_of(nic.ip);
     let netmask = range.map(|range| range.netmask);
     let gateway = range.map(|range| range.gateway);
     let created = date(nic.created);
     json!({
         "uuid": nic.uuid,
         "vmInstanceUuid": nic.vm,
-        "l3NetworkUuid": books.l3_network,
+        "l3NetworkUuid": state.l3_network,
         "ip": nic.ip,
         "mac": nic.mac,
         "netmask": netmask,
@@ -56,7 +56,7 @@ pub(super) fn nic(books: &Books, nic: &Nic) -> Value {
             "ip": nic.ip,
             "ipVersion": 4,
             "ipRangeUuid": range.map(|range| &range.uuid),
-            "l3NetworkUuid": books.l3_network,
+            "l3NetworkUuid": state.l3_network,
             "vmNicUuid": nic.uuid,
             "netmask": netmask,
             "gateway": gateway,
@@ -65,13 +65,13 @@ pub(super) fn nic(books: &Books, nic: &Nic) -> Value {
 }
 
 /// An IP range.
-pub(super) fn ip_range(books: &Books, range: &IpRange) -> Value {
+pub(super) fn ip_range(state: &CloudState, range: &IpRange) -> Value {
     let prefix_len = u32::from(range.netmask).leading_ones();
     let network = Ipv4Addr::from(u32::from(range.start_ip) & u32::from(range.netmask));
     let created = date(range.created);
     json!({
         "uuid": range.uuid,
-        "l3NetworkUuid": books.l3_network,
+        "l3NetworkUuid": state.l3_network,
         "name": range.name,
         "startIp": range.start_ip,
         "endIp": range.end_ip,
@@ -87,9 +87,9 @@ pub(super) fn ip_range(books: &Books, range: &IpRange) -> Value {
 }
 
 /// The L3 network.
-pub(super) fn l3_network(books: &Books) -> Value {
+pub(super) fn l3_network(state: &CloudState) -> Value {
     json!({
-        "uuid": books.l3_network,
+        "uuid": state.l3_network,
         "name": "lab",
         "type": "L3BasicNetwork",
         "category": "Private",
@@ -97,11 +97,11 @@ pub(super) fn l3_network(books: &Books) -> Value {
         "system": false,
         "ipVersion": 4,
         "enableIPAM": true,
-        "ipRanges": books.ip_ranges.iter().map(|range| ip_range(books, range)).collect::<Vec<_>>(),
+        "ipRanges": state.ip_ranges.iter().map(|range| ip_range(state, range)).collect::<Vec<_>>(),
     })
 }
 
-/// As ZStack's JSON has a time, such as `Oct 17, 2024 5:43:35 AM`.
+/// A time as ZStack's JSON formats it, such as `Oct 17, 2024 5:43:35 AM`.
 fn date(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or_default();
     time.strftime("%b %-d, %Y %-I:%M:%S %p").to_string()

@@ -17,7 +17,7 @@ use super::{Cloud, new_uuid};
 const JOB_UUID: &str = "x-job-uuid";
 const UUID_LENGTH: usize = 32;
 
-/// A job as the books have it.
+/// A job as it is saved.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Job {
     api: String,
@@ -49,7 +49,7 @@ impl Job {
     }
 }
 
-/// Takes a job, unless its UUID was taken before, and begins it.
+/// Accepts a job and starts it; refuses a UUID that was used before.
 pub(super) fn submit(cloud: Arc<Cloud>, headers: &HeaderMap, action: Action) -> Result<Response, Refusal> {
     let uuid = match headers.get(JOB_UUID) {
         Some(chosen) => chosen.to_str().unwrap_or_default().to_owned(),
@@ -59,26 +59,26 @@ pub(super) fn submit(cloud: Arc<Cloud>, headers: &HeaderMap, action: Action) -> 
         return Err(Refusal::bad_request("X-Job-UUID is not 32 characters"));
     }
     let api = action.name().to_owned();
-    cloud.store.try_change(|books| {
-        if books.jobs.contains_key(&uuid) {
+    cloud.store.try_change(|state| {
+        if state.jobs.contains_key(&uuid) {
             return Err(Refusal::bad_request(format!("Duplicate job uuid[{uuid}]")));
         }
-        books.jobs.insert(uuid.clone(), Job { api, state: JobState::Running });
+        state.jobs.insert(uuid.clone(), Job { api, state: JobState::Running });
         Ok(())
     })??;
     let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let location = format!("http://{host}/zstack/v1/api-jobs/{uuid}");
-    tokio::spawn(carry_out(cloud, uuid, action));
+    tokio::spawn(execute(cloud, uuid, action));
     Ok((StatusCode::ACCEPTED, Json(json!({ "location": location }))).into_response())
 }
 
-async fn carry_out(cloud: Arc<Cloud>, uuid: String, action: Action) {
+async fn execute(cloud: Arc<Cloud>, uuid: String, action: Action) {
     tokio::time::sleep(cloud.faults.job_delay()).await;
-    let at_work = cloud.clone();
-    let result = tokio::task::spawn_blocking(move || action.run(&at_work)).await;
+    let worker = cloud.clone();
+    let result = tokio::task::spawn_blocking(move || action.run(&worker)).await;
     let result = result.unwrap_or_else(|_| Err(ErrorCode::internal("the job panicked")));
-    let saved = cloud.store.change(|books| {
-        if let Some(job) = books.jobs.get_mut(&uuid) {
+    let saved = cloud.store.change(|state| {
+        if let Some(job) = state.jobs.get_mut(&uuid) {
             match result {
                 Ok(answer) => job.state = JobState::Done { at: now(), answer },
                 Err(error) => job.fail(error),
@@ -92,9 +92,9 @@ async fn carry_out(cloud: Arc<Cloud>, uuid: String, action: Action) {
 
 /// `GET /api-jobs/{uuid}`, which needs no authorization in ZStack either.
 pub(super) async fn poll(State(cloud): State<Arc<Cloud>>, Path(uuid): Path<String>) -> Response {
-    let state = cloud.store.read(|books| books.jobs.get(&uuid).map(|job| job.state.clone()));
+    let state = cloud.store.read(|state| state.jobs.get(&uuid).map(|job| job.state.clone()));
     match state {
-        None => (StatusCode::NOT_FOUND, "no such job, or not any more").into_response(),
+        None => (StatusCode::NOT_FOUND, "the job does not exist or has expired").into_response(),
         Some(JobState::Running) => (StatusCode::ACCEPTED, Json(json!({}))).into_response(),
         Some(JobState::Done { answer, .. }) => Json(answer).into_response(),
         Some(JobState::Failed { error, .. }) => Refusal::Failed(error).into_response(),

@@ -1,18 +1,18 @@
 //! Queries: `q=<field><operator><value>`, `limit`, `start`, `sort`, `replyWithCount`.
 //!
-//! Conditions are on a row's own fields, with the operators `=`, `!=`, `?=` (one of) and `!?=` (none of). Whatever
-//! else ZStack knows is refused: a condition that is ignored answers another question.
+//! Conditions are on a row's own fields, with the operators `=`, `!=`, `?=` (one of) and `!?=` (none of). What
+//! else ZStack supports is refused: an ignored condition would return wrong rows.
 
 use serde_json::{Value, json};
 
 use super::reply::Refusal;
 
-/// ZStack's operators, and in its order: one that is part of another comes after it.
+/// ZStack's operators, in its order: an operator comes after those that contain it.
 const OPERATORS: [&str; 12] =
     ["!=", ">=", "<=", "!?=", "!~=", "~=", "?=", "=", ">", "<", "is null", "not null"];
 const DEFAULT_LIMIT: usize = 1000;
 
-/// The answer to a query over these rows.
+/// Answers a query over these rows.
 pub(super) fn answer(mut rows: Vec<Value>, parameters: &[(String, String)]) -> Result<Value, Refusal> {
     let (mut start, mut limit, mut count) = (0, DEFAULT_LIMIT, false);
     let number = |name: &str, value: &str| {
@@ -27,7 +27,9 @@ pub(super) fn answer(mut rows: Vec<Value>, parameters: &[(String, String)]) -> R
             "sort" => sort(&mut rows, value),
             "replyWithCount" => count = value == "true",
             _ => {
-                return Err(Refusal::bad_request(format!("this cloud does not know the parameter '{name}'")));
+                return Err(Refusal::bad_request(format!(
+                    "the lab's cloud does not support the parameter '{name}'"
+                )));
             }
         }
     }
@@ -43,14 +45,14 @@ fn keep(rows: &mut Vec<Value>, condition: &str) -> Result<(), Refusal> {
     let (field, value) = condition.split_once(operator).unwrap_or_default();
     let field = field.trim();
     if rows.iter().any(|row| row.get(field).is_none()) {
-        return Err(bad("is on a field that is not there"));
+        return Err(bad("names an unknown field"));
     }
     let one_of: Vec<&str> = if operator.ends_with("?=") { value.split(',').collect() } else { vec![value] };
     let matches = |row: &Value| one_of.contains(&text(row, field).as_str());
     match operator {
         "=" | "?=" => rows.retain(|row| matches(row)),
         "!=" | "!?=" => rows.retain(|row| !matches(row)),
-        _ => return Err(bad("has an operator this cloud does not know")),
+        _ => return Err(bad("has an operator that the lab's cloud does not support")),
     }
     Ok(())
 }
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_pages_and_order() {
+    fn conditions_paging_and_sorting() {
         let expect =
             |query: &[(&str, &str)], uuid: &[&str]| assert_eq!(uuids(query).unwrap(), uuid, "{query:?}");
         expect(&[("q", "uuid=a")], &["a"]);
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_answer_is_refused() {
+    fn unsupported_queries_are_refused() {
         for query in
             [("q", "uuid"), ("q", "uuid~=a"), ("q", "colour=red"), ("fields", "uuid"), ("limit", "all")]
         {

@@ -1,4 +1,4 @@
-//! How ZStack answers: a status and either JSON or a sentence.
+//! ZStack's error responses: a status, and either JSON or plain text.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -44,16 +44,16 @@ impl ErrorCode {
     }
 }
 
-/// Below the API it is the hypervisor that fails, or the disk the books are on.
+/// An error of the hypervisor, or of the disk that holds the state.
 impl From<anyhow::Error> for ErrorCode {
     fn from(error: anyhow::Error) -> Self {
         Self::internal(format!("{error:#}"))
     }
 }
 
-/// Why a request was not taken, or a query not answered.
+/// Why a request or query was rejected.
 pub(super) enum Refusal {
-    /// ZStack's `RestException`: a sentence.
+    /// ZStack's `RestException`: plain text.
     Rest(StatusCode, String),
     /// A call that failed: 503 and an error code.
     Failed(ErrorCode),

@@ -1,4 +1,4 @@
-//! Connections. Served by hyper directly, since only here can one be closed without an answer.
+//! Serves connections with hyper itself, which can close one without an answer.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use super::fault::Mode;
 use super::{Cloud, api, auth};
 
-/// Closes the connection: hyper does so when a service fails.
+/// Makes hyper close the connection: it does so when a service fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on purpose")]
 struct Dropped;
 
-/// Serves the cloud until the listener fails; dropped, it closes every connection.
+/// Serves the cloud until the listener fails. Dropping the future closes every connection.
 pub async fn serve(listener: TcpListener, cloud: Arc<Cloud>) -> Result<()> {
     let router = TowerToHyperService::new(api::router(cloud.clone()));
     let mut connections = JoinSet::new();
@@ -35,7 +35,7 @@ pub async fn serve(listener: TcpListener, cloud: Arc<Cloud>) -> Result<()> {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service);
-            // A peer that goes away is its own affair.
+            // A client that goes away is not an error.
             let _ = connection.await;
         });
     }
@@ -47,7 +47,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Dropped> {
     let fault = if request.uri().path().starts_with(auth::CONTEXT) {
-        cloud.faults.of_request(request.method())
+        cloud.faults.for_request(request.method())
     } else {
         None
     };

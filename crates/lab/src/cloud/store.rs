@@ -1,4 +1,4 @@
-//! The cloud's books: a JSON file, replaced as a whole on every change.
+//! The cloud's state: a JSON file that every change replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -21,21 +21,21 @@ const FILE: &str = "cloud-state.json";
 /// ZStack's `completedApi.expiredPeriod`.
 const JOBS_KEPT_SECONDS: i64 = 10_800;
 
-/// All that the cloud knows.
+/// Everything the cloud keeps.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Books {
+pub(super) struct CloudState {
     /// The one L3 network.
     pub(super) l3_network: String,
     /// Its IP ranges.
     pub(super) ip_ranges: Vec<IpRange>,
-    /// The VMs that got their first NIC; a machine that is not among them is new.
+    /// The VMs that have been given their first NIC; any other machine is new.
     pub(super) vms: BTreeSet<String>,
-    /// The NICs that are attached. A NIC detached is a row deleted, and with it its MAC.
+    /// The attached NICs. Detaching one deletes its row, and with it the MAC.
     pub(super) nics: Vec<Nic>,
     /// ZStack's system tag `staticIp`, by VM.
     pub(super) static_ips: BTreeMap<String, Ipv4Addr>,
-    /// The jobs, by the UUID their caller chose.
+    /// The jobs, by the UUID that the client chose.
     pub(super) jobs: BTreeMap<String, Job>,
 }
 
@@ -77,8 +77,8 @@ impl Nic {
     }
 }
 
-impl Books {
-    fn begin(network: &Network) -> Self {
+impl CloudState {
+    fn new(network: &Network) -> Self {
         let range = |(name, start_ip, end_ip): &(String, Ipv4Addr, Ipv4Addr)| IpRange {
             uuid: new_uuid(),
             name: name.clone(),
@@ -98,8 +98,8 @@ impl Books {
         }
     }
 
-    /// Gives machines that are new their NIC, and forgets machines that are no more.
-    fn adopt(&mut self, machines: &[MachineInfo]) {
+    /// Adds a NIC for each new machine, and removes machines that no longer exist.
+    fn reconcile(&mut self, machines: &[MachineInfo]) {
         let there = |vm: &str| machines.iter().any(|machine| machine.uuid == vm);
         self.vms.retain(|vm| there(vm));
         self.nics.retain(|nic| there(&nic.vm));
@@ -112,7 +112,7 @@ impl Books {
         }
     }
 
-    /// The range an address lies in.
+    /// The range that contains an address.
     pub(super) fn range_of(&self, ip: Ipv4Addr) -> Option<&IpRange> {
         self.ip_ranges.iter().find(|range| range.contains(ip))
     }
@@ -122,47 +122,47 @@ impl Books {
     }
 }
 
-/// The books, in memory and on disk.
+/// Keeps the state in memory and on disk.
 pub(super) struct Store {
     path: PathBuf,
-    books: Mutex<Books>,
+    state: Mutex<CloudState>,
 }
 
 impl Store {
     pub(super) fn open(state_dir: &Path, machines: &[MachineInfo], network: &Network) -> Result<Self> {
         let path = state_dir.join(FILE);
-        let mut books = if path.exists() {
+        let mut state = if path.exists() {
             serde_json::from_slice(&fs::read(&path)?).with_context(|| format!("read {}", path.display()))?
         } else {
-            Books::begin(network)
+            CloudState::new(network)
         };
-        books.adopt(machines);
-        for job in books.jobs.values_mut().filter(|job| job.is_running()) {
+        state.reconcile(machines);
+        for job in state.jobs.values_mut().filter(|job| job.is_running()) {
             job.fail(ErrorCode::internal("the management node was restarted while the job ran"));
         }
-        let store = Self { path, books: Mutex::new(books) };
+        let store = Self { path, state: Mutex::new(state) };
         store.change(|_| ())?;
         Ok(store)
     }
 
-    /// Reads the books.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Books) -> T) -> T {
-        read(&lock(&self.books))
+    /// Reads the state.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&CloudState) -> T) -> T {
+        read(&lock(&self.state))
     }
 
-    /// Changes the books; what cannot be saved did not happen.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> Result<T> {
-        let changed = self.try_change::<T, Infallible>(|books| Ok(change(books)))?;
+    /// Changes the state. If it cannot be saved, it stays unchanged.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut CloudState) -> T) -> Result<T> {
+        let changed = self.try_change::<T, Infallible>(|state| Ok(change(state)))?;
         Ok(changed.unwrap_or_else(|never| match never {}))
     }
 
-    /// Changes the books unless `change` refuses to.
+    /// Like [`Self::change`], unless `change` returns an error.
     pub(super) fn try_change<T, E>(
         &self,
-        change: impl FnOnce(&mut Books) -> Result<T, E>,
+        change: impl FnOnce(&mut CloudState) -> Result<T, E>,
     ) -> Result<Result<T, E>> {
-        let mut books = lock(&self.books);
-        let mut changed = books.clone();
+        let mut state = lock(&self.state);
+        let mut changed = state.clone();
         let result = match change(&mut changed) {
             Ok(result) => result,
             Err(refusal) => return Ok(Err(refusal)),
@@ -170,21 +170,21 @@ impl Store {
         let oldest = now() - JOBS_KEPT_SECONDS;
         changed.jobs.retain(|_, job| !job.ended_before(oldest));
         write_private(&self.path, &serde_json::to_vec_pretty(&changed)?)?;
-        *books = changed;
+        *state = changed;
         Ok(Ok(result))
     }
 }
 
-/// Makes a directory that only its owner can enter, unless it is there.
+/// Creates a directory with mode 0700, unless it exists.
 pub(super) fn private_dir(dir: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("create {}", dir.display()))
 }
 
-/// Replaces a file by one with mode 0600; a crash leaves the old one or the new one.
+/// Atomically replaces a file, with mode 0600.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().context("a file in a directory")?;
-    // Made with mode 0600.
+    // Created with mode 0600.
     let mut file =
         tempfile::NamedTempFile::new_in(dir).with_context(|| format!("write in {}", dir.display()))?;
     file.write_all(bytes)?;

@@ -1,4 +1,4 @@
-//! The inventory of the lab's cluster, as its makers know it.
+//! The inventory of the lab's cluster, from how it was made.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::cloud::{Credentials, Network};
 use crate::machines::{Blueprint, Lab, Layout, MachineSpec, Role, WEB_PORT};
 
-/// `lifeboat.yaml` for the lab that is up; `dir` is where it will lie, with `snapshots` beside it. The AccessKey is
+/// `lifeboat.yaml` for the running lab; it will be in `dir`, with `snapshots` beside it. The AccessKey is
 /// written to files in `dir`.
 pub fn inventory(lab: &Lab, dir: &Path) -> Result<String> {
     let blueprint = lab.blueprint();
@@ -35,10 +35,10 @@ pub fn inventory(lab: &Lab, dir: &Path) -> Result<String> {
     Ok(serde_json::to_string_pretty(&text)? + "\n")
 }
 
-/// What the cloud calls the network that all machines are on.
+/// The cloud's id of the network that all machines are on.
 fn l3_network(lab: &Lab) -> Result<String> {
-    let books: Value = serde_json::from_slice(&fs::read(lab.cloud_dir().join("cloud-state.json"))?)?;
-    Ok(books["l3Network"].as_str().context("the cloud's books name no L3 network")?.to_owned())
+    let state: Value = serde_json::from_slice(&fs::read(lab.cloud_dir().join("cloud-state.json"))?)?;
+    Ok(state["l3Network"].as_str().context("the cloud's state has no L3 network")?.to_owned())
 }
 
 fn host(machine: &MachineSpec, l3_network: &str) -> Value {
@@ -53,7 +53,7 @@ fn host(machine: &MachineSpec, l3_network: &str) -> Value {
     })
 }
 
-/// What runs a component, by the layout.
+/// The service that runs a component in this layout.
 fn service(layout: Layout, unit: &str) -> Value {
     match layout {
         Layout::Systemd => json!({ "unit": format!("{unit}.service") }),
@@ -100,7 +100,7 @@ fn nodes(blueprint: &Blueprint) -> Map<String, Value> {
     nodes.map(|machine| (machine.name.clone(), json!({}))).collect()
 }
 
-/// What must answer at the end: the workload through its Service, on a node that loses its NIC.
+/// One check: the workload answers through its Service, on a node that loses its NIC.
 fn checks(blueprint: &Blueprint) -> Value {
     match blueprint.with_role(Role::Node).next() {
         Some(node) => json!([{ "name": "web", "url": format!("http://{}:{WEB_PORT}/", node.ip) }]),

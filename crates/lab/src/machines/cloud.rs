@@ -16,7 +16,7 @@ use super::{CLOUD, Lab, network, power};
 pub const PORT: u16 = 8080;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where it keeps its books.
+/// Where it keeps its state.
 pub(crate) fn state_dir(state: &State) -> PathBuf {
     state.dir().join("cloud")
 }
@@ -38,7 +38,7 @@ pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
     while !network::answers(address, Duration::from_secs(1))? {
         ensure!(
             Instant::now() < deadline,
-            "the cloud does not answer; see {}",
+            "the lab's cloud does not answer; see {}",
             lab.state_dir().join("cloud.log").display()
         );
         thread::sleep(Duration::from_millis(50));
@@ -46,7 +46,7 @@ pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Ends it, if it runs. Its books are written before it answers, so it can be ended any time.
+/// Kills it, if it runs. It saves its state before it answers, so it can be killed at any time.
 pub(crate) fn stop(state: &State) -> Result<()> {
     let argument = state_dir(state);
     let deadline = Instant::now() + LIMIT;
@@ -55,7 +55,7 @@ pub(crate) fn stop(state: &State) -> Result<()> {
         if running.is_empty() {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "the cloud does not end");
+        ensure!(Instant::now() < deadline, "the cloud does not stop");
         for pid in running {
             power::signal("KILL", pid)?;
         }

@@ -73,7 +73,7 @@ pub enum MachinesCommand {
     },
     /// Serve the lab's cloud in the foreground; `up` does this in the background.
     Cloud {
-        /// Where the cloud keeps its books.
+        /// Directory for the cloud's state.
         #[arg(long)]
         state: PathBuf,
     },

@@ -1,13 +1,13 @@
-//! The lab's cloud, and Lifeboat's client for it, against each other.
+//! Lifeboat's ZStack client against the lab's cloud.
 //!
-//! The machines are a table here: what a cloud does to real ones is the lab's own test.
+//! The machines are fake; `tests/machines.rs` tests real ones.
 
 mod attach;
-mod books;
+mod auth;
+mod fake_hypervisor;
 mod jobs;
-mod rack;
+mod persistence;
 mod range;
-mod who;
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -15,19 +15,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fake_hypervisor::FakeHypervisor;
 use jiff::tz::TimeZone;
 use lab::cloud::{self, Cloud, Credentials, Network};
 use lab::hypervisor::Hypervisor;
 use lifeboat_recovery::inventory::NicSpec;
 use lifeboat_recovery::provider::{CloudProvider, Job, JobId, ZStack, ZStackConfig};
 use lifeboat_recovery::secret::Secret;
-use rack::Rack;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// A cloud that runs. Dropped, it ends as a process that is killed does: in the middle of its jobs.
+/// A running cloud. Dropping it ends it as a kill does: in the middle of its jobs.
 struct Running {
     _runtime: Runtime,
     endpoint: String,
@@ -35,17 +35,17 @@ struct Running {
 }
 
 impl Running {
-    fn open(rack: &Arc<Rack>, dir: &Path) -> Self {
-        Self::open_at(rack, dir, TimeZone::UTC)
+    fn open(hypervisor: &Arc<FakeHypervisor>, dir: &Path) -> Self {
+        Self::open_at(hypervisor, dir, TimeZone::UTC)
     }
 
-    fn open_at(rack: &Arc<Rack>, dir: &Path, zone: TimeZone) -> Self {
-        Self::open_on(rack, dir, zone, "127.0.0.1:0")
+    fn open_at(hypervisor: &Arc<FakeHypervisor>, dir: &Path, zone: TimeZone) -> Self {
+        Self::open_on(hypervisor, dir, zone, "127.0.0.1:0")
     }
 
-    fn open_on(rack: &Arc<Rack>, dir: &Path, zone: TimeZone, listen: &str) -> Self {
-        let rack: Arc<dyn Hypervisor> = rack.clone();
-        let cloud = Cloud::open(rack, dir, &Network::default()).unwrap().in_time_zone(zone);
+    fn open_on(hypervisor: &Arc<FakeHypervisor>, dir: &Path, zone: TimeZone, listen: &str) -> Self {
+        let hypervisor: Arc<dyn Hypervisor> = hypervisor.clone();
+        let cloud = Cloud::open(hypervisor, dir, &Network::default()).unwrap().in_time_zone(zone);
         let credentials = cloud.credentials().clone();
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind(listen)).unwrap();
@@ -69,7 +69,7 @@ impl Running {
         ZStack::new(config).unwrap()
     }
 
-    /// Somebody at the cloud's own page.
+    /// A user of the cloud's web page.
     async fn operator(&self) -> Operator {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let digest: String = <sha2::Sha512 as sha2::Digest>::digest(&self.credentials.password)
@@ -84,7 +84,7 @@ impl Running {
     }
 }
 
-/// Calls the API with nothing between.
+/// Calls the API directly, without the client under test.
 struct Operator {
     http: reqwest::Client,
     endpoint: String,
@@ -107,7 +107,7 @@ impl Operator {
         response.json().await.unwrap()
     }
 
-    /// Submits a job and follows its `location`; the status and body at the end.
+    /// Submits a job and polls its `location`; returns the final status and body.
     async fn act(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let taken = self.send(method, path, None, body).await;
         assert_eq!(taken.status(), StatusCode::ACCEPTED, "{path}");
@@ -122,7 +122,7 @@ impl Operator {
         panic!("{path}: the job does not end");
     }
 
-    /// Deletes the range the incident's operator deleted.
+    /// Deletes the IP range that was deleted in the incident.
     async fn delete_reserved_range(&self) {
         let ranges = self.get("/l3-networks/ip-ranges?q=name=reserved").await;
         let uuid = ranges["inventories"][0]["uuid"].as_str().unwrap();
@@ -146,7 +146,7 @@ fn job(name: &str) -> Job {
     Job { id: JobId::derive(&[name]), deadline: Duration::from_secs(20) }
 }
 
-/// The NIC of a machine as the cloud has it.
+/// The NIC of a VM, as the cloud reports it.
 async fn nic_of(client: &ZStack, vm: &str) -> Option<NicSpec> {
     let nic = client.nics().await.unwrap().into_iter().find(|nic| nic.vm == vm)?;
     Some(NicSpec { l3_network: nic.l3_network, ip: nic.ip, mac: nic.mac })

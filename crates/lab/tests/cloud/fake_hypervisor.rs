@@ -1,4 +1,4 @@
-//! Machines that are rows of a table.
+//! A hypervisor without machines.
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -9,32 +9,32 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lab::hypervisor::{Hypervisor, MachineInfo};
 
-/// The incident's machines in small: two masters, the etcd machine and NFS in the reserved range, a node outside.
+/// A smaller version of the incident: two masters, the etcd machine and NFS in the reserved range, a node outside.
 const MACHINES: [(&str, u8); 5] = [("m1", 231), ("m2", 232), ("e1", 230), ("nfs", 240), ("n1", 20)];
 
-/// What a machine has.
-struct Slot {
+/// Power and NIC of a machine.
+struct VmState {
     running: bool,
     nic: Option<(String, Ipv4Addr)>,
 }
 
-pub(crate) struct Rack {
+pub(crate) struct FakeHypervisor {
     machines: Vec<MachineInfo>,
-    slots: Mutex<HashMap<String, Slot>>,
-    /// All that was done, as `verb machine`.
+    states: Mutex<HashMap<String, VmState>>,
+    /// All calls, as `verb machine`.
     log: Mutex<Vec<String>>,
     /// Machines whose NICs cannot be changed.
     broken: Mutex<HashSet<String>>,
-    /// How long a NIC takes to be attached.
-    pace: Mutex<Duration>,
+    /// How long attaching a NIC takes.
+    attach_delay: Mutex<Duration>,
 }
 
-impl Rack {
+impl FakeHypervisor {
     pub(crate) fn new() -> Arc<Self> {
         Self::of(MACHINES.iter().map(|(name, last)| ((*name).into(), Ipv4Addr::new(10, 123, 0, *last))))
     }
 
-    /// More machines than a page of a query holds.
+    /// A hypervisor with `count` machines.
     pub(crate) fn large(count: u32) -> Arc<Self> {
         Self::of(
             (0..count)
@@ -51,15 +51,15 @@ impl Rack {
             roles: vec!["master".into()],
         };
         let machines: Vec<_> = machines.enumerate().map(machine).collect();
-        let slot =
-            |machine: &MachineInfo| Slot { running: true, nic: Some((machine.mac.clone(), machine.ip)) };
-        let slots = machines.iter().map(|machine| (machine.name.clone(), slot(machine))).collect();
+        let state =
+            |machine: &MachineInfo| VmState { running: true, nic: Some((machine.mac.clone(), machine.ip)) };
+        let states = machines.iter().map(|machine| (machine.name.clone(), state(machine))).collect();
         Arc::new(Self {
             machines,
-            slots: Mutex::new(slots),
+            states: Mutex::new(states),
             log: Mutex::default(),
             broken: Mutex::default(),
-            pace: Mutex::default(),
+            attach_delay: Mutex::default(),
         })
     }
 
@@ -68,7 +68,7 @@ impl Rack {
     }
 
     pub(crate) fn nic(&self, name: &str) -> Option<(String, Ipv4Addr)> {
-        self.slots.lock().unwrap()[name].nic.clone()
+        self.states.lock().unwrap()[name].nic.clone()
     }
 
     /// Whether the machine behind a VM has a NIC with this MAC.
@@ -78,22 +78,22 @@ impl Rack {
     }
 
     pub(crate) fn set_power(&self, name: &str, running: bool) {
-        self.slots.lock().unwrap().get_mut(name).unwrap().running = running;
+        self.states.lock().unwrap().get_mut(name).unwrap().running = running;
     }
 
     pub(crate) fn break_nic(&self, name: &str) {
         self.broken.lock().unwrap().insert(name.into());
     }
 
-    pub(crate) fn slow_down(&self, pace: Duration) {
-        *self.pace.lock().unwrap() = pace;
+    pub(crate) fn set_attach_delay(&self, attach_delay: Duration) {
+        *self.attach_delay.lock().unwrap() = attach_delay;
     }
 
     pub(crate) fn repair_nics(&self) {
         self.broken.lock().unwrap().clear();
     }
 
-    /// How often something was done.
+    /// How often a call was made.
     pub(crate) fn count(&self, what: &str) -> usize {
         self.log.lock().unwrap().iter().filter(|entry| *entry == what).count()
     }
@@ -102,58 +102,58 @@ impl Rack {
         self.log.lock().unwrap().clone()
     }
 
-    fn change(&self, verb: &str, machine: &str, change: impl FnOnce(&mut Slot)) {
+    fn change(&self, verb: &str, machine: &str, change: impl FnOnce(&mut VmState)) {
         self.log.lock().unwrap().push(format!("{verb} {machine}"));
-        change(self.slots.lock().unwrap().get_mut(machine).unwrap());
+        change(self.states.lock().unwrap().get_mut(machine).unwrap());
     }
 
     fn check_nic(&self, machine: &str) -> Result<()> {
         if self.broken.lock().unwrap().contains(machine) {
-            bail!("the bridge does not let go");
+            bail!("the bridge is busy");
         }
         Ok(())
     }
 }
 
-impl Hypervisor for Rack {
+impl Hypervisor for FakeHypervisor {
     fn machines(&self) -> Vec<MachineInfo> {
         self.machines.clone()
     }
 
     fn is_running(&self, machine: &str) -> Result<bool> {
-        Ok(self.slots.lock().unwrap()[machine].running)
+        Ok(self.states.lock().unwrap()[machine].running)
     }
 
     fn detach_nic(&self, machine: &str) -> Result<()> {
         self.check_nic(machine)?;
-        self.change("detach", machine, |slot| slot.nic = None);
+        self.change("detach", machine, |state| state.nic = None);
         Ok(())
     }
 
     fn attach_nic(&self, machine: &str, mac: &str, ip: Ipv4Addr) -> Result<()> {
         self.check_nic(machine)?;
-        thread::sleep(*self.pace.lock().unwrap());
-        self.change("attach", machine, |slot| slot.nic = Some((mac.into(), ip)));
+        thread::sleep(*self.attach_delay.lock().unwrap());
+        self.change("attach", machine, |state| state.nic = Some((mac.into(), ip)));
         Ok(())
     }
 
     fn start(&self, machine: &str) -> Result<()> {
-        self.change("start", machine, |slot| slot.running = true);
+        self.change("start", machine, |state| state.running = true);
         Ok(())
     }
 
     fn stop(&self, machine: &str) -> Result<()> {
-        self.change("stop", machine, |slot| slot.running = false);
+        self.change("stop", machine, |state| state.running = false);
         Ok(())
     }
 
     fn reboot(&self, machine: &str) -> Result<()> {
-        self.change("reboot", machine, |slot| slot.running = true);
+        self.change("reboot", machine, |state| state.running = true);
         Ok(())
     }
 
     fn kill(&self, machine: &str) -> Result<()> {
-        self.change("kill", machine, |slot| slot.running = false);
+        self.change("kill", machine, |state| state.running = false);
         Ok(())
     }
 }

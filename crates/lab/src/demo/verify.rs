@@ -1,4 +1,4 @@
-//! Whether the restored cluster is the one that was saved.
+//! Verifies that the restored cluster is the one that was saved.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use lifeboat_client::messages::RangeRequest;
 
 use crate::cluster::Cluster;
 
-/// Everything a cluster served at a revision.
+/// All keys that a cluster served at a revision.
 pub(super) struct Keys {
     pub(super) revision: i64,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -36,19 +36,19 @@ pub(super) fn same_hash(cluster: &Cluster) -> Result<String> {
     }
     let first = hashes.first().copied().unwrap_or_default();
     ensure!(hashes.iter().all(|hash| *hash == first), "members differ: {hashes:?}");
-    Ok(format!("yes: HashKV is {first} on all {} members", hashes.len()))
+    Ok(format!("ok: HashKV is {first} on all {} members", hashes.len()))
 }
 
 pub(super) fn all_keys(cluster: &Cluster, saved: &Keys) -> Result<String> {
     let now = served(cluster)?;
     ensure!(now.values == saved.values, "the keys differ from those saved");
-    Ok(format!("yes: all {} keys of the snapshot are there, and no other", saved.values.len()))
+    Ok(format!("ok: exactly the {} keys of the snapshot, with their values", saved.values.len()))
 }
 
 pub(super) fn above(cluster: &Cluster, last: &Keys) -> Result<String> {
     let now = served(cluster)?.revision;
     ensure!(now > last.revision, "revision {now} is not above {}", last.revision);
-    Ok(format!("yes: revision {now} is above {}, the last one ever served", last.revision))
+    Ok(format!("ok: revision {now} is above {}, the last that the old cluster served", last.revision))
 }
 
 pub(super) fn old_watch_is_compacted(cluster: &Cluster, saved: &Keys) -> Result<String> {
@@ -60,16 +60,16 @@ pub(super) fn old_watch_is_compacted(cluster: &Cluster, saved: &Keys) -> Result<
                 return anyhow::Ok(response.compact_revision);
             }
         }
-        bail!("the watch ended without an answer")
+        bail!("the watch ended without a response")
     })?;
     ensure!(compacted > saved.revision, "the watch was not refused as compacted");
     Ok(format!(
-        "yes: a watch from revision {} is answered \"compacted\", so its client reads again",
+        "ok: a watch from revision {} is answered \"compacted\", so its client lists again",
         saved.revision
     ))
 }
 
-/// What the snapshot did not have.
+/// The changes that the snapshot lacks.
 pub(super) fn lost(saved: &Keys, last: &Keys) -> String {
     let mut text = String::new();
     let line = |what: &str, key: &[u8], text: &mut String| {

@@ -17,7 +17,7 @@ use super::reply::Refusal;
 
 const MINUTES_OF_SKEW: i64 = 15;
 
-/// Whether a request is signed with the AccessKey, and was so just now.
+/// Checks that a request is signed with the AccessKey, and that its date is current.
 pub(super) fn check(
     key: &Credentials,
     clock: &TimeZone,
@@ -31,9 +31,9 @@ pub(super) fn check(
     check_time(date, clock)?;
     let (id, signature) = authorization
         .split_once(':')
-        .ok_or_else(|| Refusal::bad_request("write ZStack <access key id>:<signature>"))?;
+        .ok_or_else(|| Refusal::bad_request("Authorization must be ZStack <access key id>:<signature>"))?;
     if id != key.access_key_id {
-        return Err(Refusal::forbidden(format!("access key id {id} is not known")));
+        return Err(Refusal::forbidden(format!("unknown access key id {id}")));
     }
     let wrong = || Refusal::forbidden("wrong accessKey signature");
     let signature = BASE64_STANDARD.decode(signature).map_err(|_| wrong())?;

@@ -1,16 +1,18 @@
-//! Who may call, and what is said to whom may not.
+//! Authentication: AccessKeys, accounts and sessions.
 
 use super::*;
 use lifeboat_recovery::provider::ProviderError;
 
 #[test]
-fn a_key_or_an_account_lets_in() {
-    let (rack, dir) = (Rack::new(), tempfile::tempdir().unwrap());
-    let cloud = Running::open(&rack, dir.path());
+fn an_access_key_or_an_account_is_accepted() {
+    let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
+    let cloud = Running::open(&hypervisor, dir.path());
     run(async {
         let vms = cloud.client().vms().await.unwrap();
         assert_eq!(vms.len(), 5);
-        assert!(vms.iter().any(|vm| vm.name == "m1" && vm.uuid == rack.vm("m1") && vm.state == "Running"));
+        assert!(
+            vms.iter().any(|vm| vm.name == "m1" && vm.uuid == hypervisor.vm("m1") && vm.state == "Running")
+        );
         let account =
             ZStack::with_account(&cloud.endpoint, "admin", Secret::new(&cloud.credentials.password)).unwrap();
         assert_eq!(account.vms().await.unwrap(), vms);
@@ -18,9 +20,9 @@ fn a_key_or_an_account_lets_in() {
 }
 
 #[test]
-fn a_wrong_key_or_password_is_named_and_not_shown() {
-    let (rack, dir) = (Rack::new(), tempfile::tempdir().unwrap());
-    let cloud = Running::open(&rack, dir.path());
+fn a_wrong_key_or_password_is_reported_and_not_shown() {
+    let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
+    let cloud = Running::open(&hypervisor, dir.path());
     run(async {
         let wrong = [
             cloud.client_with("hunter2"),
@@ -39,9 +41,9 @@ fn a_wrong_key_or_password_is_named_and_not_shown() {
 }
 
 #[test]
-fn nobody_gets_in_without_saying_who() {
-    let (rack, dir) = (Rack::new(), tempfile::tempdir().unwrap());
-    let cloud = Running::open(&rack, dir.path());
+fn requests_without_valid_credentials_are_rejected() {
+    let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
+    let cloud = Running::open(&hypervisor, dir.path());
     run(async {
         let mut operator = cloud.operator().await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -77,10 +79,10 @@ fn nobody_gets_in_without_saying_who() {
 }
 
 #[test]
-fn the_clock_of_the_management_node_is_its_wall_clock() {
-    let (rack, dir) = (Rack::new(), tempfile::tempdir().unwrap());
+fn dates_are_compared_with_the_wall_clock_of_the_management_node() {
+    let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
     let china = TimeZone::fixed(jiff::tz::offset(8));
-    let cloud = Running::open_at(&rack, dir.path(), china.clone());
+    let cloud = Running::open_at(&hypervisor, dir.path(), china.clone());
     run(async {
         assert_eq!(cloud.client().in_time_zone(china).vms().await.unwrap().len(), 5);
         let error = cloud.client().in_time_zone(TimeZone::UTC).vms().await.unwrap_err();
@@ -89,15 +91,15 @@ fn the_clock_of_the_management_node_is_its_wall_clock() {
 }
 
 #[test]
-fn a_session_that_is_over_is_begun_again() {
-    let (rack, dir) = (Rack::new(), tempfile::tempdir().unwrap());
-    let cloud = Running::open(&rack, dir.path());
+fn an_expired_session_is_renewed() {
+    let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
+    let cloud = Running::open(&hypervisor, dir.path());
     let account =
         ZStack::with_account(&cloud.endpoint, "admin", Secret::new(&cloud.credentials.password)).unwrap();
     let address = cloud.endpoint.strip_prefix("http://").unwrap().to_owned();
     run(account.vms()).unwrap();
     drop(cloud);
-    let again = Running::open_on(&rack, dir.path(), TimeZone::UTC, &address);
+    let again = Running::open_on(&hypervisor, dir.path(), TimeZone::UTC, &address);
     assert_eq!(run(account.vms()).unwrap().len(), 5);
     drop(again);
 }

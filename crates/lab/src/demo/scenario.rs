@@ -1,4 +1,4 @@
-//! Tells the demo: numbered steps, the commands and what they print, and how long each took.
+//! Prints the demo: its steps, the commands with their output, and how long each took.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,15 +10,15 @@ use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) struct Story {
+pub(super) struct Scenario {
     lifeboat: PathBuf,
-    /// Commands run here, so that what is shown has short paths.
+    /// Working directory of the commands, so that paths in their output are short.
     work: PathBuf,
     begin: Instant,
     took: Vec<(String, Duration)>,
 }
 
-impl Story {
+impl Scenario {
     pub(super) fn new(lifeboat: &Path, work: &Path) -> Self {
         Self { lifeboat: lifeboat.into(), work: work.into(), begin: Instant::now(), took: Vec::new() }
     }
@@ -27,17 +27,17 @@ impl Story {
         println!("\n== {text}");
     }
 
-    /// Does a step; what it tells besides its value is shown.
+    /// Runs a step, and prints the text that it returns with its value.
     pub(super) fn step<T>(&mut self, title: &str, work: impl FnOnce() -> Result<(T, String)>) -> Result<T> {
         self.heading(title);
         let begin = Instant::now();
-        let (value, told) = work().with_context(|| format!("step {title:?}"))?;
+        let (value, text) = work().with_context(|| format!("step {title:?}"))?;
         self.took.push((title.into(), begin.elapsed()));
-        show(&told);
+        show(&text);
         Ok(value)
     }
 
-    /// Runs `lifeboat` and shows it; it must end with this exit code.
+    /// Runs `lifeboat` and shows the command with its output; it must exit with this code.
     pub(super) fn lifeboat(&mut self, code: i32, args: &[String]) -> Result<()> {
         let work = format!("{}/", self.work.display());
         let shown = args.join(" ").replace(&work, "");
@@ -50,25 +50,25 @@ impl Story {
         show(&String::from_utf8_lossy(&output.stdout));
         show(&String::from_utf8_lossy(&output.stderr));
         let found = output.status.code();
-        ensure!(found == Some(code), "lifeboat {verb} ended with {found:?}, expected {code}");
+        ensure!(found == Some(code), "lifeboat {verb} exited with {found:?}, expected {code}");
         if code != 0 {
             println!("  (exit code {code})");
         }
         Ok(())
     }
 
-    pub(super) fn told(&self, title: &str, text: &str) {
+    pub(super) fn section(&self, title: &str, text: &str) {
         self.heading(title);
         show(text);
     }
 
-    /// What each step took.
+    /// Prints how long each step took.
     pub(super) fn end(&self) {
         self.heading("Time");
         for (title, took) in &self.took {
             println!("  {:>6.2} s  {title}", took.as_secs_f64());
         }
-        println!("  {:>6.2} s  in all", self.begin.elapsed().as_secs_f64());
+        println!("  {:>6.2} s  total", self.begin.elapsed().as_secs_f64());
     }
 }
 
