@@ -1,4 +1,4 @@
-//! A certificate authority and what it signs, as PEM text.
+//! A certificate authority and the certificates it signs, as PEM.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,14 +25,14 @@ impl Pair {
     /// Writes both files, which must not exist yet; the key is 0600.
     pub fn write(&self, cert: &Path, key: &Path) -> Result<()> {
         fs::write(cert, &self.cert)?;
-        // Created 0600 rather than changed to it, so the key is at no time readable by others.
+        // Created with mode 0600, so the key is never readable by others.
         let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(key)?;
         out.write_all(self.key.as_bytes())?;
         Ok(())
     }
 }
 
-/// Whom a certificate speaks for, and how.
+/// The subject of a certificate, and its use.
 pub(crate) struct Subject<'a> {
     /// The common name, which is the user in Kubernetes and etcd.
     pub name: &'a str,
@@ -40,9 +40,9 @@ pub(crate) struct Subject<'a> {
     pub organization: Option<&'a str>,
     /// DNS names and addresses.
     pub names: Vec<String>,
-    /// Whether it may be shown by a server.
+    /// Whether a server may use it.
     pub server: bool,
-    /// Ended in the past, for tests of what that breaks.
+    /// Expired, for tests of what that breaks.
     pub expired: bool,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Subject<'a> {
         Self { names: names.to_vec(), server: true, ..Self::client(name) }
     }
 
-    /// The same in this organization.
+    /// Sets the organization.
     pub fn of(self, organization: &'a str) -> Self {
         Self { organization: Some(organization), ..self }
     }
@@ -70,7 +70,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates an authority with a new key.
     pub fn new(name: &str) -> Result<Self> {
         let key = KeyPair::generate().context("make the CA key")?;
         let params = authority_params(name);
@@ -79,19 +79,19 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pair })
     }
 
-    /// The one called `name` that is kept in these files.
+    /// Loads the authority called `name` from these files.
     pub fn read(name: &str, cert: &Path, key: &Path) -> Result<Self> {
         let pair = Pair { cert: fs::read_to_string(cert)?, key: fs::read_to_string(key)? };
         let key = KeyPair::from_pem(&pair.key).with_context(|| format!("read {}", key.display()))?;
         Ok(Self { issuer: Issuer::new(authority_params(name), key), pair })
     }
 
-    /// Its certificate and key.
+    /// The authority's certificate and key.
     pub fn pair(&self) -> &Pair {
         &self.pair
     }
 
-    /// A new key with its certificate.
+    /// Issues a certificate for a new key.
     pub fn issue(&self, subject: &Subject<'_>) -> Result<Pair> {
         use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 
@@ -104,7 +104,7 @@ impl Authority {
         params.extended_key_usages =
             if subject.server { vec![ServerAuth, ClientAuth] } else { vec![ClientAuth] };
         let year = this_year()?;
-        // An expired one also began earlier than the running year, whatever the day.
+        // An expired certificate must also start before this year, whatever the day.
         let (from, to) = if subject.expired { (year - 3, year - 1) } else { (year - 1, year + YEARS) };
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);

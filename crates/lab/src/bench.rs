@@ -1,8 +1,8 @@
-//! The benchmark: Lifeboat against etcd's own tools and against plain copying, on one large snapshot; and against
-//! etcd itself, on the data dir of a killed member.
+//! The benchmark: Lifeboat against etcd's own tools and plain copying, on one large snapshot; and against etcd itself,
+//! on the data dir of a killed member.
 //!
-//! Commands run in turn, round by round, so that a machine that slows down slows all of them. What counts is
-//! the ratio within a round; the table gives the smallest and the median.
+//! Every round runs each command once, so that a machine that slows down slows all of them. The result is the ratio
+//! within a round; the table shows the minimum and the median.
 
 mod data;
 mod measure;
@@ -37,7 +37,7 @@ pub enum Case {
     DataDir,
 }
 
-/// Runs the benchmark with this `lifeboat`, or one case of it, and returns its tables, in Markdown.
+/// Runs the benchmark, or one case of it, with this `lifeboat`, and returns its tables in Markdown.
 pub fn run(lifeboat: &Path, only: Option<Case>) -> Result<String> {
     let mut text = machine()?;
     for case in Case::value_variants().iter().filter(|case| only.is_none_or(|only| only == **case)) {
@@ -54,10 +54,10 @@ fn snapshot(lifeboat: &Path) -> Result<String> {
     let peers = peers::etcd(VERSION)?;
     let etcdutl = peers.etcdutl.context("etcdutl 3.6")?;
     let snapshot = data::snapshot(VERSION, lifeboat)?;
-    let work = tempfile::tempdir_in(snapshot.parent().context("folder of the snapshot")?)?;
-    let contenders = Contenders { lifeboat, etcdutl: &etcdutl, snapshot: &snapshot, work: work.path() };
+    let work = tempfile::tempdir_in(snapshot.parent().context("directory of the snapshot")?)?;
+    let case = SnapshotCase { lifeboat, etcdutl: &etcdutl, snapshot: &snapshot, work: work.path() };
 
-    let table = rounds(|| contenders.round())?;
+    let table = rounds(|| case.round())?;
     let size = fs::metadata(&snapshot)?.len();
     let size = size as f64 / 1e9;
     let data = data::describe();
@@ -76,14 +76,14 @@ fn rounds(mut round: impl FnMut() -> Result<Vec<(&'static str, Measured)>>) -> R
     Ok(table)
 }
 
-struct Contenders<'a> {
+struct SnapshotCase<'a> {
     lifeboat: &'a Path,
     etcdutl: &'a Path,
     snapshot: &'a Path,
     work: &'a Path,
 }
 
-impl Contenders<'_> {
+impl SnapshotCase<'_> {
     /// Runs every command once.
     fn round(&self) -> Result<Vec<(&'static str, Measured)>> {
         let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
@@ -111,7 +111,7 @@ impl Contenders<'_> {
         Ok(results)
     }
 
-    /// With the flags that make it do what ours does by default.
+    /// With the flags for what Lifeboat does by default.
     fn etcdutl_restore(&self, dir: &str) -> Result<Measured> {
         let snapshot = self.snapshot.to_str().context("path of the snapshot")?;
         let mut args = vec!["snapshot", "restore", snapshot, "--name", "m1", "--data-dir", dir];
@@ -140,7 +140,7 @@ fn restore(
     measure(lifeboat, &[&args, more].concat())
 }
 
-/// One line on the machine.
+/// One line that describes the machine.
 fn machine() -> Result<String> {
     let read = |path: &str| fs::read_to_string(PathBuf::from(path)).unwrap_or_default();
     let field = |text: &str, name: &str| {

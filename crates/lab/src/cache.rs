@@ -1,5 +1,5 @@
-//! The folder outside the source tree where what is costly to make is kept, and how it gets there: made beside,
-//! under a lock, then renamed into place.
+//! The cache directory for what is costly to build, outside of the source tree. An entry is built beside its final
+//! name, under a lock, and renamed into place.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-/// `<kind>/<name>` in the cache, made by `build` (given an empty folder) if it is not there yet.
+/// The directory `<kind>/<name>` of the cache. If it does not exist, `build` fills it, given an empty directory.
 ///
-/// A folder under its final name is complete: a process that sees it can use it without a lock. Test processes that need
-/// the same peer at the same time queue on the lock, and all but the first find the work done.
+/// A directory with its final name is complete, and needs no lock. Test processes that need the same peer at the same
+/// time wait for the lock; all but the first find the work done.
 pub(crate) fn install(kind: &str, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let kept = root()?.join(kind);
     let ready = kept.join(name);
@@ -25,7 +25,7 @@ pub(crate) fn install(kind: &str, name: &str, build: impl FnOnce(&Path) -> Resul
         return Ok(ready);
     }
     let building = kept.join(format!("{name}.building"));
-    // Left by a build that was killed; the lock says nobody is using it now.
+    // Left by a build that was killed: no other process uses it, since we hold the lock.
     if building.exists() {
         fs::remove_dir_all(&building)?;
     }
@@ -38,7 +38,7 @@ pub(crate) fn install(kind: &str, name: &str, build: impl FnOnce(&Path) -> Resul
     Ok(ready)
 }
 
-/// A short name for what a peer is made from; every part counts, and so does where one ends.
+/// A short digest of a build's inputs, and of where each one ends.
 pub(crate) fn digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -48,14 +48,14 @@ pub(crate) fn digest(parts: &[&str]) -> String {
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The cache folder. Relative paths in the environment do not count: tests of different crates run in different
-/// folders and would each fill a cache of their own.
+/// The cache directory. Relative paths in the environment are ignored: tests of different crates run in different
+/// directories, and each would fill its own cache.
 pub(crate) fn root() -> Result<PathBuf> {
     let from = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     from("LIFEBOAT_CACHE")
         .or_else(|| from("XDG_CACHE_HOME").map(|dir| dir.join("lifeboat")))
         .or_else(|| from("HOME").map(|dir| dir.join(".cache/lifeboat")))
-        .context("no cache folder: set LIFEBOAT_CACHE to an absolute path")
+        .context("no cache directory: set LIFEBOAT_CACHE to an absolute path")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! etcd clusters on loopback: started, hurt and healed by tests.
+//! etcd clusters on loopback, for tests to start, break and recover.
 //!
-//! Members are child processes of the test, known by their process ids and killed when the [`Cluster`] goes out of
-//! scope. The interface blocks; call it from plain threads, not from inside an async runtime.
+//! Members are child processes of the test, and are killed when the [`Cluster`] is dropped. The interface blocks: do not
+//! call it from an async runtime.
 
 mod builder;
 mod health;
@@ -26,10 +26,10 @@ pub use self::tls::{CertifiedKey, TlsFiles};
 use crate::peers::{EtcdBinaries, EtcdVersion};
 use crate::process;
 
-/// How long one etcdctl may run.
+/// Time limit of one etcdctl.
 const ETCDCTL_LIMIT: Duration = Duration::from_secs(60);
 
-/// A running etcd cluster. Members are counted from 0; their names from `m1`.
+/// A running etcd cluster. Member 0 is called `m1`.
 #[derive(Debug)]
 pub struct Cluster {
     version: EtcdVersion,
@@ -38,7 +38,7 @@ pub struct Cluster {
     members: Vec<Member>,
     tls: Option<TlsFiles>,
     runtime: Runtime,
-    /// Removed after the members are dead.
+    /// Removed after the members have been killed.
     _temporary: Option<TempDir>,
 }
 
@@ -51,8 +51,8 @@ impl Cluster {
         tls: Option<TlsFiles>,
         temporary: Option<TempDir>,
     ) -> Result<Self> {
-        // Its worker runs between the calls of `block_on` too. On a runtime that stands still, connections would not
-        // see a member's goodbye, and the member would wait seconds for them to close before it stops.
+        // A worker thread, so that connections make progress between calls of `block_on`. Otherwise they would not notice
+        // that a member closes them, and the member would wait seconds for them before it stops.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -66,7 +66,7 @@ impl Cluster {
         self.members.iter_mut().try_for_each(|member| member.spawn(&["--initial-cluster-state=new"]))
     }
 
-    /// The release it runs.
+    /// The etcd release.
     #[must_use]
     pub fn version(&self) -> EtcdVersion {
         self.version
@@ -84,13 +84,13 @@ impl Cluster {
         &self.layout
     }
 
-    /// How many members it has, dead ones included.
+    /// How many members it has, including those that do not run.
     #[must_use]
     pub fn size(&self) -> usize {
         self.members.len()
     }
 
-    /// The certificates, if it speaks TLS.
+    /// The certificates, if it uses TLS.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsFiles> {
         self.tls.as_ref()
@@ -102,19 +102,19 @@ impl Cluster {
         &self.members[i].data_dir
     }
 
-    /// Where clients reach member `i`.
+    /// The client URL of member `i`.
     #[must_use]
     pub fn client_endpoint(&self, i: usize) -> &str {
         &self.members[i].client_url
     }
 
-    /// Where all members are reached, in order.
+    /// The client URLs of all members, in order.
     #[must_use]
     pub fn client_endpoints(&self) -> Vec<String> {
         self.members.iter().map(|member| member.client_url.clone()).collect()
     }
 
-    /// The log of member `i`, over all its lives.
+    /// The log file of member `i`, over all its restarts.
     #[must_use]
     pub fn log(&self, i: usize) -> &Path {
         &self.members[i].log
@@ -141,17 +141,17 @@ impl Cluster {
         self.restart_with(i, &[])
     }
 
-    /// Like [`Cluster::restart`], with more flags for this one life, such as `--force-new-cluster`.
+    /// Like [`Cluster::restart`], with more flags for this start, such as `--force-new-cluster`.
     pub fn restart_with(&mut self, i: usize, flags: &[&str]) -> Result<()> {
-        // A member that finds its WAL ignores the state. One whose data dir was wiped must wait to be let in by the
-        // others instead of starting a second cluster on its own.
+        // A member with a WAL ignores this flag. One with a wiped data dir must join the others, not start a cluster of
+        // its own.
         let flags = [&["--initial-cluster-state=existing"], flags].concat();
         self.members[i].stop()?;
         self.members[i].spawn(&flags)
     }
 
-    /// Waits until every member that was started and not ended since knows a leader and answers a linearizable
-    /// read; fails at once when one of them died by itself.
+    /// Waits until every member that should run has a leader and answers a linearizable read; fails at once if one of
+    /// them has exited.
     pub fn wait_healthy(&mut self, limit: Duration) -> Result<()> {
         health::wait(self, limit)
     }
@@ -162,15 +162,15 @@ impl Cluster {
             .with_context(|| format!("connect to etcd member {}", self.members[i].name))
     }
 
-    /// Runs a future of the client to its end, on the runtime its connections belong to.
+    /// Runs a client's future on the runtime that its connections belong to.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    /// Runs etcdctl against member `i`; failure of the command is in the output's status.
+    /// Runs etcdctl against member `i`; the output's status tells whether it failed.
     pub fn etcdctl<S: AsRef<OsStr>>(&self, i: usize, args: impl IntoIterator<Item = S>) -> Result<Output> {
         let mut command = Command::new(&self.binaries.etcdctl);
-        member::forget_etcd_settings(&mut command);
+        member::remove_etcd_variables(&mut command);
         command.env("ETCDCTL_API", "3").arg("--endpoints").arg(self.client_endpoint(i));
         if let Some(tls) = &self.tls {
             command.arg("--cacert").arg(&tls.ca);
@@ -180,7 +180,7 @@ impl Cluster {
             .with_context(|| format!("run etcdctl against member {i}"))
     }
 
-    /// What etcdctl prints, which must succeed.
+    /// Runs etcdctl, which must succeed, and returns its stdout.
     pub fn etcdctl_ok<S: AsRef<OsStr>>(&self, i: usize, args: impl IntoIterator<Item = S>) -> Result<String> {
         let output = self.etcdctl(i, args)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -192,7 +192,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Before the first one dies: the complaints of the others would push out what led to the panic.
+            // Before the first is killed: what the others log about that would push out the cause of the panic.
             for member in &self.members {
                 eprintln!("etcd member {}{}", member.name, member.log_tail());
             }

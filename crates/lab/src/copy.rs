@@ -3,10 +3,10 @@ use std::path::Path;
 
 use fs_err as fs;
 
-/// Copies a directory, a member's data dir say, with all that is in it.
+/// Copies a directory recursively.
 ///
 /// # Errors
-/// What reading one or writing the other failed with.
+/// If reading or writing fails.
 pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,5 +1,5 @@
-//! Repeatable workloads: the same seed writes the same keys and values in the same order, through a real client
-//! to a real cluster, and the returned [`Model`] says what has to be there afterwards.
+//! Repeatable workloads: the same seed writes the same keys and values in the same order to a real cluster. The returned
+//! [`Model`] tells what the cluster must hold afterwards.
 
 mod apply;
 mod kubernetes;
@@ -21,9 +21,9 @@ pub enum Op {
     Single(Write),
     /// Deletes every key with this prefix.
     DeletePrefix(Vec<u8>),
-    /// Several writes under one revision; no key occurs twice, which etcd would refuse.
+    /// Several writes in one transaction; no key occurs twice, which etcd would refuse.
     Txn(Vec<Write>),
-    /// A write only if nobody changed the key since the workload last did: the one way kube-apiserver writes.
+    /// A write on condition that the key is unchanged since the workload last wrote it, as kube-apiserver writes.
     Guarded(Write),
 }
 
@@ -36,10 +36,10 @@ pub enum Write {
         key: Vec<u8>,
         /// Its new value.
         value: Vec<u8>,
-        /// Whether it hangs on a lease (of a time to live no test reaches).
+        /// Whether it is attached to a lease (with a TTL longer than any test).
         leased: bool,
     },
-    /// Delete, whether it exists or not.
+    /// Delete, whether or not it exists.
     Delete {
         /// The key.
         key: Vec<u8>,
@@ -60,8 +60,8 @@ pub fn plain(cluster: &Cluster, i: usize, workload: &Plain) -> Result<Model> {
     run(cluster, i, workload.ops())
 }
 
-/// Sends what a Kubernetes API server would to member `i`: objects under `/registry`, node heartbeats, pods that
-/// come and go, events on leases.
+/// Sends to member `i` what a Kubernetes API server would: objects under `/registry`, node heartbeats, pods that
+/// come and go, events with leases.
 pub fn kubernetes_like(cluster: &Cluster, i: usize, workload: &Kubernetes) -> Result<Model> {
     run(cluster, i, workload.ops())
 }
@@ -73,7 +73,7 @@ pub fn run(cluster: &Cluster, i: usize, ops: impl IntoIterator<Item = Op>) -> Re
     Ok(model)
 }
 
-/// Like [`run`], after a workload that left `model` behind, in the same cluster or one restored from it.
+/// Like [`run`], after a workload that returned `model`, in the same cluster or one restored from it.
 pub fn extend(
     cluster: &Cluster,
     i: usize,

@@ -1,5 +1,5 @@
-//! Real files that tests read. They lie compressed in `fixtures/`, whose MANIFEST says where they are from, and
-//! are unpacked into the cache once.
+//! Real files that tests read. They are compressed in `fixtures/`, whose MANIFEST describes their origin, and are
+//! unpacked into the cache once.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 use crate::cache;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
-/// A file that is unpacked, with the digest the MANIFEST gives of it.
+
+/// A file to unpack, with its digest in the MANIFEST.
 #[derive(Debug, Clone, Copy)]
 struct Fixture {
     name: &'static str,
@@ -43,17 +44,17 @@ const BAD_RECORD: Fixture = Fixture {
 pub struct FieldInput(Fixture);
 
 impl FieldInput {
-    /// The Kubernetes snapshot as backup tools leave it, and a database of another program.
+    /// The Kubernetes snapshot as backup tools pack it, and a database of another program.
     pub const FOREIGN_BACKUPS: Self = Self(Fixture {
         name: "foreign-backups.tar",
         sha256: "018bfe22539e3bf18472f50614dccabdf45c4e28af0e37ceb08aa7bed3352b15",
     });
-    /// `f2`: a member whose db has 38 keys, and with its log 40.
+    /// `f2`: a member whose db has 38 keys; with its log, 40.
     pub const DB_WITH_LOG_BESIDE: Self = Self(Fixture {
         name: "db-with-log-beside.tar",
         sha256: "64b7b96ed730602ab649c0168e320a00d324f712d0f743bdea13dd018f03d55c",
     });
-    /// `h-3.4`: a member of etcd 3.4 whose `/health` was asked, then killed; 8 keys.
+    /// `h-3.4`: an etcd 3.4 member, killed after requests to `/health`; 8 keys.
     pub const HEALTH_PROBE: Self = Self(Fixture {
         name: "health-probe-etcd-3.4.tar",
         sha256: "b800e5a7c264d2e93e163b891ce1c4205cd9a9de0da3c6273fdeef82f4564ec1",
@@ -89,11 +90,11 @@ impl FieldInput {
         Self::THREE_CLUSTERS,
     ];
 
-    /// Unpacks it into a directory.
+    /// Unpacks the fixture into a directory.
     ///
     /// # Panics
     ///
-    /// When it cannot be unpacked, as without `tar`.
+    /// If it cannot be unpacked, for example without `tar`.
     pub fn unpack(self, to: &Path) {
         extract(&self.0, to);
     }
@@ -103,7 +104,7 @@ impl FieldInput {
 ///
 /// # Panics
 ///
-/// When it cannot be unpacked; it is part of the source tree, so nothing has to be had from elsewhere.
+/// If it cannot be unpacked. It is part of the source tree: nothing is downloaded.
 #[must_use]
 pub fn kubernetes_snapshot() -> PathBuf {
     unpacked(&KUBERNETES).expect("unpack a fixture")
@@ -114,27 +115,27 @@ pub fn kubernetes_snapshot() -> PathBuf {
 ///
 /// # Panics
 ///
-/// When they cannot be unpacked, as without `tar`.
+/// If they cannot be unpacked, for example without `tar`.
 pub fn members_of_a_lost_quorum(to: &Path) {
     extract(&LOST_QUORUM, to);
 }
 
-/// Unpacks the data dir `s-3.6` of a cluster of one, whose db is noise and whose log goes from entry 1 to 66, and the
-/// snapshot `s-3.6-nightly.db` of it at entry 25 into a directory.
+/// Unpacks into a directory the data dir `s-3.6` of a one-member cluster, whose db is random bytes and whose log has the
+/// entries 1 to 66, and its snapshot `s-3.6-nightly.db` at entry 25.
 ///
 /// # Panics
 ///
-/// When they cannot be unpacked, as without `tar`.
+/// If they cannot be unpacked, for example without `tar`.
 pub fn snapshot_and_log(to: &Path) {
     extract(&SNAPSHOT_AND_LOG, to);
 }
 
-/// Unpacks the data dirs `e-3.5-a` and `e-3.5-b` of a cluster of one into a directory, whose log has one bad record: a
-/// has it among what the db has, b behind that.
+/// Unpacks into a directory the data dirs `e-3.5-a` and `e-3.5-b` of a one-member cluster, whose log has one bad record:
+/// in a among the entries that the db has applied, in b after them.
 ///
 /// # Panics
 ///
-/// When they cannot be unpacked, as without `tar`.
+/// If they cannot be unpacked, for example without `tar`.
 pub fn bad_record_in_log(to: &Path) {
     extract(&BAD_RECORD, to);
 }

@@ -1,5 +1,5 @@
-//! The incident, replayed on the lab's machines: an IP range is deleted in the cloud, and with it the NICs of the masters,
-//! the etcd members, the NFS server and a node. `lifeboat` finds the cause and recovers the cluster. Then all etcd data
+//! The incident on the lab's machines: an IP range is deleted in the cloud, and with it the NICs of the masters, the
+//! etcd members, the NFS server and a node. `lifeboat` finds the cause and recovers the cluster. Then all etcd data
 //! is damaged too, and it recovers the cluster from a snapshot.
 
 mod delete_ip_range;

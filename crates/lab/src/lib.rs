@@ -1,7 +1,7 @@
-//! Real peers for Lifeboat's tests, demo and benchmarks: etcd and bbolt built from source into a cache,
-//! clusters of them on loopback, and repeatable workloads to fill those clusters with.
+//! Real peers for Lifeboat's tests, demo and benchmarks: etcd and bbolt built from source into a cache, etcd clusters on
+//! loopback with repeatable workloads, and Kubernetes on machines.
 //!
-//! A test that needs a peer says so with [`or_skip!`], then starts a [`cluster::Cluster`]:
+//! A test that needs a peer requests it with [`or_skip!`], then starts a [`cluster::Cluster`]:
 //!
 //! ```no_run
 //! use std::time::Duration;

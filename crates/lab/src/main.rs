@@ -1,4 +1,4 @@
-//! `lab`: the peers and clusters of Lifeboat's tests, from the command line.
+//! `lab`: the command line to the peers, clusters and machines of Lifeboat's tests.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use lab::machines::command::MachinesCommand;
 use lab::peers::{self, EtcdVersion, Unavailable};
 use lab::{bench, demo, incident};
 
-/// Real peers and clusters for Lifeboat's tests, demo and benchmarks.
+/// Real etcd, machines and clusters for Lifeboat's tests, demo and benchmarks.
 #[derive(Parser)]
 #[command(name = "lab")]
 struct Args {
@@ -20,34 +20,34 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build every peer that is not in the cache yet, and print where they are.
+    /// Build every etcd and tool that is not in the cache, and print their paths.
     Peers,
-    /// Lose a cluster of three members and bring it back from a snapshot.
+    /// Lose a cluster of three members and restore it from a snapshot.
     Demo {
-        /// The `lifeboat` to show.
+        /// The `lifeboat` to run.
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
     },
-    /// Write the inventory of the lab that is up into a folder, with the AccessKey beside it.
+    /// Write the running lab's inventory into a directory, with the AccessKey beside it.
     Inventory {
-        /// The folder.
+        /// The directory.
         dir: PathBuf,
     },
-    /// Tell the incident on the lab that is up: lose the NICs, then the data, and recover.
+    /// Run the incident on the running lab: lose the NICs, then the data, and recover.
     Incident {
-        /// The `lifeboat` to show.
+        /// The `lifeboat` to run.
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
     },
-    /// Touch memory: what the benchmark runs before every command.
+    /// Touch memory; the benchmark runs this before every command.
     #[command(hide = true)]
-    Level,
-    /// Measure Lifeboat against etcd's own tools, and print a table in Markdown.
+    TouchMemory,
+    /// Measure Lifeboat against etcd's own tools, and print tables in Markdown.
     Bench {
         /// The `lifeboat` to measure.
         #[arg(long, default_value = "target/release/lifeboat")]
         lifeboat: PathBuf,
-        /// Measure this alone.
+        /// Measure only this.
         #[arg(long, value_enum)]
         only: Option<bench::Case>,
     },
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Command::Machines(command) => report(command.run()),
         Command::Inventory { dir } => report(incident::write_inventory(&dir)),
         Command::Incident { lifeboat } => report(absolute(&lifeboat).and_then(|path| incident::run(&path))),
-        Command::Level => {
+        Command::TouchMemory => {
             bench::touch_memory();
             ExitCode::SUCCESS
         }
@@ -72,9 +72,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program is run from other folders.
+/// An absolute path, since the program is run from other directories.
 fn absolute(program: &Path) -> anyhow::Result<PathBuf> {
-    fs_err::canonicalize(program).context("find lifeboat; build it with: cargo build --release")
+    fs_err::canonicalize(program).context("find lifeboat (build it with: cargo build --release)")
 }
 
 fn report(result: anyhow::Result<()>) -> ExitCode {
@@ -100,7 +100,7 @@ fn build_peers() -> ExitCode {
     if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Prints one line for a peer; true when it is missing.
+/// Prints one line for a peer; returns whether it is missing.
 fn show(name: &str, peer: Result<&Path, &Unavailable>, begin: Instant) -> bool {
     match peer {
         Ok(path) => println!("{name}\t{}\t{:.1?}", path.display(), begin.elapsed()),

@@ -17,23 +17,23 @@ pub use self::skip::need;
 /// The etcd releases tests run against; 3.4 comes from the packages of Debian 12.
 pub use lifeboat_etcd::EtcdVersion;
 
-/// Where the programs of one etcd release lie.
+/// Paths of one etcd release's programs.
 #[derive(Clone, Debug)]
 pub struct EtcdBinaries {
     /// The server.
     pub etcd: PathBuf,
     /// The client.
     pub etcdctl: PathBuf,
-    /// The offline tool; 3.4 has none, its `etcdctl snapshot` does that work.
+    /// The offline tool; 3.4 has none, and uses `etcdctl snapshot` instead.
     pub etcdutl: Option<PathBuf>,
 }
 
-/// Why a peer cannot be had on this machine.
+/// Why a peer is not available on this machine.
 #[derive(Clone, Debug)]
 pub struct Unavailable {
     /// The peer, such as `etcd 3.6`.
     pub what: String,
-    /// One line on what stood in the way.
+    /// The reason, in one line.
     pub why: String,
 }
 
@@ -45,10 +45,10 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// The programs of etcd `version`, built now if they are not in the cache yet.
+/// The programs of etcd `version`, built first if they are not in the cache.
 ///
-/// The first call for a version can take minutes. Processes and threads that ask at the same time wait for one
-/// build. The answer is kept for the life of the process.
+/// The first call for a version can take minutes. Concurrent processes and threads wait for one build. The result is kept
+/// for the life of the process.
 pub fn etcd(version: EtcdVersion) -> Result<EtcdBinaries, Unavailable> {
     static FOUND: [OnceLock<Result<PathBuf, Unavailable>>; 4] = [const { OnceLock::new() }; 4];
     let slot = match version {
@@ -70,20 +70,20 @@ pub fn etcd(version: EtcdVersion) -> Result<EtcdBinaries, Unavailable> {
     })
 }
 
-/// The `bbolt` command, built now if it is not in the cache yet.
+/// The `bbolt` command, built first if it is not in the cache.
 pub fn bbolt() -> Result<PathBuf, Unavailable> {
     static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     Ok(find(&FOUND, "bbolt", || golang::build(&golang::BBOLT))?.join("bbolt"))
 }
 
-/// The folder with Kubernetes' programs (`kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubelet`,
-/// `kube-proxy`, `kubectl`), built now if they are not in the cache yet; that takes about ten minutes on two cores.
+/// The directory with Kubernetes' programs (`kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubelet`,
+/// `kube-proxy`, `kubectl`), built first if they are not in the cache, which takes about ten minutes on two cores.
 pub fn kubernetes() -> Result<PathBuf, Unavailable> {
     static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     find(&FOUND, "kubernetes", || golang::build(&golang::KUBERNETES))
 }
 
-/// The `coredns` server, built now if it is not in the cache yet.
+/// The `coredns` server, built first if it is not in the cache.
 pub fn coredns() -> Result<PathBuf, Unavailable> {
     static FOUND: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     Ok(find(&FOUND, "coredns", || golang::build(&golang::COREDNS))?.join("coredns"))

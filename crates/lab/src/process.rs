@@ -1,4 +1,4 @@
-//! Runs child processes to their end within a deadline.
+//! Runs child processes with a time limit.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs `command` without input and collects what it prints; kills it when it outlives `limit`.
+/// Runs `command` without input and returns its output; kills it after `limit`.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -16,7 +16,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("run {program}"))?;
-    // Both pipes are drained while waiting: a child blocked on a full pipe would never end.
+    // Both pipes are read while waiting: a child that blocks on a full pipe would never end.
     let stdout = child.stdout.take().map(|pipe| thread::spawn(move || drain(pipe)));
     let stderr = child.stderr.take().map(|pipe| thread::spawn(move || drain(pipe)));
     let Some(status) = wait(&mut child, limit)? else {
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output> {
     Ok(Output { status, stdout: collect(stdout)?, stderr: collect(stderr)? })
 }
 
-/// Like [`run`], and fails with the last line of stderr when the command does.
+/// Like [`run`], but returns stdout, and fails with the last line of stderr if the command fails.
 pub(crate) fn run_ok(command: &mut Command, limit: Duration) -> Result<String> {
     let output = run(command, limit)?;
     if !output.status.success() {
@@ -45,7 +45,7 @@ pub(crate) fn run_ok(command: &mut Command, limit: Duration) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Waits for `child` to end; `None` when it has not within `limit`.
+/// Waits for `child` to end; `None` if it still runs after `limit`.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! A real sshd on loopback, with keys and configuration of its own: what a machine is to `ssh`, without the machine.
+//! A real sshd on loopback, with its own keys and configuration: tests log in to it as to a machine.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::process;
 const LIMIT: Duration = Duration::from_secs(20);
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// A running sshd that lets its own key in, and a client's configuration for it. Stopped when dropped.
+/// A running sshd that accepts one key, and a client configuration for it. Stopped when dropped.
 #[derive(Debug)]
 pub struct Sshd {
     dir: TempDir,
@@ -26,29 +26,29 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one.
+    /// Starts an sshd.
     pub fn start() -> Result<Self, Unavailable> {
         Self::start_with("")
     }
 
-    /// Starts one with more lines in its `sshd_config`.
+    /// Starts an sshd with more lines in its `sshd_config`.
     pub fn start_with(config: &str) -> Result<Self, Unavailable> {
         let unavailable = |why: String| Unavailable { what: "sshd".into(), why };
         if !Path::new(SSHD).exists() {
             return Err(unavailable("not installed: install openssh-server".into()));
         }
         if !rustix::process::geteuid().is_root() {
-            return Err(unavailable("it lets root log in only when root runs it".into()));
+            return Err(unavailable("root can log in only if it runs as root".into()));
         }
         Self::try_start(config).map_err(|error| unavailable(format!("{error:#}")))
     }
 
     fn try_start(config: &str) -> Result<Self> {
         let dir = TempDir::with_prefix("lifeboat-sshd-")?;
-        for key in ["host", "other", "client", "stranger"] {
+        for key in ["host", "other", "client", "unauthorized"] {
             keygen(&dir.path().join(key))?;
         }
-        // Where sshd puts processes that are not logged in yet; made by its unit as a rule.
+        // sshd's privilege separation directory, which its unit usually creates.
         fs::create_dir_all("/run/sshd")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let path = dir.path().display();
@@ -60,13 +60,13 @@ impl Sshd {
         fs::write(dir.path().join("sshd_config"), text)?;
         let server = serve(dir.path())?;
         let mut sshd = Self { dir, port, server };
-        sshd.know("host")?;
+        sshd.trust("host")?;
         sshd.wait_ready()?;
         Ok(sshd)
     }
 
-    /// An `ssh_config` with this machine under the names `machine`, `stranger` (whose key it does not know) and
-    /// `nobody` (where nothing listens).
+    /// An `ssh_config` with three hosts: `machine`; `unauthorized`, the same with a key that it does not accept; and
+    /// `closed`, a port on which nothing listens.
     pub fn ssh_config(&self) -> Result<PathBuf> {
         let (dir, port) = (self.dir.path().display(), self.port);
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
@@ -75,8 +75,8 @@ impl Sshd {
         };
         let text = [
             host("machine", "client", port),
-            host("stranger", "stranger", port),
-            host("nobody", "client", free),
+            host("unauthorized", "unauthorized", port),
+            host("closed", "client", free),
             format!(
                 "Host *\n  User root\n  IdentitiesOnly yes\n  UserKnownHostsFile {dir}/known_hosts\n  \
                  GlobalKnownHostsFile /dev/null\n"
@@ -87,32 +87,32 @@ impl Sshd {
         Ok(path)
     }
 
-    /// A place for a test's own files.
+    /// A directory for the test's own files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Where it listens.
+    /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes the client expect another host key.
+    /// Makes the client expect a different host key.
     pub fn expect_another_key(&self) -> Result<()> {
-        self.know("other")
+        self.trust("other")
     }
 
     /// Makes the client expect the right host key.
     pub fn expect_the_key(&self) -> Result<()> {
-        self.know("host")
+        self.trust("host")
     }
 
-    /// Makes the client know no host key.
+    /// Removes the host key from the client's `known_hosts`.
     pub fn forget_the_key(&self) -> Result<()> {
         Ok(fs::write(self.dir.path().join("known_hosts"), "")?)
     }
 
-    fn know(&self, key: &str) -> Result<()> {
+    fn trust(&self, key: &str) -> Result<()> {
         let public = fs::read_to_string(self.dir.path().join(format!("{key}.pub")))?;
         let known = format!("[127.0.0.1]:{} {public}", self.port);
         Ok(fs::write(self.dir.path().join("known_hosts"), known)?)
@@ -123,7 +123,7 @@ impl Sshd {
         self.signal_sessions(Signal::KILL)
     }
 
-    /// Makes every connection silent, as a NIC that is gone does: nothing is closed.
+    /// Freezes every connection without closing it, as a lost NIC does.
     pub fn freeze(&self) -> Result<()> {
         self.signal_sessions(Signal::STOP)
     }
@@ -135,7 +135,7 @@ impl Sshd {
         Ok(())
     }
 
-    /// Takes new connections again.
+    /// Accepts connections again.
     pub fn restart(&mut self) -> Result<()> {
         self.server = serve(self.dir.path())?;
         self.wait_ready()
@@ -159,7 +159,7 @@ impl Sshd {
     fn signal_sessions(&self, signal: Signal) -> Result<()> {
         let listener = i32::try_from(self.server.id())?;
         for pid in children(listener)? {
-            // It may have ended meanwhile.
+            // It may have ended in the meantime.
             let _ = kill_process(pid, signal);
         }
         Ok(())
@@ -186,7 +186,7 @@ fn serve(dir: &Path) -> Result<Child> {
     sshd.stderr(log.into_parts().0).spawn().context("run sshd")
 }
 
-/// The processes that a process has started and that still run.
+/// The running child processes of a process.
 fn children(parent: i32) -> Result<Vec<Pid>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -195,7 +195,7 @@ fn children(parent: i32) -> Result<Vec<Pid>> {
             continue;
         };
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-        // `pid (comm) state ppid ...`; the name may hold anything.
+        // `pid (comm) state ppid ...`; comm may contain any character.
         let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
         if after.split(' ').nth(1).and_then(|ppid| ppid.parse().ok()) == Some(parent) {
             found.push(pid);

@@ -175,10 +175,10 @@ fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
 fn a_certificate_or_key_that_does_not_fit_is_named() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
-    let stranger = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
+    let other = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
     let mut inventory = inventory(&cluster);
     let tls = inventory.etcd.tls.as_mut().unwrap();
-    tls.ca = stranger.tls().unwrap().ca.clone();
+    tls.ca = other.tls().unwrap().ca.clone();
     let facts = ask(&cluster, &inventory);
     let why = facts["m1"].status.why_unknown().unwrap();
     assert!(why.contains("signed by an unknown authority"), "{why}");

@@ -14,7 +14,7 @@ use lifeboat_recovery::probe::{self, Access, Look};
 /// The program of the member's static pod: a name that the kernel cuts short, and that nothing else has.
 const PROGRAM: &str = "lifeboat-observed-etcd";
 
-/// One machine with one etcd member that nobody answers for, its manifest and data dir in the sshd's directory.
+/// One machine with one etcd member that does not answer, its manifest and data dir in the sshd's directory.
 fn inventory(sshd: &Sshd, destination: &str) -> Inventory {
     let dir = sshd.dir();
     let json = serde_json::json!({
@@ -85,17 +85,17 @@ async fn a_machine_tells_who_it_is_and_what_runs_there() {
 #[tokio::test]
 async fn a_login_that_fails_is_a_fact_and_all_else_is_unknown() {
     let sshd = lab::or_skip!(Sshd::start());
-    let nobody = look(&inventory(&sshd, "nobody")).await;
-    let stranger = look(&inventory(&sshd, "stranger")).await;
+    let closed = look(&inventory(&sshd, "closed")).await;
+    let unauthorized = look(&inventory(&sshd, "unauthorized")).await;
     sshd.expect_another_key().unwrap();
     let changed = look(&inventory(&sshd, "machine")).await;
     assert!(
-        matches!(nobody.login.get(), Some(Login::Unreachable(why)) if why.contains("refused")),
-        "{nobody:?}"
+        matches!(closed.login.get(), Some(Login::Unreachable(why)) if why.contains("refused")),
+        "{closed:?}"
     );
-    assert!(matches!(stranger.login.get(), Some(Login::Denied(_))), "{stranger:?}");
+    assert!(matches!(unauthorized.login.get(), Some(Login::Denied(_))), "{unauthorized:?}");
     assert!(matches!(changed.login.get(), Some(Login::HostKeyChanged(_))), "{changed:?}");
-    for facts in [nobody, stranger, changed] {
+    for facts in [closed, unauthorized, changed] {
         assert!(facts.machine_id.get().is_none() && facts.boot_id.get().is_none(), "{facts:?}");
         assert!(facts.services.get().is_none() && facts.disks.get().is_none(), "{facts:?}");
         assert!(!facts.clock_offset.why_unknown().unwrap().is_empty());
@@ -115,7 +115,7 @@ async fn a_data_dir_is_left_alone_where_that_is_not_sure_to_be_right() {
     let another = why(observe(&inventory, &Look::whole()).await);
     assert!(another.contains("machine id"), "{another}");
 
-    inventory.hosts.get_mut("m1").unwrap().ssh = Some("nobody".into());
-    let nobody = why(observe(&inventory, &Look::whole()).await);
-    assert!(nobody.contains("log in"), "{nobody}");
+    inventory.hosts.get_mut("m1").unwrap().ssh = Some("closed".into());
+    let closed = why(observe(&inventory, &Look::whole()).await);
+    assert!(closed.contains("log in"), "{closed}");
 }

@@ -60,13 +60,13 @@ async fn a_login_ends_in_what_it_is() {
     let sshd = lab::or_skip!(Sshd::start());
     let hello = Command::new(["true"]);
 
-    let nobody = error(&host(&sshd, "nobody"), &hello).await;
-    assert!(matches!(&nobody, HostError::Unreachable { .. }), "{nobody}");
-    assert!(nobody.to_string().contains("Connection refused"), "{nobody}");
+    let closed = error(&host(&sshd, "closed"), &hello).await;
+    assert!(matches!(&closed, HostError::Unreachable { .. }), "{closed}");
+    assert!(closed.to_string().contains("Connection refused"), "{closed}");
 
-    let stranger = error(&host(&sshd, "stranger"), &hello).await;
-    assert!(matches!(&stranger, HostError::Denied { .. }), "{stranger}");
-    assert!(stranger.to_string().contains("Permission denied (publickey)"), "{stranger}");
+    let unauthorized = error(&host(&sshd, "unauthorized"), &hello).await;
+    assert!(matches!(&unauthorized, HostError::Denied { .. }), "{unauthorized}");
+    assert!(unauthorized.to_string().contains("Permission denied (publickey)"), "{unauthorized}");
 
     sshd.expect_another_key().unwrap();
     let changed = error(&host(&sshd, "machine"), &hello).await;

@@ -1,4 +1,4 @@
-//! The snapshot the benchmark runs on: made once through a real etcd, kept in the cache.
+//! The benchmark's snapshot, made once through a real etcd and kept in the cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::process;
 
 const SEED: u64 = 20_201_123;
 const LIVE_KEYS: usize = 200_000;
-/// Keys written twice; with the live keys, this makes the revisions.
+/// Keys written twice: they add as many revisions.
 const OVERWRITTEN: usize = 100_000;
 const VALUE_BYTES: std::ops::Range<usize> = 2048..4096;
 /// A request must stay below 1.5 MiB (etcd's `--max-request-bytes`).
@@ -27,11 +27,11 @@ pub(super) fn describe() -> String {
     format!("{LIVE_KEYS} live keys, {revisions} revisions of {VALUE_BYTES:?} bytes, seed {SEED}")
 }
 
-/// The snapshot's path; made if it is not there yet.
+/// The path of the snapshot, which is created if it does not exist.
 pub(super) fn snapshot(version: EtcdVersion, lifeboat: &Path) -> Result<PathBuf> {
     let name = cache::digest(&[&describe(), &version.to_string()]);
     let dir = cache::install("bench", &name, |dir| {
-        eprintln!("making the benchmark's data (once)");
+        eprintln!("creating the benchmark's snapshot (once)");
         let cluster = ClusterBuilder::new(version)
             .unsafe_no_fsync()
             .flag("--quota-backend-bytes=8589934592")
@@ -45,7 +45,7 @@ pub(super) fn snapshot(version: EtcdVersion, lifeboat: &Path) -> Result<PathBuf>
     Ok(dir.join("snapshot.db"))
 }
 
-/// First the versions that are overwritten later, then every key once, both in random order.
+/// Writes the keys that are overwritten later, then every key once, both in random order.
 fn fill(cluster: &crate::cluster::Cluster) -> Result<()> {
     let mut rng = Rng::with_seed(SEED);
     let mut order: Vec<usize> = (0..LIVE_KEYS).collect();

@@ -12,30 +12,29 @@ use crate::cluster::{ClusterBuilder, ClusterLayout};
 use crate::peers::EtcdVersion;
 use crate::process;
 
-/// More than any command reads and writes.
+/// More memory than any command reads and writes.
 const WARM_BYTES: usize = 6 << 30;
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a run took.
+/// Time and memory of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
     pub(super) wall: Duration,
-    /// Peak resident memory in bytes; 0 where it says nothing.
+    /// Peak resident memory in bytes; 0 where it is not measured.
     pub(super) peak_rss: u64,
 }
 
-/// Makes the machine the same for every command: what was written before is brought to disk, so that nobody waits
-/// for the writes of another; and memory is touched, because on a virtual machine whose free memory goes back to
-/// its host, the first process that touches it waits for the host, page by page.
+/// Prepares the machine, so that all commands start from the same state: earlier writes are synced to disk, and memory is
+/// touched, since on a virtual machine that returns free memory to its host, the first process to touch it waits.
 ///
-/// In a process of its own, or the commands started after it would have its peak memory for theirs.
-fn level() -> Result<()> {
+/// Runs in a process of its own: otherwise its peak memory would count as that of the commands started after it.
+fn prepare() -> Result<()> {
     let lab = std::env::current_exe().context("find this program")?;
-    process::run_ok(Command::new(lab).arg("level"), LIMIT)?;
+    process::run_ok(Command::new(lab).arg("touch-memory"), LIMIT)?;
     Ok(())
 }
 
-/// Brings what was written to disk and touches memory: what goes before every measured command.
+/// Syncs earlier writes to disk and touches memory.
 pub fn touch_memory() {
     rustix::fs::sync();
     let mut memory = vec![0_u8; WARM_BYTES];
@@ -43,9 +42,9 @@ pub fn touch_memory() {
     std::hint::black_box(&memory);
 }
 
-/// Runs a command to its end.
+/// Runs and measures a command.
 pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Measured> {
-    level()?;
+    prepare()?;
     let begin = Instant::now();
     let child = Command::new(program)
         .args(args)
@@ -59,11 +58,11 @@ pub(super) fn measure(program: &Path, args: &[&str]) -> Result<Measured> {
     Ok(Measured { wall: begin.elapsed(), peak_rss: ended.rusage.maxrss })
 }
 
-/// From starting etcd on a data dir, with these flags, to the first linearizable read it serves.
+/// Measures from the start of etcd on a data dir, with these flags, to its first linearizable read.
 pub(super) fn time_to_first_read(version: EtcdVersion, data_dir: &Path, flags: &[&str]) -> Result<Measured> {
-    // The ids of its members were made with other peer URLs, which etcd does not hold against it.
+    // The member ids follow from other peer URLs, which etcd does not check.
     let layout = ClusterLayout::new(1)?;
-    level()?;
+    prepare()?;
     let begin = Instant::now();
     let builder = ClusterBuilder::new(version)
         .layout(layout)

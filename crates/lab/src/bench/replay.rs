@@ -1,4 +1,4 @@
-//! The data dirs of killed members, whose logs hold what their dbs lack: made once, kept in the cache.
+//! The data dirs of killed members, whose logs have what their dbs lack. Made once and kept in the cache.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,19 +21,19 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) const THEIRS: &str = "etcd --force-new-cluster, first read";
 
-/// A member that was killed before its db had what its log has, and what is timed on it.
+/// A member killed before its log was committed to its db, and the command that is measured on it.
 pub(super) struct Killed {
-    /// The name of our row.
+    /// The name of Lifeboat's row.
     pub(super) ours: &'static str,
     /// The verb, with its flags.
     verb: &'static [&'static str],
-    /// Whether its db holds the benchmark's snapshot, or nothing.
+    /// Whether its db has the benchmark's snapshot, or nothing.
     on_snapshot: bool,
     entries: usize,
     value_bytes: usize,
 }
 
-/// Next to nothing but a log: how fast it is replayed.
+/// A log with almost no db: how fast the log is replayed.
 pub(super) const LOG: Killed = Killed {
     ours: "lifeboat hash",
     verb: &["hash", "--uncommitted"],
@@ -42,7 +42,7 @@ pub(super) const LOG: Killed = Killed {
     value_bytes: 64,
 };
 
-/// A large db, and as long a log as etcd 3.5 keeps before it takes a snapshot: what it takes to know such a member.
+/// A large db, and a log as long as etcd 3.5 keeps before it takes a snapshot: how fast the member is inspected.
 pub(super) const DATA_DIR: Killed = Killed {
     ours: "lifeboat inspect",
     verb: &["inspect"],
@@ -52,10 +52,10 @@ pub(super) const DATA_DIR: Killed = Killed {
 };
 
 impl Killed {
-    /// Lifeboat reads the data dir, and etcd starts on a copy: both have applied the log then.
+    /// Lifeboat reads the data dir, and etcd starts on a copy: both apply the log.
     pub(super) fn run(&self, version: EtcdVersion, lifeboat: &Path) -> Result<String> {
         let killed = self.data_dir(version, lifeboat)?;
-        let work = tempfile::tempdir_in(killed.parent().context("folder of the killed member")?)?;
+        let work = tempfile::tempdir_in(killed.parent().context("directory of the killed member")?)?;
         let args = [self.verb, &[killed.to_str().context("path of the killed member")?]].concat();
         let table = super::rounds(|| {
             Ok(vec![
@@ -81,11 +81,11 @@ impl Killed {
         )
     }
 
-    /// The data dir's path; made if it is not there yet.
+    /// The path of the data dir, which is created if it does not exist.
     fn data_dir(&self, version: EtcdVersion, lifeboat: &Path) -> Result<PathBuf> {
         let name = cache::digest(&[&self.describe(), &version.to_string()]);
         let dir = cache::install("bench", &name, |dir| {
-            eprintln!("making the killed member's data dir (once)");
+            eprintln!("creating the killed member's data dir (once)");
             let builder = ClusterBuilder::new(version);
             let builder = if self.on_snapshot {
                 let snapshot = data::snapshot(version, lifeboat)?;
@@ -96,7 +96,7 @@ impl Killed {
             };
             let mut cluster = builder
                 .unsafe_no_fsync()
-                // Nothing but the first entries is committed to the db.
+                // Only the first entries are committed to the db.
                 .flag("--backend-batch-interval=1h")
                 .flag("--backend-batch-limit=100000000")
                 .flag("--snapshot-count=100000000")
@@ -131,7 +131,7 @@ impl Killed {
     }
 }
 
-/// What etcd needs to read the same: it starts on a copy, alone, and answers a read.
+/// Measures etcd: it starts on a copy, as the only member, and answers a read.
 fn time_etcd(version: EtcdVersion, data_dir: &Path, copy: &Path) -> Result<Measured> {
     copy_dir(data_dir, copy)?;
     let measured = time_to_first_read(version, copy, &["--force-new-cluster"])?;

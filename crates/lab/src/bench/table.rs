@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::measure::Measured;
 use super::replay;
 
-/// What is compared with what, and the most it may be.
+/// Each ratio, with the most that it may be.
 const RATIOS: [(&str, &str, &str); 9] = [
     ("lifeboat restore", "etcdutl restore", "0.5"),
     ("lifeboat restore, 3 members", "lifeboat restore", "1.5"),
@@ -31,7 +31,7 @@ impl Table {
         self.rounds.push(results.into_iter().collect());
     }
 
-    /// Seconds that a command took in the middle.
+    /// The median time of a command, in seconds.
     pub(super) fn median(&self, name: &str) -> Option<f64> {
         let seconds = self.rounds.iter().filter_map(|round| Some(round.get(name)?.wall.as_secs_f64()));
         Some(min_and_median(seconds.collect()).1).filter(|median| median.is_finite())

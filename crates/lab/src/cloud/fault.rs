@@ -1,6 +1,6 @@
 //! Fault injection: slow or failing jobs, and an API that does not answer.
 //!
-//! Set with `PUT /lab/faults`, which replaces all of them, and shown by `GET /lab/faults`. They are lost when the process ends.
+//! `PUT /lab/faults` replaces all faults, `GET /lab/faults` shows them. They are lost when the process ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

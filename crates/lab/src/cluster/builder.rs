@@ -1,4 +1,4 @@
-//! What to start: the release, the size, the settings; and the command lines that come of it.
+//! Builds a cluster: its release, size and settings, and the resulting command lines.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::tls::TlsFiles;
 use super::{Cluster, ClusterLayout, tls};
 use crate::peers::{self, EtcdVersion};
 
-/// How long a new cluster may take to become healthy on a busy machine.
+/// Time limit for a new cluster to become healthy, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How often a cluster is re-initialized because somebody took one of its ports in the moment before it listened.
+/// How often a cluster is started with other ports, because another process took one just before it listened.
 const PORT_CLASHES: usize = 3;
 
-/// A cluster to be started.
+/// Settings of a cluster to start.
 #[derive(Debug)]
 pub struct ClusterBuilder {
     version: EtcdVersion,
@@ -30,7 +30,7 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    /// One member without TLS, its data in a temporary folder.
+    /// One member without TLS, its data in a temporary directory.
     #[must_use]
     pub fn new(version: EtcdVersion) -> Self {
         Self {
@@ -52,21 +52,21 @@ impl ClusterBuilder {
         self
     }
 
-    /// TLS with client certificates, towards clients and peers. A [`layout`](Self::layout) overrides it.
+    /// TLS with client certificates, for clients and peers. A [`layout`](Self::layout) overrides it.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// Names, URLs and token made beforehand, for clusters whose data dirs are restored first.
+    /// Names, URLs and token chosen beforehand, for clusters whose data dirs are restored first.
     #[must_use]
     pub fn layout(mut self, layout: ClusterLayout) -> Self {
         self.layout = Some(layout);
         self
     }
 
-    /// Keeps data dirs, logs and certificates in `dir` when the cluster is gone, as `m1`, `m1.log`, ..., `tls`.
+    /// Keeps data dirs, logs and certificates in `dir` after the cluster is dropped, as `m1`, `m1.log`, ..., `tls`.
     #[must_use]
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
@@ -74,7 +74,7 @@ impl ClusterBuilder {
     }
 
     /// Starts from data dirs that exist already (each holds `member`), one for each member in the layout's order.
-    /// They are used where they lie and stay there.
+    /// They are used in place, and not removed.
     #[must_use]
     pub fn restored<P: Into<PathBuf>>(mut self, data_dirs: impl IntoIterator<Item = P>) -> Self {
         self.restored = data_dirs.into_iter().map(Into::into).collect();
@@ -95,7 +95,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Never waits for the disk. Much faster, and a kill -9 still loses nothing: the page cache outlives it.
+    /// Never syncs to disk. Much faster, and a kill -9 still loses nothing: the page cache keeps it.
     #[must_use]
     pub fn unsafe_no_fsync(self) -> Self {
         self.flag("--unsafe-no-fsync")
@@ -103,7 +103,7 @@ impl ClusterBuilder {
 
     /// Starts the members and waits until the cluster is healthy.
     pub fn start(mut self) -> Result<Cluster> {
-        // Only what was chosen here can be chosen again.
+        // Ports can be chosen again only if they were chosen here.
         let attempts = if self.layout.is_some() || self.dir.is_some() { 1 } else { PORT_CLASHES };
         let mut attempt = 1;
         loop {
@@ -123,7 +123,7 @@ impl ClusterBuilder {
         }
     }
 
-    /// Starts the members and waits for nothing, for clusters that are not expected to become healthy.
+    /// Starts the members without waiting, for clusters that are not expected to become healthy.
     pub fn spawn(mut self) -> Result<Cluster> {
         let layout = self.take_layout()?;
         self.assemble(layout)
@@ -146,7 +146,7 @@ impl ClusterBuilder {
             }
             None => {
                 let temporary =
-                    tempfile::Builder::new().prefix("lab-etcd-").tempdir().context("make a folder")?;
+                    tempfile::Builder::new().prefix("lab-etcd-").tempdir().context("create a directory")?;
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
@@ -172,10 +172,14 @@ impl ClusterBuilder {
             return Ok(layout.members().iter().map(|member| dir.join(&member.name)).collect());
         }
         let (dirs, members) = (self.restored.len(), layout.members().len());
-        ensure!(dirs == members, "{dirs} restored data dirs for {members} members");
-        // etcd would quietly bootstrap an empty member in a folder without one, and the test would pass on nothing.
+        ensure!(dirs == members, "got {dirs} restored data dirs for {members} members");
+        // etcd would bootstrap an empty member in a directory without one, and the test would prove nothing.
         for dir in &self.restored {
-            ensure!(dir.join("member").is_dir(), "{} is no data dir: it has no `member`", dir.display());
+            ensure!(
+                dir.join("member").is_dir(),
+                "{} is not a data dir (no `member` directory)",
+                dir.display()
+            );
         }
         Ok(self.restored.clone())
     }
@@ -197,7 +201,7 @@ impl ClusterBuilder {
             format!("--initial-advertise-peer-urls={}", member.peer_url),
             format!("--initial-cluster={}", layout.initial_cluster()),
             format!("--initial-cluster-token={}", layout.token()),
-            // Under systemd the default would be the journal.
+            // Under systemd, the default is the journal.
             "--log-outputs=stderr".to_owned(),
         ];
         if self.version == EtcdVersion::V3_4 {
@@ -218,7 +222,7 @@ impl ClusterBuilder {
     fn environment(&self) -> Vec<(String, String)> {
         let mut env = Vec::new();
         if self.version == EtcdVersion::V3_4 && cfg!(target_arch = "aarch64") {
-            // 3.4 refuses to run on arm64 unless told that nobody promised it would.
+            // 3.4 refuses to run on arm64 without this variable.
             env.push(("ETCD_UNSUPPORTED_ARCH".to_owned(), "arm64".to_owned()));
         }
         env.extend(self.env.iter().cloned());

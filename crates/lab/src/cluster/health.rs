@@ -1,4 +1,4 @@
-//! Whether members are fit for use, asked the way an operator would: over the client port.
+//! Whether members are healthy, as an operator would find out: over the client port.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use lifeboat_client::{Client, Code, ConnectOptions, Error};
 
 use super::{Cluster, TlsFiles};
 
-/// One probe's patience; a member without a leader answers late or never.
+/// Time limit of one probe; a member without a leader answers late or never.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How to reach a member that uses `tls`.
+/// Connection options for a member that uses `tls`.
 pub(super) fn options(tls: Option<&TlsFiles>) -> ConnectOptions {
     ConnectOptions {
         ca_cert: tls.map(|tls| tls.ca.clone()),
@@ -34,9 +34,9 @@ pub(super) fn wait(cluster: &mut Cluster, limit: Duration) -> Result<()> {
         }
         while let Err(error) = cluster.block_on(probe(cluster.client_endpoint(i), cluster.tls())) {
             let member = &mut cluster.members[i];
-            // A dead member will not get better: say so now rather than at the deadline.
+            // A member that has exited stays down: fail now rather than at the deadline.
             if let Some(status) = member.exited()? {
-                bail!("etcd member {} ended by itself: {status}{}", member.name, member.log_tail());
+                bail!("etcd member {} exited: {status}{}", member.name, member.log_tail());
             }
             if Instant::now() >= deadline {
                 let context = format!("etcd member {} is not healthy after {limit:?}", member.name);
@@ -48,7 +48,7 @@ pub(super) fn wait(cluster: &mut Cluster, limit: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The logs of all members: an unhealthy one often only waits for another.
+/// The logs of all members: an unhealthy one often just waits for another.
 fn logs(cluster: &Cluster) -> String {
     cluster.members.iter().map(super::member::Member::log_tail).collect()
 }
@@ -57,20 +57,20 @@ async fn probe(endpoint: &str, tls: Option<&TlsFiles>) -> Result<()> {
     let options =
         ConnectOptions { dial_timeout: PROBE_TIMEOUT, command_timeout: PROBE_TIMEOUT, ..options(tls) };
     let client = Client::connect(&options, endpoint).await?;
-    // Where there are users neither may be read, but to say so takes as much.
+    // With auth enabled, reads need a user; being told so proves as much.
     match client.status().await {
-        Err(error) if asks_for_a_user(&error) => {}
+        Err(error) if needs_a_user(&error) => {}
         status => ensure!(status?.leader != 0, "no leader"),
     }
-    // The key need not exist: answering at all takes a quorum.
+    // The key need not exist: any answer takes a quorum.
     match client.range(RangeRequest::key("health")).await {
-        Err(error) if !asks_for_a_user(&error) => Err(error.into()),
+        Err(error) if !needs_a_user(&error) => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-fn asks_for_a_user(error: &Error) -> bool {
-    // The maintenance service before 3.6 does not translate it.
+fn needs_a_user(error: &Error) -> bool {
+    // The maintenance service before 3.6 does not translate the error code.
     let codes = [Code::InvalidArgument, Code::Unknown];
     matches!(error, Error::Call { code, message, .. }
         if codes.contains(code) && message.contains("user name is empty"))

@@ -1,23 +1,22 @@
-//! What a cluster will look like, decided before anything starts: a restore has to be told the names, peer URLs
-//! and token that its members will run with.
+//! The names, URLs and token of a cluster, chosen before it starts: a restore needs those that its members will run
+//! with.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, ensure};
 
-/// Ports are taken from below the range the kernel hands out to outgoing connections (from 32768 on Linux). A port
-/// in that range can be lost between a member's death and its restart to any client on the machine, and a peer that
-/// keeps dialling the dead member can even end up connected to itself.
+/// Ports below the range that Linux uses for outgoing connections (from 32768). While a member is down, any client on
+/// the machine could be given a port in that range, and a peer that keeps dialling the member could even connect to
+/// itself.
 const PORTS: RangeInclusive<u16> = 15000..=31000;
 const ATTEMPTS: usize = 200;
 
-/// The most members a cluster here may have.
-const MOST_MEMBERS: usize = 5;
+const MAX_MEMBERS: usize = 5;
 
-/// Names, URLs and token of a cluster that has not been started yet.
+/// Names, URLs and token of a cluster.
 ///
-/// The ports are held until the cluster starts, so another test cannot be given the same ones meanwhile.
+/// The ports are held until the cluster starts, so that no other test gets them.
 #[derive(Debug)]
 pub struct ClusterLayout {
     members: Vec<MemberLayout>,
@@ -31,9 +30,9 @@ pub struct ClusterLayout {
 pub struct MemberLayout {
     /// `m1`, `m2`, ...
     pub name: String,
-    /// Where its peers reach it, such as `http://127.0.0.1:20001`.
+    /// Its peer URL, such as `http://127.0.0.1:20001`.
     pub peer_url: String,
-    /// Where clients reach it.
+    /// Its client URL.
     pub client_url: String,
 }
 
@@ -43,15 +42,15 @@ impl ClusterLayout {
         Self::with_scheme(members, false)
     }
 
-    /// Like [`ClusterLayout::new`], with TLS towards peers and clients.
+    /// Like [`ClusterLayout::new`], with TLS for peers and clients.
     pub fn with_tls(members: usize) -> Result<Self> {
         Self::with_scheme(members, true)
     }
 
     fn with_scheme(members: usize, tls: bool) -> Result<Self> {
         ensure!(
-            (1..=MOST_MEMBERS).contains(&members),
-            "a cluster of {members} members, not 1 to {MOST_MEMBERS}"
+            (1..=MAX_MEMBERS).contains(&members),
+            "a cluster has 1 to {MAX_MEMBERS} members, not {members}"
         );
         let scheme = if tls { "https" } else { "http" };
         let mut reserved = Vec::new();
@@ -63,7 +62,7 @@ impl ClusterLayout {
         let members = (1..=members)
             .map(|i| Ok(MemberLayout { name: format!("m{i}"), peer_url: url()?, client_url: url()? }))
             .collect::<Result<_>>()?;
-        // Members of two clusters that ever shared a port must not mistake each other for peers.
+        // Members of two clusters that have used the same port must not take each other for peers.
         let token = format!("lab-{:016x}", fastrand::u64(..));
         Ok(Self { members, token, tls, reserved })
     }
@@ -87,20 +86,20 @@ impl ClusterLayout {
         &self.token
     }
 
-    /// Whether the members speak TLS.
+    /// Whether the members use TLS.
     #[must_use]
     pub fn tls(&self) -> bool {
         self.tls
     }
 
-    /// The same names, URLs and token, for a cluster that takes the place of one that has ended. Its ports are not held.
+    /// The same names, URLs and token, for a cluster that replaces one that has ended. Its ports are not held.
     #[must_use]
     pub fn again(&self) -> Self {
         let Self { members, token, tls, .. } = self;
         Self { members: members.clone(), token: token.clone(), tls: *tls, reserved: Vec::new() }
     }
 
-    /// Gives the ports up for the members to listen on.
+    /// Releases the ports for the members to listen on.
     pub(super) fn release_ports(&mut self) {
         self.reserved.clear();
     }
@@ -115,7 +114,8 @@ fn reserve() -> Result<(TcpListener, u16)> {
             Err(error) => taken = Some(error),
         }
     }
-    Err(taken.context("no port tried")?).with_context(|| format!("find a free port in {ATTEMPTS} attempts"))
+    Err(taken.context("no port was tried")?)
+        .with_context(|| format!("find a free port in {ATTEMPTS} attempts"))
 }
 
 #[cfg(test)]

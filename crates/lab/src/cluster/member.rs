@@ -1,4 +1,4 @@
-//! One etcd process: its command line, its life and its log.
+//! One etcd process: its command line, start and stop, and its log.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process;
 
-/// How long a member may take to stop when asked: it hands leadership over first, which can take several seconds.
+/// Time limit of a graceful stop: a leader first transfers leadership, which can take several seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// How much of a log is worth showing.
+/// How much of a log is shown.
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 32 * 1024;
 
@@ -27,7 +27,7 @@ pub(super) struct Member {
     child: Option<Child>,
 }
 
-/// Everything a member is started with, kept for its restarts.
+/// The command line and environment of a member, kept for restarts.
 #[derive(Clone, Debug)]
 pub(super) struct MemberCommand {
     pub(super) program: PathBuf,
@@ -46,12 +46,12 @@ impl Member {
         Self { name, client_url, data_dir, log, command, child: None }
     }
 
-    /// Starts the process; it is not ready for anything yet.
+    /// Starts the process, and does not wait until it is ready.
     pub(super) fn spawn(&mut self, more_flags: &[&str]) -> Result<()> {
         ensure!(self.child.is_none(), "member {} is already running", self.name);
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?.into_parts().0;
         let mut command = Command::new(&self.command.program);
-        forget_etcd_settings(&mut command);
+        remove_etcd_variables(&mut command);
         command
             .args(&self.command.flags)
             .args(more_flags)
@@ -71,10 +71,10 @@ impl Member {
         self.child.is_some()
     }
 
-    /// How the process ended, if it did so without being told to.
+    /// The exit status, if the process has exited by itself.
     pub(super) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         match &mut self.child {
-            Some(child) => child.try_wait().with_context(|| format!("look after etcd member {}", self.name)),
+            Some(child) => child.try_wait().with_context(|| format!("check on etcd member {}", self.name)),
             None => Ok(None),
         }
     }
@@ -88,10 +88,10 @@ impl Member {
         Ok(())
     }
 
-    /// SIGTERM, and waits for the end. A member that does not stop in time is killed, and that is an error.
+    /// Sends SIGTERM and waits. A member that does not stop in time is killed, and that is an error.
     pub(super) fn stop(&mut self) -> Result<()> {
         let Some(child) = &mut self.child else { return Ok(()) };
-        // `Child` has not been waited for, so its id cannot have passed to another process.
+        // `Child` has not been waited for, so its pid has not been reused.
         if child.try_wait()?.is_none() {
             kill_process(Pid::from_child(child), Signal::TERM)
                 .with_context(|| format!("stop etcd member {}", self.name))?;
@@ -104,15 +104,15 @@ impl Member {
         Ok(())
     }
 
-    /// The end of the log, as a paragraph to put after an error message.
+    /// The last lines of the log, to append to an error message.
     pub(super) fn log_tail(&self) -> String {
         let tail = tail(&self.log).unwrap_or_else(|error| format!("(no log: {error})"));
         format!("\n--- end of {}:\n{tail}\n---", self.log.display())
     }
 }
 
-/// etcd and etcdctl take every flag from the environment too; the caller's settings must not leak into a cluster.
-pub(super) fn forget_etcd_settings(command: &mut Command) {
+/// Removes etcd's settings from the command's environment: etcd and etcdctl read every flag from there too.
+pub(super) fn remove_etcd_variables(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         if name.starts_with("ETCD_") || name.starts_with("ETCDCTL_") {

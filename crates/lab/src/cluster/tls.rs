@@ -7,8 +7,8 @@ use fs_err as fs;
 
 use crate::authority::{Authority, Subject};
 
-/// The user a client certificate speaks for. etcd takes it from the common name, and with auth turned on only
-/// `root` is sure to exist.
+/// The user of the client certificate, which etcd takes from the common name. With auth enabled, only `root` is sure to
+/// exist.
 const CLIENT_USER: &str = "root";
 
 /// PEM files of a cluster; keys are 0600.
@@ -16,17 +16,17 @@ const CLIENT_USER: &str = "root";
 pub struct TlsFiles {
     /// The authority that signed all the others.
     pub ca: PathBuf,
-    /// What members show clients.
+    /// The members' certificate for clients.
     pub server: CertifiedKey,
-    /// What members show each other.
+    /// The members' certificate for each other.
     pub peer: CertifiedKey,
-    /// What clients show members.
+    /// The clients' certificate.
     pub client: CertifiedKey,
-    /// Those of a server and of a client that have expired, for tests of what that breaks.
+    /// An expired server certificate.
     pub expired_server: CertifiedKey,
-    /// As above.
+    /// An expired client certificate.
     pub expired_client: CertifiedKey,
-    /// That of a server of other names.
+    /// A server certificate for other names.
     pub misnamed_server: CertifiedKey,
 }
 

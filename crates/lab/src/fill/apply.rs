@@ -1,4 +1,4 @@
-//! Sends a workload and keeps account of what it did.
+//! Sends a workload and records its changes.
 
 use anyhow::{Context, Result, ensure};
 use lifeboat_client::Client;
@@ -8,12 +8,12 @@ use lifeboat_client::messages::{
 
 use super::{Model, Op, Write};
 
-/// Longer than any test, so that no lease takes keys away.
+/// Longer than any test, so that no lease expires.
 const LEASE_TTL_SECONDS: i64 = 24 * 3600;
-/// Keys on one lease.
+/// Keys attached to one lease.
 const KEYS_PER_LEASE: usize = 50;
 
-/// Sends `ops` one after the other: only then do their revisions follow from the seed.
+/// Sends `ops` one after the other, so that their revisions follow from the seed.
 pub(super) async fn all(client: &Client, model: &mut Model, ops: impl IntoIterator<Item = Op>) -> Result<()> {
     let mut sender = Sender { client, model, keys_on_lease: KEYS_PER_LEASE };
     for (i, op) in ops.into_iter().enumerate() {
@@ -25,7 +25,7 @@ pub(super) async fn all(client: &Client, model: &mut Model, ops: impl IntoIterat
 struct Sender<'a> {
     client: &'a Client,
     model: &'a mut Model,
-    /// On the newest lease; starts full, because an earlier workload's lease may have been revoked.
+    /// Keys attached to the newest lease; starts full, because an earlier workload's lease may have been revoked.
     keys_on_lease: usize,
 }
 
@@ -48,7 +48,7 @@ impl Sender<'_> {
                 self.txn(vec![unchanged], vec![write]).await?
             }
         };
-        // Deletes of nothing and of keys the model does not know about leave no change in it.
+        // A delete of nothing, or of keys unknown to the model, does not change it.
         self.model.revision = revision;
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Sender<'_> {
             success.push(self.request(write).await?);
         }
         let response = self.client.txn(TxnRequest { compare, success, failure: Vec::new() }).await?;
-        ensure!(response.succeeded, "somebody else has changed a key of the workload");
+        ensure!(response.succeeded, "another client has changed a key of the workload");
         for write in writes {
             self.model.apply(response.header.revision, write);
         }

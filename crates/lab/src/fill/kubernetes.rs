@@ -1,5 +1,5 @@
-//! The traffic of a Kubernetes API server: a cluster is set up, then lives through rounds of heartbeats, rollouts
-//! and events.
+//! The writes of a Kubernetes API server: a cluster is set up, then goes through rounds of heartbeats, rollouts and
+//! events.
 
 use fastrand::Rng;
 
@@ -17,8 +17,8 @@ const EVENT: Kind = kind("events", "v1", "Event");
 const POD: Kind = kind("pods", "v1", "Pod");
 const WIDGET: Kind = kind("lab.lifeboat.invalid/widgets", "lab.lifeboat.invalid/v1", "Widget");
 
-/// What every namespace has one of, with a typical size in bytes.
-const FURNITURE: [(Kind, usize); 7] = [
+/// The objects of every namespace, with a typical size in bytes.
+const NAMESPACE_OBJECTS: [(Kind, usize); 7] = [
     (kind("serviceaccounts", "v1", "ServiceAccount"), 150),
     (kind("configmaps", "v1", "ConfigMap"), 1200),
     (kind("secrets", "v1", "Secret"), 900),
@@ -31,10 +31,10 @@ const NODE_BYTES: usize = 6000;
 const POD_BYTES: usize = 4000;
 const SMALL_BYTES: usize = 300;
 
-/// A Kubernetes cluster's life.
+/// The workload of a Kubernetes cluster.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
-    /// Decides everything else.
+    /// Seed of all random choices.
     pub seed: u64,
     /// Nodes, each with a heartbeat.
     pub nodes: usize,
@@ -59,7 +59,7 @@ impl Kubernetes {
         let mut pods = source.set_up(self);
         let mut setup = Some(std::mem::take(&mut source.ops));
         let (workload, mut round) = (self.clone(), 0);
-        // Round by round, so that a long workload is never in memory as a whole.
+        // Generated round by round, so that a long workload is never in memory as a whole.
         std::iter::from_fn(move || {
             if let Some(ops) = setup.take() {
                 return Some(ops);
@@ -90,7 +90,7 @@ impl Source {
         let mut pods = Vec::new();
         for namespace in (0..workload.namespaces).map(namespace_name) {
             self.store(NAMESPACE, "", &namespace, SMALL_BYTES);
-            for (kind, bytes) in FURNITURE {
+            for (kind, bytes) in NAMESPACE_OBJECTS {
                 self.store(kind, &namespace, "app", bytes);
             }
             self.store(WIDGET, &namespace, "app", SMALL_BYTES);
@@ -115,7 +115,7 @@ impl Source {
                 self.ops.push(Op::Guarded(Write::Delete { key }));
                 pods.push(self.new_pod(&namespace));
             }
-            let (kind, bytes) = FURNITURE[self.rng.usize(0..FURNITURE.len())];
+            let (kind, bytes) = NAMESPACE_OBJECTS[self.rng.usize(0..NAMESPACE_OBJECTS.len())];
             self.store(kind, &namespace, "app", bytes);
             let event = format!("app.{:016x}", self.rng.u64(..));
             self.store(EVENT, &namespace, &event, SMALL_BYTES);
@@ -132,14 +132,14 @@ impl Source {
         self.generation += 1;
         let ballast: String =
             (0..self.rng.usize(bytes / 2..=bytes)).map(|_| self.rng.alphanumeric()).collect();
-        // The same object keeps its uid over all its changes.
+        // An object keeps its uid.
         let mut identity = Rng::with_seed(fnv1a(&[kind.prefix, namespace, name]));
         let (high, low) = (identity.u32(..), identity.u64(..) >> 16);
         let uid = format!("{high:08x}-1ab0-4000-8000-{low:012x}");
         let object =
             Object { kind, namespace, name, uid: &uid, generation: self.generation, ballast: &ballast };
         let value = if kind.prefix == WIDGET.prefix { object.json() } else { object.protobuf() };
-        // Of all objects, only events are put on leases by the API server.
+        // The API server attaches only events to leases.
         let leased = kind.prefix == EVENT.prefix;
         self.ops.push(Op::Guarded(Write::Put { key: object.key(), value, leased }));
     }

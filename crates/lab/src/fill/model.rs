@@ -1,13 +1,13 @@
-//! What a workload left behind, now and at every revision on the way.
+//! The keys that a workload wrote, at every revision.
 
 use std::collections::BTreeMap;
 
 use super::Write;
 
-/// The keys a workload wrote. Says nothing about keys that were there before.
+/// The keys that a workload wrote; not those that existed before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
-    /// The keys that are there, with their values.
+    /// The live keys, with their values.
     pub live: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Every change in the order etcd made them; those of one transaction share a revision.
     pub changes: Vec<Change>,
@@ -31,7 +31,7 @@ pub struct Change {
 }
 
 impl Model {
-    /// The keys that were there right after `revision`.
+    /// The live keys at `revision`.
     #[must_use]
     pub fn at(&self, revision: i64) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut live = BTreeMap::new();
@@ -44,7 +44,7 @@ impl Model {
         live
     }
 
-    /// The revision of the key's last change; 0 if it is not there, as etcd compares it.
+    /// The revision of the key's last change; 0 if it does not exist, as in etcd's compare.
     #[must_use]
     pub fn mod_revision(&self, key: &[u8]) -> i64 {
         self.mod_revisions.get(key).copied().unwrap_or_default()
@@ -61,7 +61,7 @@ impl Model {
         }
     }
 
-    /// A delete of a key that is not there is no change, in etcd neither.
+    /// As in etcd, deleting a key that does not exist changes nothing.
     fn delete(&mut self, revision: i64, key: &[u8]) {
         if self.live.remove(key).is_some() {
             self.mod_revisions.remove(key);
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_past_can_be_asked_for() {
+    fn earlier_revisions_can_be_read() {
         let mut model = Model::default();
         let put = |key: &str| Write::Put { key: key.into(), value: b"x".to_vec(), leased: false };
         model.apply(2, put("a1"));

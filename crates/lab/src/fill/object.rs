@@ -2,11 +2,11 @@
 //! object whose field 1 is its `ObjectMeta`. Custom resources are JSON.
 //!
 //! Mirrors `staging/src/k8s.io/apimachinery/pkg/runtime/generated.proto` and `.../meta/v1/generated.proto`. Only
-//! the metadata is filled in; its one annotation is ballast that brings the object to a realistic size.
+//! the metadata is filled in; its one annotation pads the object to a realistic size.
 
 const MAGIC: &[u8] = b"k8s\0";
 
-/// A resource and what its objects are called.
+/// A resource: its prefix, API version and kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kind {
     /// The part of the key after `/registry/`.
@@ -19,7 +19,7 @@ pub(super) struct Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Object<'a> {
     pub(super) kind: Kind,
-    /// Empty for cluster-wide objects.
+    /// Empty for cluster-scoped objects.
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) uid: &'a str,
@@ -62,7 +62,7 @@ impl Object<'_> {
         bytes_field(&mut meta, 3, self.namespace.as_bytes());
         bytes_field(&mut meta, 4, b""); // selfLink
         bytes_field(&mut meta, 5, self.uid.as_bytes());
-        bytes_field(&mut meta, 6, b""); // resourceVersion: etcd's revision stands for it
+        bytes_field(&mut meta, 6, b""); // resourceVersion: etcd's revision replaces it
         varint_field(&mut meta, 7, self.generation);
         bytes_field(&mut meta, 12, &annotation);
         meta

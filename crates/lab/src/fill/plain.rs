@@ -1,4 +1,4 @@
-//! A workload without structure: any operation on any key with any bytes.
+//! A workload of random operations on keys and values of random bytes.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ const TXN_WRITES: usize = 8;
 /// Random operations on a fixed set of keys.
 #[derive(Clone, Debug)]
 pub struct Plain {
-    /// Decides everything else.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// How many different keys there are; fewer mean more overwrites and deletes.
+    /// How many different keys there are; with fewer keys, more are overwritten and deleted.
     pub keys: usize,
     /// How many requests to send.
     pub operations: usize,
@@ -78,7 +78,7 @@ impl Source {
     }
 }
 
-/// Begins with text to be readable in a dump, and ends with bytes that a reader must not take for text or the end.
+/// A key that starts with text, to be readable in a dump; some end with bytes that are not text.
 fn key(n: usize) -> Vec<u8> {
     let mut key = group(n);
     key.extend_from_slice(format!("{n:06}").as_bytes());

@@ -13,10 +13,10 @@ use crate::cache;
 use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(300);
-/// Package, and the program taken out of it.
+/// Package, and the program taken from it.
 const PACKAGES: [(&str, &str); 2] = [("etcd-server", "etcd"), ("etcd-client", "etcdctl")];
 
-/// The folder with `etcd` and `etcdctl` 3.4.
+/// The directory with `etcd` and `etcdctl` 3.4.
 pub(super) fn etcd_3_4() -> Result<PathBuf> {
     let digest = cache::digest(&["debian", "3.4", std::env::consts::ARCH]);
     cache::install("peers", &format!("etcd-3.4-{digest}"), |dir| {
@@ -52,11 +52,11 @@ fn pick(offers: &str) -> Result<String> {
     let versions: Vec<&str> =
         offers.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim).collect();
     if versions.is_empty() {
-        bail!("apt offers none: run `apt-get update`");
+        bail!("apt has no candidate: run `apt-get update`");
     }
     match versions.iter().find(|version| version.starts_with("3.4.")) {
         Some(version) => Ok((*version).to_owned()),
-        None => bail!("apt offers {}, only Debian 12 has 3.4", versions.join(", ")),
+        None => bail!("apt has {}; only Debian 12 has 3.4", versions.join(", ")),
     }
 }
 
@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(pick(&(line("3.5.16-4") + &line("3.4.23-4+b4"))).unwrap(), "3.4.23-4+b4");
         assert_eq!(
             pick(&line("3.5.16-4")).unwrap_err().to_string(),
-            "apt offers 3.5.16-4, only Debian 12 has 3.4"
+            "apt has 3.5.16-4; only Debian 12 has 3.4"
         );
-        assert_eq!(pick("").unwrap_err().to_string(), "apt offers none: run `apt-get update`");
+        assert_eq!(pick("").unwrap_err().to_string(), "apt has no candidate: run `apt-get update`");
     }
 }

@@ -1,5 +1,5 @@
-//! Peers written in Go, built from the modules in `lab/peers`: their `go.mod` pins the release and their `go.sum`
-//! the bytes, so a build takes nothing on trust and needs no network once the modules are in Go's cache.
+//! Peers written in Go, built from the modules in `lab/peers`. Their `go.mod` pins the releases and their `go.sum` the
+//! content; a build needs no network once the modules are in Go's cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use fs_err as fs;
 use crate::cache;
 use crate::process;
 
-/// A cold build of one etcd program with all downloads has been seen to take minutes on two cores.
+/// A cold build of one etcd program with all downloads takes minutes on two cores.
 const BUILD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// A Go module that names its programs in `tool` directives.
@@ -19,14 +19,14 @@ pub(super) struct Module {
     name: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
-    /// Package path and the name its program is given.
+    /// Package path, and the name of its program.
     programs: &'static [(&'static str, &'static str)],
     /// Flags for the linker.
     link: &'static str,
 }
 
-/// The files are part of this crate's binary, so that it works wherever it is run from and a build never writes
-/// next to the sources.
+/// The files are embedded in the binary, so that it works from any directory and a build never writes to the source
+/// tree.
 macro_rules! module {
     ($name:literal, $programs:expr, $link:expr) => {
         Module {
@@ -58,12 +58,12 @@ pub(super) const ETCD_3_5: Module = module!("etcd-3.5", ETCD_PROGRAMS, "");
 pub(super) const ETCD_3_6: Module = module!("etcd-3.6", ETCD_PROGRAMS, "");
 pub(super) const ETCD_3_7: Module = module!("etcd-3.7", ETCD_PROGRAMS, "");
 pub(super) const BBOLT: Module = module!("bbolt", &[("go.etcd.io/bbolt/cmd/bbolt", "bbolt")], "");
-/// Kubernetes knows its own version only from the linker.
+/// Kubernetes gets its version from the linker.
 pub(super) const KUBERNETES: Module =
     module!("kubernetes", KUBERNETES_PROGRAMS, "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4");
 pub(super) const COREDNS: Module = module!("coredns", &[("github.com/coredns/coredns", "coredns")], "-s -w");
 
-/// The folder with the module's programs.
+/// The directory with the module's programs.
 pub(super) fn build(module: &Module) -> Result<PathBuf> {
     let toolchain =
         process::run_ok(go().args(["env", "GOVERSION", "GOOS", "GOARCH"]), Duration::from_secs(60))
@@ -84,7 +84,7 @@ pub(super) fn build(module: &Module) -> Result<PathBuf> {
 }
 
 fn build_program(dir: &Path, package: &str, program: &str, link: &str) -> Result<()> {
-    // No VCS stamp: the cache may lie inside somebody's git tree, which says nothing about the program.
+    // No VCS stamp: the cache may be inside an unrelated git tree.
     let flags = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", link];
     process::run_ok(go().args(flags).args(["-o", program, package]).current_dir(dir), BUILD_LIMIT)
         .with_context(|| format!("build {program}"))?;
@@ -94,7 +94,7 @@ fn build_program(dir: &Path, package: &str, program: &str, link: &str) -> Result
 
 fn go() -> Command {
     let mut command = Command::new("go");
-    // Without cgo no C compiler is needed, and the programs run in any container.
+    // Without cgo, no C compiler is needed, and the programs run in any container.
     command.env("GOWORK", "off").env("CGO_ENABLED", "0");
     command
 }

@@ -1,23 +1,23 @@
-//! What a test does when a peer cannot be had: skip in sight of the reader, or fail where skipping would hide a
-//! hole in the coverage.
+//! What a test does when a peer is not available: it is skipped with a message, and fails in CI, where skipping would
+//! hide a gap in the coverage.
 
 use std::io::Write;
 
 use super::Unavailable;
 
-/// The peer, or `None` after one line saying why the test is skipped. Tests use [`or_skip!`](crate::or_skip).
+/// The peer, or `None` after printing why the test is skipped. Tests use [`or_skip!`](crate::or_skip).
 ///
 /// # Panics
 ///
-/// When `CI` is set to anything but nothing: there, every peer has to be present.
+/// If `CI` is set and not empty: there, every peer must be available.
 #[must_use]
 pub fn need<T>(peer: Result<T, Unavailable>) -> Option<T> {
     match peer {
         Ok(peer) => Some(peer),
         Err(missing) => {
             let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-            assert!(!ci, "CI is set, so this test must not be skipped; it needs {missing}");
-            // Straight to stderr: the test harness swallows what passing tests print with `eprintln!`.
+            assert!(!ci, "tests must not be skipped when CI is set; this one needs {missing}");
+            // Directly to stderr: the test harness hides what passing tests print with `eprintln!`.
             let _ = writeln!(std::io::stderr(), "skipped: needs {missing}");
             None
         }
