@@ -1,7 +1,7 @@
 //! etcd clusters on loopback, for tests to start, break and recover.
 //!
-//! Members are child processes of the test, and are killed when the [`Cluster`] is dropped. The interface blocks: do not
-//! call it from an async runtime.
+//! Members are child processes of the test, and are killed when the [`Cluster`] is dropped. The interface blocks: do
+//! not call it from an async runtime.
 
 mod builder;
 mod health;
@@ -51,8 +51,8 @@ impl Cluster {
         tls: Option<TlsFiles>,
         temporary: Option<TempDir>,
     ) -> Result<Self> {
-        // A worker thread, so that connections make progress between calls of `block_on`. Otherwise they would not notice
-        // that a member closes them, and the member would wait seconds for them before it stops.
+        // A worker thread, so that connections make progress between calls of `block_on`. Otherwise they would not
+        // notice that a member closes them, and the member would wait seconds for them before it stops.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -1,5 +1,5 @@
-//! Repeatable workloads: the same seed writes the same keys and values in the same order to a real cluster. The returned
-//! [`Model`] tells what the cluster must hold afterwards.
+//! Repeatable workloads: the same seed writes the same keys and values in the same order to a real cluster. The
+//! returned [`Model`] tells what the cluster must hold afterwards.
 
 mod apply;
 mod kubernetes;

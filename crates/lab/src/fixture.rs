@@ -120,8 +120,8 @@ pub fn members_of_a_lost_quorum(to: &Path) {
     extract(&LOST_QUORUM, to);
 }
 
-/// Unpacks into a directory the data dir `s-3.6` of a one-member cluster, whose db is random bytes and whose log has the
-/// entries 1 to 66, and its snapshot `s-3.6-nightly.db` at entry 25.
+/// Unpacks into a directory the data dir `s-3.6` of a one-member cluster, whose db is random bytes and whose log has
+/// the entries 1 to 66, and its snapshot `s-3.6-nightly.db` at entry 25.
 ///
 /// # Panics
 ///
@@ -130,8 +130,8 @@ pub fn snapshot_and_log(to: &Path) {
     extract(&SNAPSHOT_AND_LOG, to);
 }
 
-/// Unpacks into a directory the data dirs `e-3.5-a` and `e-3.5-b` of a one-member cluster, whose log has one bad record:
-/// in a among the entries that the db has applied, in b after them.
+/// Unpacks into a directory the data dirs `e-3.5-a` and `e-3.5-b` of a one-member cluster, whose log has one bad
+/// record: in a among the entries that the db has applied, in b after them.
 ///
 /// # Panics
 ///

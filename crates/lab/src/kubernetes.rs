@@ -1,5 +1,5 @@
-//! Kubernetes v1.34 and etcd 3.6 on the lab's machines: certificates, units or manifests, nodes, and what runs on
-//! them. Everything is written from outside before a machine boots.
+//! Kubernetes v1.34 and etcd 3.6 on the lab's machines: certificates, units or manifests, nodes, and workloads. The
+//! files are written from outside before a machine boots.
 
 mod addons;
 mod control_plane;
@@ -20,7 +20,7 @@ pub(crate) use ready::{apiservers, coredns, nodes, summary, web};
 use crate::machines::guest::Guest;
 use crate::machines::topology::{Blueprint, MachineSpec, Role};
 
-/// Writes what the machine needs for its roles.
+/// Writes the files for the machine's roles.
 pub(crate) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
     if machine.is(Role::Etcd) {
         etcd::install(blueprint, machine, pki, guest)?;

@@ -1,5 +1,5 @@
-//! Real peers for Lifeboat's tests, demo and benchmarks: etcd and bbolt built from source into a cache, etcd clusters on
-//! loopback with repeatable workloads, and Kubernetes on machines.
+//! Real peers for Lifeboat's tests, demo and benchmarks: etcd and bbolt built from source into a cache, etcd clusters
+//! on loopback with repeatable workloads, and Kubernetes on machines.
 //!
 //! A test that needs a peer requests it with [`or_skip!`], then starts a [`cluster::Cluster`]:
 //!

@@ -1,7 +1,7 @@
-//! A real cluster on real machines: systemd-nspawn containers with disks, NICs and power that can be taken from them.
+//! A real cluster on real machines: systemd-nspawn containers with disks, NICs and power that tests can take away.
 //!
-//! There is one lab at a time on a host. [`Lab::up`] makes it, [`Lab::open`] finds the one that is up, [`Lab::down`]
-//! leaves nothing of it. `docs/lab.md` says what is real about it and what is not.
+//! A host has one lab at a time. [`Lab::up`] creates it, [`Lab::open`] opens the running one, [`Lab::down`] removes it
+//! without a trace. `docs/lab.md` describes what is real about it and what is not.
 
 mod base;
 pub(crate) mod binaries;
@@ -42,7 +42,7 @@ use crate::kubernetes::Pki;
 use ssh::SshFiles;
 use state::State;
 
-/// The lab of this host.
+/// The lab on this host.
 #[derive(Clone, Debug)]
 pub struct Lab {
     state: State,
@@ -51,33 +51,33 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Makes a lab, or completes the one that is there, and waits until its cluster serves. `told` hears of each phase
-    /// that is done.
-    pub fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Self> {
-        bring_up::up(options, told)
+    /// Creates a lab, or completes the present one, and waits until its cluster serves. Calls `progress` after each
+    /// phase.
+    pub fn up(options: &UpOptions, progress: &mut dyn FnMut(&str)) -> Result<Self> {
+        bring_up::up(options, progress)
     }
 
-    /// The lab that is up.
+    /// Opens the running lab.
     pub fn open() -> Result<Self> {
         let state = State::new()?;
-        let blueprint = state.blueprint()?.context("no lab is up; make one with: make lab-up")?;
+        let blueprint = state.blueprint()?.context("no lab is running; start one with: make lab-up")?;
         let kubectl = crate::peers::kubernetes()?.join("kubectl");
         Ok(Self { state, blueprint, kubectl })
     }
 
-    /// Removes everything but what is in the cache; with `keep_disks` also the machines' disks stay, and the next
-    /// [`Lab::up`] boots from them. Nothing being there is no error.
+    /// Removes everything except the cache; with `keep_disks` also keeps the machines' disks, and the next [`Lab::up`]
+    /// boots from them. It is not an error if no lab exists.
     pub fn down(keep_disks: bool) -> Result<()> {
         tear_down::down(keep_disks)
     }
 
-    /// What it was made as.
+    /// The lab's topology, layout and machines.
     #[must_use]
     pub fn blueprint(&self) -> &Blueprint {
         &self.blueprint
     }
 
-    /// The folder with everything the lab keeps.
+    /// The directory with the lab's state.
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         self.state.dir()
@@ -96,17 +96,17 @@ impl Lab {
         self.blueprint.machines.iter().map(machine).collect()
     }
 
-    /// A command inside the lab's network, which is the only place that machines can be reached from.
+    /// A command inside the lab's network: machines can be reached only from there.
     pub fn ns_command(&self, program: impl AsRef<OsStr>) -> Command {
         network::command(program)
     }
 
-    /// Runs `work` inside the lab's network, on a thread of its own.
+    /// Runs `work` inside the lab's network, on its own thread.
     pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         network::inside(work)
     }
 
-    /// `kubectl` as the cluster's admin, against the first master unless `--server` says otherwise.
+    /// `kubectl` as the cluster's admin, against the first master unless `--server` is given.
     #[must_use]
     pub fn kubectl(&self) -> Command {
         let mut command = network::command(&self.kubectl);
@@ -121,7 +121,7 @@ impl Lab {
         command
     }
 
-    /// What `ssh -F` takes: every machine is a `Host`, with its host key known.
+    /// An `ssh_config` with every machine as a `Host`, and its host key in `known_hosts`.
     #[must_use]
     pub fn ssh_config(&self) -> PathBuf {
         SshFiles::new(self.state.dir()).config()
@@ -133,7 +133,7 @@ impl Lab {
         self.pki().file("admin", "kubeconfig")
     }
 
-    /// The authority of etcd, and a client certificate with its key: what an etcd client outside needs.
+    /// The files that an etcd client needs: CA, client certificate and key.
     #[must_use]
     pub fn etcd_client_files(&self) -> (PathBuf, PathBuf, PathBuf) {
         let pki = self.pki();
@@ -146,7 +146,7 @@ impl Lab {
         cloud::state_dir(&self.state)
     }
 
-    /// The cloud's API.
+    /// The URL of the cloud's API.
     #[must_use]
     pub fn cloud_endpoint(&self) -> String {
         format!("http://{CLOUD}:{}", cloud::PORT)
@@ -198,7 +198,7 @@ impl Hypervisor for Lab {
     }
 }
 
-/// `text` as one word of a shell.
+/// Quotes `text` for a shell.
 fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -47,8 +47,8 @@ impl std::error::Error for Unavailable {}
 
 /// The programs of etcd `version`, built first if they are not in the cache.
 ///
-/// The first call for a version can take minutes. Concurrent processes and threads wait for one build. The result is kept
-/// for the life of the process.
+/// The first call for a version can take minutes. Concurrent processes and threads wait for one build. The result is
+/// kept for the life of the process.
 pub fn etcd(version: EtcdVersion) -> Result<EtcdBinaries, Unavailable> {
     static FOUND: [OnceLock<Result<PathBuf, Unavailable>>; 4] = [const { OnceLock::new() }; 4];
     let slot = match version {

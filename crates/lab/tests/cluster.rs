@@ -1,4 +1,4 @@
-//! Clusters of every release start, serve, survive a kill -9 and come back.
+//! Clusters of every release start, serve, survive a kill -9 and restart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,7 +65,7 @@ fn etcd_3_7() {
 }
 
 #[test]
-fn three_members_with_tls_outlive_one() {
+fn three_members_with_tls_survive_the_loss_of_one() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).tls().start().unwrap();
     cluster.etcdctl_ok(0, ["put", "before", "1"]).unwrap();
@@ -111,7 +111,7 @@ fn a_cluster_starts_from_data_dirs_restored_for_its_layout() {
 }
 
 #[test]
-fn workloads_leave_what_their_models_say() {
+fn workloads_write_what_their_models_hold() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).unsafe_no_fsync().start().unwrap();
     let plain = fill::plain(&cluster, 0, &Plain::default()).unwrap();
@@ -132,7 +132,7 @@ fn workloads_leave_what_their_models_say() {
 }
 
 #[test]
-fn a_member_that_cannot_start_says_why() {
+fn a_failed_start_shows_the_log() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let error = ClusterBuilder::new(EtcdVersion::V3_6).flag("--election-timeout=10").start().unwrap_err();
     let message = format!("{error:#}");
@@ -140,11 +140,11 @@ fn a_member_that_cannot_start_says_why() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_from_other_failures() {
+fn a_port_in_use_is_recognized() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let first = ClusterBuilder::new(EtcdVersion::V3_6).start().unwrap();
     let taken = format!("--listen-peer-urls={}", first.layout().members()[0].peer_url);
     let error = ClusterBuilder::new(EtcdVersion::V3_6).flag(taken).start().unwrap_err();
-    // The words by which a start on ports of its own choice decides to choose others.
+    // `start` looks for these words to choose other ports.
     assert!(format!("{error:#}").contains("address already in use"), "{error:#}");
 }

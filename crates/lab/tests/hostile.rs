@@ -1,4 +1,4 @@
-//! `lifeboat init` against a machine that lies: a real sshd that answers every command with what an attacker would.
+//! `lifeboat init` against a hostile machine: a real sshd that answers every command as an attacker would.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,8 +12,8 @@ use lifeboat_recovery::discover::{Request, discover};
 use lifeboat_recovery::inventory::Ssh;
 use tempfile::TempDir;
 
-/// Answers as `survey.sh` does, and gives `kubeconfig` for every file that is asked for.
-const LIES: &str = r#"#!/bin/sh
+/// Answers as `survey.sh` does, and with `kubeconfig` for every file that is requested.
+const ANSWERS: &str = r#"#!/bin/sh
 case $SSH_ORIGINAL_COMMAND in
 *"sh -s"*)
     case $(cat) in
@@ -37,22 +37,22 @@ directory /
 kubeconfig /etc/kubernetes/admin.conf
 ";
 
-/// A machine that lies, and where its lies are.
-struct Liar {
+/// A hostile machine, and the directory of its answers.
+struct HostileMachine {
     sshd: Sshd,
     dir: TempDir,
 }
 
-impl Liar {
+impl HostileMachine {
     fn start() -> Result<Self, Unavailable> {
         let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("lies");
-        fs::write(&program, LIES.replace("DIR", &dir.path().display().to_string())).unwrap();
+        let program = dir.path().join("answer");
+        fs::write(&program, ANSWERS.replace("DIR", &dir.path().display().to_string())).unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
         Ok(Self { sshd: Sshd::start_with(&format!("ForceCommand {}", program.display()))?, dir })
     }
 
-    /// What comes of `init` with these lies, and where it has looked.
+    /// Runs `init` with these answers; returns the result, and the machines it has looked at.
     async fn init(&self, survey: &str, kubeconfig: &str) -> (String, Vec<String>) {
         fs::write(self.dir.path().join("survey"), survey).unwrap();
         fs::write(self.dir.path().join("kubeconfig"), kubeconfig).unwrap();
@@ -70,11 +70,11 @@ impl Liar {
         (why, looked.collect())
     }
 
-    /// The files in the directory of the lies that are not the lies themselves.
+    /// The files in the machine's directory other than its answers.
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let names = names.map(|name| name.into_string().unwrap());
-        names.filter(|name| !["lies", "survey", "kubeconfig"].contains(&name.as_str())).collect()
+        names.filter(|name| !["answer", "survey", "kubeconfig"].contains(&name.as_str())).collect()
     }
 }
 
@@ -85,16 +85,16 @@ fn kubeconfig(user: &str, cluster: &str) -> String {
     )
 }
 
-/// A CA, so that nothing else is wrong with a kubeconfig.
+/// A valid CA, so that nothing else is wrong with a kubeconfig.
 fn authority() -> String {
     rcgen::generate_simple_self_signed(vec!["k".into()]).unwrap().cert.pem()
 }
 
 #[tokio::test]
 async fn a_kubeconfig_of_a_machine_runs_nothing_here_and_reads_nothing() {
-    let liar = lab::or_skip!(Liar::start());
-    let mark = liar.dir.path().join("pwned").display().to_string();
-    let secret = liar.dir.path().join("survey").display().to_string();
+    let machine = lab::or_skip!(HostileMachine::start());
+    let mark = machine.dir.path().join("pwned").display().to_string();
+    let secret = machine.dir.path().join("survey").display().to_string();
     let exec = format!(
         "exec: {{apiVersion: client.authentication.k8s.io/v1, command: touch, args: ['{mark}'], interactiveMode: Never}}"
     );
@@ -115,21 +115,21 @@ async fn a_kubeconfig_of_a_machine_runs_nothing_here_and_reads_nothing() {
             "user.auth-provider",
         ),
     ] {
-        let (why, _) = liar.init(SURVEY, &kubeconfig(&user, &cluster)).await;
+        let (why, _) = machine.init(SURVEY, &kubeconfig(&user, &cluster)).await;
         assert!(why.contains(field) && why.contains("is not taken from a machine"), "{why}");
     }
-    assert_eq!(liar.left(), Vec::<String>::new());
+    assert_eq!(machine.left(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn no_flag_of_a_machine_leads_back_to_this_computer() {
-    let liar = lab::or_skip!(Liar::start());
-    let (why, looked) = liar.init(SURVEY, "").await;
+    let machine = lab::or_skip!(HostileMachine::start());
+    let (why, looked) = machine.init(SURVEY, "").await;
     assert_eq!(looked, ["looking at machine"], "{why}");
-    assert_eq!(liar.left(), Vec::<String>::new());
+    assert_eq!(machine.left(), Vec::<String>::new());
     // With a `local` of its own as hostname, address and destination.
     let survey = SURVEY
         .replace("127.0.0.1", "local")
         .replace("https://local:2379", "https://LOCAL:2379,http://0:2379,https://127.1:2379");
-    assert_eq!(liar.init(&survey, "").await.1, ["looking at machine"]);
+    assert_eq!(machine.init(&survey, "").await.1, ["looking at machine"]);
 }

@@ -1,5 +1,5 @@
-//! `lifeboat init` finds what the lab's makers know: `make lab-test`. Uses the lab that is up, or makes one of each
-//! layout.
+//! `lifeboat init` finds the cluster that the lab has created: `make lab-test`. Uses the running lab, or creates one of
+//! each layout.
 
 use std::env;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use lifeboat_recovery::host::{Command, hosts};
 use lifeboat_recovery::inventory::{Cloud, Inventory, Ssh, Zstack};
 use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 
-/// Takes down what the test has brought up.
+/// Takes the test's lab down.
 struct Down;
 
 impl Drop for Down {
@@ -28,7 +28,7 @@ impl Drop for Down {
 
 #[test]
 #[ignore = "needs root and the lab's machines: make lab-test"]
-fn discovery_finds_the_cluster_as_it_was_made() {
+fn init_finds_the_cluster_that_was_created() {
     // CI tests the lab of its own checkout: one that an interrupted run left on the machine is removed.
     if env::var_os("CI").is_some() {
         Lab::down(false).unwrap();
@@ -42,7 +42,7 @@ fn discovery_finds_the_cluster_as_it_was_made() {
     }
 }
 
-/// Makes or completes a lab with the program, which also starts the cloud.
+/// Creates or completes a lab with the program, which also starts the cloud.
 fn up(topology: Topology, layout: Layout) -> Lab {
     let mut up = process::Command::new(env!("CARGO_BIN_EXE_lab"));
     up.args(["up", "--topology", &topology.to_string(), "--layout", &layout.to_string()]);
@@ -79,12 +79,12 @@ fn compare(lab: &Lab) {
         ranges.sort_by(|a, b| a.name.cmp(&b.name));
         ranges
     };
-    // Only those that machines have addresses in.
+    // Only ranges that contain machines.
     assert!(ranges(seen).iter().all(|range| cloud.ip_ranges.contains(range)), "{seen:?}");
     assert!(!seen.ip_ranges.is_empty());
 
     private(&out, &files);
-    // The credentials work, and so do the ways to the machines, none of which was named by hand.
+    // The credentials work, and the machines that `init` found can be reached.
     lab.inside(|| runtime().block_on(reach(&read))).unwrap();
     assert!(matches!(found.write(&out), Err(DiscoverError::Exists(path)) if path == out));
 }
@@ -93,7 +93,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// From one master, and the machine that nothing leads to.
+/// Runs `init` from one master, and from the machine that cannot be discovered.
 async fn look(lab: &Lab, made: &Inventory) -> Discovered {
     let Some(Cloud::Zstack(zstack)) = &made.cloud else { panic!("the lab has a cloud") };
     let config = ZStackConfig {
@@ -114,7 +114,7 @@ async fn look(lab: &Lab, made: &Inventory) -> Discovered {
     discover(request).await.unwrap()
 }
 
-/// For us alone; and nothing of them is in the inventory.
+/// The credentials are private, and not in the inventory.
 fn private(out: &Path, files: &[std::path::PathBuf]) {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&out.with_file_name(CREDENTIALS)), 0o700);

@@ -1,4 +1,4 @@
-//! Machines are real, and a lab leaves nothing behind. Needs root and half an hour at worst: `make lab-test`.
+//! The lab's machines are real, and a lab leaves nothing behind. Needs root, and up to half an hour: `make lab-test`.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use lab::machines::{self, Lab, Layout, Machine, Topology, UpOptions, WEB_PORT};
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// There is one lab on a host.
+/// A host has one lab at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Takes the lab down when the test ends, however it ends.
+/// Takes the lab down at the end of the test, also after a panic.
 struct Alone<'a>(#[expect(dead_code, reason = "held, not used")] MutexGuard<'a, ()>);
 
 impl Drop for Alone<'_> {
@@ -26,7 +26,10 @@ impl Drop for Alone<'_> {
 
 fn alone() -> Alone<'static> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(remains().is_empty(), "a lab is up, which the tests would take down; do it first: make lab-down");
+    assert!(
+        remains().is_empty(),
+        "a lab is running, which these tests would remove; take it down first: make lab-down"
+    );
     Alone(guard)
 }
 
@@ -43,7 +46,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Whatever of a lab is still there: namespaces, mounts, loop devices, cgroups, processes.
+/// What is left of a lab: namespaces, mounts, loop devices, cgroups, processes.
 fn remains() -> String {
     let mut found = Vec::new();
     let named = |text: String| -> Vec<String> {
@@ -103,12 +106,12 @@ fn a_lab_comes_up_twice_and_leaves_nothing() {
     let id = ssh(&lab, "m1", "cat /etc/machine-id").unwrap();
     assert_eq!(id, lab.machine("m1").unwrap().spec().machine_id);
     let routes = lab.ns_command("ip").args(["route", "show", "default"]).output().unwrap();
-    assert!(routes.stdout.is_empty(), "the lab's network has a way out");
+    assert!(routes.stdout.is_empty(), "the lab's network has a default route");
 
     let booted = boot_id(&lab.machine("m1").unwrap());
     let again = small();
     assert_eq!(again.blueprint(), lab.blueprint());
-    assert_eq!(boot_id(&lab.machine("m1").unwrap()), booted, "a machine that is on was booted again");
+    assert_eq!(boot_id(&lab.machine("m1").unwrap()), booted, "a running machine was booted again");
     let other = UpOptions { topology: Topology::Full, layout: Layout::Systemd };
     let refusal = Lab::up(&other, &mut |_| ()).unwrap_err();
     assert!(refusal.to_string().contains("take it down first"), "{refusal:#}");
@@ -124,7 +127,7 @@ fn a_lab_comes_up_twice_and_leaves_nothing() {
 
 #[test]
 #[ignore = "needs root and the lab's machines: make lab-test"]
-fn an_up_that_was_killed_is_completed_or_removed() {
+fn an_interrupted_up_can_be_completed_or_removed() {
     lab::or_skip!(machines::available());
     let _alone = alone();
     for milliseconds in [150, 600, 4000] {
@@ -139,7 +142,7 @@ fn an_up_that_was_killed_is_completed_or_removed() {
     assert_eq!(readyz(&lab, "m3").as_deref(), Ok("ok"));
 }
 
-/// Begins to bring a lab up and dies by SIGKILL.
+/// Starts `up` and kills it with SIGKILL.
 fn interrupted_up(milliseconds: u64) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_lab"))
         .args(["up", "--topology", "small"])
@@ -153,7 +156,7 @@ fn interrupted_up(milliseconds: u64) {
 
 #[test]
 #[ignore = "needs root and the lab's machines: make lab-test"]
-fn disks_outlive_the_lab_when_asked() {
+fn disks_are_kept_on_request() {
     lab::or_skip!(machines::available());
     let _alone = alone();
     let lab = small();
@@ -179,7 +182,7 @@ fn nics_and_power_are_real() {
     assert!(!m1.exec(&["ip", "link"]).unwrap().contains("eth0"), "the machine still has a NIC");
     m1.reboot().unwrap();
     eventually("m1 boots", || m1.exec(&["systemctl", "is-active", "ssh"]).is_ok());
-    assert_eq!(m1.nic().unwrap(), None, "a NIC came back with a reboot");
+    assert_eq!(m1.nic().unwrap(), None, "a reboot brought the NIC back");
     m1.attach_nic("52:54:00:00:00:01").unwrap();
     thread::sleep(Duration::from_secs(2));
     assert!(!m1.exec(&["ip", "-4", "addr", "show", "eth0"]).unwrap().contains("10.123.0."));
@@ -248,7 +251,7 @@ fn static_pods_come_up() {
     lab::or_skip!(machines::available());
     let _alone = alone();
     let lab = up(Topology::Small, Layout::StaticPods);
-    // kubelet tells the apiserver of them when it first can.
+    // kubelet creates their mirror Pods once it reaches the apiserver.
     for pod in
         ["pod/etcd-m1", "pod/kube-apiserver-m2", "pod/kube-controller-manager-m3", "pod/kube-scheduler-m1"]
     {
@@ -269,7 +272,7 @@ fn the_incidents_topology_comes_up_in_both_layouts() {
             assert!(answers(&lab, &lab.machine(node).unwrap(), WEB_PORT), "no workload through {node}");
         }
         let lookup = ["exec", "deployment/web", "--", "nslookup", "web.default.svc.cluster.local"];
-        // A node whose kube-proxy has not heard of CoreDNS yet refuses.
+        // A node refuses until its kube-proxy knows CoreDNS.
         eventually("cluster DNS", || lab.kubectl().args(lookup).output().unwrap().status.success());
         Lab::down(false).unwrap();
         assert_eq!(remains(), "");

@@ -1,4 +1,5 @@
-//! What Lifeboat sees of machines, over a real sshd: what a login can end in, what runs there, and what it leaves alone.
+//! What Lifeboat sees of machines, over a real sshd: what a login can end in, what runs there, and what it leaves
+//! alone.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

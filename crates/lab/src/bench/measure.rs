@@ -24,8 +24,8 @@ pub(super) struct Measured {
     pub(super) peak_rss: u64,
 }
 
-/// Prepares the machine, so that all commands start from the same state: earlier writes are synced to disk, and memory is
-/// touched, since on a virtual machine that returns free memory to its host, the first process to touch it waits.
+/// Prepares the machine, so that all commands start from the same state: earlier writes are synced to disk, and memory
+/// is touched, since on a virtual machine that returns free memory to its host, the first process to touch it waits.
 ///
 /// Runs in a process of its own: otherwise its peak memory would count as that of the commands started after it.
 fn prepare() -> Result<()> {

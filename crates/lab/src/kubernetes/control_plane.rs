@@ -9,7 +9,7 @@ use crate::machines::guest::Guest;
 use crate::machines::image;
 use crate::machines::topology::{Blueprint, Layout, MachineSpec, POD_CIDR, Role, SERVICE_CIDR};
 
-/// Where keys, certificates and kubeconfigs are.
+/// Paths of keys, certificates and kubeconfigs.
 struct Files {
     ca: &'static str,
     ca_key: &'static str,
@@ -77,7 +77,7 @@ fn files(layout: Layout) -> &'static Files {
     }
 }
 
-/// Where a master keeps its apiserver's certificate and key.
+/// The paths of an apiserver's certificate and key.
 pub(crate) fn apiserver_files(layout: Layout) -> (&'static str, &'static str) {
     (files(layout).cert, files(layout).key)
 }
@@ -102,7 +102,7 @@ pub(super) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, g
     for program in programs {
         match blueprint.layout {
             Layout::Systemd => {
-                // An apiserver waits a minute for its watches unless it is told not to.
+                // By default, an apiserver waits a minute for its watches.
                 guest.unit(&format!("{}.service", program.name), &program.unit("TimeoutStopSec=10\n"))?;
             }
             Layout::StaticPods => {
@@ -134,7 +134,7 @@ fn write_keys(machine: &MachineSpec, pki: &Pki, files: &Files, guest: &Guest) ->
 
 fn apiserver(blueprint: &Blueprint, machine: &MachineSpec, files: &Files) -> Vec<String> {
     let etcd = match blueprint.layout {
-        // kubeadm's apiserver talks to the member on its own machine alone.
+        // kubeadm's apiserver connects only to the member on its own machine.
         Layout::StaticPods if machine.is(Role::Etcd) => "https://127.0.0.1:2379".into(),
         _ => blueprint.etcd_endpoints().join(","),
     };

@@ -1,4 +1,4 @@
-//! An etcd member: a unit with files where kubeasz has them, or a static Pod with kubeadm's.
+//! An etcd member: a unit with kubeasz's paths, or a static Pod with kubeadm's.
 
 use anyhow::Result;
 
@@ -9,18 +9,18 @@ use crate::machines::guest::Guest;
 use crate::machines::image;
 use crate::machines::topology::{Blueprint, Layout, MachineSpec};
 
-/// Where a member's data is, in both layouts.
+/// A member's data dir, in both layouts.
 pub(crate) const DATA_DIR: &str = "/var/lib/etcd";
-/// Small enough to be filled by a test.
+/// Small enough for tests to fill.
 const QUOTA_BYTES: &str = "268435456";
 
-/// Where its keys are.
+/// Paths of its certificates and keys.
 struct Files {
     ca: &'static str,
-    /// Shown to clients.
+    /// For clients.
     cert: &'static str,
     key: &'static str,
-    /// Shown to other members.
+    /// For other members.
     peer_cert: &'static str,
     peer_key: &'static str,
 }

@@ -2,16 +2,16 @@
 
 use crate::machines::binaries::BIN;
 
-/// One program of the control plane.
+/// A program of the control plane.
 pub(super) struct Program {
-    /// Its name, and its unit's and container's.
+    /// Its name, which its unit and container share.
     pub name: &'static str,
-    /// `--flag=value` each.
+    /// Its flags, as `--name=value`.
     pub flags: Vec<String>,
 }
 
 impl Program {
-    /// Its unit; `service` is more lines for the section `[Service]`.
+    /// Its unit, with more lines for the section `[Service]`.
     pub fn unit(&self, service: &str) -> String {
         let mut exec = format!("{BIN}/{}", self.name);
         for flag in &self.flags {

@@ -2,14 +2,14 @@
 
 use super::flags::Program;
 
-/// A folder of the host in the Pod, under the same path.
+/// A directory of the host, mounted in the Pod at the same path.
 pub(super) struct Mount {
     pub name: &'static str,
     pub path: &'static str,
     pub read_only: bool,
 }
 
-/// What kubelet asks to know whether the program is alive.
+/// The endpoint of the program's startup and liveness probes.
 pub(super) struct Probe {
     pub scheme: &'static str,
     pub host: String,
@@ -17,7 +17,7 @@ pub(super) struct Probe {
     pub path: &'static str,
 }
 
-/// One program of the control plane as a Pod.
+/// A program of the control plane as a Pod.
 pub(super) struct StaticPod {
     pub image: String,
     pub program: Program,
@@ -26,7 +26,7 @@ pub(super) struct StaticPod {
 }
 
 impl StaticPod {
-    /// The file for `/etc/kubernetes/manifests`.
+    /// The manifest.
     pub fn yaml(&self) -> String {
         let (name, image) = (self.program.name, &self.image);
         let mut yaml = format!(
@@ -61,11 +61,11 @@ impl StaticPod {
         yaml
     }
 
-    fn probe(&self, kind: &str, pace: &str, failures: u32) -> String {
+    fn probe(&self, kind: &str, timing: &str, failures: u32) -> String {
         let Probe { scheme, host, port, path } = &self.probe;
         format!(
             "    {kind}:\n      failureThreshold: {failures}\n      httpGet:\n        host: {host}\n        \
-             path: {path}\n        port: {port}\n        scheme: {scheme}\n      {pace}\n      timeoutSeconds: 15\n"
+             path: {path}\n        port: {port}\n        scheme: {scheme}\n      {timing}\n      timeoutSeconds: 15\n"
         )
     }
 }

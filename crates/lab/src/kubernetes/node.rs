@@ -22,7 +22,7 @@ pub(super) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, g
     Ok(())
 }
 
-/// Everything below kubelet.
+/// Installs the container runtime.
 fn runtime(machine: &MachineSpec, guest: &Guest) -> Result<()> {
     guest.program("/usr/local/sbin/lab-node-prepare", PREPARE)?;
     guest.write("/etc/containerd/config.toml", CONTAINERD.replace("@PAUSE@", PAUSE))?;
@@ -72,7 +72,7 @@ fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Gues
     );
     if registered {
         flags.push_str(&format!(" --kubeconfig={kubeconfig}"));
-        // Nodes have a balancer of their own; a master asks its own apiserver.
+        // A node uses its local balancer, a master its own apiserver.
         let api = if machine.is(Role::Node) {
             "https://127.0.0.1:6443".into()
         } else {
@@ -95,7 +95,7 @@ fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Gues
 }
 
 fn kubelet_config(machine: &MachineSpec, registered: bool, ca: &str, cert: &str, key: &str) -> String {
-    // Without an apiserver nobody can say who may ask, so nobody but root on the machine may.
+    // Without an apiserver, requests cannot be authorized: only root on the machine has access.
     let access = if registered {
         "authentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: true\nauthorization:\n  mode: Webhook\n"
     } else {
@@ -145,7 +145,7 @@ fn kube_proxy(machine: &MachineSpec, pki: &Pki, guest: &Guest) -> Result<()> {
     )
 }
 
-/// What kubelet and kube-proxy take for the apiserver, like kubeasz's kube-lb.
+/// The local load balancer that kubelet and kube-proxy use, like kubeasz's kube-lb.
 fn balancer(blueprint: &Blueprint, guest: &Guest) -> Result<()> {
     let mut text = String::from(
         "global\n  log /dev/log local0 warning\ndefaults\n  mode tcp\n  log global\n  timeout connect 2s\n  \

@@ -1,4 +1,4 @@
-//! The cluster's keys, certificates and kubeconfigs, made once and kept in the lab's state folder.
+//! The cluster's keys, certificates and kubeconfigs, made once and kept in the lab's state directory.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use crate::machines::topology::{API_SERVICE, Blueprint, Layout, MachineSpec, Rol
 
 const CA: &str = "kubernetes-ca";
 
-/// The folder with `<name>.crt` and `<name>.key` of each.
+/// The directory with `<name>.crt` and `<name>.key` of each.
 #[derive(Clone, Debug)]
 pub(crate) struct Pki {
     dir: PathBuf,
 }
 
 impl Pki {
-    /// Makes them, unless they are there.
+    /// Creates them, unless they exist.
     pub fn make(dir: PathBuf, blueprint: &Blueprint) -> Result<Self> {
         if !dir.exists() {
             let new = dir.with_extension("new");
@@ -33,7 +33,7 @@ impl Pki {
         Ok(Self { dir })
     }
 
-    /// Those made before.
+    /// Opens those created before.
     pub fn open(dir: PathBuf) -> Self {
         Self { dir }
     }
@@ -67,7 +67,7 @@ impl Pki {
         ))
     }
 
-    /// Certificate and key for an apiserver, PEM, that ended in the past.
+    /// An expired certificate for an apiserver, and its key, PEM.
     pub fn expired_apiserver(&self, machine: &MachineSpec) -> Result<(String, String)> {
         let authority = Authority::read(CA, &self.file("ca", "crt"), &self.file("ca", "key"))?;
         let names = apiserver_names(machine);
@@ -83,7 +83,7 @@ impl Pki {
 
 fn issue_all(pki: &Pki, blueprint: &Blueprint) -> Result<()> {
     let ca = Authority::new(CA)?;
-    // kubeasz has one authority for everything; kubeadm has three.
+    // kubeasz has one CA for everything; kubeadm has three.
     let own = |name: &str| match blueprint.layout {
         Layout::Systemd => Authority::read(CA, &pki.file("ca", "crt"), &pki.file("ca", "key")),
         Layout::StaticPods => Authority::new(name),
@@ -123,12 +123,12 @@ fn issue_all(pki: &Pki, blueprint: &Blueprint) -> Result<()> {
             keep(&format!("kubelet-{name}"), &ca, &Subject::server(&user, &names).of("system:nodes"))?;
         }
     }
-    let first = blueprint.with_role(Role::Master).next().context("a cluster without a master")?;
+    let first = blueprint.with_role(Role::Master).next().context("the cluster has no master")?;
     let admin = pki.kubeconfig(&Blueprint::api_url(first), "admin")?;
     write_secret(&pki.file("admin", "kubeconfig"), &admin)
 }
 
-/// What signs service account tokens: a key pair, the public half in place of a certificate.
+/// The key pair that signs service account tokens; the public key takes the place of a certificate.
 fn service_account_key() -> Result<Pair> {
     let key = rcgen::KeyPair::generate().context("make the service account key")?;
     Ok(Pair { cert: key.public_key_pem(), key: key.serialize_pem() })

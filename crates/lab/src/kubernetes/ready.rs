@@ -11,18 +11,18 @@ use crate::machines::topology::{Blueprint, Role, WEB_PORT};
 use crate::machines::{Lab, network};
 use crate::process;
 
-/// A cold cluster on a busy host has been seen to need a minute.
+/// A new cluster on a busy host can take a minute.
 const LIMIT: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(300);
 
-/// Tries until it works; the last error when it does not within `limit`.
+/// Retries until it succeeds, or returns the last error after `limit`.
 pub(super) fn retry(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         match attempt() {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() >= deadline => {
-                return Err(error).with_context(|| format!("{what}: not within {limit:?}"));
+                return Err(error).with_context(|| format!("{what}: not ready within {limit:?}"));
             }
             Err(_) => thread::sleep(TICK),
         }
@@ -33,7 +33,7 @@ fn kubectl(lab: &Lab, arguments: &[&str]) -> Result<String> {
     process::run_ok(lab.kubectl().arg("--request-timeout=10s").args(arguments), Duration::from_secs(30))
 }
 
-/// Every apiserver says `ok`.
+/// Waits until every apiserver is ready.
 pub(crate) fn apiservers(lab: &Lab) -> Result<()> {
     for master in lab.blueprint().with_role(Role::Master) {
         let server = format!("--server={}", Blueprint::api_url(master));
@@ -44,9 +44,9 @@ pub(crate) fn apiservers(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// What each apiserver and the nodes say, in a line each; what does not answer says why.
+/// The state of each apiserver and of the nodes, one line each, or the error.
 pub(crate) fn summary(lab: &Lab) -> Vec<(String, String)> {
-    let said = |arguments: &[&str]| {
+    let ask = |arguments: &[&str]| {
         let mut command = lab.kubectl();
         command.arg("--request-timeout=3s").args(arguments);
         process::run_ok(&mut command, Duration::from_secs(10))
@@ -56,16 +56,16 @@ pub(crate) fn summary(lab: &Lab) -> Vec<(String, String)> {
     let mut lines: Vec<(String, String)> = masters
         .map(|master| {
             let server = format!("--server={}", Blueprint::api_url(master));
-            (format!("apiserver of {}", master.name), said(&[&server, "get", "--raw", "/readyz"]))
+            (format!("apiserver of {}", master.name), ask(&[&server, "get", "--raw", "/readyz"]))
         })
         .collect();
     let columns =
         r#"jsonpath={range .items[*]}{.metadata.name}={.status.conditions[?(@.type=="Ready")].status} {end}"#;
-    lines.push(("nodes Ready".into(), said(&["get", "nodes", "--output", columns])));
+    lines.push(("nodes Ready".into(), ask(&["get", "nodes", "--output", columns])));
     lines
 }
 
-/// Every node is Ready.
+/// Waits until every node is Ready.
 pub(crate) fn nodes(lab: &Lab) -> Result<()> {
     let blueprint = lab.blueprint();
     let nodes = blueprint.machines.iter().filter(|machine| blueprint.is_kubernetes_node(machine));
@@ -78,13 +78,13 @@ pub(crate) fn nodes(lab: &Lab) -> Result<()> {
     retry("nodes Ready", LIMIT, || kubectl(lab, &arguments).map(drop))
 }
 
-/// CoreDNS has all its replicas.
+/// Waits until CoreDNS has all its replicas.
 pub(crate) fn coredns(lab: &Lab) -> Result<()> {
     let arguments = ["--namespace=kube-system", "rollout", "status", "deployment/coredns", "--timeout=8s"];
     retry("CoreDNS available", LIMIT, || kubectl(lab, &arguments).map(drop))
 }
 
-/// The workload answers through its Service on every node.
+/// Waits until the workload answers through its Service on every node.
 pub(crate) fn web(lab: &Lab) -> Result<()> {
     for node in lab.blueprint().with_role(Role::Node) {
         let address = SocketAddr::from((node.ip, WEB_PORT));

@@ -1,4 +1,4 @@
-//! The system that all machines share, read-only: Debian 12 made once by debootstrap, kept in the cache.
+//! The root file system that all machines share, read-only: Debian 12, made once by debootstrap and kept in the cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::guest::Guest;
 use crate::{cache, process};
 
 const RELEASE: &str = "bookworm";
-/// Downloading and unpacking took 80 s on two cores.
+/// Downloading and unpacking take 80 s on two cores.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 const PACKAGES: [&str; 20] = [
@@ -37,7 +37,7 @@ const PACKAGES: [&str; 20] = [
     "nfs-ganesha-vfs",
 ];
 
-/// Units that are for some machines only, or for none.
+/// Units that only some machines run, or none.
 const DISABLED: [&str; 8] = [
     "containerd.service",
     "haproxy.service",
@@ -48,7 +48,7 @@ const DISABLED: [&str; 8] = [
     "rpcbind.socket",
     "e2scrub_reap.service",
 ];
-/// What has no business in a container, or would wait for it.
+/// Units that make no sense in a container, or would delay its boot.
 const MASKED: [&str; 8] = [
     "systemd-networkd-wait-online.service",
     "getty.target",
@@ -65,29 +65,30 @@ const FILES: [(&str, &str); 5] = [
         "/etc/systemd/journald.conf.d/lab.conf",
         "[Journal]\nStorage=persistent\nSystemMaxUse=200M\nRateLimitBurst=0\n",
     ),
-    // Also bounds the last wait for processes of Pods that ignore SIGTERM.
+    // Also limits the wait for Pods' processes that ignore SIGTERM.
     ("/etc/systemd/system.conf.d/lab.conf", "[Manager]\nDefaultTimeoutStopSec=8s\n"),
     ("/etc/ssh/sshd_config.d/lab.conf", "UseDNS no\nPermitRootLogin prohibit-password\n"),
     ("/etc/environment", "PATH=/opt/kube/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"),
-    // Not loopback: CoreDNS would find itself behind it.
+    // Not loopback: CoreDNS would forward to itself.
     ("/etc/resolv.conf", "nameserver 10.123.0.1\n"),
 ];
 
-/// The root folder, made now if it is not in the cache yet.
+/// The root directory, built first if it is not in the cache.
 pub(crate) fn rootfs() -> Result<PathBuf> {
     let files: String = FILES.iter().flat_map(|(path, text)| [*path, *text]).collect();
     let units = [DISABLED.as_slice(), MASKED.as_slice()].concat().concat();
     let digest = cache::digest(&[RELEASE, &PACKAGES.join(","), &files, &units]);
     let dir = cache::install("machines", &format!("base-{digest}"), |dir| {
         let root = dir.join("rootfs");
-        bootstrap(&root).context("make the machines' system with debootstrap")?;
-        configure(&root).context("configure the machines' system")
+        bootstrap(&root).context("create the machines' root file system with debootstrap")?;
+        configure(&root).context("configure the machines' root file system")
     })?;
     Ok(dir.join("rootfs"))
 }
 
 fn bootstrap(root: &Path) -> Result<()> {
-    // Its own mounts (/proc, /sys) must not outlive it when it is killed: the folder is removed then.
+    // In its own mount namespace: if it is killed, its mounts (/proc, /sys) must be gone before the directory is
+    // removed.
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "debootstrap", "--variant=minbase"]);
     command.arg(format!("--include={}", PACKAGES.join(","))).arg(RELEASE).arg(root);
@@ -101,7 +102,7 @@ fn configure(root: &Path) -> Result<()> {
         guest.remove(path)?;
         guest.write(path, text)?;
     }
-    // Each machine has an id and host keys of its own.
+    // Each machine gets its own machine-id and host keys.
     guest.write("/etc/machine-id", "")?;
     guest.link("/var/lib/dbus/machine-id", "/etc/machine-id")?;
     for kind in ["rsa", "ecdsa", "ed25519"] {

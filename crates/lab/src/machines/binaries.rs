@@ -1,4 +1,4 @@
-//! The programs machines run, and where a machine sees them.
+//! The programs of the machines.
 
 use std::path::PathBuf;
 
@@ -6,21 +6,21 @@ use anyhow::Result;
 
 use crate::peers::{self, EtcdBinaries, EtcdVersion};
 
-/// Where a machine finds them, as kubeasz has it.
+/// Their directory on a machine, as in kubeasz.
 pub(crate) const BIN: &str = "/opt/kube/bin";
 
 /// Programs in the cache.
 pub(crate) struct Binaries {
     /// etcd 3.6.
     pub etcd: EtcdBinaries,
-    /// The folder with Kubernetes' programs.
+    /// The directory with Kubernetes' programs.
     pub kubernetes: PathBuf,
     /// CoreDNS.
     pub coredns: PathBuf,
 }
 
 impl Binaries {
-    /// Builds what is not in the cache yet.
+    /// Builds what is not in the cache.
     pub fn get() -> Result<Self> {
         Ok(Self {
             etcd: peers::etcd(EtcdVersion::V3_6)?,
@@ -29,7 +29,7 @@ impl Binaries {
         })
     }
 
-    /// Each program, and where a machine sees it.
+    /// Each program, and its path on a machine.
     pub fn in_machine(&self) -> Vec<(PathBuf, String)> {
         let kubernetes = [
             "kube-apiserver",

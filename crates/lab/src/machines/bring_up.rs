@@ -1,4 +1,4 @@
-//! Makes a lab, or whatever of it is missing. Every step can be interrupted and done again.
+//! Creates a lab, or what is missing of it. Every step can be interrupted and repeated.
 
 use std::path::Path;
 use std::thread;
@@ -17,10 +17,10 @@ use super::{Lab, base, disk, install, network, power, requirements};
 use crate::kubernetes::{self, Pki};
 use crate::process;
 
-/// A booting machine answers within seconds; seven at once on two cores take longer.
+/// A machine boots within seconds; seven at once on two cores take longer.
 const SSH_LIMIT: Duration = Duration::from_secs(120);
 
-/// What to make.
+/// The lab to create.
 #[derive(Clone, Copy, Debug)]
 pub struct UpOptions {
     /// Which machines.
@@ -29,18 +29,18 @@ pub struct UpOptions {
     pub layout: Layout,
 }
 
-pub(super) fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Lab> {
+pub(super) fn up(options: &UpOptions, progress: &mut dyn FnMut(&str)) -> Result<Lab> {
     requirements::check()?;
     let state = State::new()?;
     let _lock = state.lock()?;
     let begin = Instant::now();
-    let mut lap = |what: &str| told(&format!("{:6.1} s  {what}", begin.elapsed().as_secs_f64()));
+    let mut lap = |what: &str| progress(&format!("{:6.1} s  {what}", begin.elapsed().as_secs_f64()));
 
     let blueprint = blueprint(&state, options)?;
     let binaries = Binaries::get()?;
     let base = base::rootfs()?;
     let images = Images::get(&binaries, &base)?;
-    lap("programs, system and images in the cache");
+    lap("programs, root file system and images are in the cache");
 
     state.claim()?;
     state.keep(&blueprint)?;
@@ -58,29 +58,29 @@ pub(super) fn up(options: &UpOptions, told: &mut dyn FnMut(&str)) -> Result<Lab>
         base: &base,
     };
     each(&blueprint.machines, |machine| parts.install(machine))?;
-    lap("machines installed and switched on");
+    lap("machines are installed and switched on");
 
     let lab = Lab::open()?;
     each(&blueprint.machines, |machine| wait_for_ssh(&lab, machine))?;
-    lap("ssh into every machine");
+    lap("every machine accepts SSH");
     kubernetes::apiservers(&lab)?;
-    lap("every apiserver ready");
+    lap("every apiserver is ready");
     let has_nodes = blueprint.with_role(Role::Node).next().is_some();
     if has_nodes {
         kubernetes::apply_addons(&lab, state.dir())?;
     }
     kubernetes::nodes(&lab)?;
-    lap("every node Ready");
+    lap("every node is Ready");
     if has_nodes {
         kubernetes::coredns(&lab)?;
-        lap("CoreDNS available");
+        lap("CoreDNS is available");
         kubernetes::web(&lab)?;
         lap("the workload answers through its Service");
     }
     Ok(lab)
 }
 
-/// The lab that is there, if it is the one asked for.
+/// The blueprint of the present lab, which must match the options, or a new one.
 fn blueprint(state: &State, options: &UpOptions) -> Result<Blueprint> {
     state.check_owner()?;
     let Some(present) = state.blueprint()? else {
@@ -88,7 +88,7 @@ fn blueprint(state: &State, options: &UpOptions) -> Result<Blueprint> {
     };
     if (present.topology, present.layout) != (options.topology, options.layout) {
         bail!(
-            "the lab that is there has topology {:?} and layout {:?}; take it down first: make lab-down",
+            "a lab with topology {:?} and layout {:?} is running; take it down first: make lab-down",
             present.topology,
             present.layout
         );
@@ -96,7 +96,7 @@ fn blueprint(state: &State, options: &UpOptions) -> Result<Blueprint> {
     Ok(present)
 }
 
-/// What a machine is made from.
+/// What machines are installed from.
 struct Parts<'a> {
     state: &'a State,
     blueprint: &'a Blueprint,
@@ -108,7 +108,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Makes the machine and switches it on. One that was made before keeps its files, whatever was done to them.
+    /// Installs the machine and switches it on. A machine that was installed before keeps its files, changed or not.
     fn install(&self, machine: &MachineSpec) -> Result<()> {
         let name = &machine.name;
         let dir = self.state.machine(name);
@@ -144,7 +144,7 @@ fn wait_for_ssh(lab: &Lab, machine: &MachineSpec) -> Result<()> {
             Err(error) => {
                 ensure!(
                     Instant::now() < deadline,
-                    "no ssh into {}: {error:#}; its console is in {}",
+                    "{} does not accept SSH: {error:#}; see its console in {}",
                     machine.name,
                     lab.machine(&machine.name)?.dir().join("console.log").display()
                 );
@@ -154,15 +154,15 @@ fn wait_for_ssh(lab: &Lab, machine: &MachineSpec) -> Result<()> {
     }
 }
 
-/// Does something to all machines at the same time.
+/// Runs `work` for all machines in parallel.
 pub(super) fn each(machines: &[MachineSpec], work: impl Fn(&MachineSpec) -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(|| work(machine))).collect();
-        // All are waited for, whichever fails.
+        // Wait for all of them, even if one fails.
         let results: Vec<Result<()>> = threads
             .into_iter()
             .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("work on a machine panicked")))
+                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread of a machine panicked")))
             })
             .collect();
         results.into_iter().collect()

@@ -1,5 +1,5 @@
-//! A cgroup for each machine in every hierarchy, below the caller's own: what a machine's systemd and kubelet do to
-//! "the" cgroup tree stays inside.
+//! A cgroup for each machine in every hierarchy, below the caller's own: it confines what the machine's systemd and
+//! kubelet do to the cgroup tree.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -11,10 +11,10 @@ use fs_err as fs;
 use super::network::NAMESPACE;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The kernel needs a moment to take the last process of a dead machine off the books.
+/// The kernel takes a moment to release the last process of a killed machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The machine's folder in every hierarchy, as seen from this process. They need not exist.
+/// The machine's cgroup in every hierarchy, as seen from this process. They need not exist.
 pub(crate) fn paths(machine: &str) -> Result<Vec<PathBuf>> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
     Ok(own
@@ -24,7 +24,7 @@ pub(crate) fn paths(machine: &str) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// The folder of one line of `/proc/self/cgroup` (`id:controllers:path`), if that hierarchy is mounted.
+/// The directory of a line of `/proc/self/cgroup` (`id:controllers:path`), if that hierarchy is mounted.
 fn hierarchy(line: &str, root: &Path) -> Option<PathBuf> {
     let mut fields = line.splitn(3, ':');
     let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -38,7 +38,7 @@ fn hierarchy(line: &str, root: &Path) -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
-/// Never inside another machine's.
+/// The machine's cgroup, which is never inside another machine's.
 fn group(dir: &Path, machine: &str) -> PathBuf {
     let outside = dir
         .ancestors()
@@ -60,12 +60,12 @@ pub(crate) fn remove_all() -> Result<()> {
 }
 
 fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    const DEEPEST: usize = 12;
+    const MAX_DEPTH: usize = 12;
     for child in children(dir) {
         if child.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{NAMESPACE}-")))
         {
             found.push(child);
-        } else if depth < DEEPEST {
+        } else if depth < MAX_DEPTH {
             find(&child, depth + 1, found);
         }
     }
@@ -81,7 +81,7 @@ fn remove(dir: &Path) -> Result<()> {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) if Instant::now() > deadline => {
-                return Err(error).context("a process of a machine still runs");
+                return Err(error).context("a machine's process is still running");
             }
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machines_group_is_never_inside_another_ones() {
+    fn the_cgroup_of_a_machine_is_never_inside_another() {
         let at = |dir: &str| group(Path::new(dir), "m1");
         assert_eq!(at("/c/memory/x"), Path::new("/c/memory/x/lifeboat-lab-m1"));
         assert_eq!(at("/c/memory/x/lifeboat-lab-m2/payload"), Path::new("/c/memory/x/lifeboat-lab-m1"));

@@ -1,4 +1,4 @@
-//! The lab's cloud as a process beside the machines.
+//! Runs the lab's cloud as a background process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use fs_err as fs;
 use super::state::State;
 use super::{CLOUD, Lab, network, power};
 
-/// Where it listens, at [`CLOUD`].
+/// Its port, at the address [`CLOUD`].
 pub const PORT: u16 = 8080;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where it keeps its state.
+/// The directory of its state.
 pub(crate) fn state_dir(state: &State) -> PathBuf {
     state.dir().join("cloud")
 }
 
-/// Starts it, unless it runs; `program` is `lab`.
+/// Starts the cloud unless it runs; `program` is `lab`.
 pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
     let dir = state_dir(&lab.state);
     let address = SocketAddr::from((CLOUD, PORT));
@@ -46,7 +46,7 @@ pub(crate) fn start(lab: &Lab, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Kills it, if it runs. It saves its state before it answers, so it can be killed at any time.
+/// Kills the cloud, if it runs. It saves its state before it answers, so it can be killed at any time.
 pub(crate) fn stop(state: &State) -> Result<()> {
     let argument = state_dir(state);
     let deadline = Instant::now() + LIMIT;

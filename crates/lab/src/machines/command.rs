@@ -1,4 +1,4 @@
-//! The lab's machines from the command line.
+//! The subcommands for the lab's machines.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -13,20 +13,20 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{CLOUD, Lab, Layout, Topology, UpOptions, cloud, network, requirements};
 use crate::kubernetes;
 
-/// What the command line can do with machines.
+/// Subcommands for machines.
 #[derive(Subcommand)]
 pub enum MachinesCommand {
-    /// Bring a cluster up on machines of its own, and wait until it serves; completes one that is there in part.
+    /// Create the lab and wait until its cluster serves; completes a lab that exists in part.
     Up(Up),
-    /// Remove the machines, the network and everything else of the lab.
+    /// Remove the lab: machines, network, mounts and files.
     Down {
         /// Keep the machines' disks; the next `up` boots from them.
         #[arg(long)]
         keep_disks: bool,
     },
-    /// Show every machine: its address, roles, power and NIC.
+    /// Show the machines with address, roles, power and NIC, the apiservers and the nodes.
     Status,
-    /// Run a command inside a machine, without using its network.
+    /// Run a command inside a machine, without its network.
     Exec {
         /// The machine.
         machine: String,
@@ -34,11 +34,11 @@ pub enum MachinesCommand {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// ssh into a machine.
+    /// Log in to a machine with ssh.
     Ssh {
         /// The machine.
         machine: String,
-        /// What to run there instead of a shell.
+        /// The command to run instead of a shell.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
@@ -48,30 +48,30 @@ pub enum MachinesCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Run a command of this host inside the lab's network.
+    /// Run a command on this host, inside the lab's network.
     Ns {
         /// The command and its arguments.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Switch a machine on or off.
+    /// Switch a machine on or off, or cut its power.
     Power {
         /// What to do.
         action: PowerAction,
         /// The machine.
         machine: String,
     },
-    /// Take a machine's NIC or give it back, pull its cable or plug it in.
+    /// Detach or attach a machine's NIC, or unplug or plug its cable.
     Nic {
         /// What to do.
         action: NicAction,
         /// The machine.
         machine: String,
-        /// Another MAC than the machine was made with; such a NIC gets no address.
+        /// MAC of the NIC; with any but the machine's own, it gets no address.
         #[arg(long)]
         mac: Option<String>,
     },
-    /// Serve the lab's cloud in the foreground; `up` does this in the background.
+    /// Run the lab's cloud in the foreground; `up` runs it in the background.
     Cloud {
         /// Directory for the cloud's state.
         #[arg(long)]
@@ -79,7 +79,7 @@ pub enum MachinesCommand {
     },
 }
 
-/// What to bring up.
+/// The lab to create.
 #[derive(Args)]
 pub struct Up {
     /// Which machines.
@@ -90,25 +90,25 @@ pub struct Up {
     layout: Layout,
 }
 
-/// What can be done to a machine's power.
+/// A change of a machine's power.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum PowerAction {
     /// Switch on.
     On,
-    /// Shut down in order.
+    /// Shut down.
     Off,
     /// Cut the power.
     Kill,
-    /// Shut down in order and switch on again.
+    /// Shut down and switch on again.
     Reboot,
 }
 
-/// What can be done to a machine's NIC.
+/// A change of a machine's NIC.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum NicAction {
-    /// Give it back.
+    /// Attach the NIC.
     Attach,
-    /// Take it away.
+    /// Detach the NIC.
     Detach,
     /// Plug the cable in.
     Plug,
@@ -117,7 +117,7 @@ pub enum NicAction {
 }
 
 impl MachinesCommand {
-    /// Does it.
+    /// Runs the subcommand.
     pub fn run(self) -> Result<()> {
         match self {
             Self::Up(up) => bring_up(&up),
@@ -149,8 +149,8 @@ impl MachinesCommand {
 
 fn bring_up(up: &Up) -> Result<()> {
     let options = UpOptions { topology: up.topology, layout: up.layout };
-    let lab = Lab::up(&options, &mut |told| eprintln!("{told}"))?;
-    // Not the path it was started from: a build may have put another program there meanwhile.
+    let lab = Lab::up(&options, &mut |phase| eprintln!("{phase}"))?;
+    // Not the path of this program: a build may have replaced the file in the meantime.
     cloud::start(&lab, &PathBuf::from(format!("/proc/{}/exe", std::process::id())))?;
     eprintln!("the cloud answers at http://{CLOUD}:{}; state in {}", cloud::PORT, lab.state_dir().display());
     Ok(())
@@ -196,7 +196,7 @@ fn nic(action: NicAction, machine: &str, mac: Option<String>) -> Result<()> {
     }
 }
 
-/// Becomes the command: its output, its exit code, its terminal.
+/// Replaces this process with the command.
 fn replace(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     Err(command.exec()).with_context(|| format!("run {program}"))

@@ -1,5 +1,5 @@
-//! A machine's disk: one sparse file with ext4, mounted here, with the machine's changes to the shared base and the
-//! folders that cannot lie on an overlay. A full disk in a machine is full for that machine alone.
+//! A machine's disk: a sparse file with ext4, mounted on the host. It holds the machine's changes to the shared base,
+//! and the directories that cannot be on an overlay. A machine can fill only its own disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,16 +13,16 @@ use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const SIZE: &str = "8G";
-/// Folder on the disk, and where the machine sees it: containerd's snapshots are overlays themselves, and an NFS
-/// server needs file handles.
+/// Directories on the disk itself, and their mount points in the machine: containerd's snapshots are overlays
+/// themselves, and an NFS server needs file handles.
 pub(crate) const PLAIN: [(&str, &str); 3] =
     [("containerd", "/var/lib/containerd"), ("kubelet", "/var/lib/kubelet"), ("export", "/srv/export")];
 
-/// Makes and mounts what is not there yet; `dir` is the machine's folder.
+/// Creates and mounts the disk where needed; `dir` is the machine's directory.
 pub(crate) fn attach(dir: &Path, base: &Path) -> Result<()> {
     let (image, disk, root) = (dir.join("disk.img"), dir.join("disk"), dir.join("root"));
     if !image.exists() {
-        format(&image).context("make a disk")?;
+        format(&image).context("create a disk")?;
     }
     fs::create_dir_all(&disk)?;
     fs::create_dir_all(&root)?;
@@ -51,7 +51,7 @@ fn format(image: &Path) -> Result<()> {
     let making = image.with_extension("new");
     let mut mkfs = Command::new("mkfs.ext4");
     mkfs.args(["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1"]).arg(&making).arg(SIZE);
-    // A file left by an interrupted attempt may have another size.
+    // A file from an interrupted attempt may have another size.
     if making.exists() {
         fs::remove_file(&making)?;
     }
@@ -60,11 +60,11 @@ fn format(image: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unmounts everything below `dir`, the youngest first.
+/// Unmounts everything below `dir`, the newest mount first.
 pub(crate) fn unmount_below(dir: &Path) -> Result<()> {
     for mount in mounts()?.iter().rev().filter(|mount| mount.starts_with(dir)) {
         let deadline = Instant::now() + LIMIT;
-        // Busy until the last process of a dead machine is off the books.
+        // Busy until the kernel has released the last process of a killed machine.
         while let Err(error) = process::run_ok(Command::new("umount").arg(mount), LIMIT) {
             if Instant::now() > deadline {
                 return Err(error.context(format!("unmount {}", mount.display())));
@@ -85,7 +85,7 @@ fn mounts() -> Result<Vec<PathBuf>> {
     Ok(table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape).collect())
 }
 
-/// The kernel writes white space and backslashes as three octal digits.
+/// Decodes the octal escapes that the kernel writes for white space and backslashes.
 fn unescape(field: &str) -> PathBuf {
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     PathBuf::from(escapes.iter().fold(field.to_owned(), |text, (from, to)| text.replace(from, to)))
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
+    fn escaped_mount_points_are_decoded() {
         assert_eq!(unescape("/a\\040b"), Path::new("/a b"));
         assert!(is_mounted(Path::new("/proc")).unwrap());
         assert!(!is_mounted(Path::new("/proc/self")).unwrap());

@@ -1,4 +1,4 @@
-//! What goes wrong on a machine.
+//! Fault injection on machines.
 
 use std::os::unix::fs::FileExt;
 
@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 use super::{Lab, Layout, Machine};
 use crate::kubernetes::apiserver_files;
 
-/// Where a member's data is.
+/// A member's data dir.
 pub(crate) const ETCD_DATA: &str = "/var/lib/etcd";
-/// The static Pod of a member, and where it waits while the member is stopped.
+/// The manifest of a member, and its place while the member is stopped.
 const ETCD_MANIFEST: [&str; 2] = ["/etc/kubernetes/manifests/etcd.yaml", "/root/etcd.yaml"];
-/// What [`Machine::fill_disk`] leaves.
+/// The files of [`Machine::fill_disk`].
 const BALLAST: &str = "/var/lib/lab-ballast";
 /// The page size of the db.
 const PAGE: u64 = 4096;
@@ -27,12 +27,12 @@ impl Machine {
         self.exec(&["systemctl", "start", unit]).map(drop)
     }
 
-    /// Halts every process of a unit without ending it: what a hang looks like from outside.
+    /// Stops every process of a unit with SIGSTOP: from outside, it hangs.
     pub fn freeze_unit(&self, unit: &str) -> Result<()> {
         self.exec(&["systemctl", "kill", "--signal=STOP", unit]).map(drop)
     }
 
-    /// Lets a halted unit go on.
+    /// Continues the processes of a frozen unit.
     pub fn thaw_unit(&self, unit: &str) -> Result<()> {
         self.exec(&["systemctl", "kill", "--signal=CONT", unit]).map(drop)
     }
@@ -59,9 +59,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes all space on the machine's disk.
+    /// Fills the machine's disk.
     pub fn fill_disk(&self) -> Result<()> {
-        // Halves until not one block is left: a file cannot be allocated in parts.
+        // Halves the size until no block is left: fallocate allocates a file as a whole.
         let script = format!(
             "mkdir -p {BALLAST}; n=0; size=$(($(stat -f -c '%f*%S' /)/1024)); while [ $size -ge 4 ]; do \
              n=$((n+1)); fallocate -l ${{size}}K {BALLAST}/$n 2>/dev/null || {{ rm -f {BALLAST}/$n; size=$((size/2)); }}; done"
@@ -69,15 +69,15 @@ impl Machine {
         self.exec(&["sh", "-c", &script]).map(drop)
     }
 
-    /// Gives the space back.
+    /// Frees the space again.
     pub fn free_disk(&self) -> Result<()> {
         self.exec(&["rm", "-rf", BALLAST]).map(drop)
     }
 }
 
 impl Lab {
-    /// Stops a machine's etcd as its operator would, and waits until it is gone: its unit, or its static Pod by taking
-    /// the manifest away.
+    /// Stops a machine's etcd as an operator would, and waits until it has ended: stops the unit, or moves the static
+    /// Pod's manifest away.
     pub fn stop_etcd(&self, machine: &str) -> Result<()> {
         let machine = self.machine(machine)?;
         match self.blueprint().layout {
@@ -90,7 +90,7 @@ impl Lab {
         }
     }
 
-    /// Starts a machine's etcd that was stopped; whether it comes up is another matter.
+    /// Starts a stopped etcd, without waiting for it.
     pub fn start_etcd(&self, machine: &str) -> Result<()> {
         let machine = self.machine(machine)?;
         match self.blueprint().layout {
@@ -102,15 +102,14 @@ impl Lab {
         }
     }
 
-    /// Damages a member's db while the member is stopped, and starts it again: it will not come up.
+    /// Stops a member, damages its db, and starts it again, which fails.
     pub fn damage_etcd(&self, machine: &str) -> Result<()> {
         self.stop_etcd(machine)?;
         self.machine(machine)?.corrupt_etcd_db()?;
         self.start_etcd(machine)
     }
 
-    /// Gives a master an apiserver certificate that ended years ago; it is read at the apiserver's next start, or
-    /// within a minute by one that runs.
+    /// Gives a master an expired apiserver certificate. A running apiserver reads it within a minute.
     pub fn expire_apiserver_certificate(&self, master: &str) -> Result<()> {
         let machine = self.machine(master)?;
         let (cert, key) = self.pki().expired_apiserver(machine.spec())?;

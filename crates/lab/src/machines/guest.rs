@@ -1,4 +1,4 @@
-//! Writes a machine's files from outside, into its root folder.
+//! Writes a machine's files from outside, into its root directory.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::symlink;
 use std::os::unix::fs::PermissionsExt;
 
-/// The root folder of a machine, or of the base they share. Paths are the machine's own, absolute.
+/// The root directory of a machine, or of the shared base. Paths are absolute, as the machine sees them.
 pub(crate) struct Guest {
     root: PathBuf,
 }
@@ -21,18 +21,18 @@ impl Guest {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A file anybody may read. One that has this content already is not touched: some programs end when their
+    /// Writes a file with mode 0644. A file that already has this content is not touched: some programs exit when their
     /// configuration is written.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_as(path, content.as_ref(), 0o644)
     }
 
-    /// A file for root alone.
+    /// Writes a file with mode 0600.
     pub fn secret(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_as(path, content.as_ref(), 0o600)
     }
 
-    /// A program.
+    /// Writes a program, with mode 0755.
     pub fn program(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         self.write_as(path, content.as_ref(), 0o755)
     }
@@ -50,12 +50,12 @@ impl Guest {
         Ok(())
     }
 
-    /// A folder.
+    /// Creates a directory.
     pub fn folder(&self, path: &str) -> Result<()> {
         Ok(fs::create_dir_all(self.at(path))?)
     }
 
-    /// A symbolic link, in place of what is there.
+    /// Creates a symbolic link, replacing a file.
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         self.remove(path)?;
         let path = self.at(path);
@@ -65,7 +65,7 @@ impl Guest {
         Ok(symlink(target, path)?)
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub fn remove(&self, path: &str) -> Result<()> {
         match fs::remove_file(self.at(path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -73,13 +73,13 @@ impl Guest {
         }
     }
 
-    /// A unit of the machine's own, started at boot.
+    /// Writes a unit and enables it.
     pub fn unit(&self, name: &str, text: &str) -> Result<()> {
         self.write(&format!("/etc/systemd/system/{name}"), text)?;
         self.enable(name, &format!("../{name}"))
     }
 
-    /// A unit that a package brought, started at boot.
+    /// Enables a unit of a package.
     pub fn packaged_unit(&self, name: &str) -> Result<()> {
         self.enable(name, &format!("/lib/systemd/system/{name}"))
     }

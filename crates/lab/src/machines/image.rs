@@ -1,8 +1,7 @@
-//! Container images made by hand, one program each: everything in them is statically linked, so a program and its
-//! folder are a whole image, and nothing is pulled from anywhere.
+//! Container images, each with one statically linked program, so that nothing is pulled.
 //!
-//! containerd imports them once, into a store that is kept in the cache. Machines share its layers and have what
-//! containerd writes to for themselves.
+//! containerd imports them once, into a store that is kept in the cache. Machines share its layers, and have their own
+//! copy of what containerd writes to.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,40 +19,41 @@ const LIMIT: Duration = Duration::from_secs(120);
 const PAUSE_C: &str = include_str!("../../../../lab/guest/pause.c");
 const MAKE_STORE: &str = include_str!("../../../../lab/guest/make-store.sh");
 
-/// Where a machine has its store, and the folders and files in it.
+/// A machine's store, and the directories and files in it.
 const STORE: &str = "/var/lib/containerd";
 const METADATA: &str = "io.containerd.metadata.v1.bolt/meta.db";
 const BLOBS: &str = "io.containerd.content.v1.content/blobs/sha256";
 const SNAPSHOTTER_METADATA: &str = "io.containerd.snapshotter.v1.overlayfs/metadata.db";
 const SNAPSHOTS: &str = "io.containerd.snapshotter.v1.overlayfs/snapshots";
 
-/// The image that holds a Pod together. Images are called `lab.local/<name>:1`.
+/// The image of a Pod's sandbox. Images are called `lab.local/<name>:1`.
 pub(crate) const PAUSE: &str = "lab.local/pause:1";
-/// The image of a program of the control plane.
+
+/// The image of a control plane program.
 pub(crate) fn control_plane(program: &str) -> String {
     format!("lab.local/{program}:1")
 }
 
-/// containerd's store with every image.
+/// containerd's store with all images.
 pub(crate) struct Images {
     store: PathBuf,
 }
 
 impl Images {
-    /// Makes it if it is not in the cache yet.
+    /// The store, built first if it is not in the cache.
     pub fn get(binaries: &Binaries, base: &Path) -> Result<Self> {
-        // The folders in the cache are named after what is in them.
+        // The names of directories in the cache depend on their content.
         let parts = [&binaries.kubernetes, &binaries.coredns, &binaries.etcd.etcd, base];
         let parts = parts.map(|path: &Path| path.to_string_lossy());
         let digest = cache::digest(&[PAUSE_C, MAKE_STORE, &parts.concat()]);
         let dir = cache::install("machines", &format!("images-{digest}"), |dir| {
-            make_archives(dir, binaries, base).context("make container images")?;
+            make_archives(dir, binaries, base).context("build container images")?;
             make_store(dir, base).context("import container images")
         })?;
         Ok(Self { store: dir.join("store") })
     }
 
-    /// Copies what containerd writes to into a machine's own `store`; what is copied already stays.
+    /// Copies what containerd writes to into a machine's `store`, unless it exists there.
     pub fn copy_databases(&self, store: &Path) -> Result<()> {
         for file in self.files()?.into_iter().filter(|file| !file.shared) {
             let to = store.join(&file.path);
@@ -67,7 +67,7 @@ impl Images {
         Ok(())
     }
 
-    /// What machines share, and where a machine sees it.
+    /// The files that machines share, and their paths in a machine.
     pub fn binds(&self) -> Result<Vec<(PathBuf, String)>> {
         let shared = self.files()?.into_iter().filter(|file| file.shared);
         Ok(shared
@@ -75,7 +75,7 @@ impl Images {
             .collect())
     }
 
-    /// Layers and their unpacked folders are shared, everything else is small.
+    /// Lists the store. Layers and their unpacked directories are shared; everything else is small.
     fn files(&self) -> Result<Vec<Stored>> {
         const LARGE: u64 = 1 << 20;
         let mut files = Vec::new();
@@ -96,7 +96,7 @@ impl Images {
 
 /// A part of containerd's store.
 struct Stored {
-    /// Below the store.
+    /// Relative to the store.
     path: PathBuf,
     shared: bool,
 }

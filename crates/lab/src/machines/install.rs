@@ -1,4 +1,4 @@
-//! What every machine is given before its first boot: a name, an address, keys.
+//! What every machine has at its first boot: name, address, keys.
 
 use anyhow::Result;
 
@@ -33,14 +33,14 @@ fn hosts(blueprint: &Blueprint) -> String {
     text
 }
 
-/// The address belongs to the MAC: a NIC with another one stays without.
+/// The network configuration. It matches the MAC: a NIC with another one has no address.
 fn network(blueprint: &Blueprint, machine: &MachineSpec) -> String {
     let mut text = format!(
         "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/24\nGateway={GATEWAY}\nIPv6AcceptRA=no\n\
          LinkLocalAddressing=no\nIPForward=ipv4\n",
         machine.mac, machine.ip
     );
-    // Pods are reached through their machine.
+    // Routes to the Pods of other machines.
     let others = blueprint.machines.iter().filter(|other| other.name != machine.name);
     for other in others.filter(|other| blueprint.is_kubernetes_node(other)) {
         text.push_str(&format!("\n[Route]\nDestination={}\nGateway={}\n", other.pod_cidr(), other.ip));

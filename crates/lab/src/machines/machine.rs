@@ -1,4 +1,4 @@
-//! One machine of the lab, and what can be done to it from outside.
+//! One machine of the lab, and how it is controlled from outside.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,7 +12,7 @@ use super::topology::MachineSpec;
 use super::{network, power};
 use crate::process;
 
-/// How long a command in a machine may run.
+/// Time limit of a command in a machine.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
 
 /// A machine, running or not.
@@ -27,7 +27,7 @@ impl Machine {
         Self { spec, dir }
     }
 
-    /// What it was made as.
+    /// Its name, address, MAC, ids and roles.
     #[must_use]
     pub fn spec(&self) -> &MachineSpec {
         &self.spec
@@ -48,28 +48,28 @@ impl Machine {
         power::is_on(&self.dir)
     }
 
-    /// Switches it on, unless it is; does not wait until it has booted.
+    /// Switches it on, if it is off; does not wait until it has booted.
     pub fn start(&self) -> Result<()> {
         power::on(self.name(), &self.dir)
     }
 
-    /// Shuts it down in order, and waits until it is off.
+    /// Shuts it down, and waits until it is off.
     pub fn power_off(&self) -> Result<()> {
         power::off(self.name(), &self.dir)
     }
 
-    /// Cuts its power. What it had not written to its disk is not lost: the host's cache outlives it.
+    /// Cuts its power. Writes that were not synced are not lost: the host's page cache keeps them.
     pub fn kill(&self) -> Result<()> {
         power::kill(self.name(), &self.dir)
     }
 
-    /// Shuts it down in order and switches it on again.
+    /// Shuts it down and switches it on again.
     pub fn reboot(&self) -> Result<()> {
         self.power_off()?;
         self.start()
     }
 
-    /// The MAC of its NIC, if it has one; kept while it is off.
+    /// The MAC of its NIC, if it has one, whether or not it has power.
     pub fn nic(&self) -> Result<Option<String>> {
         match fs::read_to_string(self.nic_file()) {
             Ok(batch) => {
@@ -89,7 +89,7 @@ impl Machine {
         network::delete_nic(self.name())
     }
 
-    /// Gives it a NIC with this MAC, replacing one it has. Only the MAC it was made with gets its address.
+    /// Gives it a NIC with this MAC, replacing the present one. Only with its own MAC does the NIC get an address.
     pub fn attach_nic(&self, mac: &str) -> Result<()> {
         ensure!(is_mac(mac), "{mac} is not a MAC address such as {}", self.spec.mac);
         let new = self.dir.join("nic.new");
@@ -98,7 +98,7 @@ impl Machine {
         if self.is_running()? { network::add_nic(self.name(), &self.nic_file()) } else { Ok(()) }
     }
 
-    /// Pulls the cable: the NIC stays, its carrier is gone. It is back after a power-off.
+    /// Unplugs the cable: the NIC stays, without carrier. It is plugged in again after a power-off.
     pub fn unplug(&self) -> Result<()> {
         network::set_cable(self.name(), false)
     }
@@ -112,7 +112,7 @@ impl Machine {
         self.dir.join("nic")
     }
 
-    /// A command that runs inside, whether or not the machine has a network.
+    /// A command that runs inside the machine, without its network.
     pub fn command(&self, program: &str) -> Result<Command> {
         let leader = power::leader(&self.dir)?.with_context(|| format!("{} is off", self.name()))?;
         let mut command = Command::new("nsenter");
@@ -121,14 +121,14 @@ impl Machine {
         Ok(command)
     }
 
-    /// Runs a command inside to its end; failure of the command is in the output's status.
+    /// Runs a command inside; the output's status tells whether it failed.
     pub fn run(&self, words: &[&str]) -> Result<Output> {
         let [program, arguments @ ..] = words else { bail!("no command") };
         process::run(self.command(program)?.args(arguments), EXEC_LIMIT)
             .with_context(|| format!("run {program} in {}", self.name()))
     }
 
-    /// What a command inside prints, which must succeed.
+    /// Runs a command inside, which must succeed, and returns its stdout.
     pub fn exec(&self, words: &[&str]) -> Result<String> {
         let output = self.run(words)?;
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -143,9 +143,10 @@ impl Machine {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Where this host finds a file of the machine, running or not. Symbolic links on the way lead astray.
+    /// The path on this host of a file of the machine, running or not. Symbolic links in it are not resolved in the
+    /// machine.
     pub fn path(&self, path: &str) -> Result<PathBuf> {
-        // A running machine has file systems of its own on /run and /tmp.
+        // A running machine has its own file systems on /run and /tmp.
         if let Some(leader) = power::leader(&self.dir)? {
             return Ok(Path::new(&format!("/proc/{leader}/root")).join(path.trim_start_matches('/')));
         }
@@ -160,7 +161,7 @@ impl Machine {
         Ok(fs::read(self.path(path)?)?)
     }
 
-    /// Writes a file of the machine, and the folders it lies in.
+    /// Writes a file of the machine, and creates its parent directories.
     pub fn write_file(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let path = self.path(path)?;
         if let Some(parent) = path.parent() {
@@ -170,7 +171,7 @@ impl Machine {
     }
 }
 
-/// Six bytes in hex: what goes into a file of commands must be nothing else.
+/// Whether `text` is six bytes in hex, and so safe to write into a batch file of `ip`.
 fn is_mac(text: &str) -> bool {
     let bytes: Vec<&str> = text.split(':').collect();
     bytes.len() == 6
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_mac_address_is_one() {
+    fn only_mac_addresses_are_accepted() {
         assert!(is_mac("52:54:00:7b:00:E7"));
         assert!(!is_mac("52:54:00:7b:00"));
         assert!(!is_mac("52:54:00:7b:00:e7\nlink del lo"));

@@ -1,7 +1,7 @@
-//! The lab's own network: a namespace with a bridge in it and no route out, and machines' NICs on that bridge.
+//! The lab's network: a namespace without a route out, with a bridge that the machines' NICs are on.
 //!
-//! Whatever talks to machines runs inside the namespace, so a packet for a machine that is not there cannot leave
-//! this host. Programs enter it with `nsenter --net`; `ip netns exec` would remount `/sys` and lose the cgroups.
+//! What connects to machines runs inside the namespace, so that packets for missing machines cannot leave this host.
+//! Programs enter it with `nsenter --net`; `ip netns exec` would remount `/sys` and lose the cgroups.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -16,17 +16,17 @@ use fs_err as fs;
 use super::power;
 use crate::process;
 
-/// The network namespace, and how everything that belongs to the lab in the kernel begins.
+/// The network namespace, and the prefix of all of the lab's names in the kernel.
 pub(crate) const NAMESPACE: &str = "lifeboat-lab";
 const BRIDGE: &str = "labbr0";
-/// The host's side of the bridge.
+/// The host's address on the bridge.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 123, 0, 1);
-/// The cloud's own management address.
+/// The cloud's address.
 pub const CLOUD: Ipv4Addr = Ipv4Addr::new(10, 123, 0, 249);
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where the kernel shows the namespace `name`.
+/// The path of the namespace `name`.
 pub(crate) fn namespace_path(name: &str) -> PathBuf {
     Path::new("/run/netns").join(name)
 }
@@ -38,7 +38,7 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// Whether the namespace is there.
+/// Whether the namespace exists.
 pub(crate) fn is_up() -> bool {
     // A crash between the file and the mount of `ip netns add` leaves a plain file.
     ip(&["-n", NAMESPACE, "link", "show", "lo"]).is_ok()
@@ -47,7 +47,7 @@ pub(crate) fn is_up() -> bool {
 /// The bridge's own MAC.
 const BRIDGE_MAC: &str = "52:54:00:7b:01:01";
 
-/// Makes the namespace and the bridge, whatever is there of them already.
+/// Creates the namespace and the bridge, or what is missing of them.
 pub(crate) fn up() -> Result<()> {
     if !is_up() {
         let _ = ip(&["netns", "del", NAMESPACE]);
@@ -56,8 +56,8 @@ pub(crate) fn up() -> Result<()> {
     let inside = |args: &[&str]| ip(&[&["-n", NAMESPACE], args].concat());
     inside(&["link", "set", "lo", "up"])?;
     if inside(&["link", "show", BRIDGE]).is_err() {
-        // Left to itself, a bridge takes the MAC of one of its ports, and another when that port goes: every machine
-        // would then look for the host's addresses at a MAC that is no more.
+        // By default, a bridge has the MAC of one of its ports, which changes when that port is removed: machines would
+        // then send to a MAC that no longer exists.
         inside(&["link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])?;
     }
     for address in [GATEWAY, CLOUD] {
@@ -66,7 +66,7 @@ pub(crate) fn up() -> Result<()> {
     inside(&["link", "set", BRIDGE, "up"])
 }
 
-/// Removes the namespace, with the bridge and every NIC on it, and ends the programs that still run inside.
+/// Removes the namespace with the bridge and its NICs, and ends the programs that run inside.
 pub(crate) fn down() -> Result<()> {
     if !namespace_path(NAMESPACE).exists() {
         return Ok(());
@@ -74,12 +74,12 @@ pub(crate) fn down() -> Result<()> {
     let _ = ip(&["-n", NAMESPACE, "link", "del", BRIDGE]);
     let left = end_programs()?;
     ip(&["netns", "del", NAMESPACE])?;
-    ensure!(left.is_empty(), "the network's name is gone, but processes still run inside it: {left:?}");
+    ensure!(left.is_empty(), "the lab's network is removed, but processes still run inside it: {left:?}");
     Ok(())
 }
 
-/// Asks every program inside to end, then makes it; returns those that run all the same. What an interrupted `up`
-/// had started is among them, such as an ssh into a machine that has gone.
+/// Sends SIGTERM to every program inside, then SIGKILL; returns those that still run. An interrupted `up` leaves some
+/// behind, such as ssh to a machine that is gone.
 fn end_programs() -> Result<Vec<u32>> {
     let begin = Instant::now();
     loop {
@@ -98,12 +98,12 @@ fn end_programs() -> Result<Vec<u32>> {
     }
 }
 
-/// Removes a machine's own namespace, if it is there.
+/// Removes a machine's namespace, if it exists.
 pub(crate) fn delete_namespace(name: &str) -> Result<()> {
     if namespace_path(name).exists() { ip(&["netns", "del", name]) } else { Ok(()) }
 }
 
-/// The names of all namespaces of machines.
+/// The machines' namespaces.
 pub(crate) fn machine_namespaces() -> Result<Vec<String>> {
     let Ok(entries) = fs::read_dir("/run/netns") else { return Ok(Vec::new()) };
     let mut names = Vec::new();
@@ -116,13 +116,13 @@ pub(crate) fn machine_namespaces() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The host's end of a machine's NIC.
+/// The host's end of a machine's veth pair.
 fn link(machine: &str) -> String {
     format!("vm-{machine}")
 }
 
-/// The `ip -batch` lines that make a NIC: a veth pair, one end on the bridge, the other `eth0` in the machine. The
-/// file with them is also the record that the machine has a NIC, for when it is switched on.
+/// The `ip -batch` lines that create a NIC: a veth pair, one end on the bridge, the other `eth0` in the machine. The
+/// machine has a NIC as long as the file with these lines exists; it is used at every power-on.
 pub(crate) fn nic_batch(machine: &str, mac: &str) -> String {
     let link = link(machine);
     format!(
@@ -131,7 +131,7 @@ pub(crate) fn nic_batch(machine: &str, mac: &str) -> String {
     )
 }
 
-/// The commands that prepare a machine's network at power-on, for its power script.
+/// The part of a machine's power script that prepares its network.
 pub(crate) fn power_on_script(machine: &str, nic: &Path) -> String {
     let (link, nic) = (link(machine), super::quote(&nic.to_string_lossy()));
     format!(
@@ -142,11 +142,11 @@ pub(crate) fn power_on_script(machine: &str, nic: &Path) -> String {
     )
 }
 
-/// Makes the NIC that the batch file says, in place of one that is there.
+/// Creates the NIC of the batch file, replacing the present one.
 pub(crate) fn add_nic(machine: &str, batch: &Path) -> Result<()> {
     let batch = batch.to_string_lossy();
     let mut tried = Ok(());
-    // The machine may be in the middle of being switched on, and make its NIC itself.
+    // A machine that is being switched on may create its NIC at the same time.
     for _ in 0..5 {
         delete_nic(machine)?;
         tried = ip(&["-n", NAMESPACE, "-batch", &batch]);
@@ -155,7 +155,7 @@ pub(crate) fn add_nic(machine: &str, batch: &Path) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    tried.with_context(|| format!("give {machine} a NIC"))
+    tried.with_context(|| format!("attach a NIC to {machine}"))
 }
 
 /// Removes the machine's NIC, if it has one.
@@ -164,16 +164,16 @@ pub(crate) fn delete_nic(machine: &str) -> Result<()> {
     if ip(&["-n", NAMESPACE, "link", "show", &link]).is_err() {
         return Ok(());
     }
-    ip(&["-n", NAMESPACE, "link", "del", &link]).with_context(|| format!("take the NIC of {machine}"))
+    ip(&["-n", NAMESPACE, "link", "del", &link]).with_context(|| format!("remove the NIC of {machine}"))
 }
 
-/// Pulls or plugs the cable: the NIC stays, its carrier goes or comes.
+/// Plugs or unplugs the cable, that is, the NIC's carrier.
 pub(crate) fn set_cable(machine: &str, plugged: bool) -> Result<()> {
     let state = if plugged { "up" } else { "down" };
     ip(&["-n", NAMESPACE, "link", "set", &link(machine), state])
 }
 
-/// Runs `work` on a thread of its own inside the lab's network.
+/// Runs `work` on its own thread inside the lab's network.
 pub(crate) fn inside<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -184,7 +184,7 @@ pub(crate) fn inside<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
                 .context("enter the lab's network")?;
             Ok(work())
         });
-        thread.join().map_err(|_| anyhow::anyhow!("work inside the lab's network panicked"))?
+        thread.join().map_err(|_| anyhow::anyhow!("the thread inside the lab's network panicked"))?
     })
 }
 

@@ -1,5 +1,5 @@
-//! Switches machines on and off. A small script stays beside each machine that is on: it makes the machine's network
-//! at power-on, boots it again when it reboots, and clears up when it is off.
+//! Switches machines on and off. While a machine is on, a small script runs beside it: it creates the machine's
+//! network, boots the machine, also after a reboot, and cleans up when it is off.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,13 +14,13 @@ use super::network::NAMESPACE;
 use super::{cgroup, network, quote};
 use crate::process;
 
-/// systemd stops what still runs after 8 to 10 s.
+/// systemd kills what still runs after 8 to 10 s.
 const OFF_LIMIT: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(50);
 const SCRIPT: &str = include_str!("power.sh");
 
-/// Writes the machine's power script; `binds` are files of this host that the machine sees read-only.
+/// Writes the machine's power script; `binds` are files of this host to mount read-only in the machine.
 pub(crate) fn install(name: &str, dir: &Path, binds: &[(PathBuf, String)]) -> Result<()> {
     let mut container = String::from(
         "SYSTEMD_SECCOMP=0 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network exec systemd-nspawn \
@@ -51,7 +51,7 @@ pub(crate) fn install(name: &str, dir: &Path, binds: &[(PathBuf, String)]) -> Re
         namespace(name),
     );
     let path = script(dir);
-    // A shell reads its script as it goes: an old one must stay as it is for the machine that runs it.
+    // A shell reads its script while it runs: the file of a running machine must not be changed in place.
     if fs::read_to_string(&path).is_ok_and(|present| present == text) {
         return Ok(());
     }
@@ -61,7 +61,7 @@ pub(crate) fn install(name: &str, dir: &Path, binds: &[(PathBuf, String)]) -> Re
     Ok(())
 }
 
-/// Switches the machine on, unless it is.
+/// Switches the machine on, if it is off.
 pub(crate) fn on(name: &str, dir: &Path) -> Result<()> {
     if is_on(dir)? {
         return Ok(());
@@ -76,13 +76,13 @@ pub(crate) fn on(name: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Shuts down in order and waits until the machine is off.
+/// Shuts the machine down and waits until it is off.
 pub(crate) fn off(name: &str, dir: &Path) -> Result<()> {
     let deadline = Instant::now() + OFF_LIMIT;
     let mut asked: Option<Instant> = None;
     while is_on(dir)? {
         ensure!(Instant::now() < deadline, "{name} does not shut down within {OFF_LIMIT:?}");
-        // Lost on a machine whose systemd does not listen yet, hence again and again.
+        // The signal is lost if systemd is not ready yet, so it is repeated.
         if asked.is_none_or(|at| at.elapsed() > Duration::from_secs(3)) {
             if let Some(leader) = leader(dir)? {
                 signal("RTMIN+4", leader)?;
@@ -94,7 +94,7 @@ pub(crate) fn off(name: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cuts the power: every process of the machine is gone at once.
+/// Cuts the power: kills every process of the machine at once.
 pub(crate) fn kill(name: &str, dir: &Path) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while is_on(dir)? {
@@ -116,7 +116,7 @@ pub(crate) fn is_on(dir: &Path) -> Result<bool> {
     Ok(!with_argument(&script(dir).to_string_lossy())?.is_empty())
 }
 
-/// The machine's first process as this host numbers it; `None` while there is none.
+/// The pid, on this host, of the machine's init; `None` while it does not run.
 pub(crate) fn leader(dir: &Path) -> Result<Option<u32>> {
     let Some(container) = container(dir)? else { return Ok(None) };
     Ok(pids()?
@@ -124,10 +124,10 @@ pub(crate) fn leader(dir: &Path) -> Result<Option<u32>> {
         .find(|pid| parent(*pid) == Some(container) && comm(*pid).as_deref() == Some("systemd")))
 }
 
-/// The script's systemd-nspawn.
+/// The pid of the machine's systemd-nspawn.
 fn container(dir: &Path) -> Result<Option<u32>> {
     let found = with_argument(&directory_flag(dir))?;
-    // It forks while it sets the machine up; the outermost one waits for the machine's end.
+    // It forks while it sets the machine up; the outermost process waits for the machine to end.
     Ok(found.iter().copied().find(|pid| parent(*pid).is_none_or(|parent| !found.contains(&parent))))
 }
 
@@ -144,13 +144,13 @@ fn directory_flag(dir: &Path) -> String {
     format!("--directory={}", dir.join("root").display())
 }
 
-/// Sends a signal; a process that has gone meanwhile is no error.
+/// Sends a signal; it is not an error if the process has ended.
 pub(crate) fn signal(name: &str, pid: u32) -> Result<()> {
     process::run(Command::new("kill").args(["-s", name, &pid.to_string()]), LIMIT)?;
     Ok(())
 }
 
-/// Processes with exactly this argument. Zombies have none.
+/// The processes with exactly this argument. Zombies have no arguments.
 pub(crate) fn with_argument(argument: &str) -> Result<Vec<u32>> {
     let has = |pid: &u32| {
         std::fs::File::open(format!("/proc/{pid}/cmdline"))
@@ -171,6 +171,6 @@ fn comm(pid: u32) -> Option<String> {
 
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state parent`; the name may hold anything.
+    // `pid (name) state parent`; the name may contain any character.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

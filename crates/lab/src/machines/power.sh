@@ -1,5 +1,5 @@
-# Keeps one machine switched on: gives it a network of its own and a NIC, boots it, and boots it again when it
-# reboots. Ends when the machine is off. Arguments: the machine's cgroup in every hierarchy.
+# Runs while a machine is on: creates its network and NIC, boots it, and boots it again when it reboots. Ends when
+# the machine is off. Arguments: the machine's cgroup in every hierarchy.
 
 remove_groups() {
     for group in "$@"; do
@@ -11,7 +11,7 @@ make_groups() {
     for group in "$@"; do
         mkdir -p "$group" || return 1
         if [ -e "$group/cpuset.cpus" ] && [ -e "$group/cgroup.clone_children" ]; then
-            # The first hierarchy's cpuset starts out empty, and nothing can run in an empty one.
+            # In cgroup version 1, a new cpuset is empty, and nothing can run in an empty one.
             cat "${group%/*}/cpuset.cpus" > "$group/cpuset.cpus"
             cat "${group%/*}/cpuset.mems" > "$group/cpuset.mems"
             echo 1 > "$group/cgroup.clone_children"
@@ -31,7 +31,7 @@ while :; do
     make_groups "$@" && network && boot "$@"
     code=$?
     network_off
-    # What systemd-nspawn says when the machine wants to reboot.
+    # systemd-nspawn's exit code when the machine reboots.
     [ "$code" = 133 ] || break
 done
 remove_groups "$@"

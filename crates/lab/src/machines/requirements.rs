@@ -1,4 +1,4 @@
-//! What a host needs to run machines.
+//! What a host needs for machines.
 
 use std::env;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::peers::Unavailable;
 
-/// Program, and Debian's package of it.
+/// Program, and its Debian package.
 const TOOLS: [(&str, &str); 12] = [
     ("systemd-nspawn", "systemd-container"),
     ("debootstrap", "debootstrap"),
@@ -22,21 +22,25 @@ const TOOLS: [(&str, &str); 12] = [
     ("cc", "gcc"),
 ];
 
-/// Fails, saying what to do, on a host that cannot run machines.
+/// Fails on a host that cannot run machines, with what to do.
 pub fn check() -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "the lab's machines need Linux");
     ensure!(
         rustix::process::geteuid().is_root(),
-        "the lab's machines need root: they are containers with a network and disks of their own; run it with sudo"
+        "the lab's machines need root: they are containers with their own network and disks; run this with sudo"
     );
     let mut missing: Vec<&str> =
         TOOLS.iter().filter(|(program, _)| !on_path(program)).map(|(_, package)| *package).collect();
     missing.dedup();
-    ensure!(missing.is_empty(), "the lab's machines need more: apt-get install {}", missing.join(" "));
+    ensure!(
+        missing.is_empty(),
+        "packages for the lab's machines are missing; run: apt-get install {}",
+        missing.join(" ")
+    );
     Ok(())
 }
 
-/// The same for a test, which is skipped where machines cannot be had.
+/// Like [`check`], for tests, which are skipped where machines are not available.
 pub fn available() -> Result<(), Unavailable> {
     check().map_err(|error| Unavailable { what: "the lab's machines".into(), why: error.to_string() })
 }

@@ -1,5 +1,5 @@
-//! Keys and files for SSH into machines. Host keys are made here, not by the machines: `known_hosts` is right before
-//! the first boot, and a host key that differs is always worth an alarm.
+//! Keys and files for SSH to the machines. Host keys are generated here, not by the machines, so that `known_hosts` is
+//! complete before the first boot.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,23 +12,23 @@ use super::guest::Guest;
 use super::topology::{Blueprint, MachineSpec};
 use crate::process;
 
-/// The state folder's SSH files.
+/// The lab's SSH files.
 pub(crate) struct SshFiles {
     dir: PathBuf,
 }
 
 impl SshFiles {
-    /// Those of the lab in `state`.
+    /// The SSH files of the lab in `state`.
     pub fn new(state: &Path) -> Self {
         Self { dir: state.join("ssh") }
     }
 
-    /// What `ssh -F` takes; every machine is a `Host` in it.
+    /// The `ssh_config`, with every machine as a `Host`.
     pub fn config(&self) -> PathBuf {
         self.dir.join("config")
     }
 
-    /// Makes what is not there yet.
+    /// Creates the files that do not exist.
     pub fn make(&self, blueprint: &Blueprint) -> Result<()> {
         fs::create_dir_all(&self.dir)?;
         keygen(&self.dir.join("id"), "lab")?;
@@ -51,7 +51,7 @@ impl SshFiles {
         Ok(())
     }
 
-    /// Gives a machine its host key, and lets the lab in.
+    /// Installs a machine's host key, and authorizes the lab's key.
     pub fn install(&self, machine: &MachineSpec, guest: &Guest) -> Result<()> {
         let key = self.host_key(&machine.name);
         guest.secret("/etc/ssh/ssh_host_ed25519_key", fs::read(&key)?)?;
@@ -64,7 +64,7 @@ impl SshFiles {
     }
 }
 
-/// Makes a key pair, unless both halves are there.
+/// Generates a key pair, unless both files exist.
 fn keygen(path: &Path, comment: &str) -> Result<()> {
     if path.exists() && path.with_extension("pub").exists() {
         return Ok(());
@@ -74,6 +74,6 @@ fn keygen(path: &Path, comment: &str) -> Result<()> {
     }
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path);
-    process::run_ok(&mut command, Duration::from_secs(20)).context("make an SSH key")?;
+    process::run_ok(&mut command, Duration::from_secs(20)).context("generate an SSH key")?;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Where a lab keeps what it is, and who may change it.
+//! The lab's state directory, and its lock.
 //!
-//! There is one lab at a time on a host: its network namespace and addresses are fixed. A small file in `/run` says
-//! which state folder it belongs to.
+//! A host has one lab at a time, since its network namespace and addresses are fixed. A small file in `/run` names the
+//! state directory of the running lab.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use crate::cache;
 
 const OWNER: &str = "/run/lifeboat-lab";
 const INOTIFY: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// Every kubelet, systemd and containerd holds some; machines share the host's count for root.
+/// Every kubelet, systemd and containerd uses some; machines share the host's limit for root.
 const INOTIFY_INSTANCES: u32 = 1024;
 
-/// The state folder.
+/// The state directory.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     dir: PathBuf,
@@ -34,36 +34,36 @@ impl State {
         Ok(Self { dir })
     }
 
-    /// The folder itself.
+    /// Its path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// A machine's folder.
+    /// A machine's directory.
     pub fn machine(&self, name: &str) -> PathBuf {
         self.machines().join(name)
     }
 
-    /// All machines' folders.
+    /// The directory of all machines.
     pub fn machines(&self) -> PathBuf {
         self.dir.join("machines")
     }
 
-    /// The cluster's certificates and kubeconfigs.
+    /// The directory of the cluster's certificates and kubeconfigs.
     pub fn pki(&self) -> PathBuf {
         self.dir.join("pki")
     }
 
-    /// Held while the lab is brought up or taken down; a second `up` or `down` waits.
+    /// Locks the lab while it is brought up or taken down; a second `up` or `down` waits.
     pub fn lock(&self) -> Result<fs::File> {
         fs::create_dir_all(&self.dir)?;
-        // Beside the folder, which is removed with everything in it; the file itself stays.
+        // Beside the directory, which `down` removes; the lock file stays.
         let lock = fs::File::create(self.dir.with_extension("lock"))?;
         lock.lock()?;
         Ok(lock)
     }
 
-    /// What was built here, if anything.
+    /// The blueprint of the present lab, if there is one.
     pub fn blueprint(&self) -> Result<Option<Blueprint>> {
         match fs::read(self.blueprint_file()) {
             Ok(bytes) => {
@@ -75,7 +75,7 @@ impl State {
         }
     }
 
-    /// Keeps what is about to be built.
+    /// Saves the blueprint of the lab that is about to be created.
     pub fn keep(&self, blueprint: &Blueprint) -> Result<()> {
         let new = self.dir.join("lab.json.new");
         fs::write(&new, serde_json::to_vec_pretty(blueprint)?)?;
@@ -95,11 +95,11 @@ impl State {
         Ok(())
     }
 
-    /// Takes this host for the lab here.
+    /// Records this lab as the host's, and raises the inotify limit.
     pub fn claim(&self) -> Result<()> {
         self.check_owner()?;
         if !Path::new(OWNER).exists() {
-            // What is to be put back goes with it.
+            // With the setting to restore.
             let instances = fs::read_to_string(INOTIFY)?;
             fs::write(OWNER, format!("{}\n{}\n", self.dir.display(), instances.trim()))?;
         }
@@ -110,17 +110,17 @@ impl State {
         Ok(())
     }
 
-    /// Fails when the lab that is up keeps its state elsewhere.
+    /// Fails if another state directory's lab is running.
     pub fn check_owner(&self) -> Result<()> {
         let Ok(owner) = fs::read_to_string(OWNER) else { return Ok(()) };
         let dir = owner.lines().next().unwrap_or_default();
         if Path::new(dir) != self.dir {
-            bail!("another lab is up; take it down first: LIFEBOAT_LAB={dir} lab down");
+            bail!("another lab is running; take it down first: LIFEBOAT_LAB={dir} lab down");
         }
         Ok(())
     }
 
-    /// Gives the host back as it was.
+    /// Restores the host's settings, and removes the record.
     pub fn release(&self) -> Result<()> {
         let Ok(owner) = fs::read_to_string(OWNER) else { return Ok(()) };
         if let Some(instances) = owner.lines().nth(1) {

@@ -1,4 +1,4 @@
-//! Takes a lab down, whatever state it is in: what belongs to it is found by name, not in a list that may be wrong.
+//! Takes a lab down, whatever state it is in: its parts are found by name, not in a list that may be wrong.
 
 use anyhow::Result;
 use fs_err as fs;
@@ -22,12 +22,12 @@ pub(super) fn down(keep_disks: bool) -> Result<()> {
     std::thread::scope(|scope| -> Result<()> {
         let off = |name: &String| {
             let dir = state.machine(name);
-            // What is thrown away needs no orderly end.
+            // Disks that are removed need no clean shutdown.
             if keep_disks { power::off(name, &dir) } else { power::kill(name, &dir) }
         };
         let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || off(name))).collect();
         threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| anyhow::bail!("a machine's end panicked"))
+            thread.join().unwrap_or_else(|_| anyhow::bail!("the thread of a machine panicked"))
         })
     })?;
     for namespace in network::machine_namespaces()? {

@@ -1,4 +1,4 @@
-//! Which machines a lab has, where they are, and what they do.
+//! The machines of a lab, with their addresses and roles.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 /// The cluster's Service addresses.
 pub(crate) const SERVICE_CIDR: &str = "10.68.0.0/16";
-/// The first of them is the API's.
+/// The first Service address: the API's.
 pub(crate) const API_SERVICE: &str = "10.68.0.1";
-/// Where CoreDNS answers.
+/// The Service address of CoreDNS.
 pub(crate) const DNS_SERVICE: &str = "10.68.0.2";
-/// All Pods; each machine has a /24 of it, named after its last octet.
+/// The Pods' addresses. Each machine has a /24, by the last octet of its address.
 pub(crate) const POD_CIDR: &str = "172.20.0.0/16";
-/// Where the sample workload answers on every node.
+/// The node port of the sample workload.
 pub const WEB_PORT: u16 = 30080;
 
 /// Which machines there are.
@@ -34,7 +34,7 @@ pub enum Topology {
 pub enum Layout {
     /// systemd units, with files where kubeasz puts them.
     Systemd,
-    /// Static Pods of the masters' own kubelets, with files where kubeadm puts them.
+    /// Static Pods, with files where kubeadm puts them.
     StaticPods,
 }
 
@@ -73,7 +73,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As it is written elsewhere.
+    /// The role's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl Role {
     }
 }
 
-/// One machine as it is made.
+/// The specification of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
     /// Hostname, and node name.
@@ -96,7 +96,7 @@ pub struct MachineSpec {
     pub machine_id: String,
     /// The static address of its NIC.
     pub ip: Ipv4Addr,
-    /// The MAC it is bound to.
+    /// The MAC of its NIC, which the address is bound to.
     pub mac: String,
     /// What it does.
     pub roles: Vec<Role>,
@@ -121,7 +121,7 @@ impl MachineSpec {
         self.roles.contains(&role)
     }
 
-    /// Where its Pods get addresses.
+    /// The address range of its Pods.
     pub(crate) fn pod_cidr(&self) -> String {
         format!("172.20.{}.0/24", self.ip.octets()[3])
     }
@@ -137,7 +137,7 @@ impl MachineSpec {
     }
 }
 
-/// A lab as it is made, and kept in its state folder.
+/// The specification of a lab, saved in its state directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blueprint {
     /// Which machines there are.
@@ -149,7 +149,7 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// New machines; each call gives them other ids.
+    /// A new lab; each call generates new ids.
     pub(crate) fn new(topology: Topology, layout: Layout) -> Self {
         use Role::{Etcd, Master, Nfs, Node};
         let machines = match topology {
@@ -176,7 +176,7 @@ impl Blueprint {
     pub fn machine(&self, name: &str) -> Result<&MachineSpec> {
         self.machines.iter().find(|machine| machine.name == name).with_context(|| {
             let names: Vec<&str> = self.machines.iter().map(|machine| machine.name.as_str()).collect();
-            format!("no machine {name}; there are {}", names.join(", "))
+            format!("no machine is called {name}; the machines are {}", names.join(", "))
         })
     }
 
@@ -191,8 +191,8 @@ impl Blueprint {
             || self.layout == Layout::StaticPods && (machine.is(Role::Master) || machine.is(Role::Etcd))
     }
 
-    /// Whether the machine is a Node of the cluster. A machine with nothing but an etcd member has a kubelet of its
-    /// own that no apiserver knows, as in kubeadm's guide to external etcd.
+    /// Whether the machine is a Node of the cluster. The kubelet of a machine with only an etcd member uses no
+    /// apiserver, as in kubeadm's guide to external etcd.
     pub(crate) fn is_kubernetes_node(&self, machine: &MachineSpec) -> bool {
         self.runs_kubelet(machine) && (machine.is(Role::Node) || machine.is(Role::Master))
     }
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_full_topology_is_the_incidents() {
+    fn the_full_topology_is_that_of_the_incident() {
         let lab = Blueprint::new(Topology::Full, Layout::Systemd);
         let octets = |role| lab.with_role(role).map(|machine| machine.ip.octets()[3]).collect::<Vec<_>>();
         assert_eq!(octets(Role::Master), [231, 232, 233]);
