@@ -1,26 +1,26 @@
-# Two commands do all the set-up on a machine with rustup's Rust and Go: `make demo` and `make test`.
+# On a machine with Rust (rustup) and Go, `make demo` and `make test` install everything else.
 
 CARGO ?= cargo
-# The tests on the lab's machines. They are built with everything else, and ignored unless asked for.
+# The tests on the lab's machines. They are built with all other tests, and ignored by default.
 LAB_TESTS = --workspace --test machines --test init --test recovery -- --ignored --test-threads=1
 
 .PHONY: help demo test torture flips fuzz dist old-host bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
 
 help:
-	@echo "make demo   lose an etcd cluster of three members and bring it back (10 to 20 minutes from nothing, on two cores)"
+	@echo "make demo   lose an etcd cluster of three members and restore it (the first build takes 10 to 20 minutes on two cores)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
-	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests so many times, alone and of three, with faults beside, and compare what is read and restored with what etcd serves"
-	@echo "make flips N=10000  flip so many single bits in a snapshot, in a db and in a log, and see that each is found, harmless, or within a value"
-	@echo "make fuzz MINUTES=5  let libFuzzer look for bytes that a reader or the restore fails on, so long for each of seven targets"
+	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests, alone and in threes, with other faults, and compare what is read and restored with what etcd serves"
+	@echo "make flips N=10000  flip single bits in a snapshot, a db and a log, and check that each is detected, harmless, or within a value"
+	@echo "make fuzz MINUTES=5  run each of the seven libFuzzer targets for so many minutes"
 	@echo "make dist   build the program for glibc 2.17 and newer, with tarball, .deb, .rpm and checksums in target/packages"
-	@echo "make old-host  (root) run that program in a root of Debian 11 with nothing of this machine's"
-	@echo "make bench  measure against etcd's own tools; the table is in docs/benchmarks.md"
-	@echo "make lab-up, lab-incident, lab-down  (root) a Kubernetes cluster on machines of its own: make it, lose it, remove it"
-	@echo "make lab-test  (root) the tests that need such machines (about 45 minutes once everything is built)"
-	@echo "make chaos ROUNDS=20  (root) break machines at random so many times, and check that recover never makes it worse"
-	@echo "make lint   format, clippy, documentation, licences: what CI checks besides the tests"
+	@echo "make old-host  (root) run that program in a Debian 11 root without this machine's libraries"
+	@echo "make bench  measure against etcd's own tools; results are in docs/benchmarks.md"
+	@echo "make lab-up, lab-incident, lab-down  (root) create a Kubernetes cluster on machines, lose and recover it, remove it"
+	@echo "make lab-test  (root) the tests on these machines (about 45 minutes once everything is built)"
+	@echo "make chaos ROUNDS=20  (root) break machines at random, and check that recover never makes it worse"
+	@echo "make lint   CI's checks besides the tests: format, clippy, documentation, licences"
 
-# Installs what is missing (as root on Debian), or says the command.
+# Installs what is missing (as root on Debian), or prints the command.
 setup:
 	@sh scripts/setup.sh
 
@@ -32,17 +32,17 @@ demo:
 test: setup
 	$(CARGO) test --workspace
 
-# A round that fails names its seed, for LIFEBOAT_TORTURE_SEED, and keeps its data dir.
+# A failed round prints its seed, for LIFEBOAT_TORTURE_SEED, and keeps its data dir.
 ROUNDS ?= 25
 torture: setup
 	LIFEBOAT_TORTURE_ROUNDS=$(ROUNDS) $(CARGO) test --release -p lifeboat --test data_dir -- torture random_logs differential
 
-# A flip that should be found is named by its byte and bit; LIFEBOAT_FLIPS_SEED gives others.
+# A missed flip is reported by byte and bit; LIFEBOAT_FLIPS_SEED selects other flips.
 N ?= 10000
 flips: setup
 	LIFEBOAT_FLIPS=$(N) $(CARGO) test --release -p lifeboat --test data_dir -- --nocapture flips::
 
-# What it finds is in target/fuzz; `make test` runs the committed seeds and some thousand changes of them.
+# Findings are in target/fuzz; `make test` runs the committed seeds and some thousand mutations of them.
 MINUTES ?= 5
 fuzz: setup
 	@sh scripts/fuzz.sh $(MINUTES)
@@ -62,7 +62,7 @@ bench: setup
 	$(CARGO) build --profile dist --quiet -p lifeboat -p lab
 	target/dist/lab bench --lifeboat target/dist/lifeboat
 
-# Machines need root, and a few of Debian's packages more.
+# Machines need root, and a few more Debian packages.
 lab-setup: setup
 	@sh scripts/setup.sh lab
 
@@ -76,11 +76,11 @@ lab-incident:
 lab-down:
 	target/release/lab down
 
-# One after the other: there is one lab on a host. `make lab-test SCENARIO=nics` runs those with `nics` in their name.
+# One at a time, since a host has one lab. `make lab-test SCENARIO=nics` runs the tests with `nics` in their name.
 lab-test: lab-setup
 	$(CARGO) test $(LAB_TESTS) $(SCENARIO)
 
-# A round that fails names its seed: `make chaos SEED=n` runs it again. What was seen is kept in target/tmp/chaos.
+# A failed round prints its seed: `make chaos SEED=n` repeats it. Its results are in target/tmp/chaos.
 chaos: lab-setup
 	LIFEBOAT_CHAOS_ROUNDS=$(if $(SEED),1,$(ROUNDS)) LIFEBOAT_CHAOS_SEED=$(SEED) \
 		$(CARGO) test $(LAB_TESTS) random_faults
