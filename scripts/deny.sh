@@ -7,7 +7,7 @@ set -eu
 
 database=https://github.com/rustsec/advisory-db
 
-# A check that is not made fails in CI: nobody reads what CI says when it is green.
+# In CI, a check that cannot be made fails: its warning would be overlooked.
 need() {
     command -v "$1" >/dev/null && return
     cargo install --quiet --locked --debug "$1@$2" && return

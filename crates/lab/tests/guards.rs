@@ -191,7 +191,7 @@ fn a_corrupt_alarm_is_disarmed_once_its_member_is_gone() {
     cluster.block_on(client.put("a", "1", 0)).unwrap();
 }
 
-/// An etcd that nobody fenced must not find its data moved away under it.
+/// The data dir of an etcd that is not fenced must not be moved.
 #[test]
 fn data_is_not_touched_while_something_listens_on_the_members_ports() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));

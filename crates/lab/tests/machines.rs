@@ -34,7 +34,7 @@ fn alone() -> Alone<'static> {
 }
 
 fn up(topology: Topology, layout: Layout) -> Lab {
-    Lab::up(&UpOptions { topology, layout }, &mut |told| eprintln!("{told}")).unwrap()
+    Lab::up(&UpOptions { topology, layout }, &mut |phase| eprintln!("{phase}")).unwrap()
 }
 
 fn small() -> Lab {
