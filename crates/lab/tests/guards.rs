@@ -1,4 +1,4 @@
-//! Guards of a plan's steps against real etcd: a step that would take the quorum away is not begun.
+//! Guards of a plan's steps against real etcd: a step that would cost the quorum is not started.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use lifeboat_recovery::plan::Plan;
 use lifeboat_recovery::probe::Access;
 use serde_json::{Value, json};
 
-/// No machine has it: a fence of it fails, and changes nothing.
+/// A unit that does not exist: fencing it fails without effect.
 const UNIT: &str = "lifeboat-test-no-such-unit.service";
 
 fn inventory(cluster: &Cluster) -> Inventory {
@@ -39,7 +39,7 @@ fn inventory(cluster: &Cluster) -> Inventory {
     .unwrap()
 }
 
-/// The preflight, and one step.
+/// A plan of the preflight and one step.
 fn plan(action: &Value, guards: &Value) -> Plan {
     let step = |number: u32, action: &Value, guards: &Value| {
         json!({"number": number, "title": format!("step {number}"), "action": action, "changes": [],
@@ -53,7 +53,7 @@ fn plan(action: &Value, guards: &Value) -> Plan {
     .unwrap()
 }
 
-/// Fences m2's etcd behind a guard.
+/// Fences m2's etcd, with a guard.
 fn fence(cluster: &Cluster, guard: &Value, dir: &Path) -> ExecuteError {
     let fence = json!({"do": "fence", "services": [{"host": "m2", "service": {"unit": UNIT}}]});
     run(cluster, &plan(&fence, &json!([guard])), dir).expect_err("the unit is not there")
@@ -63,7 +63,7 @@ fn run(cluster: &Cluster, plan: &Plan, dir: &Path) -> Result<(), ExecuteError> {
     run_after(cluster, plan, dir, None)
 }
 
-/// Runs a plan in whose journal something stands already.
+/// Runs a plan whose journal already has an event.
 fn run_after(cluster: &Cluster, plan: &Plan, dir: &Path, before: Option<Event>) -> Result<(), ExecuteError> {
     let inventory = inventory(cluster);
     let host = |name: &String| (name.clone(), Arc::new(LocalHost::new(name)) as Arc<dyn Host>);
@@ -84,15 +84,15 @@ fn refused(error: ExecuteError) -> String {
     }
 }
 
-/// Hazard 1: every member that is up is needed once another is away.
+/// Hazard 1: with one member down, all others are needed.
 #[test]
-fn a_member_is_not_fenced_where_the_others_are_no_quorum() {
+fn a_member_is_not_fenced_if_the_others_have_no_quorum() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let replace = json!({"check": "quorumWithout", "member": "m2"});
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).start().unwrap();
-    let begun = fence(&cluster, &replace, dir.path().join("a").as_path());
-    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "the guard holds with all up: {begun}");
+    let error = fence(&cluster, &replace, dir.path().join("a").as_path());
+    assert!(matches!(error, ExecuteError::Step { number: 2, .. }), "the guard holds with all up: {error}");
     cluster.kill(2).unwrap();
     cluster.wait_healthy(Duration::from_secs(30)).unwrap();
     let why = refused(fence(&cluster, &replace, dir.path().join("b").as_path()));
@@ -100,17 +100,17 @@ fn a_member_is_not_fenced_where_the_others_are_no_quorum() {
     let stop = json!({"check": "quorumKept", "members": ["m2"]});
     let why = refused(fence(&cluster, &stop, dir.path().join("c").as_path()));
     assert!(why.contains("stopping m2 would cost the quorum"), "{why}");
-    // A restore is made over a cluster without a quorum only.
+    // A cluster with a quorum is not restored.
     let why = refused(fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("d").as_path()));
     assert!(why.contains("etcd serves again"), "{why}");
     cluster.kill(0).unwrap();
-    let begun = fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("e").as_path());
-    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "{begun}");
+    let error = fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("e").as_path());
+    assert!(matches!(error, ExecuteError::Step { number: 2, .. }), "{error}");
 }
 
-/// Other sizes and versions. A learner is no voter, and no quorum of two needs it.
+/// Other sizes and versions. A learner does not vote, so a quorum of two does not need it.
 #[test]
-fn a_member_that_its_quorum_needs_is_not_fenced() {
+fn a_member_that_the_quorum_needs_is_not_fenced() {
     let refusals = [
         (EtcdVersion::V3_5, 1, vec![], "without m1, 0 of 1 voting member serve and 1 must"),
         (EtcdVersion::V3_6, 2, vec![], "without m2, 1 of 2 voting members serve and 2 must"),
@@ -140,7 +140,7 @@ fn a_member_that_its_quorum_needs_is_not_fenced() {
     });
 }
 
-/// etcd takes none in the seconds after its members have connected.
+/// Adds a learner, which etcd refuses in the first seconds after its members have connected.
 fn add_learner(cluster: &Cluster) {
     let client = cluster.client(0).unwrap();
     let add = || cluster.block_on(client.member_add(vec!["http://127.0.0.1:1".into()], true));
@@ -149,18 +149,18 @@ fn add_learner(cluster: &Cluster) {
     assert!(added, "no learner is taken");
 }
 
-/// Hazard 10: before anything is fenced.
+/// Hazard 10: space is checked before anything is fenced.
 #[test]
-fn a_restore_is_not_begun_without_room() {
+fn a_restore_without_free_space_is_not_started() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(2).start().unwrap();
     cluster.kill(0).unwrap();
     let db = cluster.data_dir(0).join("member/snap/db");
     let guarded = |source: &Path| json!({"check": "room", "member": "m1", "source": {"snapshot": source}});
-    let begun = fence(&cluster, &guarded(&db), &dir.path().join("a"));
-    assert!(matches!(begun, ExecuteError::Step { number: 2, .. }), "there is room for it: {begun}");
-    // Its end has never been written, and takes no room here.
+    let error = fence(&cluster, &guarded(&db), &dir.path().join("a"));
+    assert!(matches!(error, ExecuteError::Step { number: 2, .. }), "there is room for it: {error}");
+    // A sparse file: its end takes no space.
     let big = dir.path().join("big.db");
     fs_err::copy(&db, &big).unwrap();
     fs_err::OpenOptions::new().write(true).open(&big).unwrap().set_len(4 << 40).unwrap();
@@ -168,7 +168,7 @@ fn a_restore_is_not_begun_without_room() {
     assert!(why.contains("m1: ") && why.contains("MB are needed"), "{why}");
 }
 
-/// etcd keeps the alarm of a member that is removed, and refuses writes while it stands.
+/// etcd keeps the alarm of a removed member, and refuses writes until it is disarmed.
 #[test]
 fn a_corrupt_alarm_is_disarmed_once_its_member_is_gone() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
@@ -193,7 +193,7 @@ fn a_corrupt_alarm_is_disarmed_once_its_member_is_gone() {
 
 /// The data dir of an etcd that is not fenced must not be moved.
 #[test]
-fn data_is_not_touched_while_something_listens_on_the_members_ports() {
+fn data_is_not_moved_while_the_members_ports_are_in_use() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(2).start().unwrap();
@@ -208,9 +208,9 @@ fn data_is_not_touched_while_something_listens_on_the_members_ports() {
     assert!(!data.join("member").exists());
 }
 
-/// Hazard 2: a leader and equal data are not enough where another cluster than the restored one serves.
+/// Hazard 2: a leader and equal data are not enough if a cluster other than the restored one serves.
 #[test]
-fn a_restore_is_over_only_once_what_was_written_serves() {
+fn a_restore_ends_only_when_the_restored_cluster_serves() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).start().unwrap();
@@ -227,9 +227,9 @@ fn a_restore_is_over_only_once_what_was_written_serves() {
     }
 }
 
-/// The ids can be right and the data not: what is served is compared with what the restore wrote.
+/// Right ids are not enough: the served data is compared with what the restore wrote.
 #[test]
-fn a_restore_is_not_over_where_other_data_is_served_than_was_written() {
+fn a_restore_does_not_end_if_other_data_is_served() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(1).start().unwrap();
@@ -240,7 +240,7 @@ fn a_restore_is_not_over_where_other_data_is_served_than_was_written() {
         json!({"initialCluster": cluster.layout().initial_cluster(), "token": cluster.layout().token()});
     let wait = json!({"do": "waitForEtcd", "members": ["m1"], "restored": restored});
     let mut plan = plan(&wait, &json!([]));
-    // Its note is there, as if the member had been restored; it is never carried out again.
+    // With its record in the journal, as if the member had been restored; the step is not repeated.
     let restore =
         json!({"do": "restoreMember", "member": "m1", "dirs": {"data": "/nonexistent"}, "cluster": restored});
     let step = json!({"number": 3, "title": "step 3", "action": restore, "changes": [], "irreversible": false,

@@ -91,7 +91,7 @@ fn authority() -> String {
 }
 
 #[tokio::test]
-async fn a_kubeconfig_of_a_machine_runs_nothing_here_and_reads_nothing() {
+async fn a_kubeconfig_from_a_machine_runs_and_reads_nothing_here() {
     let machine = lab::or_skip!(HostileMachine::start());
     let mark = machine.dir.path().join("pwned").display().to_string();
     let secret = machine.dir.path().join("survey").display().to_string();
@@ -122,12 +122,12 @@ async fn a_kubeconfig_of_a_machine_runs_nothing_here_and_reads_nothing() {
 }
 
 #[tokio::test]
-async fn no_flag_of_a_machine_leads_back_to_this_computer() {
+async fn addresses_from_a_machine_do_not_lead_back_here() {
     let machine = lab::or_skip!(HostileMachine::start());
     let (why, looked) = machine.init(SURVEY, "").await;
     assert_eq!(looked, ["looking at machine"], "{why}");
     assert_eq!(machine.left(), Vec::<String>::new());
-    // With a `local` of its own as hostname, address and destination.
+    // With `local` as its hostname, address and destination.
     let survey = SURVEY
         .replace("127.0.0.1", "local")
         .replace("https://local:2379", "https://LOCAL:2379,http://0:2379,https://127.1:2379");

@@ -1,4 +1,4 @@
-//! What Lifeboat sees of etcd members, against etcd itself: healthy, without a quorum, with alarms, mixed up.
+//! Facts about real etcd members: healthy, without a quorum, with alarms, of different clusters.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use lifeboat_recovery::facts::MemberFacts;
 use lifeboat_recovery::inventory::{ClientTls, Inventory};
 use lifeboat_recovery::probe::{self, Access};
 
-/// An inventory of the cluster's members alone.
+/// An inventory with only the cluster's members.
 fn inventory(cluster: &Cluster) -> Inventory {
     let members = cluster.layout().members().iter().map(|member| {
         let spec = serde_json::json!({
@@ -47,7 +47,7 @@ fn put(cluster: &Cluster, i: usize, keys: std::ops::Range<u32>) {
     }
 }
 
-/// Everything is known, and known alike, while a client writes.
+/// All facts are known, and agree, while a client writes.
 fn healthy(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let cluster = ClusterBuilder::new(version).members(3).tls().unsafe_no_fsync().start().unwrap();
@@ -109,7 +109,7 @@ fn healthy_etcd_3_7() {
 }
 
 #[test]
-fn a_member_without_a_quorum_still_tells_what_it_knows() {
+fn a_member_without_a_quorum_still_answers() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster =
         ClusterBuilder::new(EtcdVersion::V3_6).members(3).tls().unsafe_no_fsync().start().unwrap();
@@ -137,7 +137,7 @@ fn a_member_without_a_quorum_still_tells_what_it_knows() {
 }
 
 #[test]
-fn an_alarm_is_told_of_every_member_with_who_raised_it() {
+fn alarms_are_reported_with_their_member() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).unsafe_no_fsync().start().unwrap();
     let client = cluster.client(2).unwrap();
@@ -147,13 +147,13 @@ fn an_alarm_is_told_of_every_member_with_who_raised_it() {
     for member in ask(&cluster, &inventory(&cluster)).values() {
         let [alarm] = member.alarms.get().unwrap().as_slice() else { panic!("{:?}", member.alarms) };
         assert_eq!((alarm.kind.as_str(), alarm.member_id.as_str()), ("NOSPACE", &*format!("{member_id:x}")));
-        // Reads go on.
+        // Reads still work.
         assert_eq!(member.linearizable.get(), Some(&true));
     }
 }
 
 #[test]
-fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
+fn a_foreign_member_does_not_affect_the_others() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(3).unsafe_no_fsync().start().unwrap();
     let other = ClusterBuilder::new(EtcdVersion::V3_6).unsafe_no_fsync().start().unwrap();
@@ -164,7 +164,7 @@ fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
     let cluster_id = |name: &str| facts[name].status.get().unwrap().cluster_id.clone();
     assert_eq!(cluster_id("m1"), cluster_id("m2"));
     assert_ne!(cluster_id("m1"), cluster_id("m3"));
-    // At the revision that both have, not at that of the foreign member, which they may have compacted long ago.
+    // At a revision that both have, not at that of the foreign member, which may be compacted here.
     let hash = facts["m1"].hash_kv.get().unwrap();
     assert!(hash.revision > 20, "{hash:?}");
     assert_eq!(facts["m2"].hash_kv.get(), Some(hash));
@@ -172,7 +172,7 @@ fn a_member_of_another_cluster_does_not_blur_what_the_others_say() {
 }
 
 #[test]
-fn a_certificate_or_key_that_does_not_fit_is_named() {
+fn a_mismatched_certificate_or_key_is_named() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();
     let other = ClusterBuilder::new(EtcdVersion::V3_6).tls().start().unwrap();

@@ -1,5 +1,4 @@
-//! What Lifeboat sees of machines, over a real sshd: what a login can end in, what runs there, and what it leaves
-//! alone.
+//! Facts about machines over a real sshd: failed logins, running services, and data dirs that are not read.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +11,7 @@ use lifeboat_recovery::host;
 use lifeboat_recovery::inventory::Inventory;
 use lifeboat_recovery::probe::{self, Access, Look};
 
-/// The program of the member's static pod: a name that the kernel cuts short, and that nothing else has.
+/// The program of the member's static pod: a unique name, longer than the kernel keeps.
 const PROGRAM: &str = "lifeboat-observed-etcd";
 
 /// One machine with one etcd member that does not answer, its manifest and data dir in the sshd's directory.
@@ -41,7 +40,7 @@ async fn observe(inventory: &Inventory, look: &Look<'_>) -> Facts {
     probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), look).await
 }
 
-/// A process under the name of the member's program, ended with its owner.
+/// A process with the name of the member's program, killed when dropped.
 struct Process(Child);
 
 impl Process {
@@ -60,7 +59,7 @@ impl Drop for Process {
 }
 
 #[tokio::test]
-async fn a_machine_tells_who_it_is_and_what_runs_there() {
+async fn a_machine_reports_its_identity_and_services() {
     let sshd = lab::or_skip!(Sshd::start());
     let inventory = inventory(&sshd, "machine");
     fs::write(sshd.dir().join("etcd.yaml"), "").unwrap();
@@ -70,7 +69,7 @@ async fn a_machine_tells_who_it_is_and_what_runs_there() {
     assert_eq!(facts.login.get(), Some(&Login::Ok));
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(facts.boot_id.get().map(String::as_str), Some(boot_id.trim()));
-    // Far below an hour, which would be worth a finding, and far above what a busy machine makes of it.
+    // Far below an hour, which would be a finding, and far above the delays of a busy machine.
     assert!(facts.clock_offset.get().unwrap().abs() < 60.0, "{:?}", facts.clock_offset);
     assert!(facts.disks.get().unwrap().contains_key(Path::new("/")), "{:?}", facts.disks);
     let key = sshd.dir().join("etcd.yaml").display().to_string();
@@ -84,7 +83,7 @@ async fn a_machine_tells_who_it_is_and_what_runs_there() {
 }
 
 #[tokio::test]
-async fn a_login_that_fails_is_a_fact_and_all_else_is_unknown() {
+async fn after_a_failed_login_all_other_facts_are_unknown() {
     let sshd = lab::or_skip!(Sshd::start());
     let closed = look(&inventory(&sshd, "closed")).await;
     let unauthorized = look(&inventory(&sshd, "unauthorized")).await;
@@ -104,7 +103,7 @@ async fn a_login_that_fails_is_a_fact_and_all_else_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_data_dir_is_left_alone_where_that_is_not_sure_to_be_right() {
+async fn a_data_dir_is_read_only_if_that_is_known_to_be_right() {
     let sshd = lab::or_skip!(Sshd::start());
     let mut inventory = inventory(&sshd, "machine");
     let why = |facts: Facts| facts.members["e1"].data_dir.why_unknown().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Hosts against a real sshd: what a login can end in, commands, files, and connections that die.
+//! Hosts against a real sshd: logins, commands, files, and lost connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn error(host: &dyn Host, command: &Command) -> HostError {
 }
 
 #[tokio::test]
-async fn commands_arrive_as_they_are_and_tell_how_they_ended() {
+async fn commands_keep_their_arguments_and_report_their_exit_status() {
     let sshd = lab::or_skip!(Sshd::start());
     let ssh = host(&sshd, "machine");
     let local = LocalHost::new("m1");
@@ -40,7 +40,7 @@ async fn commands_arrive_as_they_are_and_tell_how_they_ended() {
         let kill = Command::new(["sh", "-c", "kill -9 $$"]);
         assert_eq!(host.run(&kill).await.unwrap().code, 137);
         assert_eq!(host.run(&Command::new(["no-such-program"])).await.unwrap().code, 127);
-        // What ssh itself ends with when the connection breaks must not look like that.
+        // ssh exits with 255 if the connection breaks: a command's own 255 must differ.
         let exit = Command::new(["sh", "-c", "exit 255"]);
         assert!(host.run(&exit).await.unwrap().code >= 254);
 
@@ -56,7 +56,7 @@ async fn commands_arrive_as_they_are_and_tell_how_they_ended() {
 }
 
 #[tokio::test]
-async fn a_login_ends_in_what_it_is() {
+async fn failed_logins_are_classified() {
     let sshd = lab::or_skip!(Sshd::start());
     let hello = Command::new(["true"]);
 
@@ -78,10 +78,10 @@ async fn a_login_ends_in_what_it_is() {
     let unknown = error(&host(&sshd, "machine"), &hello).await;
     assert!(matches!(&unknown, HostError::HostKeyChanged { .. }), "{unknown}");
     assert!(unknown.to_string().contains("key is known for"), "{unknown}");
-    // Looking did not make it known.
+    // The attempt has not added the key to known_hosts.
     assert_eq!(fs::read_to_string(sshd.dir().join("known_hosts")).unwrap(), "");
 
-    // Not remembered: the key may be fixed while we run.
+    // The failure is not remembered: known_hosts may be corrected in the meantime.
     let machine = host(&sshd, "machine");
     error(&machine, &hello).await;
     sshd.expect_the_key().unwrap();
@@ -89,7 +89,7 @@ async fn a_login_ends_in_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_jump_hosts_key_is_a_host_key() {
+async fn host_keys_of_jump_hosts_are_checked() {
     let sshd = lab::or_skip!(Sshd::start());
     let config = sshd.ssh_config().unwrap();
     let (dir, port) = (sshd.dir().display(), sshd.port());
@@ -110,7 +110,7 @@ async fn a_jump_hosts_key_is_a_host_key() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_not_root_takes_sudo() {
+async fn logins_other_than_root_need_sudo() {
     const DROP: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     let command =
         |path: &str| format!("ForceCommand env PATH={path}:$PATH {DROP} sh -c \"$SSH_ORIGINAL_COMMAND\"");
@@ -131,9 +131,9 @@ async fn a_login_that_is_not_root_takes_sudo() {
     assert_eq!(text(&machine, &["sh", "-c", "echo $(id -u) $BY_SUDO"]).await, "65534 yes\n");
 }
 
-/// A slow profile, or a directory service that does not answer, delays the first command; neither refuses the login.
+/// A slow profile or directory service delays the first command, but does not deny the login.
 #[tokio::test]
-async fn a_slow_login_or_a_broken_one_is_not_refused() {
+async fn slow_and_broken_logins_are_not_reported_as_denied() {
     let sshd = lab::or_skip!(Sshd::start_with("ForceCommand sleep 4; sh -c \"$SSH_ORIGINAL_COMMAND\""));
     assert_eq!(text(&host(&sshd, "machine"), &["id", "-u"]).await, "0\n");
 
@@ -143,9 +143,9 @@ async fn a_slow_login_or_a_broken_one_is_not_refused() {
     assert!(broken.to_string().contains("the first command did not end"), "{broken}");
 }
 
-/// What start-up files of a shell print would be read as what a command wrote.
+/// Output of a shell's start-up files would be read as output of the command.
 #[tokio::test]
-async fn a_login_shell_that_prints_is_named() {
+async fn a_login_shell_that_prints_is_reported() {
     let sshd =
         lab::or_skip!(Sshd::start_with("ForceCommand echo 'Welcome to m1!'; eval \"$SSH_ORIGINAL_COMMAND\""));
     let denied = error(&host(&sshd, "machine"), &Command::new(["true"])).await;
@@ -164,12 +164,12 @@ async fn a_command_has_a_time_limit() {
     let sleep = Command::new(["sleep", "5"]).within(Duration::from_millis(300));
     let timeout = error(&machine, &sleep).await;
     assert!(matches!(&timeout, HostError::Timeout { .. }), "{timeout}");
-    // The connection is none the worse for it.
+    // The connection still works.
     assert_eq!(text(&machine, &["echo", "on"]).await, "on\n");
 }
 
 #[tokio::test]
-async fn more_commands_at_once_than_sshd_takes() {
+async fn more_parallel_commands_than_sshd_allows() {
     let sshd = lab::or_skip!(Sshd::start());
     let machine = host(&sshd, "machine");
     let commands = (0..24).map(|number| {
@@ -189,17 +189,17 @@ async fn waiting_commands_share_one_failed_login() {
     let errors = futures::future::join_all((0..6).map(|_| error(&machine, &hello))).await;
     assert!(errors.iter().all(|error| matches!(error, HostError::HostKeyChanged { .. })));
     let log = fs::read_to_string(sshd.dir().join("log")).unwrap();
-    // The first is ours, to see whether it listens.
+    // The first connection is from the wait for sshd.
     assert_eq!(log.lines().filter(|line| line.contains("Connection from")).count(), 2, "{log}");
 }
 
 #[tokio::test]
-async fn a_connection_that_died_is_opened_again() {
+async fn a_lost_connection_is_opened_again() {
     let mut sshd = lab::or_skip!(Sshd::start());
     let machine = host(&sshd, "machine");
     text(&machine, &["true"]).await;
 
-    // A command under way is lost, and never sent twice.
+    // A running command is lost, and never sent again.
     let (began, counter) = (sshd.dir().join("began"), sshd.dir().join("counter"));
     let script = "echo once >> \"$2\"; touch \"$1\"; sleep 30";
     let paths = [began.to_str().unwrap(), counter.to_str().unwrap()];
@@ -213,17 +213,17 @@ async fn a_connection_that_died_is_opened_again() {
     assert!(lost.to_string().contains("the connection broke"), "{lost}");
     assert_eq!(text(&machine, &["cat", paths[1]]).await, "once\n");
 
-    // Cut while idle: the next command does not notice.
+    // Cut while idle: the next command opens a new connection.
     sshd.cut().unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(text(&machine, &["echo", "back"]).await, "back\n");
 
-    // Silent while idle: asked first, and opened again.
+    // Frozen while idle: the connection is tested first, and opened again.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     sshd.freeze().unwrap();
     assert_eq!(text(&machine, &["echo", "back"]).await, "back\n");
 
-    // Gone, and back.
+    // sshd stops, and starts again.
     sshd.cut().unwrap();
     sshd.stop().unwrap();
     let gone = error(&machine, &Command::new(["true"])).await;
@@ -233,7 +233,7 @@ async fn a_connection_that_died_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_ends_a_command_before_its_limit() {
+async fn a_frozen_connection_ends_a_command_before_its_limit() {
     let sshd = lab::or_skip!(Sshd::start());
     let machine = host(&sshd, "machine");
     let began = sshd.dir().join("began");
@@ -258,7 +258,7 @@ async fn wait_for(path: &Path) {
 }
 
 #[tokio::test]
-async fn files_arrive_whole_or_not_at_all() {
+async fn files_are_transferred_completely_or_not_at_all() {
     use std::os::unix::fs::PermissionsExt;
 
     let sshd = lab::or_skip!(Sshd::start());
@@ -280,7 +280,7 @@ async fn files_arrive_whole_or_not_at_all() {
     assert_eq!(fs::read(&back).unwrap(), big);
     assert_eq!(fs::metadata(&back).unwrap().permissions().mode() & 0o7777, 0o600);
 
-    // Replaced at once, by an empty one.
+    // Atomically replaced by an empty file.
     fs::write(&from, "").unwrap();
     send(&machine, None, &from, &to, 0o600).await.unwrap();
     assert_eq!(fs::read(&to).unwrap(), b"");
@@ -294,13 +294,13 @@ async fn files_arrive_whole_or_not_at_all() {
     assert!(full.to_string().contains("exit code"), "{full}");
 }
 
-/// A link that breaks in the middle costs what was on the way, not what had arrived.
+/// If the connection breaks during a transfer, what has arrived is kept.
 #[tokio::test]
-async fn a_transfer_that_is_cut_goes_on_where_it_stopped() {
+async fn an_interrupted_transfer_is_resumed() {
     let sshd = lab::or_skip!(Sshd::start());
     let machine = host(&sshd, "machine");
     let (from, to, back) = (sshd.dir().join("from"), sshd.dir().join("there/file"), sshd.dir().join("back"));
-    // So that it does not compress.
+    // Incompressible data.
     let bytes: Vec<u8> = std::iter::repeat_with({
         let mut state = 1_u64;
         move || {
@@ -347,7 +347,7 @@ async fn wait_for_bytes(path: &Path, bytes: u64) {
     panic!("{} does not grow", path.display());
 }
 
-/// What a killed Lifeboat left running on a machine ends before the same is done again.
+/// A command that a killed Lifeboat has left running ends before another one starts.
 #[tokio::test]
 async fn exclusive_commands_do_not_overlap() {
     let sshd = lab::or_skip!(Sshd::start());
