@@ -55,9 +55,9 @@ impl Default for Kubernetes {
 impl Kubernetes {
     /// The requests, in order.
     pub fn ops(&self) -> impl Iterator<Item = Op> + use<> {
-        let mut source = Source { rng: Rng::with_seed(self.seed), generation: 0, ops: Vec::new() };
-        let mut pods = source.set_up(self);
-        let mut setup = Some(std::mem::take(&mut source.ops));
+        let mut generator = Generator { rng: Rng::with_seed(self.seed), generation: 0, ops: Vec::new() };
+        let mut pods = generator.set_up(self);
+        let mut setup = Some(std::mem::take(&mut generator.ops));
         let (workload, mut round) = (self.clone(), 0);
         // Generated round by round, so that a long workload is never in memory as a whole.
         std::iter::from_fn(move || {
@@ -66,21 +66,21 @@ impl Kubernetes {
             }
             round += 1;
             (round <= workload.rounds).then(|| {
-                source.round(&workload, &mut pods);
-                std::mem::take(&mut source.ops)
+                generator.round(&workload, &mut pods);
+                std::mem::take(&mut generator.ops)
             })
         })
         .flatten()
     }
 }
 
-struct Source {
+struct Generator {
     rng: Rng,
     generation: u64,
     ops: Vec<Op>,
 }
 
-impl Source {
+impl Generator {
     /// Returns each namespace's pods.
     fn set_up(&mut self, workload: &Kubernetes) -> Vec<Vec<String>> {
         for node in 0..workload.nodes {

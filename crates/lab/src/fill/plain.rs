@@ -33,17 +33,17 @@ impl Default for Plain {
 impl Plain {
     /// The requests, in order.
     pub fn ops(&self) -> impl Iterator<Item = Op> + use<> {
-        let mut source = Source { rng: Rng::with_seed(self.seed), workload: self.clone() };
-        (0..self.operations).map(move |_| source.op())
+        let mut generator = Generator { rng: Rng::with_seed(self.seed), workload: self.clone() };
+        (0..self.operations).map(move |_| generator.op())
     }
 }
 
-struct Source {
+struct Generator {
     rng: Rng,
     workload: Plain,
 }
 
-impl Source {
+impl Generator {
     fn op(&mut self) -> Op {
         match self.rng.u8(0..100) {
             0..=84 => Op::Single(self.write()),

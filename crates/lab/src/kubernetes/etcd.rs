@@ -56,7 +56,7 @@ pub(super) fn install(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, g
     let program = Program { name: "etcd", flags: member_flags(blueprint, machine, files) };
     match blueprint.layout {
         Layout::Systemd => {
-            guest.folder(DATA_DIR)?;
+            guest.create_dir(DATA_DIR)?;
             let service = format!("Type=notify\nWorkingDirectory={DATA_DIR}\nTimeoutStopSec=10\n");
             guest.unit("etcd.service", &program.unit(&service))
         }

@@ -63,7 +63,7 @@ fn kubelet(blueprint: &Blueprint, machine: &MachineSpec, pki: &Pki, guest: &Gues
     guest.write(ca, pki.cert("ca")?)?;
     guest.write(&format!("{dir}/{cert}"), pki.cert(&own)?)?;
     guest.secret(&format!("{dir}/{key}"), pki.key(&own)?)?;
-    guest.folder("/etc/kubernetes/manifests")?;
+    guest.create_dir("/etc/kubernetes/manifests")?;
 
     let registered = blueprint.is_kubernetes_node(machine);
     let mut flags = format!(

@@ -30,8 +30,8 @@ pub(crate) fn attach(dir: &Path, base: &Path) -> Result<()> {
         let mount = ["-o", "loop,discard,noatime"];
         process::run_ok(Command::new("mount").args(mount).arg(&image).arg(&disk), LIMIT)?;
     }
-    for folder in PLAIN.iter().map(|(folder, _)| *folder).chain(["upper", "work"]) {
-        fs::create_dir_all(disk.join(folder))?;
+    for directory in PLAIN.iter().map(|(directory, _)| *directory).chain(["upper", "work"]) {
+        fs::create_dir_all(disk.join(directory))?;
     }
     if !is_mounted(&root)? {
         let options = format!(

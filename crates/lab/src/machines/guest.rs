@@ -51,7 +51,7 @@ impl Guest {
     }
 
     /// Creates a directory.
-    pub fn folder(&self, path: &str) -> Result<()> {
+    pub fn create_dir(&self, path: &str) -> Result<()> {
         Ok(fs::create_dir_all(self.at(path))?)
     }
 

@@ -133,8 +133,8 @@ fn make_archives(dir: &Path, binaries: &Binaries, base: &Path) -> Result<()> {
     archive(dir, "pause", &pause, "/pause")?;
 
     let busybox = tree("busybox")?;
-    for folder in ["bin", "tmp", "etc", "www", "root"] {
-        fs::create_dir_all(busybox.join(folder))?;
+    for directory in ["bin", "tmp", "etc", "www", "root"] {
+        fs::create_dir_all(busybox.join(directory))?;
     }
     fs::copy(base.join("bin/busybox"), busybox.join("bin/busybox"))?;
     let mut install = Command::new("chroot");

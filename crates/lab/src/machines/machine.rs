@@ -150,8 +150,8 @@ impl Machine {
         if let Some(leader) = power::leader(&self.dir)? {
             return Ok(Path::new(&format!("/proc/{leader}/root")).join(path.trim_start_matches('/')));
         }
-        let plain = PLAIN.iter().find_map(|(folder, inside)| {
-            Some(self.dir.join("disk").join(folder).join(Path::new(path).strip_prefix(inside).ok()?))
+        let plain = PLAIN.iter().find_map(|(directory, inside)| {
+            Some(self.dir.join("disk").join(directory).join(Path::new(path).strip_prefix(inside).ok()?))
         });
         Ok(plain.unwrap_or_else(|| self.dir.join("root").join(path.trim_start_matches('/'))))
     }

@@ -39,8 +39,8 @@ pub(crate) fn install(name: &str, dir: &Path, binds: &[(PathBuf, String)]) -> Re
     {
         flag(text.into());
     }
-    for (folder, path) in PLAIN {
-        flag(format!("--bind={}:{path}", dir.join("disk").join(folder).display()));
+    for (directory, path) in PLAIN {
+        flag(format!("--bind={}:{path}", dir.join("disk").join(directory).display()));
     }
     for (file, path) in binds {
         flag(format!("--bind-ro={}:{path}", file.display()));
