@@ -1,9 +1,9 @@
 //! Several sources on the command line, and what comparing them says.
 
-mod body;
 mod choice;
-mod table;
-mod words;
+mod render;
+mod text;
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use lifeboat_etcd::{
 };
 
 use crate::commands::Context;
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member};
 use crate::exit::Usage;
 use crate::source::ReplayArgs;
-pub use body::ComparisonBody;
+pub use view::ComparisonView;
 
 /// Sources that were compared.
 pub struct Compared {
@@ -40,7 +40,7 @@ impl Compared {
         let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
         for (index, path) in paths.iter().enumerate() {
             if let Some(name) = member(path) {
-                return Err(only_here("a comparison", name));
+                return Err(local_only("a comparison", name));
             }
             if paths.iter().take(index).any(|other| other == path) {
                 return Err(Usage(format!("{} is named twice", path.display())).into());

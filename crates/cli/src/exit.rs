@@ -22,7 +22,7 @@ pub enum Status {
     /// 3: the command found something wrong in what it read.
     Findings,
     /// What the same command ended with on another machine.
-    Elsewhere(u8),
+    Remote(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -30,7 +30,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Ok => Self::SUCCESS,
             Status::Findings => Self::from(FINDINGS),
-            Status::Elsewhere(code) => Self::from(code),
+            Status::Remote(code) => Self::from(code),
         }
     }
 }
@@ -49,16 +49,16 @@ pub struct Refused(pub String);
 /// Stopped before something would be lost, with what can be done instead.
 #[derive(Debug, thiserror::Error)]
 #[error("refused: {why}")]
-pub struct WouldLose {
+pub struct WouldLoseData {
     pub why: String,
     /// What keeps most first.
-    pub ways: Vec<String>,
+    pub alternatives: Vec<String>,
 }
 
 /// Nothing that was named can be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unsound(pub String);
+pub struct Unusable(pub String);
 
 /// A data dir whose log cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub struct Unreadable {
     /// Why.
     pub kind: FindingKind,
     /// What else can be done, what keeps most first.
-    pub ways: Vec<String>,
+    pub alternatives: Vec<String>,
 }
 
 /// What was asked for contradicts itself.
@@ -84,12 +84,12 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(remedy) = remedy(error) {
         stderr_line(format_args!("    {remedy}"));
     }
-    if let Some(Unreadable { kind, ways }) = error.downcast_ref::<Unreadable>() {
+    if let Some(Unreadable { kind, alternatives }) = error.downcast_ref::<Unreadable>() {
         stderr_line(format_args!("    {}", kind.remedy()));
-        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
+        alternatives.iter().for_each(|alternative| stderr_line(format_args!("    - {alternative}")));
     }
-    if let Some(WouldLose { ways, .. }) = error.downcast_ref::<WouldLose>() {
-        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
+    if let Some(WouldLoseData { alternatives, .. }) = error.downcast_ref::<WouldLoseData>() {
+        alternatives.iter().for_each(|alternative| stderr_line(format_args!("    - {alternative}")));
     }
     ExitCode::from(code(error))
 }
@@ -125,13 +125,13 @@ fn unreadable(error: &io::Error) -> Option<&'static str> {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Refused>() || error.is::<WouldLose>() || error.is::<OwnershipError>() {
+    if error.is::<Refused>() || error.is::<WouldLoseData>() || error.is::<OwnershipError>() {
         return REFUSED;
     }
     if let Some(InventoryError::Ownership(_)) = error.downcast_ref::<InventoryError>() {
         return REFUSED;
     }
-    if error.is::<Unsound>() {
+    if error.is::<Unusable>() {
         return FINDINGS;
     }
     if let Some(Unreadable { kind, .. }) = error.downcast_ref::<Unreadable>() {

@@ -4,19 +4,19 @@
 //! formats what the crates below decide.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod atomic_file;
 mod cli;
 mod commands;
 mod comparison;
 mod connection;
 mod exit;
-mod hints;
 mod inventory;
 mod observe;
 mod output;
-mod paint;
 mod progress;
 mod source;
-mod staged;
+mod styles;
+mod suggestions;
 mod terminal;
 
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     keep_memory_private();
     // Two TLS providers in one process make rustls panic at first use: name the one we link.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::suggest(error).exit());
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| suggestions::suggest(error).exit());
     match commands::run(cli) {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error),

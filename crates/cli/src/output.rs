@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::paint::Paint;
+use crate::styles::Styles;
 use crate::terminal::{Escape, Filter, printable};
 
 /// Version of the JSON and YAML written; raised when a field changes its meaning or goes away.
@@ -24,13 +24,13 @@ pub enum Format {
     Yaml,
 }
 
-/// A document as programs get it: `schemaVersion` and the fields of `body`.
+/// A document as programs get it: `schemaVersion` and the fields of `view`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a, T> {
     schema_version: u32,
     #[serde(flatten)]
-    body: &'a T,
+    view: &'a T,
 }
 
 /// Stdout was closed by a reader such as `head` that has seen enough: no failure of ours. A type of its own,
@@ -58,16 +58,16 @@ fn reader_gone(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Prints `body` as JSON or YAML, or lets `table` print it for people.
+/// Prints `view` as JSON or YAML, or lets `table` print it for people.
 pub fn print<T: Serialize>(
     format: Format,
-    body: &T,
+    view: &T,
     table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let document = Document { schema_version: SCHEMA_VERSION, body };
+    let document = Document { schema_version: SCHEMA_VERSION, view };
     let escape = if format == Format::Table { Escape::Rust } else { Escape::Json };
-    let mut safe = Filter::new(&mut out, escape, Paint::stdout().is_on());
+    let mut safe = Filter::new(&mut out, escape, Styles::stdout().is_on());
     let written = match format {
         Format::Table => table(&mut safe),
         Format::Json => serde_json::to_writer_pretty(&mut safe, &document)

@@ -31,27 +31,28 @@ impl ReplayArgs {
     /// Opens a source, and warns of what a person should know of its log; that is in `wal_dir`, if etcd ran with
     /// `--wal-dir`.
     pub fn open(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-        let opened = self.open_noted(source, wal_dir)?;
-        warn_of_what_is_beside(source)?;
+        let opened = self.open_without_siblings(source, wal_dir)?;
+        warn_if_incomplete(source)?;
         Ok(opened)
     }
 
     /// As [`open`](Self::open), for a verb that looks at the log beside a db file by itself.
-    pub fn open_noted(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-        let opened = self.open_unwarned(source, wal_dir)?;
+    pub fn open_without_siblings(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+        let opened = self.open_quietly(source, wal_dir)?;
         warn(opened.as_ref());
         match opened.unusable() {
             Some(kind) => {
                 let kind = kind.clone();
                 drop(opened);
-                Err(Unreadable { ways: ways(self.ways(source, wal_dir, &[])), kind }.into())
+                Err(Unreadable { alternatives: describe(self.alternatives(source, wal_dir, &[])), kind }
+                    .into())
             }
             None => Ok(opened),
         }
     }
 
     /// Opens a source whose log is going to be checked.
-    pub fn open_unwarned(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    pub fn open_quietly(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let is_dir = is_data_dir(source)?;
         for (given, flag) in [
             (self.uncommitted, "--uncommitted"),
@@ -79,7 +80,7 @@ impl ReplayArgs {
         };
         let opened = open_on(source, replay, None, Bases::OwnOr(others))?;
         warn(opened.as_ref());
-        warn_of_what_is_beside(source)?;
+        warn_if_incomplete(source)?;
         Ok(opened)
     }
 
@@ -94,7 +95,12 @@ impl ReplayArgs {
     }
 
     /// What else can be done with a data dir that cannot be read. Its log may be read on top of one of `others`.
-    pub fn ways(&self, data_dir: &Path, wal_dir: Option<&Path>, others: &[&Path]) -> Vec<Way> {
+    pub fn alternatives(
+        &self,
+        data_dir: &Path,
+        wal_dir: Option<&Path>,
+        others: &[&Path],
+    ) -> Vec<Alternative> {
         let db = data_dir.join("member").join("snap").join("db");
         let salvaged =
             salvage_on(data_dir, self.replay(true), wal_dir, Bases::OwnOr(others), &NoProgress).ok();
@@ -106,28 +112,29 @@ impl ReplayArgs {
         });
         let salvage = format!("lifeboat salvage {} OUT{}", data_dir.display(), base.unwrap_or_default());
         let alone_is = format!("the db without its log, {} (restore: --db-only)", db.display());
-        let ways = [(salvaged, salvage), (alone, alone_is)];
-        ways.into_iter().filter_map(|(held, what)| Some(Way::new(what, &held?))).collect()
+        let alternatives = [(salvaged, salvage), (alone, alone_is)];
+        alternatives.into_iter().filter_map(|(held, what)| Some(Alternative::new(what, &held?))).collect()
     }
 }
 
 /// Something that can be done, and what it keeps.
-pub struct Way {
+pub struct Alternative {
     what: String,
     held: Held,
 }
 
-impl Way {
+impl Alternative {
     pub fn new(what: String, held: &Inspection) -> Self {
         Self { what, held: Held { keys: held.live_keys, revision: held.revision } }
     }
 }
 
 /// As text, what keeps most first.
-pub fn ways(mut ways: Vec<Way>) -> Vec<String> {
-    ways.sort_by_key(|way| Reverse(way.held.revision));
-    let text = |Way { what, held }| format!("{what}: {} keys, up to revision {}", held.keys, held.revision);
-    ways.into_iter().map(text).collect()
+pub fn describe(mut alternatives: Vec<Alternative>) -> Vec<String> {
+    alternatives.sort_by_key(|alternative| Reverse(alternative.held.revision));
+    let text =
+        |Alternative { what, held }| format!("{what}: {} keys, up to revision {}", held.keys, held.revision);
+    alternatives.into_iter().map(text).collect()
 }
 
 /// What a data dir is read as, where its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
@@ -144,7 +151,7 @@ pub fn combination(source: &dyn Source) -> Option<String> {
 }
 
 /// Says that a db file is not all that its member had, nor a full snapshot all that was backed up.
-pub fn warn_of_what_is_beside(source: &Path) -> lifeboat_etcd::Result<()> {
+pub fn warn_if_incomplete(source: &Path) -> lifeboat_etcd::Result<()> {
     if let Some(lacking) = lacking(source)? {
         stderr_line(format_args!("warning: {}: {lacking}", source.display()));
     }

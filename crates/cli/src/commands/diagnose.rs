@@ -1,6 +1,6 @@
 //! `lifeboat diagnose`.
 
-mod body;
+mod render;
 
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ use crate::commands::Context;
 use crate::exit::{Refused, Status};
 use crate::observe::FactsArgs;
 use crate::output;
-use crate::paint::Paint;
-use body::Body;
+use crate::styles::Styles;
+use render::DiagnosisView;
 
 /// Find out what is wrong with a cluster, and why.
 ///
@@ -53,7 +53,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         write_json(path, &facts).with_context(|| format!("write {}", path.display()))?;
     }
     let diagnosis = diagnose(&facts);
-    let body = Body::new(&diagnosis);
-    output::print(context.format, &body, |out| body.table(out, Paint::stdout(), args.verbose))?;
+    let view = DiagnosisView::new(&diagnosis);
+    output::print(context.format, &view, |out| view.table(out, Styles::stdout(), args.verbose))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }

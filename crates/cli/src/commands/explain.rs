@@ -103,10 +103,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
 /// The findings whose ids have `part` in them.
 fn list(part: &str, context: &Context) -> Result<()> {
     let listed = pages().filter(|page| page.id.contains(part));
-    let body = List { findings: listed.map(|page| Line { id: page.id, title: page.title }).collect() };
-    let width = body.findings.iter().map(|line| line.id.len()).max().unwrap_or(0);
-    output::print(context.format, &body, |out| {
-        body.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id, line.title))
+    let view = List { findings: listed.map(|page| Line { id: page.id, title: page.title }).collect() };
+    let width = view.findings.iter().map(|line| line.id.len()).max().unwrap_or(0);
+    output::print(context.format, &view, |out| {
+        view.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id, line.title))
     })
 }
 

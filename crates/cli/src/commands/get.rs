@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
+use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output::{self, Format};
 use crate::terminal;
@@ -26,7 +26,7 @@ Examples:
 #[command(group(clap::ArgGroup::new("which").required(true).args(["key", "prefix"])))]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 
     // Keys are any bytes, as etcdctl takes them.
     /// Read this key.
@@ -48,7 +48,7 @@ pub struct Args {
 
 /// The shape and names of `etcdctl get -w json`, so that scripts for it work here.
 #[derive(Serialize)]
-struct Body<'a> {
+struct GetView<'a> {
     header: Header,
     kvs: Pairs<'a>,
     count: usize,
@@ -93,7 +93,7 @@ struct Pair {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
     let source = args.source.open()?;
@@ -113,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             terminal::printable(&query.key)
         ));
     }
-    let body = Body {
+    let view = GetView {
         header: Header { revision },
         kvs: Pairs { found: &found, keys_only: args.keys_only },
         count: found.len(),
@@ -131,7 +131,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if context.format == Format::Table && !on_terminal {
         output::write_raw(table)?;
     } else {
-        output::print(context.format, &body, table)?;
+        output::print(context.format, &view, table)?;
     }
     Ok(Status::Ok)
 }

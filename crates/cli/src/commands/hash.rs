@@ -5,7 +5,7 @@ use lifeboat_etcd::{HashKv, hash_kv, open_file};
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
+use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output;
 
@@ -21,7 +21,7 @@ Examples:
   lifeboat hash backup.db --status")]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 
     /// Revision to hash up to; default: the current one.
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
@@ -39,14 +39,14 @@ pub struct Args {
 /// `etcdutl snapshot status` has more, which `inspect` shows.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusBody {
+struct StatusHashView {
     status_hash: u32,
 }
 
 /// etcdutl's names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HashBody {
+pub struct HashView {
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -54,34 +54,34 @@ pub struct HashBody {
     compact_revision: i64,
 }
 
-impl From<HashKv> for HashBody {
+impl From<HashKv> for HashView {
     fn from(HashKv { hash, older_hash, hash_revision, compact_revision }: HashKv) -> Self {
         Self { hash, older_hash, hash_revision, compact_revision }
     }
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
     if args.status {
-        let body = StatusBody { status_hash: open_file(args.source.path())?.status_hash()? };
+        let view = StatusHashView { status_hash: open_file(args.source.path())?.status_hash()? };
         // As etcdutl shows it in its table.
-        output::print(context.format, &body, |out| {
-            output::fields(out, &[("status hash", format!("{:x}", body.status_hash))])
+        output::print(context.format, &view, |out| {
+            output::fields(out, &[("status hash", format!("{:x}", view.status_hash))])
         })?;
         return Ok(Status::Ok);
     }
     let source = args.source.open()?;
     let hash = hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
     context.progress.finish();
-    let body = HashBody::from(hash);
-    output::print(context.format, &body, |out| {
-        let mut fields = vec![("hash", body.hash.to_string())];
-        fields.extend(older_field(body.older_hash));
+    let view = HashView::from(hash);
+    output::print(context.format, &view, |out| {
+        let mut fields = vec![("hash", view.hash.to_string())];
+        fields.extend(older_field(view.older_hash));
         fields.extend([
-            ("hash revision", body.hash_revision.to_string()),
-            ("compact revision", body.compact_revision.to_string()),
+            ("hash revision", view.hash_revision.to_string()),
+            ("compact revision", view.compact_revision.to_string()),
         ]);
         output::fields(out, &fields)
     })?;

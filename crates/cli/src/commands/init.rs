@@ -72,7 +72,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct InitView {
     file: String,
     credentials: Vec<String>,
     hosts: usize,
@@ -113,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let problems = found.problems();
     let notes: Vec<String> =
         found.notes.iter().cloned().chain(problems.iter().map(ToString::to_string)).collect();
-    let body = Body {
+    let view = InitView {
         file: file.display().to_string(),
         credentials: files.iter().map(|file| file.display().to_string()).collect(),
         hosts: found.inventory.hosts.len(),
@@ -122,14 +122,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         nodes: found.inventory.kubernetes.nodes.len(),
         notes,
     };
-    body.notes.iter().for_each(|note| {
+    view.notes.iter().for_each(|note| {
         terminal::stderr_line(format_args!("note: {}", terminal::printable(note.as_bytes())));
     });
-    output::print(context.format, &body, |out| {
-        let Body { hosts, members, masters, nodes, .. } = &body;
+    output::print(context.format, &view, |out| {
+        let InitView { hosts, members, masters, nodes, .. } = &view;
         let counts = format!("{hosts} hosts, {members} etcd members, {masters} masters, {nodes} nodes");
-        writeln!(out, "{}: {counts}", body.file)?;
-        if !body.credentials.is_empty() {
+        writeln!(out, "{}: {counts}", view.file)?;
+        if !view.credentials.is_empty() {
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());
             let names = names.collect::<Vec<_>>().join(", ");
             writeln!(

@@ -1,7 +1,7 @@
 //! `lifeboat inspect`.
 
-mod body;
 mod log;
+mod render;
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use anyhow::Result;
 use lifeboat_etcd::{FindingKind, inspect};
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
-use crate::comparison::ComparisonBody;
+use crate::commands::remote::SourceArg;
+use crate::comparison::ComparisonView;
 use crate::exit::Status;
 use crate::output;
 use crate::source::combination;
-use body::{Body, Reading};
-pub use body::{RaftBody, UncommittedBody};
-use log::LogBody;
-pub use log::LogPositionBody;
+pub use log::LogPositionView;
+use log::LogView;
+use render::{InspectionView, Reading};
+pub use render::{RaftView, UncommittedView};
 
 /// Show what a source holds, or compare several: which is freshest, whose histories agree, and where they diverge.
 ///
@@ -37,7 +37,7 @@ Examples:
     lifeboat inspect /var/lib/etcd --raft")]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 
     /// Further sources, to be compared with the first.
     #[arg(value_name = "SOURCE")]
@@ -51,16 +51,16 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if !args.others.is_empty() {
-        let compared = args.source.beside(&args.others, context)?;
-        output::print(context.format, &ComparisonBody::from(&compared), |out| compared.table(out))?;
+        let compared = args.source.compare_with(&args.others, context)?;
+        output::print(context.format, &ComparisonView::from(&compared), |out| compared.table(out))?;
         return Ok(if compared.is_clear() { Status::Ok } else { Status::Findings });
     }
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
     if args.raft {
-        let body = LogBody::new(args.source.path(), args.source.log_position()?);
-        output::print(context.format, &body, |out| body.table(out))?;
+        let view = LogView::new(args.source.path(), args.source.log_position()?);
+        output::print(context.format, &view, |out| view.table(out))?;
         return Ok(Status::Ok);
     }
     let source = args.source.open()?;
@@ -72,7 +72,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         identity: source.notes().iter().find(said).map(ToString::to_string),
         stops_etcd: source.notes().iter().filter(|kind| kind.stops_etcd()).map(ToString::to_string).collect(),
     };
-    let body = Body::new(&inspection, known);
-    output::print(context.format, &body, |out| body.table(out))?;
+    let view = InspectionView::new(&inspection, known);
+    output::print(context.format, &view, |out| view.table(out))?;
     Ok(if inspection.integrity.is_ok() { Status::Ok } else { Status::Findings })
 }

@@ -1,7 +1,7 @@
 //! `lifeboat recover`.
 
-mod body;
-mod desk;
+mod prompt;
+mod render;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::exit::{Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output;
 use crate::terminal::stderr_line;
-use desk::Terminal;
+use prompt::Prompt;
 
 /// Bring the cluster back: look, plan, ask, act, and look again, until nothing is found any more.
 ///
@@ -46,7 +46,7 @@ pub struct Args {
     inventory: InventoryArgs,
 
     #[command(flatten)]
-    source: SourceArg,
+    source: StateSourceArg,
 
     #[command(flatten)]
     yes: Yes,
@@ -64,7 +64,7 @@ enum Command {
         out: Option<PathBuf>,
 
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         reboot: Reboot,
@@ -75,7 +75,7 @@ enum Command {
         plan: PathBuf,
 
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         yes: Yes,
@@ -86,7 +86,7 @@ enum Command {
     /// Go on with the operation that was cut short.
     Resume {
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         yes: Yes,
@@ -106,7 +106,7 @@ enum Command {
 }
 
 #[derive(Debug, Clone, clap::Args)]
-struct SourceArg {
+struct StateSourceArg {
     /// Take the state of a restore from here, not from the freshest source: a snapshot file, member:NAME, or the log of a
     /// member on top of one of these, as FILE+member:NAME. It decides which state a restore takes. It makes one only
     /// where the report says that people must name the state, as with etcd.state-lost, or where a quorum is lost; an etcd that
@@ -200,17 +200,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
     runtime.block_on(async {
         tokio::spawn(stop_on_ctrl_c());
-        let mut desk = Terminal::new(yes, context);
+        let mut prompt = Prompt::new(yes, context);
         let report = match &args.command {
-            None => recovery.recover(&mut desk).await,
+            None => recovery.recover(&mut prompt).await,
             Some(Command::Plan { out, .. }) => return plan(&recovery, out.as_deref(), context).await,
             Some(Command::Apply { plan, .. }) => {
-                recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut desk).await
+                recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut prompt).await
             }
-            Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
+            Some(Command::Resume { .. }) => recovery.resume(&mut prompt).await,
             Some(Command::Rollback { .. }) => {
-                let report = recovery.rollback(&mut desk).await?;
-                output::print(context.format, &report, |to| body::rollback(to, &report))?;
+                let report = recovery.rollback(&mut prompt).await?;
+                output::print(context.format, &report, |to| render::rollback(to, &report))?;
                 return Ok(Status::Ok);
             }
             Some(Command::Abandon) => {
@@ -261,12 +261,12 @@ async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) ->
     // Its file has a version of its own, by the same name as that of every document.
     let mut fields = serde_json::to_value(&plan)?;
     fields.as_object_mut().and_then(|fields| fields.remove("schemaVersion"));
-    output::print(context.format, &fields, |to| body::plan(to, &diagnosis, &plan))?;
+    output::print(context.format, &fields, |to| render::plan(to, &diagnosis, &plan))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }
 
 fn finish(report: &Report, context: &Context) -> Result<Status> {
-    output::print(context.format, report, |to| body::report(to, report))?;
+    output::print(context.format, report, |to| render::report(to, report))?;
     Ok(if report.recovered { Status::Ok } else { Status::Findings })
 }
 

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(1800);
 
 /// A source here, or a member of the inventory.
 #[derive(Debug, clap::Args)]
-pub struct AnySource {
+pub struct SourceArg {
     /// Snapshot, db file, or the data dir of a stopped member; member:NAME is the data dir of a member in the
     /// inventory, read on its machine.
     source: PathBuf,
@@ -48,9 +48,9 @@ pub struct AnySource {
     member_dir: Option<PathBuf>,
 }
 
-impl AnySource {
+impl SourceArg {
     /// Runs the verb where the source is, if that is not here.
-    pub fn elsewhere(&self, context: &Context) -> Result<Option<Status>> {
+    pub fn run_remotely(&self, context: &Context) -> Result<Option<Status>> {
         match (member(&self.source), &self.member_dir) {
             (Some(name), None) => run(&self.inventory, name, context).map(Some),
             _ => Ok(None),
@@ -63,12 +63,12 @@ impl AnySource {
     }
 
     /// Opens a source that is here and whose log is going to be checked.
-    pub fn open_unwarned(&self) -> Result<Box<dyn Source>> {
-        self.replay.open_unwarned(self.path(), self.wal_dir.as_deref())
+    pub fn open_quietly(&self) -> Result<Box<dyn Source>> {
+        self.replay.open_quietly(self.path(), self.wal_dir.as_deref())
     }
 
     /// Compares it with others; all of them are here.
-    pub fn beside(&self, others: &[PathBuf], context: &Context) -> Result<Compared> {
+    pub fn compare_with(&self, others: &[PathBuf], context: &Context) -> Result<Compared> {
         if self.wal_dir.is_some() {
             return Err(Usage("--wal-dir is for one data dir, and there are several sources".into()).into());
         }
@@ -111,7 +111,7 @@ pub fn no_such_member(name: &str, inventory: &Inventory) -> anyhow::Error {
 }
 
 /// Why a verb does not take a member's data dir elsewhere.
-pub fn only_here(verb: &str, member: &str) -> anyhow::Error {
+pub fn local_only(verb: &str, member: &str) -> anyhow::Error {
     let why = format!(
         "{verb} reads what is on this machine: run it on {member}'s, or bring its data dir here; `lifeboat recover` \
          restores a whole cluster from its members where they are"
@@ -165,7 +165,7 @@ async fn on_machine(host: &dyn Host, spec: &HostSpec, arguments: Vec<String>) ->
     if !said.trim().is_empty() {
         terminal::stderr_line(format_args!("{}", said.trim_end()));
     }
-    Ok(Status::Elsewhere(u8::try_from(ended.code).unwrap_or(1)))
+    Ok(Status::Remote(u8::try_from(ended.code).unwrap_or(1)))
 }
 
 /// The same arguments, for there.

@@ -1,7 +1,7 @@
 //! `lifeboat restore`.
 
-mod body;
 mod guards;
+mod render;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,12 +11,12 @@ use anyhow::Result;
 use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Source, State, Target, restore};
 
 use crate::commands::Context;
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member};
 use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 use crate::source::ReplayArgs;
-use body::Body;
+use render::RestoreView;
 
 /// Turn a source into the data dirs of a new cluster.
 ///
@@ -189,9 +189,9 @@ impl Args {
 
     fn open(&self) -> Result<Box<dyn Source>> {
         if let Some(name) = member(&self.source) {
-            return Err(only_here("restore", name));
+            return Err(local_only("restore", name));
         }
-        self.replay.open_noted(&self.source, self.source_wal_dir.as_deref())
+        self.replay.open_without_siblings(&self.source, self.source_wal_dir.as_deref())
     }
 
     fn targets(&self, cluster: &InitialCluster) -> Result<Vec<Target>> {
@@ -242,11 +242,11 @@ fn from(
     context: &Context,
 ) -> Result<Status> {
     let Some(options) = options else { return Err(Args::needs_initial_cluster(source)?.into()) };
-    guards::beside(Path::new(name), args.db_only)?;
+    guards::incomplete(Path::new(name), args.db_only)?;
     guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(name.to_owned(), source, &report, &options, compared);
-    output::print(context.format, &body, |out| body.table(out))?;
+    let view = RestoreView::new(name.to_owned(), source, &report, &options, compared);
+    output::print(context.format, &view, |out| view.table(out))?;
     Ok(Status::Ok)
 }

@@ -1,6 +1,6 @@
 //! `lifeboat salvage`.
 
-mod body;
+mod render;
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use lifeboat_etcd::salvage_on;
 use crate::commands::Context;
 use crate::exit::Status;
 use crate::source::{ReplayArgs, combination};
-use crate::{output, staged};
-use body::Body;
+use crate::{atomic_file, output};
+use render::SalvageView;
 
 /// Save what a damaged db or data dir still holds, as a snapshot, with an account of what it lacks.
 ///
@@ -48,14 +48,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    staged::refuse_taken(&args.out)?;
+    atomic_file::refuse_existing(&args.out)?;
     let (wal_dir, bases) = (args.wal_dir.as_deref(), args.replay.bases());
     let how_far = args.replay.replay(true);
     let (salvaged, account) = salvage_on(&args.path, how_far, wal_dir, bases, &context.progress)?;
-    let (staged, exported) = staged::of_source(&salvaged, &args.out, &context.progress)?;
+    let (staged, exported) = atomic_file::write_snapshot(&salvaged, &args.out, &context.progress)?;
     staged.persist(&args.out)?;
     context.progress.finish();
-    let body = Body::new(&args.path, &args.out, combination(&salvaged), &account, &exported);
-    output::print(context.format, &body, |out| body.table(out))?;
+    let view = SalvageView::new(&args.path, &args.out, combination(&salvaged), &account, &exported);
+    output::print(context.format, &view, |out| view.table(out))?;
     Ok(if account.is_complete { Status::Ok } else { Status::Findings })
 }

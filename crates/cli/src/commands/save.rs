@@ -11,12 +11,12 @@ use lifeboat_client::{Client, ConnectOptions, Endpoint};
 use lifeboat_etcd::{FindingKind, Source, hash_kv, open};
 use serde::Serialize;
 
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member};
 use crate::commands::{Context, hash};
 use crate::connection::{Connection, unreached, warn_of_clear_text};
 use crate::exit::{Refused, Status, Usage};
 use crate::source::ReplayArgs;
-use crate::{output, staged};
+use crate::{atomic_file, output};
 
 /// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
@@ -55,7 +55,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct SaveView {
     file: String,
     endpoint: String,
     cluster_id: String,
@@ -73,9 +73,9 @@ struct Body {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let (endpoint, file) = endpoint_and_file(args)?;
-    staged::refuse_taken(&file)?;
+    atomic_file::refuse_existing(&file)?;
     if let Some(name) = member(Path::new(&endpoint)) {
-        return Err(only_here("save", name));
+        return Err(local_only("save", name));
     }
     // A member's endpoint has a port.
     if fs_err::symlink_metadata(&endpoint).is_ok() || !endpoint.contains(':') {
@@ -95,21 +95,21 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let options = args.connection.options()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start runtime")?;
-    let body = runtime.block_on(save(args, &options, &endpoint, &file, context))?;
+    let view = runtime.block_on(save(args, &options, &endpoint, &file, context))?;
     context.progress.finish();
-    output::print(context.format, &body, |out| {
-        let mut fields: Vec<_> = body.warnings.iter().map(|warning| ("warning", warning.clone())).collect();
+    output::print(context.format, &view, |out| {
+        let mut fields: Vec<_> = view.warnings.iter().map(|warning| ("warning", warning.clone())).collect();
         fields.extend([
-            ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
+            ("saved", format!("{} ({})", view.file, output::bytes(view.size))),
             (
                 "from",
-                format!("member {} of cluster {}, etcd {}", body.member_id, body.cluster_id, body.version),
+                format!("member {} of cluster {}, etcd {}", view.member_id, view.cluster_id, view.version),
             ),
-            ("revision", body.revision.to_string()),
-            ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
+            ("revision", view.revision.to_string()),
+            ("hash", format!("{} (compact revision {})", view.hash, view.compact_revision)),
         ]);
-        fields.extend(hash::older_field(body.older_hash));
-        fields.push(("sha256", body.sha256.clone()));
+        fields.extend(hash::older_field(view.older_hash));
+        fields.push(("sha256", view.sha256.clone()));
         output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
@@ -164,7 +164,7 @@ async fn save(
     endpoint: &str,
     file: &Path,
     context: &Context,
-) -> Result<Body> {
+) -> Result<SaveView> {
     let parsed = Endpoint::parse(endpoint, args.connection.has_tls_flag()).map_err(unreached)?;
     warn_of_clear_text(options, &parsed);
     let client = Client::connect(options, endpoint).await.map_err(unreached)?;
@@ -185,7 +185,7 @@ async fn save(
     let kv = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
     let (size, sha256) = (staged.size, staged.sha256.clone());
     staged.persist(file)?;
-    Ok(Body {
+    Ok(SaveView {
         file: file.display().to_string(),
         endpoint: endpoint.into(),
         cluster_id: format!("{:x}", status.header.cluster_id),

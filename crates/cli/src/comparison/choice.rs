@@ -6,9 +6,9 @@ use anyhow::Result;
 use lifeboat_etcd::{EntryId, LogPosition, NoChoice, RaftPosition, Source, State, keys_in_log};
 
 use super::Compared;
-use super::words::shown;
-use crate::exit::{Refused, Unsound, Usage, WouldLose};
-use crate::source::{Way, ways};
+use super::text::shown;
+use crate::exit::{Refused, Unusable, Usage, WouldLoseData};
+use crate::source::{Alternative, describe};
 
 /// Keys named at most of a log that is left out.
 const MAX_NAMED: usize = 5;
@@ -36,7 +36,7 @@ impl Compared {
         };
         match self.sources[place].as_deref() {
             Ok(source) => Ok((&self.names[place], source)),
-            Err(unfit) => Err(Unsound(format!("{}: {unfit}; {}", self.names[place], unfit.remedy())).into()),
+            Err(unfit) => Err(Unusable(format!("{}: {unfit}; {}", self.names[place], unfit.remedy())).into()),
         }
     }
 
@@ -92,7 +92,7 @@ impl Compared {
     fn unchosen(&self, why: &Undecided) -> anyhow::Error {
         let words = self.undecided(why);
         match why {
-            Undecided::NoChoice(NoChoice::NoneFit) => Unsound(words).into(),
+            Undecided::NoChoice(NoChoice::NoneFit) => Unusable(words).into(),
             Undecided::NoChoice(_) => Refused(format!(
                 "{words}. Which one is right is for a person to say: `lifeboat inspect` of the same sources shows what \
                  each has that another lacks, and --take SOURCE takes one"
@@ -104,12 +104,12 @@ impl Compared {
                 for place in of {
                     let name = Path::new(&self.names[*place]);
                     let bases: Vec<&Path> = others.iter().copied().filter(|other| *other != name).collect();
-                    found.extend(self.replay.ways(name, None, &bases));
+                    found.extend(self.replay.alternatives(name, None, &bases));
                 }
                 let taken_alone = format!("lifeboat restore with --take {}", self.names[*taken]);
                 let held = self.comparison.standings[*taken].inspection.as_ref();
-                found.extend(held.map(|held| Way::new(taken_alone, held)));
-                WouldLose { why: words, ways: ways(found) }.into()
+                found.extend(held.map(|held| Alternative::new(taken_alone, held)));
+                WouldLoseData { why: words, alternatives: describe(found) }.into()
             }
         }
     }

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LogBody {
+pub(super) struct LogView {
     source: String,
-    raft: LogPositionBody,
+    raft: LogPositionView,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogPositionBody {
+pub struct LogPositionView {
     cluster_id: String,
     member_id: String,
     term: u64,
@@ -29,7 +29,7 @@ pub struct LogPositionBody {
     db_term: Option<u64>,
 }
 
-impl From<LogPosition> for LogPositionBody {
+impl From<LogPosition> for LogPositionView {
     fn from(position: LogPosition) -> Self {
         let LogPosition { cluster_id, member_id, term, commit, last_index, last_term, first_index, applied } =
             position;
@@ -40,13 +40,13 @@ impl From<LogPosition> for LogPositionBody {
     }
 }
 
-impl LogBody {
+impl LogView {
     pub(super) fn new(dir: &Path, position: LogPosition) -> Self {
         Self { source: dir.display().to_string(), raft: position.into() }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let LogPositionBody {
+        let LogPositionView {
             cluster_id, member_id, term, commit, last_index, last_term, first_index, ..
         } = &self.raft;
         writeln!(out, "source   {}", self.source)?;

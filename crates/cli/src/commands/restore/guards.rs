@@ -9,7 +9,7 @@ use crate::exit::Refused;
 use crate::terminal::stderr_line;
 
 /// Refuses a file that lacks what lies beside it.
-pub(super) fn beside(path: &Path, db_only: bool) -> Result<()> {
+pub(super) fn incomplete(path: &Path, db_only: bool) -> Result<()> {
     let Some(lacking) = lacking(path)? else { return Ok(()) };
     if db_only {
         stderr_line(format_args!("warning: {}: {lacking}", path.display()));

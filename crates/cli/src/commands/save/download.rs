@@ -8,15 +8,20 @@ use lifeboat_client::Client;
 use lifeboat_etcd::Progress;
 use sha2::{Digest, Sha256};
 
-use crate::staged::{self, Staged};
+use crate::atomic_file::{self, PendingSnapshot};
 
 const DIGEST_SIZE: usize = 32;
 /// Databases are whole pages, so a snapshot's size is 32 above a multiple of this.
 const UNIT: u64 = 512;
 
 /// Streams a snapshot into a file beside `path`.
-pub async fn download(client: &Client, db_size: i64, path: &Path, progress: &dyn Progress) -> Result<Staged> {
-    let mut file = staged::create(path)?;
+pub async fn download(
+    client: &Client,
+    db_size: i64,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<PendingSnapshot> {
+    let mut file = atomic_file::create(path)?;
     progress.start("save", u64::try_from(db_size).ok());
     let mut hash = Sha256::new();
     // The last bytes seen: they are the digest if nothing follows, and part of the db if something does.
@@ -45,5 +50,5 @@ pub async fn download(client: &Client, db_size: i64, path: &Path, progress: &dyn
     }
     file.as_file().sync_all().context("sync the snapshot")?;
     let sha256 = found.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Staged { file, size, sha256 })
+    Ok(PendingSnapshot { file, size, sha256 })
 }

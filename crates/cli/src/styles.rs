@@ -9,11 +9,11 @@ use lifeboat_recovery::finding::Severity;
 
 /// How text on stdout is painted.
 #[derive(Debug, Clone, Copy)]
-pub struct Paint {
+pub struct Styles {
     on: bool,
 }
 
-impl Paint {
+impl Styles {
     /// As fits what stdout is.
     pub fn stdout() -> Self {
         Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
@@ -25,7 +25,7 @@ impl Paint {
     }
 
     /// Text in the colour of how bad it is.
-    pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Painted<T> {
+    pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Styled<T> {
         let colour = match severity {
             Severity::Warning => AnsiColor::Yellow,
             Severity::Error | Severity::Critical => AnsiColor::Red,
@@ -35,32 +35,32 @@ impl Paint {
     }
 
     /// What is well.
-    pub fn good<T: fmt::Display>(self, text: T) -> Painted<T> {
+    pub fn good<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(AnsiColor::Green.on_default(), text)
     }
 
     /// What matters most.
-    pub fn strong<T: fmt::Display>(self, text: T) -> Painted<T> {
+    pub fn strong<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().bold(), text)
     }
 
     /// What matters less.
-    pub fn dim<T: fmt::Display>(self, text: T) -> Painted<T> {
+    pub fn dim<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().dimmed(), text)
     }
 
-    fn styled<T>(self, style: Style, text: T) -> Painted<T> {
-        Painted { style: if self.on { style } else { Style::new() }, text }
+    fn styled<T>(self, style: Style, text: T) -> Styled<T> {
+        Styled { style: if self.on { style } else { Style::new() }, text }
     }
 }
 
 /// Text with its style.
-pub struct Painted<T> {
+pub struct Styled<T> {
     style: Style,
     text: T,
 }
 
-impl<T: fmt::Display> fmt::Display for Painted<T> {
+impl<T: fmt::Display> fmt::Display for Styled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{:#}", self.style, self.text, self.style)
     }

@@ -8,7 +8,7 @@ use lifeboat_etcd::{
 };
 use serde::Serialize;
 
-use crate::commands::check::FindingBody;
+use crate::commands::check::FindingView;
 use crate::{output, terminal};
 
 /// Findings, ranges and keys shown to people at most: the account is to fit a screen.
@@ -16,7 +16,7 @@ const MOST_SHOWN: usize = 8;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct SalvageView {
     file: String,
     source: String,
     complete: bool,
@@ -25,7 +25,7 @@ pub(super) struct Body {
     /// Of a data dir whose own db is not used: what was saved instead.
     combination: Option<String>,
     /// What another way would have kept.
-    passed_over: Option<PassedOverBody>,
+    passed_over: Option<PassedOverView>,
     /// `verified`, `none` or `mismatch`.
     integrity: &'static str,
     size: u64,
@@ -38,11 +38,11 @@ pub(super) struct Body {
     revisions: u64,
     revisions_from_pages: u64,
     revisions_left_out: u64,
-    lost: Vec<RangeBody>,
+    lost: Vec<RangeView>,
     lost_ranges: u64,
     /// null when it is not known how many.
     lost_revisions: Option<u64>,
-    possibly_lost: Vec<RangeBody>,
+    possibly_lost: Vec<RangeView>,
     possibly_lost_ranges: u64,
     conflicts: Vec<String>,
     unlisted_conflicts: u64,
@@ -52,28 +52,28 @@ pub(super) struct Body {
     pages: u64,
     broken_pages: u64,
     broken_bytes: u64,
-    buckets: Vec<BucketBody>,
+    buckets: Vec<BucketView>,
     /// Of a data dir.
-    log: Option<LogBody>,
-    findings: Vec<FindingBody>,
+    log: Option<ReplayView>,
+    findings: Vec<FindingView>,
     unlisted_findings: u64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PassedOverBody {
+struct PassedOverView {
     revision: i64,
     live_keys: u64,
 }
 
 #[derive(Serialize)]
-struct RangeBody {
+struct RangeView {
     first: i64,
     last: Option<i64>,
 }
 
 #[derive(Serialize)]
-struct BucketBody {
+struct BucketView {
     name: &'static str,
     from: Option<&'static str>,
     whole: bool,
@@ -81,9 +81,9 @@ struct BucketBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LogBody {
+struct ReplayView {
     replayed: u64,
-    not_replayed: Option<EntriesBody>,
+    not_replayed: Option<EntriesView>,
     uncommitted: u64,
     /// That entries name which are not replayed.
     not_replayed_keys: Vec<String>,
@@ -91,7 +91,7 @@ struct LogBody {
 }
 
 #[derive(Serialize)]
-struct EntriesBody {
+struct EntriesView {
     first: u64,
     last: u64,
 }
@@ -104,11 +104,11 @@ fn which(which: Which) -> &'static str {
     }
 }
 
-fn ranges(ranges: &Ranges) -> Vec<RangeBody> {
-    ranges.listed.iter().map(|(first, last)| RangeBody { first: *first, last: *last }).collect()
+fn ranges(ranges: &Ranges) -> Vec<RangeView> {
+    ranges.listed.iter().map(|(first, last)| RangeView { first: *first, last: *last }).collect()
 }
 
-impl From<&BucketAccount> for BucketBody {
+impl From<&BucketAccount> for BucketView {
     fn from(account: &BucketAccount) -> Self {
         let from = match account.taken {
             Taken::From(state) => Some(which(state)),
@@ -120,12 +120,12 @@ impl From<&BucketAccount> for BucketBody {
     }
 }
 
-impl LogBody {
+impl ReplayView {
     fn new(account: LogAccount, keys: &Keys) -> Self {
         let LogAccount { replayed, not_replayed, uncommitted } = account;
         Self {
             replayed,
-            not_replayed: not_replayed.map(|(first, last)| EntriesBody { first, last }),
+            not_replayed: not_replayed.map(|(first, last)| EntriesView { first, last }),
             uncommitted,
             not_replayed_keys: keys.listed.iter().map(|key| terminal::printable(key)).collect(),
             unlisted_not_replayed_keys: keys.count.saturating_sub(keys.listed.len() as u64),
@@ -133,7 +133,7 @@ impl LogBody {
     }
 }
 
-impl Body {
+impl SalvageView {
     pub(super) fn new(
         path: &Path,
         out: &Path,
@@ -151,7 +151,7 @@ impl Body {
             combination,
             passed_over: account
                 .passed_over
-                .map(|PassedOver { revision, live_keys }| PassedOverBody { revision, live_keys }),
+                .map(|PassedOver { revision, live_keys }| PassedOverView { revision, live_keys }),
             integrity: match account.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
                 Some(Integrity::None) => "none",
@@ -179,9 +179,9 @@ impl Body {
             pages: account.pages,
             broken_pages: account.broken_pages,
             broken_bytes: account.broken_pages * u64::from(account.page_size),
-            buckets: account.buckets.iter().map(BucketBody::from).collect(),
-            log: account.log.map(|log| LogBody::new(log, &account.not_replayed_keys)),
-            findings: account.problems.listed.iter().map(FindingBody::from).collect(),
+            buckets: account.buckets.iter().map(BucketView::from).collect(),
+            log: account.log.map(|log| ReplayView::new(log, &account.not_replayed_keys)),
+            findings: account.problems.listed.iter().map(FindingView::from).collect(),
             unlisted_findings: unlisted(account.problems.count, account.problems.listed.len()),
         }
     }
@@ -217,7 +217,7 @@ impl Body {
             ("revision", format!("{}{compacted}", self.revision)),
             ("kept", format!("{} revisions{from_pages}; {} keys alive", self.revisions, self.live_keys)),
         ];
-        fields.extend(self.passed_over.as_ref().map(|PassedOverBody { revision, live_keys }| {
+        fields.extend(self.passed_over.as_ref().map(|PassedOverView { revision, live_keys }| {
             let way =
                 if self.combination.is_some() { "the data dir's own db" } else { "the log without that db" };
             ("instead of", format!("{way}, which gives {live_keys} keys up to revision {revision}"))
@@ -242,7 +242,7 @@ impl Body {
     }
 
     fn is_missing_anything(&self) -> bool {
-        let of_log = |log: &LogBody| log.not_replayed.is_some() || log.uncommitted > 0;
+        let of_log = |log: &ReplayView| log.not_replayed.is_some() || log.uncommitted > 0;
         self.lost_ranges + self.possibly_lost_ranges + self.revisions_left_out > 0
             || self.buckets.iter().any(|bucket| !bucket.whole)
             || self.log.as_ref().is_some_and(of_log)
@@ -286,7 +286,7 @@ impl Body {
     }
 
     fn lost_buckets(&self) -> Option<(&'static str, String)> {
-        let text = |bucket: &BucketBody| match bucket.from {
+        let text = |bucket: &BucketView| match bucket.from {
             None => format!("{} is lost", bucket.name),
             Some(_) => format!("{} is there in part", bucket.name),
         };
@@ -295,10 +295,10 @@ impl Body {
     }
 }
 
-impl LogBody {
+impl ReplayView {
     fn text(&self) -> String {
         let mut text = format!("{} entries replayed", self.replayed);
-        if let Some(EntriesBody { first, last }) = self.not_replayed {
+        if let Some(EntriesView { first, last }) = self.not_replayed {
             text += &format!("; entries {first} to {last} are not: the state they go on from is not whole");
             let count = self.not_replayed_keys.len() as u64 + self.unlisted_not_replayed_keys;
             if count > 0 {
@@ -319,8 +319,8 @@ impl LogBody {
     }
 }
 
-fn range_text(ranges: &[RangeBody], count: u64) -> String {
-    let text = |range: &RangeBody| match range.last {
+fn range_text(ranges: &[RangeView], count: u64) -> String {
+    let text = |range: &RangeView| match range.last {
         Some(last) if last == range.first => last.to_string(),
         Some(last) => format!("{} to {last}", range.first),
         None => format!("from {} on", range.first),

@@ -12,17 +12,17 @@ use lifeboat_recovery::recover::Desk;
 use crate::commands::Context;
 use crate::terminal::{stderr_clear_line, stderr_line, stderr_prompt, stderr_replace_line};
 
-use super::body;
+use super::render;
 
 /// Plans and progress on stderr, where they do not mix with the report; questions answered on stdin.
-pub struct Terminal {
+pub struct Prompt {
     yes: bool,
     quiet: bool,
     terminal: bool,
     begun: Instant,
 }
 
-impl Terminal {
+impl Prompt {
     pub fn new(yes: bool, context: &Context) -> Self {
         Self {
             yes,
@@ -48,10 +48,10 @@ impl Terminal {
     }
 }
 
-impl Desk for Terminal {
+impl Desk for Prompt {
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan) {
         let mut text = Vec::new();
-        if body::plan(&mut text, diagnosis, plan).is_ok() {
+        if render::plan(&mut text, diagnosis, plan).is_ok() {
             self.line(&format!("\nRound {round}\n{}", String::from_utf8_lossy(&text)));
         }
     }
@@ -74,14 +74,14 @@ impl Desk for Terminal {
 
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]) {
         let mut text = Vec::new();
-        if body::resuming(&mut text, operation, plan, left).is_ok() {
+        if render::resuming(&mut text, operation, plan, left).is_ok() {
             self.line(&String::from_utf8_lossy(&text));
         }
     }
 
     fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>) {
         let mut text = Vec::new();
-        if body::rolling_back(&mut text, operation, plan, undo).is_ok() {
+        if render::rolling_back(&mut text, operation, plan, undo).is_ok() {
             self.line(&String::from_utf8_lossy(&text));
         }
     }

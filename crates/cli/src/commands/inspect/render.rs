@@ -10,12 +10,12 @@ use lifeboat_etcd::{
 };
 use serde::Serialize;
 
-use crate::commands::check::FindingBody;
+use crate::commands::check::FindingView;
 use crate::{output, terminal};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct InspectionView {
     source: String,
     kind: &'static str,
     #[serde(flatten)]
@@ -39,20 +39,20 @@ pub(super) struct Body {
     consistent_index: Option<u64>,
     raft_term: Option<u64>,
     /// Of a data dir.
-    raft: Option<RaftBody>,
+    raft: Option<RaftView>,
     /// Entries at the end of the log that are not counted.
-    uncommitted: Option<UncommittedBody>,
+    uncommitted: Option<UncommittedView>,
     /// What is worth knowing of the log, and of what lies beside the db.
-    notes: Vec<FindingBody>,
-    members: Vec<MemberBody>,
+    notes: Vec<FindingView>,
+    members: Vec<MemberView>,
     /// These voters, as `--initial-cluster` takes them.
     initial_cluster: Option<String>,
     members_removed: Vec<String>,
-    alarms: Vec<AlarmBody>,
+    alarms: Vec<AlarmView>,
     leases: usize,
     leased_keys: u64,
     keys_without_lease: u64,
-    auth: AuthBody,
+    auth: AuthView,
     encrypted_keys: BTreeMap<String, u64>,
     keys_by_prefix: BTreeMap<String, u64>,
     keys_of_further_prefixes: u64,
@@ -74,7 +74,7 @@ pub(super) struct Reading {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RaftBody {
+pub struct RaftView {
     cluster_id: String,
     member_id: String,
     term: u64,
@@ -91,31 +91,31 @@ pub struct RaftBody {
 /// Entries that are not known to be committed, and what they would change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UncommittedBody {
+pub struct UncommittedView {
     first: u64,
     last: u64,
-    changes: Vec<UncommittedChangeBody>,
+    changes: Vec<UncommittedChangeView>,
     further_changes: u64,
     /// Whether the changes could be computed.
     known: bool,
 }
 
 #[derive(Serialize)]
-struct UncommittedChangeBody {
+struct UncommittedChangeView {
     revision: i64,
     /// Base64.
     key: String,
     deleted: bool,
 }
 
-impl UncommittedBody {
+impl UncommittedView {
     /// Of what is worth knowing of a source.
     pub fn of(notes: &[FindingKind]) -> Option<Self> {
         let uncommitted = notes.iter().find_map(|kind| match kind {
             FindingKind::WalUncommitted(uncommitted) => Some(uncommitted),
             _ => None,
         })?;
-        let change = |change: &UncommittedChange| UncommittedChangeBody {
+        let change = |change: &UncommittedChange| UncommittedChangeView {
             revision: change.revision,
             key: STANDARD.encode(&change.key),
             deleted: change.deleted,
@@ -130,7 +130,7 @@ impl UncommittedBody {
     }
 }
 
-impl From<RaftPosition> for RaftBody {
+impl From<RaftPosition> for RaftView {
     fn from(position: RaftPosition) -> Self {
         Self {
             cluster_id: position.cluster_id.to_string(),
@@ -148,7 +148,7 @@ impl From<RaftPosition> for RaftBody {
 }
 
 #[derive(Serialize)]
-struct MemberBody {
+struct MemberView {
     id: String,
     name: String,
     #[serde(rename = "peerURLs")]
@@ -161,20 +161,20 @@ struct MemberBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AlarmBody {
+struct AlarmView {
     member_id: String,
     alarm: String,
 }
 
 #[derive(Serialize)]
-struct AuthBody {
+struct AuthView {
     enabled: bool,
     revision: u64,
     users: Vec<String>,
     roles: Vec<String>,
 }
 
-impl Body {
+impl InspectionView {
     pub(super) fn new(inspection: &Inspection, reading: Reading) -> Self {
         let Inspection { origin, state, .. } = inspection;
         let (integrity, sha256) = match &inspection.integrity {
@@ -183,14 +183,14 @@ impl Body {
             Err(_) => ("mismatch", None),
         };
         let damage = inspection.integrity.as_ref().err();
-        let member = |member: &lifeboat_etcd::Member| MemberBody {
+        let member = |member: &lifeboat_etcd::Member| MemberView {
             id: member.id.to_string(),
             name: member.name.clone(),
             peer_urls: member.peer_urls.clone(),
             client_urls: member.client_urls.clone(),
             is_learner: member.is_learner,
         };
-        let alarm = |alarm: &lifeboat_etcd::Alarm| AlarmBody {
+        let alarm = |alarm: &lifeboat_etcd::Alarm| AlarmView {
             member_id: alarm.member.to_string(),
             alarm: alarm.kind.to_string(),
         };
@@ -213,9 +213,9 @@ impl Body {
             cluster_version: state.cluster_version.clone(),
             consistent_index: state.consistent_index,
             raft_term: state.term,
-            raft: inspection.raft.map(RaftBody::from),
-            uncommitted: UncommittedBody::of(&inspection.notes),
-            notes: inspection.notes.iter().map(FindingBody::from).collect(),
+            raft: inspection.raft.map(RaftView::from),
+            uncommitted: UncommittedView::of(&inspection.notes),
+            notes: inspection.notes.iter().map(FindingView::from).collect(),
             members: state.members.iter().map(member).collect(),
             initial_cluster: InitialCluster::of(&state.members, "").map(|cluster| cluster.to_string()),
             members_removed: state.members_removed.iter().map(ToString::to_string).collect(),
@@ -223,7 +223,7 @@ impl Body {
             leases: state.leases.len(),
             leased_keys: inspection.leased_keys,
             keys_without_lease: inspection.keys_without_lease,
-            auth: AuthBody {
+            auth: AuthView {
                 enabled: state.auth.enabled,
                 revision: state.auth.revision,
                 users: state.auth.users.clone(),
@@ -238,7 +238,7 @@ impl Body {
     }
 }
 
-impl Body {
+impl InspectionView {
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         let integrity = match (&self.integrity_error, self.integrity) {
             (Some(error), _) => format!("DAMAGED: {error}"),
@@ -299,7 +299,7 @@ impl Body {
 
     fn raft_fields(&self) -> Vec<(&'static str, String)> {
         let Some(raft) = &self.raft else { return Vec::new() };
-        let RaftBody { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
+        let RaftView { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
         let uncommitted = match raft.uncommitted_entries {
             0 => String::new(),
             1 => "; 1 more entry is not known to be committed, and not counted".into(),

@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use lifeboat_recovery::finding::{Diagnosis, Evidence, Finding, Remedy};
 use serde::Serialize;
 
-use crate::paint::Paint;
+use crate::styles::Styles;
 use crate::terminal::printable;
 
 /// So much evidence of one finding is shown; a file of facts has the rest.
 const MOST_EVIDENCE: usize = 20;
 
 #[derive(Serialize)]
-pub(super) struct Body<'a> {
+pub(super) struct DiagnosisView<'a> {
     healthy: bool,
     /// Whether everything could be asked, or why not is explained.
     complete: bool,
@@ -20,13 +20,13 @@ pub(super) struct Body<'a> {
     diagnosis: &'a Diagnosis,
 }
 
-impl<'a> Body<'a> {
+impl<'a> DiagnosisView<'a> {
     pub(super) fn new(diagnosis: &'a Diagnosis) -> Self {
         Self { healthy: diagnosis.is_healthy(), complete: diagnosis.unknown.is_empty(), diagnosis }
     }
 
-    pub(super) fn table(&self, out: &mut dyn Write, paint: Paint, verbose: bool) -> io::Result<()> {
-        let mut page = Page { out, paint, verbose };
+    pub(super) fn table(&self, out: &mut dyn Write, styles: Styles, verbose: bool) -> io::Result<()> {
+        let mut page = Page { out, styles, verbose };
         for cause in &self.diagnosis.causes {
             page.finding(cause, 0)?;
             writeln!(page.out)?;
@@ -39,15 +39,15 @@ impl<'a> Body<'a> {
 
 struct Page<'a> {
     out: &'a mut dyn Write,
-    paint: Paint,
+    styles: Styles,
     verbose: bool,
 }
 
 impl Page<'_> {
     fn finding(&mut self, finding: &Finding, depth: usize) -> io::Result<()> {
         let indent = "    ".repeat(depth);
-        let severity = self.paint.severity(finding.severity, finding.severity);
-        let id = self.paint.dim(format!("[{}]", finding.id));
+        let severity = self.styles.severity(finding.severity, finding.severity);
+        let id = self.styles.dim(format!("[{}]", finding.id));
         writeln!(self.out, "{indent}{severity}: {} {id}", shown(&finding.summary))?;
         for evidence in finding.evidence.iter().take(MOST_EVIDENCE) {
             self.evidence(&indent, evidence)?;
@@ -65,7 +65,7 @@ impl Page<'_> {
 
     fn evidence(&mut self, indent: &str, Evidence { seen, source }: &Evidence) -> io::Result<()> {
         if self.verbose {
-            let source = self.paint.dim(format!("({})", shown(source)));
+            let source = self.styles.dim(format!("({})", shown(source)));
             return writeln!(self.out, "{indent}    {} {source}", shown(seen));
         }
         writeln!(self.out, "{indent}    {}", shown(seen))
@@ -74,7 +74,7 @@ impl Page<'_> {
     fn list(&mut self, indent: &str, title: &str, lines: &[String]) -> io::Result<()> {
         for (number, line) in lines.iter().enumerate() {
             let title = if number == 0 { title } else { "" };
-            writeln!(self.out, "{indent}  {}  {}", self.paint.strong(format!("{title:8}")), shown(line))?;
+            writeln!(self.out, "{indent}  {}  {}", self.styles.strong(format!("{title:8}")), shown(line))?;
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Page<'_> {
         if diagnosis.unknown.is_empty() {
             return Ok(());
         }
-        writeln!(self.out, "{}", self.paint.strong("Not known, neither well nor broken:"))?;
+        writeln!(self.out, "{}", self.styles.strong("Not known, neither well nor broken:"))?;
         for unknown in &diagnosis.unknown {
             writeln!(self.out, "    {}: {}", shown(&unknown.what), shown(&unknown.reason))?;
         }
@@ -109,14 +109,14 @@ impl Page<'_> {
     fn coverage(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
         let (examined, not) = (diagnosis.examined.join(", "), diagnosis.not_examined.join(", "));
         let line = format!("Examined: {examined}. Not examined: {not}.");
-        writeln!(self.out, "{}", self.paint.dim(line))
+        writeln!(self.out, "{}", self.styles.dim(line))
     }
 
     fn verdict(&mut self, diagnosis: &Diagnosis) -> io::Result<()> {
         let cluster = shown(&diagnosis.cluster);
         let Some(first) = diagnosis.causes.first() else {
             return match diagnosis.is_healthy() {
-                true => writeln!(self.out, "{cluster}: {}", self.paint.good("nothing found")),
+                true => writeln!(self.out, "{cluster}: {}", self.styles.good("nothing found")),
                 false => writeln!(
                     self.out,
                     "{cluster}: nothing found in what could be asked; what is not known may be broken"

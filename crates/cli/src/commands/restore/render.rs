@@ -6,14 +6,14 @@ use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport, Source};
 use serde::Serialize;
 
 use crate::commands::hash;
-use crate::commands::inspect::UncommittedBody;
-use crate::comparison::{Compared, ComparisonBody};
+use crate::commands::inspect::UncommittedView;
+use crate::comparison::{Compared, ComparisonView};
 use crate::output;
 use crate::source::combination;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct RestoreView {
     source: String,
     /// Of a data dir whose own db is not used: what it is read as.
     combination: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Body {
     missing: Option<String>,
     uncommitted_entries: u64,
     /// What these entries would change.
-    uncommitted: Option<UncommittedBody>,
+    uncommitted: Option<UncommittedView>,
     /// Of several sources, what the furthest log has and no source counts.
     #[serde(skip)]
     left_out: Option<String>,
@@ -47,16 +47,16 @@ pub(super) struct Body {
     cluster_id: String,
     initial_cluster: String,
     initial_cluster_token: String,
-    members: Vec<MemberBody>,
+    members: Vec<MemberView>,
     /// Of several sources.
-    comparison: Option<ComparisonBody>,
+    comparison: Option<ComparisonView>,
     #[serde(skip)]
     because: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MemberBody {
+struct MemberView {
     id: String,
     name: String,
     data_dir: String,
@@ -70,7 +70,7 @@ fn because(compared: &Compared, source: &str) -> Vec<String> {
     lines
 }
 
-impl Body {
+impl RestoreView {
     pub(super) fn new(
         source: String,
         read: &dyn Source,
@@ -78,7 +78,7 @@ impl Body {
         options: &RestoreOptions,
         compared: Option<&Compared>,
     ) -> Self {
-        let member = |member: &lifeboat_etcd::RestoredMember| MemberBody {
+        let member = |member: &lifeboat_etcd::RestoredMember| MemberView {
             id: member.id.to_string(),
             name: member.name.clone(),
             data_dir: member.data_dir.display().to_string(),
@@ -86,7 +86,7 @@ impl Body {
         };
         Self {
             because: compared.map(|compared| because(compared, &source)).unwrap_or_default(),
-            comparison: compared.map(ComparisonBody::from),
+            comparison: compared.map(ComparisonView::from),
             source,
             combination: combination(read),
             integrity: match report.integrity {
@@ -103,7 +103,7 @@ impl Body {
             keys_without_lease: report.keys_without_lease,
             missing: report.missing.as_ref().map(ToString::to_string),
             uncommitted_entries: report.uncommitted_entries,
-            uncommitted: UncommittedBody::of(read.notes()),
+            uncommitted: UncommittedView::of(read.notes()),
             left_out: compared.and_then(Compared::left_out),
             apart: compared.and_then(Compared::apart),
             hash: report.hash,

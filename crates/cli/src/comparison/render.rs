@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use lifeboat_etcd::{Changes, Divergence, Relation};
 
 use super::Compared;
-use super::words::{counted, diverged, shown};
+use super::text::{counted, diverged, shown};
 use crate::terminal::printable;
 
 /// Keys listed of what one source has and another lacks; `-o json` lists more.
@@ -21,7 +21,7 @@ impl Compared {
             writeln!(out, "{}.", printable(self.sentence(place).as_bytes()))?;
             self.lists(out, place)?;
         }
-        self.beside_each_other(out)?;
+        self.stray_pairs(out)?;
         self.verdict(out)
     }
 
@@ -99,7 +99,7 @@ impl Compared {
     }
 
     /// How those stand to each other that diverge from the freshest.
-    fn beside_each_other(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn stray_pairs(&self, out: &mut dyn Write) -> io::Result<()> {
         let freshest = self.comparison.ranking.first();
         for pair in &self.comparison.pairs {
             let [one, other] = pair.sources.map(|place| &self.names[place]);

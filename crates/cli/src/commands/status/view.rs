@@ -10,7 +10,7 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct StatusView {
     pub cluster: String,
     pub observed_at: String,
     pub healthy: bool,
@@ -124,7 +124,7 @@ pub(super) struct CheckRow {
     pub detail: String,
 }
 
-impl Body {
+impl StatusView {
     pub(super) fn new(facts: &Facts, diagnosis: &Diagnosis) -> Self {
         let found = Found(diagnosis.all());
         let inventory = &facts.inventory;

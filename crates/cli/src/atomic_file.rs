@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use crate::exit::Refused;
 
 /// A snapshot that is whole, verified and on disk, under a temporary name; removed unless persisted.
-pub struct Staged {
+pub struct PendingSnapshot {
     pub file: NamedTempFile,
     /// Bytes, the digest included.
     pub size: u64,
@@ -18,7 +18,7 @@ pub struct Staged {
     pub sha256: String,
 }
 
-impl Staged {
+impl PendingSnapshot {
     pub fn path(&self) -> &Path {
         self.file.path()
     }
@@ -26,7 +26,7 @@ impl Staged {
     /// Gives the file its name, unless that is taken.
     pub fn persist(self, path: &Path) -> Result<()> {
         self.file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            std::io::ErrorKind::AlreadyExists => anyhow::Error::new(taken(path)),
+            std::io::ErrorKind::AlreadyExists => anyhow::Error::new(exists(path)),
             _ => anyhow::Error::new(error.error).context(format!("rename to {}", path.display())),
         })?;
         Ok(fs::File::open(parent(path))?.sync_all()?)
@@ -34,20 +34,24 @@ impl Staged {
 }
 
 /// Refuses a name that is taken, before any work is done for it.
-pub fn refuse_taken(path: &Path) -> Result<()> {
-    if fs::symlink_metadata(path).is_ok() { Err(taken(path).into()) } else { Ok(()) }
+pub fn refuse_existing(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() { Err(exists(path).into()) } else { Ok(()) }
 }
 
-fn taken(path: &Path) -> Refused {
+fn exists(path: &Path) -> Refused {
     Refused(format!("{} exists; name another file", path.display()))
 }
 
 /// A snapshot of a source, beside `path`.
-pub fn of_source(source: &dyn Source, path: &Path, progress: &dyn Progress) -> Result<(Staged, Exported)> {
+pub fn write_snapshot(
+    source: &dyn Source,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(PendingSnapshot, Exported)> {
     let file = create(path)?;
     let handle = fs::OpenOptions::new().read(true).write(true).open(file.path())?;
     let exported = export(source, handle, progress)?;
-    Ok((Staged { file, size: exported.size, sha256: exported.sha256.clone() }, exported))
+    Ok((PendingSnapshot { file, size: exported.size, sha256: exported.sha256.clone() }, exported))
 }
 
 /// An empty file, 0600, beside `path`.
