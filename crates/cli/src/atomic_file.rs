@@ -1,4 +1,4 @@
-//! A snapshot under a temporary name beside the one it will get.
+//! Snapshots are written to a temporary file next to their target, then renamed into place.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use tempfile::NamedTempFile;
 
 use crate::exit::Refused;
 
-/// A snapshot that is whole, verified and on disk, under a temporary name; removed unless persisted.
+/// A complete, verified and synced snapshot in a temporary file, which is removed unless persisted.
 pub struct PendingSnapshot {
     pub file: NamedTempFile,
-    /// Bytes, the digest included.
+    /// Size in bytes, including the digest.
     pub size: u64,
-    /// The digest, hexadecimal.
+    /// SHA-256 digest in hexadecimal.
     pub sha256: String,
 }
 
@@ -23,7 +23,7 @@ impl PendingSnapshot {
         self.file.path()
     }
 
-    /// Gives the file its name, unless that is taken.
+    /// Renames the file to `path`, unless that exists.
     pub fn persist(self, path: &Path) -> Result<()> {
         self.file.persist_noclobber(path).map_err(|error| match error.error.kind() {
             std::io::ErrorKind::AlreadyExists => anyhow::Error::new(exists(path)),
@@ -33,16 +33,16 @@ impl PendingSnapshot {
     }
 }
 
-/// Refuses a name that is taken, before any work is done for it.
+/// Refuses an existing path before any work is done for it.
 pub fn refuse_existing(path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_ok() { Err(exists(path).into()) } else { Ok(()) }
 }
 
 fn exists(path: &Path) -> Refused {
-    Refused(format!("{} exists; name another file", path.display()))
+    Refused(format!("{} exists; choose another file name", path.display()))
 }
 
-/// A snapshot of a source, beside `path`.
+/// Writes a snapshot of a source to a temporary file next to `path`.
 pub fn write_snapshot(
     source: &dyn Source,
     path: &Path,
@@ -54,12 +54,12 @@ pub fn write_snapshot(
     Ok((PendingSnapshot { file, size: exported.size, sha256: exported.sha256.clone() }, exported))
 }
 
-/// An empty file, 0600, beside `path`.
+/// Creates an empty temporary file with mode 0600 next to `path`.
 pub fn create(path: &Path) -> Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".lifeboat-saving-")
         .tempfile_in(parent(path))
-        .with_context(|| format!("create a file in {}", parent(path).display()))
+        .with_context(|| format!("create a temporary file in {}", parent(path).display()))
 }
 
 fn parent(path: &Path) -> &Path {

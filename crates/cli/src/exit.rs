@@ -1,4 +1,4 @@
-//! Exit codes are API: scripts decide by them.
+//! Exit codes. They are API: scripts depend on them.
 
 use std::io;
 use std::process::ExitCode;
@@ -14,14 +14,14 @@ use lifeboat_recovery::recover::RecoverError;
 use crate::output::ReaderGone;
 use crate::terminal::stderr_line;
 
-/// How a command ended that did what it was asked.
+/// Outcome of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// 0.
+    /// Exit code 0.
     Ok,
-    /// 3: the command found something wrong in what it read.
+    /// Exit code 3: something is wrong with what was read.
     Findings,
-    /// What the same command ended with on another machine.
+    /// Exit code of the same command on another machine.
     Remote(u8),
 }
 
@@ -46,16 +46,16 @@ const PARTLY: u8 = 5;
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
-/// Stopped before something would be lost, with what can be done instead.
+/// Stopped before data would be lost.
 #[derive(Debug, thiserror::Error)]
 #[error("refused: {why}")]
 pub struct WouldLoseData {
     pub why: String,
-    /// What keeps most first.
+    /// What can be done instead; what keeps the most data comes first.
     pub alternatives: Vec<String>,
 }
 
-/// Nothing that was named can be used.
+/// None of the sources can be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);
@@ -64,18 +64,18 @@ pub struct Unusable(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("{}", Error::from(kind.clone()))]
 pub struct Unreadable {
-    /// Why.
+    /// What is wrong with the log.
     pub kind: FindingKind,
-    /// What else can be done, what keeps most first.
+    /// What can be done instead; what keeps the most data comes first.
     pub alternatives: Vec<String>,
 }
 
-/// What was asked for contradicts itself.
+/// A usage error that clap cannot detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Prints an error with its causes and tells the exit code.
+/// Prints an error with its causes and returns the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
@@ -94,31 +94,31 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error))
 }
 
-/// What to do about an error, where that is known and not in its text.
+/// Advice for an error whose message does not give it.
 fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref::<Error>() {
         Some(Error::Damaged(kind)) => Some(kind.remedy()),
         Some(Error::Empty { .. }) => Some(
-            "check that this is the source you meant (lifeboat inspect); --allow-empty makes a cluster without keys of it",
+            "check with `lifeboat inspect` that this is the right source; --allow-empty creates a cluster without keys",
         ),
-        Some(_) => error.chain().find_map(|cause| unreadable(cause.downcast_ref::<io::Error>()?)),
+        Some(_) => error.chain().find_map(|cause| io_advice(cause.downcast_ref::<io::Error>()?)),
         None => None,
     }
 }
 
-/// What to do where the operating system refuses to read. None of it says anything about what is there.
-fn unreadable(error: &io::Error) -> Option<&'static str> {
+/// Advice for errors of the operating system, which say nothing about the data itself.
+fn io_advice(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Some("run it as root, or as the user that owns the files"),
+        io::ErrorKind::PermissionDenied => Some("run lifeboat as root or as the owner of the files"),
         io::ErrorKind::StaleNetworkFileHandle => {
-            Some("the file server has another file system there now: unmount it and mount it again")
+            Some("the file server no longer exports this file system: unmount it and mount it again")
         }
         io::ErrorKind::NotConnected | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
-            Some("the file system's server does not answer: mount it again")
+            Some("the file server does not answer: remount the file system")
         }
-        // `ErrorKind` has no name for EIO.
+        // `ErrorKind` has no variant for EIO.
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Some(
-            "the disk fails to read: see `dmesg`; copy what can be read with `ddrescue`, and give `lifeboat salvage` the copy",
+            "read error on the disk: see `dmesg`, copy what can be read with `ddrescue`, and run `lifeboat salvage` on the copy",
         ),
         _ => None,
     }

@@ -12,12 +12,12 @@ use crate::terminal::{printable, stderr_line};
 
 /// How often a line is written where stderr is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// Work shorter than this is not worth a line.
+/// Phases shorter than this get no line.
 const FIRST_LINE: Duration = Duration::from_secs(1);
-/// The bar is touched once per so many bytes: a million small values must not mean a million calls.
+/// Bytes between two updates, so that a million small values do not cause a million of them.
 const STEP: u64 = 1 << 20;
 
-/// Shows progress, or nothing when asked to be quiet.
+/// Progress on stderr; shows nothing if quiet.
 pub struct ProgressBar {
     display: Option<Display>,
     done: AtomicU64,
@@ -36,7 +36,7 @@ struct Phase {
 }
 
 impl ProgressBar {
-    /// Progress on stderr, as fits what stderr is.
+    /// A bar if stderr is a terminal, lines otherwise.
     pub fn new(quiet: bool) -> Self {
         let display = if quiet {
             None
@@ -49,12 +49,12 @@ impl ProgressBar {
         Self { display, done: AtomicU64::new(0), pending: AtomicU64::new(0) }
     }
 
-    /// Whether nothing is to be shown.
+    /// Whether nothing is shown.
     pub fn is_quiet(&self) -> bool {
         self.display.is_none()
     }
 
-    /// Shows that `done` of `total` questions have an answer, and which came last.
+    /// Shows that `done` of `total` probes have finished, `what` being the last of them.
     pub fn item(&self, what: &str, done: usize, total: usize) {
         match &self.display {
             None => {}
@@ -70,13 +70,13 @@ impl ProgressBar {
                 let now = Instant::now();
                 if now >= phase.next_line {
                     phase.next_line = now + LINE_INTERVAL;
-                    stderr_line(format_args!("look: {done}/{total}"));
+                    stderr_line(format_args!("probes: {done}/{total}"));
                 }
             }
         }
     }
 
-    /// Takes the bar off the terminal, so that results follow on a clean line.
+    /// Removes the bar from the terminal, so that results start on a clean line.
     pub fn finish(&self) {
         if let Some(Display::Bar(bar)) = &self.display {
             bar.finish_and_clear();
@@ -137,7 +137,7 @@ impl Progress for ProgressBar {
         self.done.fetch_add(bytes, Ordering::Relaxed);
         let pending = self.pending.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if pending >= STEP {
-            // Several threads may come here at once; what one of them took the others do not find.
+            // Of several threads that get here at once, only one takes the bytes.
             self.redraw(self.pending.swap(0, Ordering::Relaxed));
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_may_advance_at_the_same_time() {
+    fn threads_can_advance_concurrently() {
         let progress = ProgressBar { display: None, done: AtomicU64::new(0), pending: AtomicU64::new(0) };
         std::thread::scope(|scope| {
             for _ in 0..4 {

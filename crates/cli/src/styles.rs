@@ -1,4 +1,4 @@
-//! Colours for people: only where stdout is a terminal that wants them, which `NO_COLOR` and its like decide.
+//! Colours, if stdout is a terminal and `NO_COLOR` and the like allow them.
 
 use std::fmt;
 use std::io;
@@ -7,24 +7,24 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use lifeboat_recovery::finding::Severity;
 
-/// How text on stdout is painted.
+/// Styles for text on stdout.
 #[derive(Debug, Clone, Copy)]
 pub struct Styles {
     on: bool,
 }
 
 impl Styles {
-    /// As fits what stdout is.
+    /// Styles for stdout as it is, on or off.
     pub fn stdout() -> Self {
         Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
     }
 
-    /// Whether there are colours.
+    /// Whether text is styled at all.
     pub fn is_on(self) -> bool {
         self.on
     }
 
-    /// Text in the colour of how bad it is.
+    /// Text in the colour of a severity.
     pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Styled<T> {
         let colour = match severity {
             Severity::Warning => AnsiColor::Yellow,
@@ -34,17 +34,17 @@ impl Styles {
         self.styled(if severity == Severity::Critical { style.bold() } else { style }, text)
     }
 
-    /// What is well.
+    /// Text about a healthy state.
     pub fn good<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(AnsiColor::Green.on_default(), text)
     }
 
-    /// What matters most.
+    /// Emphasized text.
     pub fn strong<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().bold(), text)
     }
 
-    /// What matters less.
+    /// De-emphasized text.
     pub fn dim<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().dimmed(), text)
     }

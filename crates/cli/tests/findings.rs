@@ -69,7 +69,7 @@ fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("facts.json");
     let args = with_facts("diagnose", "healthy", &["--save-facts", saved.to_str().unwrap()]);
-    assert!(lifeboat_ok(&args).contains("nothing found"));
+    assert!(lifeboat_ok(&args).contains("no problems found"));
     assert_eq!(fs_err::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs_err::read(&saved).unwrap(), fs_err::read(facts("healthy")).unwrap());
     fails(&lifeboat(&args), 4, &["facts.json exists"]);
@@ -84,10 +84,10 @@ fn what_is_no_file_of_facts_is_a_usage_error() {
         fs_err::write(&file, content).unwrap();
         lifeboat(["diagnose", "--facts", file.to_str().unwrap()])
     };
-    fails(&run("not json"), 2, &["not a file of facts"]);
+    fails(&run("not json"), 2, &["not a facts file"]);
     fails(&run("{}"), 2, &["no schemaVersion"]);
     fails(&run("{\"schemaVersion\": 99}"), 2, &["version 99"]);
-    fails(&run("{\"schemaVersion\": 1}"), 2, &["not a file of facts", "missing field"]);
+    fails(&run("{\"schemaVersion\": 1}"), 2, &["not a facts file", "missing field"]);
 }
 
 /// A machine may say anything; facts come from files that others sent.
@@ -204,7 +204,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
         let (stdout, stderr) = (text(&seen.stdout), text(&seen.stderr));
         assert_eq!(seen.status.code(), Some(3), "{verb:?}: {stderr}");
         assert!(
-            stderr.contains(&format!("warning: the cloud cannot be asked, and is unknown: {why}")),
+            stderr.contains(&format!("warning: cannot query the cloud, its state is unknown: {why}")),
             "{stderr}"
         );
         assert!(stdout.contains("host.unreachable") || verb[0] == "status", "{stdout}");

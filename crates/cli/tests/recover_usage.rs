@@ -32,9 +32,9 @@ fn flags_that_would_do_nothing_are_refused() {
         fails(&recover(dir.path(), args), 2, &["unexpected argument"]);
     }
     for (args, words) in [
-        (&["--yes", "plan"][..], "--yes does nothing with `recover plan`"),
-        (&["--reboot-nodes", "rollback"], "--reboot-nodes does nothing with `recover rollback`"),
-        (&["--yes", "abandon"], "--yes does nothing with `recover abandon`"),
+        (&["--yes", "plan"][..], "--yes has no effect with `recover plan`"),
+        (&["--reboot-nodes", "rollback"], "--reboot-nodes has no effect with `recover rollback`"),
+        (&["--yes", "abandon"], "--yes has no effect with `recover abandon`"),
     ] {
         fails(&recover(dir.path(), args), 2, &[words]);
     }
@@ -49,7 +49,7 @@ fn a_state_that_is_not_there_is_told_before_the_cluster_is_looked_at() {
     for verb in [&["plan"][..], &[], &["resume"]] {
         let with = |source: &str| recover(dir.path(), &[verb, &["--source", source]].concat());
         fails(&with(&path("nope.db")), 2, &["no such file or directory", "nope.db"]);
-        fails(&with("member:m9"), 2, &["no etcd member m9; it has etcd-230, etcd-232"]);
+        fails(&with("member:m9"), 2, &["no etcd member m9 in the inventory, which has etcd-230, etcd-232"]);
         fails(&with(&path("etcd")), 2, &["is a data dir", "lifeboat save"]);
         fails(&with(&path("text")), 3, &["damaged"]);
     }

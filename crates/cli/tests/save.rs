@@ -273,7 +273,9 @@ fn saves_from_a_cluster_with_authentication() {
             assert_silent_about(output, PASSWORD);
         }
         // `ps` shows what is in the arguments, and only that.
-        let is_warned = |output: &Output| text(&output.stderr).contains("visible to other users");
+        let is_warned = |output: &Output| {
+            text(&output.stderr).contains("other users of this machine can see the password")
+        };
         assert_eq!(accepted.each_ref().map(is_warned), [true, true, false, false, false]);
 
         let wrong = "letmein-letmein";
@@ -374,7 +376,11 @@ fn an_existing_file_is_refused_and_untouched() {
     fs_err::write(&path, "yesterday's backup").unwrap();
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
     for path in [&path, &link] {
-        fails(&save_output(&cluster, path, &["--allow-unhealthy"]), 4, &["exists", "name another file"]);
+        fails(
+            &save_output(&cluster, path, &["--allow-unhealthy"]),
+            4,
+            &["exists", "choose another file name"],
+        );
     }
     assert_eq!(fs_err::read_to_string(&path).unwrap(), "yesterday's backup");
     assert_eq!(entries(dir.path()).len(), 2);
@@ -387,7 +393,7 @@ fn a_member_that_cannot_be_reached_leaves_no_file() {
     let path = dir.path().join("backup.db").display().to_string();
     // Nobody listens on port 1.
     for args in [["save", "http://127.0.0.1:1", &path], ["save", "https://127.0.0.1:1", &path]] {
-        fails(&lifeboat(args), 1, &[args[1], "Connection refused", "is etcd running", "other member"]);
+        fails(&lifeboat(args), 1, &[args[1], "Connection refused", "check that etcd runs", "another member"]);
     }
     assert!(entries(dir.path()).is_empty());
 }

@@ -73,7 +73,7 @@ fn a_file_that_appears_meanwhile_is_not_replaced() {
         fs_err::write(appearing, "somebody else's backup").unwrap();
         true
     });
-    fails(&lifeboat(["save", &url, &path.display().to_string()]), 4, &["exists", "name another file"]);
+    fails(&lifeboat(["save", &url, &path.display().to_string()]), 4, &["exists", "choose another file name"]);
     assert_eq!(entries(dir.path()), ["backup.db"]);
     assert_eq!(fs_err::read_to_string(&path).unwrap(), "somebody else's backup");
 }

@@ -14,7 +14,7 @@ use crate::source::warn_if_incomplete;
 
 /// Check a source: its digest, every page, every revision and value.
 ///
-/// Exits with 3 when anything above a note is found.
+/// Exits with 3 on any warning or error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ struct CheckView {
     unlisted_findings: u64,
 }
 
-/// A finding, as documents have it.
+/// A finding in JSON and YAML.
 #[derive(Serialize)]
 pub struct FindingView {
     id: &'static str,
@@ -57,7 +57,7 @@ impl From<&FindingKind> for FindingView {
 }
 
 impl FindingView {
-    /// For people: what was found, and what to do.
+    /// Writes the finding and what to do about it.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {} [{}]", self.severity, self.message, self.id)?;
         writeln!(out, "    {}", self.remedy)
@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             warn_if_incomplete(args.source.path())?;
             check(source.as_ref(), &context.progress)?
         }
-        // Too damaged to be opened is a finding like any other.
+        // A source too damaged to open is reported as a finding.
         Err(error) => match error.downcast::<Error>()? {
             Error::Damaged(kind) => CheckReport::of_damage(kind),
             error => return Err(error.into()),
@@ -94,7 +94,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             finding.write(out)?;
         }
         if view.unlisted_findings > 0 {
-            writeln!(out, "and {} findings more", view.unlisted_findings)?;
+            writeln!(out, "and {} more findings", view.unlisted_findings)?;
         }
         writeln!(out, "{}: {}", view.source, verdict(&view, report.worst()))
     })?;
@@ -105,9 +105,14 @@ fn verdict(view: &CheckView, worst: Option<Severity>) -> String {
     let revisions = view.revisions;
     let digest = if view.sha256.is_some() { ", sha256 matches" } else { "" };
     match (worst, revisions) {
-        (None | Some(Severity::Note), _) => format!("ok: {revisions} sound revisions{digest}"),
+        (None | Some(Severity::Note), _) => format!("ok: {revisions} valid revisions{digest}"),
         (Some(Severity::Warning), _) => {
-            format!("usable, with warnings: {revisions} sound revisions{digest}")
+            format!("usable, with warnings: {revisions} valid revisions{digest}")
+        }
+        (Some(Severity::Error), 0)
+            if view.findings.iter().any(|finding| finding.id == "bbolt.meta.none-valid") =>
+        {
+            "DAMAGED, or not an etcd snapshot, db or data dir; no revision can be read".into()
         }
         (Some(Severity::Error), 0) => "DAMAGED, see above; no revision can be read".into(),
         (Some(Severity::Error), _) => format!("DAMAGED, see above; {revisions} revisions can still be read"),

@@ -9,10 +9,9 @@ use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output;
 
-/// Compute etcd's HashKV: equal on two sources means the same history.
+/// Compute etcd's HashKV: sources with equal hashes have the same history.
 ///
-/// The same number that `etcdctl endpoint hashkv` gets from a member at the same revision and compact
-/// revision.
+/// The result is what `etcdctl endpoint hashkv` reports for a member at the same revision and compact revision.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,19 +30,19 @@ pub struct Args {
     #[arg(long, value_name = "REV", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     compact_rev: Option<i64>,
 
-    /// Compute the hash that `etcdutl snapshot status` shows instead: a CRC of everything in a snapshot or db file.
+    /// Compute the hash of `etcdutl snapshot status` instead: a CRC of everything in a snapshot or db file.
     #[arg(long, conflicts_with_all = ["rev", "compact_rev"])]
     status: bool,
 }
 
-/// `etcdutl snapshot status` has more, which `inspect` shows.
+/// What else `etcdutl snapshot status` reports is in `inspect`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusHashView {
     status_hash: u32,
 }
 
-/// etcdutl's names.
+/// Field names of etcdutl.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HashView {
@@ -66,7 +65,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     }
     if args.status {
         let view = StatusHashView { status_hash: open_file(args.source.path())?.status_hash()? };
-        // As etcdutl shows it in its table.
+        // Hexadecimal, as in etcdutl's table.
         output::print(context.format, &view, |out| {
             output::fields(out, &[("status hash", format!("{:x}", view.status_hash))])
         })?;
@@ -88,7 +87,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     Ok(Status::Ok)
 }
 
-/// How an older release's number is shown, where there is one.
+/// The field for the hash of older etcd releases, if it differs.
 pub fn older_field(older_hash: Option<u32>) -> Option<(&'static str, String)> {
     older_hash.map(|hash| ("older hash", format!("{hash}, from etcd before 3.4.34 and 3.5.16")))
 }

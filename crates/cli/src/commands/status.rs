@@ -14,9 +14,9 @@ use crate::output;
 use crate::styles::Styles;
 use view::StatusView;
 
-/// Show the cluster on one screen: machines, etcd members, masters, nodes, and what rests on one thing alone.
+/// Show the cluster on one screen: machines, etcd members, masters, nodes, and single points of failure.
 ///
-/// Exits with 0 when all could be asked and nothing is wrong, with 3 otherwise: `lifeboat diagnose` says what and why.
+/// Exits with 0 if everything could be queried and nothing is wrong, otherwise with 3; see `lifeboat diagnose` for details.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -1,4 +1,4 @@
-//! A comparison for programs.
+//! The JSON and YAML of a comparison.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use lifeboat_etcd::{Change, Changes, Divergence, KeyChange, Majority, Relation};
 use serde::Serialize;
 
 use super::Compared;
-use super::text::named;
+use super::text::relation_name;
 use crate::commands::hash::HashView;
 use crate::commands::inspect::{LogPositionView, RaftView};
 use crate::source::combination;
@@ -18,13 +18,14 @@ use crate::source::combination;
 pub struct ComparisonView {
     sources: Vec<SourceView>,
     freshest: Option<String>,
-    /// What a restore would take, or why none.
+    /// The source that a restore would use.
     chosen: Option<String>,
+    /// Why there is no such source.
     undecided: Option<String>,
     pairs: Vec<PairView>,
     /// The data dirs of each cluster, by its id: members of different clusters do not join each other.
     clusters: BTreeMap<String, Vec<String>>,
-    /// What the logs of a majority of a cluster's voters show to be committed.
+    /// What the logs of a majority of a cluster's voters prove to be committed.
     committed: Vec<MajorityView>,
 }
 
@@ -39,7 +40,7 @@ struct MajorityView {
     source: String,
     /// Index of the last entry that a majority of the voters has.
     held_by_majority: u64,
-    /// Index of the last entry that counts.
+    /// Index of the last entry that is applied.
     last: u64,
 }
 
@@ -48,7 +49,7 @@ struct MajorityView {
 struct SourceView {
     source: String,
     kind: Option<&'static str>,
-    /// Of a data dir whose own db is not used: what it is read as.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
     rank: Option<usize>,
     unfit: Option<String>,
@@ -59,10 +60,10 @@ struct SourceView {
     raft_term: Option<u64>,
     consistent_index: Option<u64>,
     raft: Option<RaftView>,
-    /// Of a data dir that cannot be read otherwise.
+    /// For a data dir that cannot be read otherwise.
     log: Option<LogPositionView>,
     hash: Option<HashView>,
-    /// Against that of the freshest.
+    /// Relation to the history of the freshest.
     history: Option<&'static str>,
     lacks: Option<ChangesView>,
     alone: Option<ChangesView>,
@@ -146,7 +147,7 @@ impl From<&Compared> for ComparisonView {
         let choice = compared.choose();
         let pair = |pair: &lifeboat_etcd::Pair| PairView {
             sources: pair.sources.map(name),
-            history: named(&pair.relation),
+            history: relation_name(&pair.relation),
             diverged: match &pair.relation {
                 Relation::Diverged(divergence) => Some(divergence.into()),
                 _ => None,
@@ -161,7 +162,7 @@ impl From<&Compared> for ComparisonView {
             last: majority.last,
         };
         Self {
-            sources: compared.source_bodies(),
+            sources: compared.source_views(),
             freshest: comparison.ranking.first().copied().map(name),
             chosen: choice.as_ref().ok().copied().map(name),
             undecided: choice.as_ref().err().map(|why| compared.undecided(why)),
@@ -173,7 +174,7 @@ impl From<&Compared> for ComparisonView {
 }
 
 impl Compared {
-    fn source_bodies(&self) -> Vec<SourceView> {
+    fn source_views(&self) -> Vec<SourceView> {
         let comparison = &self.comparison;
         let ranks: BTreeMap<usize, usize> =
             comparison.ranking.iter().enumerate().map(|(rank, place)| (*place, rank + 1)).collect();

@@ -311,7 +311,7 @@ fn what_may_not_be_read_is_not_called_absent() {
         close(closed, 0o000);
         for verb in ["inspect", "check", "hash"] {
             let output = as_another_user(dir.path(), &[&verb, &data_dir]);
-            let stderr = fails(&output, 1, &["Permission denied", "run it as root"]);
+            let stderr = fails(&output, 1, &["Permission denied", "run lifeboat as root"]);
             assert!(!stderr.contains("without member"), "{}: {stderr}", closed.display());
         }
     }

@@ -108,7 +108,7 @@ fn the_log_is_named_only_where_there_is_one() {
     let file = dir.path().join("snapshot.db");
     fs_err::write(&file, b"x").unwrap();
     let file = file.display().to_string();
-    fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted is for a data dir"]);
+    fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted requires a data dir"]);
 }
 
 /// What a server makes up when it applies a request, and what patch releases answer differently, is not replayed:
@@ -189,8 +189,8 @@ fn a_log_may_be_elsewhere() {
     let layout = ClusterLayout::new(1).unwrap();
     let (_, report) = restore_all(data_dir, &layout, &elsewhere.path().join("restored"), &log);
     assert_eq!(&report["hash"], hash);
-    fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir is for a data dir"]);
-    fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["are for a data dir"]);
+    fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir requires a data dir"]);
+    fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["require a data dir"]);
 }
 
 /// A log that was cut says nothing of what its db has; and a member that waits for the others has both open.

@@ -45,7 +45,7 @@ fn a_disk_is_full(scene: &Scene) {
     m1.stop_unit("kube-scheduler").expect("stop it");
     scene.wait_for_causes(&["host.disk-full"]);
     let run = scene.lifeboat(&["recover", "--yes"]).expect(3);
-    assert!(run.stdout.contains("For people to do"), "{}", run.said());
+    assert!(run.stdout.contains("Manual steps"), "{}", run.said());
     m1.free_disk().expect("make room");
     scene.recover("what a full disk had stopped");
 }

@@ -1,4 +1,4 @@
-//! What `inspect --raft` prints.
+//! The output of `inspect --raft`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct LogPositionView {
     last_index: u64,
     last_term: u64,
     first_index: u64,
-    /// Index of the last entry in the db; null where that cannot be read.
+    /// Index of the last entry in the db; null if it cannot be read.
     db_index: Option<u64>,
     /// Raft term of that entry; null before etcd 3.5.
     db_term: Option<u64>,
@@ -54,7 +54,7 @@ impl LogView {
         writeln!(out, "member   {member_id}")?;
         writeln!(
             out,
-            "log      entries {first_index} to {last_index}, the last of term {last_term}; committed up to {commit}, in term {term}"
+            "log      entries {first_index} to {last_index}, last term {last_term}; committed up to {commit}, term {term}"
         )?;
         match self.raft.db_index {
             Some(index) => writeln!(out, "db       up to entry {index}"),

@@ -1,4 +1,4 @@
-//! What `inspect` prints.
+//! The output of `inspect`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -38,14 +38,14 @@ pub(super) struct InspectionView {
     cluster_version: Option<String>,
     consistent_index: Option<u64>,
     raft_term: Option<u64>,
-    /// Of a data dir.
+    /// For a data dir.
     raft: Option<RaftView>,
-    /// Entries at the end of the log that are not counted.
+    /// Entries at the end of the log that are not applied.
     uncommitted: Option<UncommittedView>,
-    /// What is worth knowing of the log, and of what lies beside the db.
+    /// Notes on the log, and on what lies next to the db.
     notes: Vec<FindingView>,
     members: Vec<MemberView>,
-    /// These voters, as `--initial-cluster` takes them.
+    /// The voters, in the format of `--initial-cluster`.
     initial_cluster: Option<String>,
     members_removed: Vec<String>,
     alarms: Vec<AlarmView>,
@@ -64,11 +64,11 @@ pub(super) struct InspectionView {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reading {
-    /// Where its own db is not used: what it is read as.
+    /// What it is read as, if its own db is not used.
     pub(super) combination: Option<String>,
-    /// What shows that the log and what it is read on top of are of one history.
+    /// What shows that the log and the state it is read on top of have the same history.
     pub(super) identity: Option<String>,
-    /// What etcd itself does not start on.
+    /// What keeps etcd itself from starting.
     pub(super) stops_etcd: Vec<String>,
 }
 
@@ -84,11 +84,11 @@ pub struct RaftView {
     consistent_index: u64,
     replayed_to: u64,
     uncommitted_entries: u64,
-    /// How it is known which entries are committed: `commit-index`, `only-voter`, `majority`, or `whole-log` as asked.
+    /// How it is known which entries are committed: `commit-index`, `only-voter` or `majority`; `whole-log` if requested.
     counted_by: &'static str,
 }
 
-/// Entries that are not known to be committed, and what they would change.
+/// Entries not known to be committed, and what they would change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UncommittedView {
@@ -109,7 +109,7 @@ struct UncommittedChangeView {
 }
 
 impl UncommittedView {
-    /// Of what is worth knowing of a source.
+    /// Finds them in the notes on a source.
     pub fn of(notes: &[FindingKind]) -> Option<Self> {
         let uncommitted = notes.iter().find_map(|kind| match kind {
             FindingKind::WalUncommitted(uncommitted) => Some(uncommitted),
@@ -243,7 +243,7 @@ impl InspectionView {
         let integrity = match (&self.integrity_error, self.integrity) {
             (Some(error), _) => format!("DAMAGED: {error}"),
             (None, "verified") => "sha256 verified".into(),
-            (None, _) => "no digest: a copy of a db, bit rot in values cannot be seen".into(),
+            (None, _) => "no digest (copy of a db): bit rot in values cannot be detected".into(),
         };
         let compact =
             if self.compact_revision < 0 { "never".into() } else { self.compact_revision.to_string() };
@@ -261,11 +261,11 @@ impl InspectionView {
             ("etcd", format!("{} (cluster version {version})", self.written_by)),
             ("revision", self.revision.to_string()),
             ("compacted", compact),
-            ("keys", format!("{} alive, {} revisions", self.live_keys, self.revisions)),
+            ("keys", format!("{} live, {} revisions", self.live_keys, self.revisions)),
             ("leases", format!("{}, {} keys attached", self.leases, self.leased_keys)),
         ]);
         if self.keys_without_lease > 0 {
-            fields.push(("", format!("{} keys name a lease that is not there", self.keys_without_lease)));
+            fields.push(("", format!("{} keys refer to a missing lease", self.keys_without_lease)));
         }
         let auth = if self.auth.enabled { "on" } else { "off" };
         let (users, roles) = (self.auth.users.len(), self.auth.roles.len());
@@ -289,7 +289,7 @@ impl InspectionView {
         self.prefix_table(out)
     }
 
-    /// Which Kubernetes cluster it is; nothing for a store of something else.
+    /// The Kubernetes cluster that a store belongs to, if any.
     fn kubernetes_field(&self) -> Option<(&'static str, String)> {
         let KubernetesIdentity { prefix, uid, node_count, .. } = &self.kubernetes;
         let uid = uid.as_deref().unwrap_or("unknown");
@@ -302,8 +302,8 @@ impl InspectionView {
         let RaftView { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
         let uncommitted = match raft.uncommitted_entries {
             0 => String::new(),
-            1 => "; 1 more entry is not known to be committed, and not counted".into(),
-            entries => format!("; {entries} more entries are not known to be committed, and not counted"),
+            1 => "; 1 more entry is not known to be committed, and ignored".into(),
+            entries => format!("; {entries} more entries are not known to be committed, and ignored"),
         };
         let log = format!("term {term}, db at {consistent_index}, replayed to {replayed_to}{uncommitted}");
         vec![("member", format!("{member_id} of cluster {cluster_id}")), ("raft", log)]
@@ -317,7 +317,7 @@ impl InspectionView {
             writeln!(out, "{count:>9}  {}", terminal::printable(name.as_bytes()))?;
         }
         if self.keys_of_further_prefixes > 0 {
-            writeln!(out, "{:>9}  (of further prefixes)", self.keys_of_further_prefixes)?;
+            writeln!(out, "{:>9}  (other prefixes)", self.keys_of_further_prefixes)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `lifeboat save` from bytes that no member serves: a stopped member's data dir, a db file.
+//! `lifeboat save` of a data dir of a stopped member, or of a db file.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::{atomic_file, output};
 struct OfflineSaveView {
     file: String,
     source: String,
-    /// Of a data dir whose own db is not used: what it is read as.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
     size: u64,
     sha256: String,
@@ -29,19 +29,19 @@ struct OfflineSaveView {
 
 /// Writes a snapshot of a source.
 pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
-    let (staged, exported) = atomic_file::write_snapshot(source, file, &context.progress)?;
+    let (pending, exported) = atomic_file::write_snapshot(source, file, &context.progress)?;
     let view = OfflineSaveView {
         file: file.display().to_string(),
         source: source.origin().path.display().to_string(),
         combination: combination(source),
-        size: staged.size,
-        sha256: staged.sha256.clone(),
+        size: pending.size,
+        sha256: pending.sha256.clone(),
         revision: exported.hash.hash_revision,
         compact_revision: exported.hash.compact_revision,
         hash: exported.hash.hash,
         older_hash: exported.hash.older_hash,
     };
-    staged.persist(file)?;
+    pending.persist(file)?;
     context.progress.finish();
     output::print(context.format, &view, |out: &mut dyn Write| {
         let mut fields = vec![

@@ -1,4 +1,4 @@
-//! `status` for people: a table for each layer, aligned, in colour where that is wanted.
+//! The text output of `status`: a table for each layer.
 
 use std::io::{self, Write};
 
@@ -22,16 +22,16 @@ pub(super) fn write(out: &mut dyn Write, view: &StatusView, styles: Styles) -> i
         return Ok(());
     }
     writeln!(tables.out, "{}", styles.strong("Single points of failure"))?;
-    view.single_points_of_failure.iter().try_for_each(|point| writeln!(tables.out, "  {}", shown(point)))
+    view.single_points_of_failure.iter().try_for_each(|point| writeln!(tables.out, "  {}", escaped(point)))
 }
 
 fn heading(out: &mut dyn Write, view: &StatusView, styles: Styles) -> io::Result<()> {
-    let cluster = styles.strong(shown(&view.cluster));
+    let cluster = styles.strong(escaped(&view.cluster));
     match &view.worst {
-        None if view.healthy => writeln!(out, "{cluster}: {}", styles.good("nothing found"))?,
+        None if view.healthy => writeln!(out, "{cluster}: {}", styles.good("no problems found"))?,
         None => writeln!(
             out,
-            "{cluster}: nothing found in what could be asked; what is not known: lifeboat diagnose"
+            "{cluster}: no problems found, but not everything could be determined: see lifeboat diagnose"
         )?,
         Some(worst) => {
             let severity = styles.severity(worst.severity, worst.severity);
@@ -39,13 +39,13 @@ fn heading(out: &mut dyn Write, view: &StatusView, styles: Styles) -> io::Result
                 0 | 1 => String::new(),
                 more => format!(" and {} more", more - 1),
             };
-            writeln!(out, "{cluster}: {severity}: {} [{}]{others}", shown(&worst.summary), worst.id)?;
+            writeln!(out, "{cluster}: {severity}: {} [{}]{others}", escaped(&worst.summary), worst.id)?;
         }
     }
     writeln!(out)
 }
 
-/// A cell, and how it is painted.
+/// The text of a cell and its style.
 type Cell = (String, Tone);
 
 #[derive(Clone, Copy)]
@@ -86,11 +86,11 @@ impl Tables<'_> {
         let row = |member: &super::view::MemberRow| {
             let size = |size: Option<u64>| size.map_or("-".into(), bytes);
             let number = |revision: Option<i64>| revision.map_or("-".into(), |revision| revision.to_string());
-            let leads = if member.leader { "leads" } else { "" };
+            let leader = if member.leader { "leader" } else { "" };
             vec![
                 plain(&member.name),
                 state(member.state),
-                plain(leads),
+                plain(leader),
                 plain(&number(member.revision)),
                 plain(&size(member.db_size)),
                 plain(&size(member.db_size_in_use)),
@@ -132,7 +132,7 @@ impl Tables<'_> {
         self.table(&["CHECK", "STATE", "ANSWER"], view.checks.iter().map(row).collect())
     }
 
-    /// Columns as wide as their widest cell, and an empty line behind; nothing for no rows.
+    /// Writes aligned columns and an empty line; nothing if there are no rows.
     fn table(&mut self, titles: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -172,7 +172,7 @@ impl Tables<'_> {
 }
 
 fn plain(text: &str) -> Cell {
-    (shown(text), Tone::Plain)
+    (escaped(text), Tone::Plain)
 }
 
 fn state(state: State) -> Cell {
@@ -185,8 +185,8 @@ fn state(state: State) -> Cell {
 
 fn controller(controller: Controller) -> Cell {
     match controller {
-        Controller::Leads => ("leads".into(), Tone::Plain),
-        Controller::Runs => ("runs".into(), Tone::Plain),
+        Controller::Leads => ("leader".into(), Tone::Plain),
+        Controller::Runs => ("running".into(), Tone::Plain),
         Controller::Stopped => ("stopped".into(), Tone::Bad),
         Controller::Unknown => ("unknown".into(), Tone::Dim),
     }
@@ -196,7 +196,7 @@ fn free(disk: &DiskRow) -> String {
     format!("{} of {}", bytes(disk.available), disk.mount.display())
 }
 
-/// Machines say what they like; a terminal must not obey it.
-fn shown(text: &str) -> String {
+/// Escapes text from machines.
+fn escaped(text: &str) -> String {
     printable(text.as_bytes())
 }
