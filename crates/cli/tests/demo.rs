@@ -5,7 +5,7 @@ use std::path::Path;
 use lab::peers::{self, EtcdVersion};
 
 #[test]
-fn the_demo_brings_its_cluster_back() {
+fn the_demo_recovers_its_cluster() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     lab::demo::run(Path::new(env!("CARGO_BIN_EXE_lifeboat"))).unwrap();
 }

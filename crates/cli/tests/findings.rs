@@ -64,7 +64,7 @@ fn status_in_json_has_a_row_for_each() {
 }
 
 #[test]
-fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
+fn saved_facts_are_private_readable_and_never_replaced() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("facts.json");
@@ -77,7 +77,7 @@ fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
 }
 
 #[test]
-fn what_is_no_file_of_facts_is_a_usage_error() {
+fn an_invalid_facts_file_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
     let run = |content: &str| {
@@ -92,7 +92,7 @@ fn what_is_no_file_of_facts_is_a_usage_error() {
 
 /// A machine may say anything; facts come from files that others sent.
 #[test]
-fn facts_cannot_drive_the_terminal() {
+fn facts_cannot_control_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
     let evil = fs_err::read_to_string(facts("incident"))
@@ -162,7 +162,7 @@ current-context: x
 ";
 
 #[test]
-fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
+fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     if no_ssh() {
         return;
     }
@@ -186,7 +186,7 @@ fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
 
 /// An access key that is not at hand keeps nobody from looking at the machines.
 #[test]
-fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
+fn a_cloud_without_its_secret_is_unknown_and_all_else_is_examined() {
     if no_ssh() {
         return;
     }
@@ -218,7 +218,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
 
 /// Colour is for terminals; here stdout is a pipe.
 #[test]
-fn colours_are_asked_for_or_absent() {
+fn colours_appear_only_if_requested() {
     let args = with_facts("diagnose", "incident", &[]);
     let plain = lifeboat(&args).stdout;
     assert!(!plain.contains(&0x1b));
@@ -244,7 +244,7 @@ fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
 
 /// `HTTPS_PROXY` leads out of the network, not to the machines in it.
 #[test]
-fn proxies_of_the_environment_are_not_asked_for_the_cluster() {
+fn proxies_in_the_environment_are_not_used_for_the_cluster() {
     if no_ssh() {
         return;
     }

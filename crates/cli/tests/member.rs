@@ -42,7 +42,7 @@ kubernetes:
 }
 
 #[test]
-fn a_members_data_dir_is_read_where_it_is() {
+fn a_members_data_dir_is_read_on_its_machine() {
     let sshd = lab::or_skip!(Sshd::start());
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(1).start().unwrap();

@@ -136,7 +136,7 @@ fn lives_on(version: EtcdVersion, saved: &Saved, members: usize) {
     dirs.iter().for_each(|dir| bbolt_check(dir));
 }
 
-fn restored_clusters_live_on(version: EtcdVersion) {
+fn restored_clusters_keep_working(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let saved = Saved::new(version);
     for members in [1, 3, 5] {
@@ -145,23 +145,23 @@ fn restored_clusters_live_on(version: EtcdVersion) {
 }
 
 #[test]
-fn restored_clusters_live_on_3_4() {
-    restored_clusters_live_on(EtcdVersion::V3_4);
+fn restored_clusters_keep_working_3_4() {
+    restored_clusters_keep_working(EtcdVersion::V3_4);
 }
 
 #[test]
-fn restored_clusters_live_on_3_5() {
-    restored_clusters_live_on(EtcdVersion::V3_5);
+fn restored_clusters_keep_working_3_5() {
+    restored_clusters_keep_working(EtcdVersion::V3_5);
 }
 
 #[test]
-fn restored_clusters_live_on_3_6() {
-    restored_clusters_live_on(EtcdVersion::V3_6);
+fn restored_clusters_keep_working_3_6() {
+    restored_clusters_keep_working(EtcdVersion::V3_6);
 }
 
 #[test]
-fn restored_clusters_live_on_3_7() {
-    restored_clusters_live_on(EtcdVersion::V3_7);
+fn restored_clusters_keep_working_3_7() {
+    restored_clusters_keep_working(EtcdVersion::V3_7);
 }
 
 /// A snapshot of one version becomes a cluster of another, newer or older.
@@ -397,7 +397,7 @@ fn kept_history_is_hidden_and_compacted_away() {
 
 /// The file says that its digest is right, which it is: what the salvage could not save is not in it.
 #[test]
-fn what_a_salvage_has_lost_is_said_by_a_restore_of_it() {
+fn a_restore_reports_what_a_salvage_has_lost() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (cut, saved) = (path("cut.db"), path("saved.db"));
@@ -409,7 +409,7 @@ fn what_a_salvage_has_lost_is_said_by_a_restore_of_it() {
         let target = path(&format!("restored-{lacks}"));
         let member =
             ["--name", "m1", "--initial-cluster", "m1=http://127.0.0.1:2380", "--initial-cluster-token", "t"];
-        let said = lifeboat_ok([&["restore", source, "--data-dir", &target], member.as_slice()].concat());
-        assert_eq!(said.contains("are missing"), lacks, "{source}: {said}");
+        let printed = lifeboat_ok([&["restore", source, "--data-dir", &target], member.as_slice()].concat());
+        assert_eq!(printed.contains("are missing"), lacks, "{source}: {printed}");
     }
 }

@@ -121,7 +121,7 @@ fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output
 
 /// A certificate that keeps people out is named with what is wrong with it; who must have the data can still have it.
 #[test]
-fn certificates_that_are_refused_are_told_in_words() {
+fn refused_certificates_are_explained() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let (certificates, bad) = (dir.path().join("tls"), dir.path().join("bad.db"));
@@ -213,7 +213,7 @@ fn saves_over_a_unix_socket() {
 }
 
 #[test]
-fn what_is_no_endpoint_is_a_mistake_in_the_command_line() {
+fn an_invalid_endpoint_is_a_usage_error() {
     let file = "/nowhere/backup.db";
     for (args, word) in [
         (vec!["save", "https://etcd-0", file], "no port"),
@@ -313,7 +313,7 @@ fn assert_silent_about(output: &Output, secret: &str) {
 
 /// NOSPACE is worth a word; CORRUPT is a reason to look for another member first.
 #[test]
-fn a_corrupt_alarm_is_refused_and_a_full_member_is_not() {
+fn a_corrupt_alarm_is_refused_and_a_nospace_alarm_is_not() {
     for version in EtcdVersion::ALL {
         lab::or_skip!(peers::etcd(version));
     }

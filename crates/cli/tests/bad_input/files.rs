@@ -104,7 +104,7 @@ fn backups_of_other_tools_are_read_through() {
 }
 
 #[test]
-fn every_way_to_pack_a_snapshot_is_read() {
+fn every_compression_and_archive_format_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
     let folder = tar(&[("backup/readme.txt", b"nightly"), ("backup/etcd-snapshot.db", &bytes)]);
@@ -149,7 +149,7 @@ fn every_way_to_pack_a_snapshot_is_read() {
 }
 
 #[test]
-fn what_is_not_read_is_named_with_what_to_do() {
+fn unsupported_files_are_named_with_what_to_do() {
     let foreign = unpack(FieldInput::FOREIGN_BACKUPS);
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
@@ -214,7 +214,7 @@ fn what_is_not_read_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_packed_file_that_is_damaged_is_damage() {
+fn a_damaged_compressed_file_is_reported_as_damage() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
     let (gz, zst) = (gzip(&bytes), zstd(&bytes));
@@ -299,7 +299,7 @@ fn as_another_user(dir: &Path, args: &[&dyn AsRef<std::ffi::OsStr>]) -> std::pro
 }
 
 #[test]
-fn what_may_not_be_read_is_not_called_absent() {
+fn unreadable_files_are_not_reported_as_missing() {
     use std::os::unix::fs::PermissionsExt;
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
@@ -319,7 +319,7 @@ fn what_may_not_be_read_is_not_called_absent() {
 }
 
 #[test]
-fn parts_of_a_data_dir_are_read_as_it_or_named() {
+fn parts_of_a_data_dir_are_read_or_named() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
     assert_eq!((keys(&data_dir), keys(&data_dir.join("member"))), (40, 40));
@@ -339,7 +339,7 @@ fn parts_of_a_data_dir_are_read_as_it_or_named() {
 }
 
 #[test]
-fn a_db_is_not_taken_for_all_that_its_member_had() {
+fn a_db_without_its_log_is_reported_as_incomplete() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
     let db = data_dir.join("member/snap/db").display().to_string();
@@ -371,7 +371,7 @@ fn a_db_is_not_taken_for_all_that_its_member_had() {
 }
 
 #[test]
-fn a_restore_that_loses_something_unsaid_is_refused() {
+fn a_restore_that_would_silently_lose_data_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let snapshot = kubernetes_snapshot().display().to_string();
     let to = dir.path().join("m").display().to_string();
@@ -405,7 +405,7 @@ fn assert_harmless(text: &str, what: &dyn Debug) {
 
 /// Names and messages that are not ours: of paths, of facts that machines and clouds told.
 #[test]
-fn nothing_that_is_printed_drives_a_terminal() {
+fn output_cannot_control_a_terminal() {
     const HOSTILE: &str = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[2J\u{9b}31m\u{202e}x";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(HOSTILE);

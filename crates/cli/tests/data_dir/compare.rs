@@ -107,8 +107,11 @@ fn one_after_the_other(version: EtcdVersion) {
 
     furthest_log_is_named(&dirs);
     // What was saved from another member later shows what became of the end of a log.
-    let said = text(&lifeboat(["inspect".as_ref(), dirs[0], &snapshot]).stdout);
-    assert!(said.contains("freshest") && !said.contains("not known to be committed and ignored"), "{said}");
+    let stdout = text(&lifeboat(["inspect".as_ref(), dirs[0], &snapshot]).stdout);
+    assert!(
+        stdout.contains("freshest") && !stdout.contains("not known to be committed and ignored"),
+        "{stdout}"
+    );
 
     // No acknowledged write is lost, whatever the order the sources are named in.
     let layout = ClusterLayout::new(1).unwrap();
@@ -122,7 +125,7 @@ fn one_after_the_other(version: EtcdVersion) {
 
 /// A leader that `--force-new-cluster` makes was elected by nobody: what it lacks may have been acknowledged.
 #[test]
-fn a_forced_new_cluster_decides_nothing() {
+fn a_forced_new_cluster_does_not_decide_what_is_committed() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = ClusterBuilder::new(VERSION).members(3).start().unwrap();
     put(&cluster, 0, keys("early", 5));
@@ -138,8 +141,8 @@ fn a_forced_new_cluster_decides_nothing() {
     let dirs = [0, 1].map(|member| cluster.data_dir(member));
     let (body, _) = inspect(&dirs, &[]);
     let entries = of(&body, dirs[0])["raft"]["uncommittedEntries"].as_u64().unwrap();
-    let said = text(&lifeboat(["inspect".as_ref(), dirs[0], dirs[1]]).stdout);
-    assert_eq!(said.contains("not known to be committed and ignored"), entries > 0, "{said}");
+    let stdout = text(&lifeboat(["inspect".as_ref(), dirs[0], dirs[1]]).stdout);
+    assert_eq!(stdout.contains("not known to be committed and ignored"), entries > 0, "{stdout}");
 }
 
 /// Entries that clients may count on are not left out without a word.
@@ -150,18 +153,18 @@ fn furthest_log_is_named(dirs: &[&Path]) {
         (number("lastTerm"), number("lastIndex"), Reverse(number("uncommittedEntries")))
     };
     let (_, _, Reverse(entries)) = body["sources"].as_array().unwrap().iter().map(raft).max().unwrap();
-    let said = text(&lifeboat(["inspect"].iter().map(Path::new).chain(dirs.iter().copied())).stdout);
+    let printed = text(&lifeboat(["inspect"].iter().map(Path::new).chain(dirs.iter().copied())).stdout);
     let words = match entries {
         1 => "ends with 1 entry not known to be committed".to_owned(),
         entries => format!("ends with {entries} entries not known to be committed"),
     };
-    assert_eq!(said.contains(&words), entries > 0, "{said}");
+    assert_eq!(printed.contains(&words), entries > 0, "{printed}");
     let to = tempfile::tempdir().unwrap();
     let (to, cluster) = (to.path().join("restored"), ClusterLayout::new(1).unwrap().initial_cluster());
     let to = ["--all-members", to.to_str().unwrap(), "--initial-cluster", &cluster];
     let args = ["restore"].into_iter().chain(dirs.iter().map(|dir| dir.to_str().unwrap())).chain(to);
-    let said = text(&lifeboat(args).stdout);
-    assert_eq!(said.contains(&words), entries > 0, "{said}");
+    let printed = text(&lifeboat(args).stdout);
+    assert_eq!(printed.contains(&words), entries > 0, "{printed}");
 }
 
 #[test]
@@ -205,7 +208,7 @@ fn forked(from: &Path, to: &Path, write: impl Fn(&Cluster)) {
 /// Two that went on from the same state, each by itself: neither is an earlier state of the other, and no tool can say
 /// which one is right.
 #[test]
-fn histories_that_diverged_are_told_with_the_revision_and_never_chosen_unasked() {
+fn diverged_histories_are_reported_with_the_revision_and_never_chosen_by_default() {
     lab::or_skip!(peers::etcd(VERSION));
     let common = stopped(VERSION);
     let dir = tempfile::tempdir().unwrap();
@@ -238,10 +241,10 @@ fn histories_that_diverged_are_told_with_the_revision_and_never_chosen_unasked()
         (&diverged["lacks"]["complete"], &diverged["alone"]["complete"]),
         (&true.into(), &true.into())
     );
-    let said = text(&lifeboat(["inspect".as_ref(), other.as_os_str(), one.as_os_str()]).stdout);
+    let stdout = text(&lifeboat(["inspect".as_ref(), other.as_os_str(), one.as_os_str()]).stdout);
     for words in ["DIVERGED", "at revision 13", "deletes common7", "puts one0", "cannot choose between these"]
     {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(stdout.contains(words), "{words}: {stdout}");
     }
 
     // What both go on from is an earlier state of both.
@@ -267,9 +270,9 @@ fn refused_unless_named(dir: &Path, one: &Path, other: &Path) {
     fails(&restore(&[one, other], &["--take", "elsewhere"]), 2, &["not one of the sources"]);
     fails(&restore(&[one], &["--take", one]), 2, &["required"]);
     let output = restore(&[one, other], &["--take", other]);
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(said.contains("selected with --take") && said.contains("DIVERGED from"), "{said}");
+    assert!(printed.contains("selected with --take") && printed.contains("DIVERGED from"), "{printed}");
     let dirs: Vec<_> = layout.members().iter().map(|member| target.join(&member.name)).collect();
     let cluster = ClusterBuilder::new(VERSION).layout(layout).restored(dirs).start().unwrap();
     let found = served(&cluster, 0);
@@ -279,7 +282,7 @@ fn refused_unless_named(dir: &Path, one: &Path, other: &Path) {
 /// A snapshot that is restored twice makes two clusters, neither of which goes on from the other; and what the old
 /// cluster wrote after the snapshot is in neither.
 #[test]
-fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
+fn clusters_restored_from_one_snapshot_diverge_at_their_first_write() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut old = ClusterBuilder::new(VERSION).start().unwrap();
     put(&old, 0, keys("common", 10));
@@ -326,7 +329,7 @@ fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
 
 /// What cannot be read is named, and the freshest of the rest is taken; a sound db before a log without one.
 #[test]
-fn damaged_sources_are_left_out_and_said_to_be() {
+fn damaged_sources_are_left_out_and_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     let cluster = stopped(VERSION);
     let dir = tempfile::tempdir().unwrap();
@@ -377,7 +380,7 @@ fn damaged_sources_are_left_out_and_said_to_be() {
 
 /// The running member of a broken cluster is likely the freshest: an answer without it would be a wrong one.
 #[test]
-fn a_source_that_an_etcd_runs_in_ends_the_comparison() {
+fn a_source_in_use_fails_the_comparison() {
     lab::or_skip!(peers::etcd(VERSION));
     let cluster = ClusterBuilder::new(VERSION).start().unwrap();
     let dir = tempfile::tempdir().unwrap();

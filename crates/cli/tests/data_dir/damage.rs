@@ -59,9 +59,9 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
                 serve(version, &data_dir, &[]).expect(source.as_ref(), &format!("cut at {cut}"));
                 // What is dropped is said, by the verbs that only read as well.
                 let is_torn = |kind: &FindingKind| matches!(kind, FindingKind::WalTorn { .. });
-                let said = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
-                assert_eq!(said.contains("warning: "), source.notes().iter().any(is_torn), "{said}");
-                torn += usize::from(said.contains("warning: "));
+                let stderr = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
+                assert_eq!(stderr.contains("warning: "), source.notes().iter().any(is_torn), "{stderr}");
+                torn += usize::from(stderr.contains("warning: "));
             }
             // Raft stops as well when the log ends before what is committed.
             Err(Error::Damaged(FindingKind::WalEntriesMissing { .. })) => {}
@@ -76,7 +76,7 @@ pub fn whole_log(data_dir: &std::path::Path) -> Result<HashKv, Error> {
 }
 
 #[test]
-fn what_a_directory_lacks_is_named() {
+fn missing_files_of_a_data_dir_are_named() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = killed(EtcdVersion::V3_6);
     let dir = tempfile::tempdir().unwrap();

@@ -277,8 +277,8 @@ impl Round {
         args.extend(take.into_iter().flat_map(|take| ["--take".into(), take.into()]));
         args.extend(["--etcd-version".into(), self.version.to_string()]);
         let output = lifeboat(args);
-        let said = text(&output.stderr);
-        if output.status.success() { Ok(to.join("m1/member/snap/db")) } else { Err(said) }
+        let stderr = text(&output.stderr);
+        if output.status.success() { Ok(to.join("m1/member/snap/db")) } else { Err(stderr) }
     }
 
     fn run(mut self, tally: &mut Tally) {

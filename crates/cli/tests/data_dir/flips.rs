@@ -91,7 +91,7 @@ impl Contents {
 }
 
 #[test]
-fn no_bit_flipped_in_a_db_takes_anything_away_unseen() {
+fn no_bit_flipped_in_a_db_loses_data_silently() {
     let dir = tempfile::tempdir().unwrap();
     let (path, size) = snapshot(dir.path(), false);
     let source = open(&path).unwrap();

@@ -86,7 +86,7 @@ fn count(keys: &[String], prefix: &str) -> usize {
 
 /// What a leader wrote that was cut off is not taken for committed, whichever members are there to be read.
 #[test]
-fn what_was_written_alone_falls_away() {
+fn writes_without_a_majority_are_dropped() {
     for version in [EtcdVersion::V3_4, EtcdVersion::V3_6] {
         lab::or_skip!(peers::etcd(version));
         let cluster = CutOff::new(version, true);
@@ -106,7 +106,7 @@ fn what_was_written_alone_falls_away() {
 
 /// A member of several alone cannot tell: what it does not know to be committed is listed by key, and taken in when asked.
 #[test]
-fn what_one_member_of_several_does_not_know_is_listed() {
+fn uncommitted_entries_of_one_member_are_listed() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let cluster = CutOff::new(version, false);
@@ -124,11 +124,11 @@ fn what_one_member_of_several_does_not_know_is_listed() {
     assert_eq!(listed(&inspected), listed(&report));
     assert_eq!(inspected["raft"]["countedBy"], "commit-index");
     let checked = lifeboat(["check", path]);
-    let said = text(&checked.stdout);
-    assert_eq!(checked.status.code(), Some(3), "{said}");
+    let stdout = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(3), "{stdout}");
     for words in ["put \"alone0\"", "--uncommitted takes these entries in", "--force-new-cluster drops them"]
     {
-        assert!(said.contains(words), "no {words:?} in {said}");
+        assert!(stdout.contains(words), "no {words:?} in {stdout}");
     }
     let (keys, report) = cluster.restored(&[0], &["--uncommitted"]);
     assert_eq!((count(&keys, "alone"), &report["uncommitted"]), (2, &Value::Null));

@@ -40,7 +40,7 @@ fn everything(dir: &Path) -> BTreeMap<String, (SystemTime, Vec<u8>)> {
 }
 
 #[test]
-fn every_verb_reads_a_data_dir_and_none_touches_it() {
+fn every_verb_reads_a_data_dir_without_changing_it() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = lagging();
     let client = cluster.client(0).unwrap();
@@ -114,7 +114,7 @@ fn the_log_is_named_only_where_there_is_one() {
 /// What a server makes up when it applies a request, and what patch releases answer differently, is not replayed:
 /// better no answer than a wrong one.
 #[test]
-fn what_is_not_replayed_is_refused_by_name() {
+fn unsupported_requests_are_refused_by_name() {
     lab::or_skip!(peers::etcd(VERSION));
     let base = Base::with_users(VERSION, true);
     let refused = |user: &str, tag: u32, message: Proto, words: &[&str]| {
@@ -150,7 +150,7 @@ fn what_is_not_replayed_is_refused_by_name() {
 
 /// etcd's `--wal-dir`: the data dir has no log then, and every verb can be told where it is.
 #[test]
-fn a_log_may_be_elsewhere() {
+fn a_separate_wal_dir_is_read() {
     lab::or_skip!(peers::etcd(VERSION));
     let elsewhere = tempfile::tempdir().unwrap();
     let wal_dir = elsewhere.path().join("wal");
@@ -219,7 +219,7 @@ fn a_db_that_goes_further_than_its_log_is_seen_while_etcd_runs() {
 }
 
 #[test]
-fn a_corrupt_alarm_of_the_member_itself_is_said() {
+fn a_corrupt_alarm_for_the_member_itself_is_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     // Another member's says nothing against this one's data; that of 0 is raised where etcd cannot tell.
     let of: [fn(u64) -> u64; 3] = [|own| own, |_| 0, |own| own ^ 1];
@@ -235,16 +235,16 @@ fn a_corrupt_alarm_of_the_member_itself_is_said() {
         let snapshot = target.path().join("saved.db").display().to_string();
         for verb in [&["inspect", &path][..], &["hash", &path], &["save", &path, &snapshot]] {
             let output = lifeboat(verb);
-            let said = text(&output.stderr);
-            assert!(output.status.success(), "{verb:?}: {said}");
-            assert_eq!(said.contains("a CORRUPT alarm is raised"), is_said, "{verb:?}: {said}");
+            let stderr = text(&output.stderr);
+            assert!(output.status.success(), "{verb:?}: {stderr}");
+            assert_eq!(stderr.contains("a CORRUPT alarm is raised"), is_said, "{verb:?}: {stderr}");
         }
     }
 }
 
 /// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
 #[test]
-fn a_removed_member_is_said_to_be() {
+fn a_removed_member_is_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = ClusterBuilder::new(VERSION).members(3).unsafe_no_fsync().start().unwrap();
     let removed = cluster.client(2).unwrap();
@@ -254,14 +254,17 @@ fn a_removed_member_is_said_to_be() {
     // Not before its members have known each other for five seconds.
     eventually("the member is removed", || cluster.block_on(kept.member_remove(id)).ok());
     // It notices, and ends by itself; a question that fails may be a busy machine.
-    let said = || fs_err::read_to_string(cluster.log(2)).unwrap();
-    eventually("the member ends", || said().contains("has been permanently removed").then_some(()));
+    let log = || fs_err::read_to_string(cluster.log(2)).unwrap();
+    eventually("the member ends", || log().contains("has been permanently removed").then_some(()));
     cluster.kill(2).unwrap();
     let path = cluster.data_dir(2).to_str().unwrap().to_owned();
     for verb in [["inspect", &path], ["hash", &path]] {
         let output = lifeboat(verb);
-        let said = text(&output.stderr);
-        assert!(output.status.success() && said.contains("was removed from its cluster"), "{verb:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert!(
+            output.status.success() && stderr.contains("was removed from its cluster"),
+            "{verb:?}: {stderr}"
+        );
     }
     let output = lifeboat(["check", &path]);
     assert_eq!(

@@ -74,7 +74,7 @@ impl Default for Disk {
 }
 
 impl Disk {
-    pub fn play(&mut self, op: &Op, root: &Path) {
+    pub fn apply(&mut self, op: &Op, root: &Path) {
         let relative = |path: &Path| path.strip_prefix(root).expect("below the root").to_path_buf();
         match op {
             Op::CreateDir(path) => self.create(&relative(path), Content::Dir(BTreeMap::new())),

@@ -154,7 +154,7 @@ fn with_the_root_broken_the_state_before_counts() {
 
 /// Each page of the trees in turn, branches and leaves, first pages and overflow.
 #[test]
-fn whichever_page_is_broken_no_other_is_lost() {
+fn a_broken_page_loses_no_other_page() {
     needs_etcd!();
     let sound = Damaged::by(|_| {}).truth;
     let leaves = sound.leaves.iter().flat_map(|leaf| leaf.pages.clone());
@@ -231,7 +231,7 @@ fn a_broken_freelist_is_no_loss() {
 }
 
 #[test]
-fn a_file_cut_short_gives_what_is_left_of_it() {
+fn a_truncated_file_gives_what_is_left() {
     needs_etcd!();
     let pages = sample().db.len() / PAGE;
     for part in [3, 10, 30, 50, 70, 90, 99] {
@@ -246,7 +246,7 @@ fn a_file_cut_short_gives_what_is_left_of_it() {
 }
 
 #[test]
-fn what_is_no_db_is_an_error() {
+fn a_file_that_is_not_a_db_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut random = vec![0; 1 << 20];

@@ -55,7 +55,7 @@ fn etcd_serves_what_was_salvaged() {
 }
 
 #[test]
-fn a_file_that_exists_is_never_replaced_and_nothing_is_written_beside() {
+fn an_existing_file_is_never_replaced_and_no_other_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = (dir.path().join("backup.db"), dir.path().join("out.db"));
     fs_err::copy(lab::fixture::kubernetes_snapshot(), &path).unwrap();

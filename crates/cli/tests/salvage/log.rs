@@ -169,7 +169,7 @@ fn a_log_is_not_replayed_over_a_state_that_has_some_of_it() {
 }
 
 #[test]
-fn over_a_broken_leaf_no_log_is_replayed_and_the_account_says_so() {
+fn no_log_is_replayed_over_a_broken_leaf_and_the_report_says_so() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut in_both_states = 0;
     for place in 0..12 {
@@ -240,7 +240,7 @@ fn a_damaged_log_is_replayed_as_far_as_it_goes() {
 /// The newest state's root is broken, and the log goes on from the state before, but not as far as the newest had come:
 /// what lies on its leaf pages beyond that is found there.
 #[test]
-fn pages_go_on_where_the_log_ends() {
+fn pages_continue_where_the_log_ends() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let damaged = Damaged::new();
     damaged.change_db(|bytes| {
@@ -309,7 +309,7 @@ fn the_whole_log_of_an_only_voter_is_committed() {
 }
 
 #[test]
-fn without_a_log_the_db_is_what_is_left() {
+fn without_a_log_the_db_is_salvaged() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let damaged = Damaged::new();
     fs_err::remove_dir_all(damaged.data_dir().join("member/wal")).unwrap();

@@ -38,7 +38,7 @@ fn page_of(bytes: &mut [u8], page: usize) -> &mut [u8] {
 }
 
 #[test]
-fn one_page_of_a_hundred_is_noise() {
+fn noise_on_one_page_of_a_hundred_is_survived() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     for seed in rounds(30) {
         let mut rng = Rng::with_seed(seed);
@@ -80,7 +80,7 @@ fn spoil_some(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) ->
 
 /// What a disk or memory does: pages that are lost, rotten, or written where they do not belong.
 #[test]
-fn the_account_of_damage_by_disks_is_true() {
+fn the_report_on_disk_damage_is_correct() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     for seed in rounds(60) {
         let mut rng = Rng::with_seed(seed);
@@ -96,7 +96,7 @@ fn the_account_of_damage_by_disks_is_true() {
 
 /// Forged pages lie where no page is in use: over a root, or one with the same first key, they would pass for it.
 #[test]
-fn what_is_called_complete_is() {
+fn a_salvage_reported_as_complete_is_complete() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     let in_use = sample_pages();
     for seed in rounds(100) {

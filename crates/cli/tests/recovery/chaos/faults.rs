@@ -7,7 +7,7 @@ use fastrand::Rng;
 use lifeboat_client::Client;
 use lifeboat_client::messages::{AlarmMember, AlarmType};
 
-use crate::scene::Scene;
+use crate::harness::Harness;
 
 /// What can go wrong on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,8 +285,8 @@ impl Injection {
         all
     }
 
-    pub fn inject(&self, scene: &Scene) -> Result<()> {
-        let machine = scene.lab.machine(&self.machine)?;
+    pub fn inject(&self, harness: &Harness) -> Result<()> {
+        let machine = harness.lab.machine(&self.machine)?;
         let sh = |script: &str| machine.exec(&["sh", "-c", script, "sh", &self.at.to_string()]).map(drop);
         match self.fault {
             Fault::PowerOff => machine.power_off()?,
@@ -300,13 +300,13 @@ impl Injection {
                 "iptables -I INPUT -p tcp --dport 2380 -j DROP; iptables -I OUTPUT -p tcp --dport 2380 -j DROP",
             )?,
             Fault::Isolated => {
-                for other in scene.etcd_machines().iter().filter(|other| **other != self.machine) {
-                    let address = scene.lab.machine(other)?.spec().ip;
+                for other in harness.etcd_machines().iter().filter(|other| **other != self.machine) {
+                    let address = harness.lab.machine(other)?.spec().ip;
                     sh(&format!("iptables -I INPUT -s {address} -j DROP"))?;
                 }
             }
-            Fault::NospaceAlarm => self.raise(scene, AlarmType::Nospace)?,
-            Fault::CorruptAlarm => self.raise(scene, AlarmType::Corrupt)?,
+            Fault::NospaceAlarm => self.raise(harness, AlarmType::Nospace)?,
+            Fault::CorruptAlarm => self.raise(harness, AlarmType::Corrupt)?,
             Fault::UnitMasked => sh("systemctl stop etcd
                 mv /etc/systemd/system/etcd.service /root/etcd.service.unmasked
                 ln -s /dev/null /etc/systemd/system/etcd.service
@@ -329,12 +329,12 @@ impl Injection {
     }
 
     /// Raises an alarm for the machine's member through any member that answers; without a quorum there is none.
-    fn raise(&self, scene: &Scene, alarm: AlarmType) -> Result<()> {
-        let own = format!("https://{}:2379", scene.lab.machine(&self.machine)?.spec().ip);
-        let options = super::observe::quick(scene);
-        scene.lab.inside(|| {
-            crate::scene::runtime().block_on(async {
-                for endpoint in scene.lab.blueprint().etcd_endpoints() {
+    fn raise(&self, harness: &Harness, alarm: AlarmType) -> Result<()> {
+        let own = format!("https://{}:2379", harness.lab.machine(&self.machine)?.spec().ip);
+        let options = super::observe::quick(harness);
+        harness.lab.inside(|| {
+            crate::harness::runtime().block_on(async {
+                for endpoint in harness.lab.blueprint().etcd_endpoints() {
                     let Ok(client) = Client::connect(&options, &endpoint).await else { continue };
                     let Ok(list) = client.member_list(false).await else { continue };
                     let Some(member) = list.members.iter().find(|member| member.client_urls.contains(&own))
@@ -353,7 +353,7 @@ impl Injection {
 
 impl Layout {
     /// Changes the layout of a member that runs, and starts it again.
-    pub fn apply(self, scene: &Scene, machine: &str) -> Result<()> {
+    pub fn apply(self, harness: &Harness, machine: &str) -> Result<()> {
         let change = match self {
             Self::Symlink => "mv /var/lib/etcd /data/etcd; ln -s /data/etcd /var/lib/etcd",
             Self::WalSymlink => {
@@ -380,7 +380,7 @@ impl Layout {
         let script = format!(
             "set -eu; systemctl stop etcd; mkdir -p /data; {change}\nsystemctl daemon-reload; systemctl start etcd"
         );
-        scene.lab.machine(machine)?.exec(&["sh", "-c", &script]).map(drop)
+        harness.lab.machine(machine)?.exec(&["sh", "-c", &script]).map(drop)
     }
 
     /// Whether lifeboat recovers a cluster with it by itself.
