@@ -11,10 +11,10 @@ use crate::output::Format;
 /// Recover a broken self-managed Kubernetes cluster.
 ///
 /// SOURCE is a snapshot from `lifeboat save` or `etcdctl snapshot save`, a member's db file (member/snap/db in its
-/// data dir), or the data dir of a stopped or crashed member: its db with its write-ahead log applied. A snapshot may be
-/// compressed or in an archive (zip, gzip, xz, zstd, tar), or the only one in a directory; it is unpacked to a temporary
-/// file in $TMPDIR or /var/tmp. Sources are opened read-only, and nothing is written next to them. Verbs that only read
-/// also take member:NAME, the data dir of a member in the inventory, and read it on its machine.
+/// data dir), or the data dir of a stopped or crashed member: its db with its write-ahead log applied. A snapshot may
+/// be compressed or in an archive (zip, gzip, xz, zstd, tar), or the only one in a directory; it is unpacked to a
+/// temporary file in $TMPDIR or /var/tmp. Sources are opened read-only, and nothing is written next to them. Verbs
+/// that only read also take member:NAME, the data dir of a member in the inventory, and read it on its machine.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {

@@ -34,8 +34,8 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Opens and compares sources. A damaged one is reported as damaged. One that does not exist, or that an etcd runs in, is
-    /// an error, since it could change the result.
+    /// Opens and compares sources. A damaged one is reported as damaged. One that does not exist, or that an etcd
+    /// runs in, is an error, since it could change the result.
     pub fn new(first: &Path, others: &[PathBuf], replay: &ReplayArgs, context: &Context) -> Result<Self> {
         let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
         for (index, path) in paths.iter().enumerate() {

@@ -33,8 +33,8 @@ impl InventoryArgs {
         Ok((path, inventory))
     }
 
-    /// Connections to what an inventory lists; nothing is opened yet. A cloud without an access key is unknown, which must
-    /// not block work on the machines.
+    /// Connections to what an inventory lists; nothing is opened yet. A cloud without an access key is unknown, which
+    /// must not block work on the machines.
     pub fn access(inventory: &Inventory) -> Access {
         let access = Access::new(inventory, host::hosts(inventory));
         let Some(Cloud::Zstack(spec)) = &inventory.cloud else { return access };

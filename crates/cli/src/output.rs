@@ -33,8 +33,8 @@ struct Document<'a, T> {
     view: &'a T,
 }
 
-/// The reader of stdout, such as `head`, has closed it. Not a failure, unlike other broken pipes such as a lost connection
-/// to a member.
+/// The reader of stdout, such as `head`, has closed it. Not a failure, unlike other broken pipes such as a lost
+/// connection to a member.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout was closed")]
 pub struct ReaderGone;

@@ -15,9 +15,9 @@ use crate::terminal::{printable, stderr_line};
 /// Flags that say how to read a data dir.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
-    /// Apply the whole log of a data dir, including entries not known to be committed. Use it for the member that stopped
-    /// last, whose clients may rely on them. Not needed for a single-member cluster, or if the data dirs of a majority of
-    /// the members are read together.
+    /// Apply the whole log of a data dir, including entries not known to be committed. Use it for the member that
+    /// stopped last, whose clients may rely on them. Not needed for a single-member cluster, or if the data dirs of a
+    /// majority of the members are read together.
     #[arg(long)]
     pub uncommitted: bool,
 

@@ -1,6 +1,6 @@
 //! Escapes what is printed. Verbs print names, values and messages from machines, files, etcd and clouds: an escape
-//! sequence in one could write to the clipboard, hide lines or type into the shell, and a bidirectional control could show a
-//! different text. All output of the program goes through here; clippy denies any other.
+//! sequence in one could write to the clipboard, hide lines or type into the shell, and a bidirectional control could
+//! show a different text. All output of the program goes through here; clippy denies any other.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use std::io::{self, Write};
 /// The sequences of `styles::Styles`, the only ones that pass, and only if styles are on.
 const STYLES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
 
-/// Escapes control characters including line breaks, and bytes that are not UTF-8: text in one line that cannot control a
-/// terminal.
+/// Escapes control characters including line breaks, and bytes that are not UTF-8: text in one line that cannot
+/// control a terminal.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     escape(bytes, &mut text, |character| character.is_control() || is_invisible(character), Escape::Rust);
@@ -136,8 +136,8 @@ fn is_unsafe(character: char) -> bool {
     (character.is_control() && !matches!(character, '\n' | '\t')) || is_invisible(character)
 }
 
-/// An invisible character that reorders or breaks the text around it (Unicode's bidirectional controls, line and paragraph
-/// separators).
+/// An invisible character that reorders or breaks the text around it (Unicode's bidirectional controls, line and
+/// paragraph separators).
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -149,7 +149,8 @@ fn is_invisible(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Clipboard, colour, title, C1's form of both, a bidirectional override, a bell, a backspace, a byte that is not UTF-8.
+    /// Clipboard, colour, title, C1's form of both, a bidirectional override, a bell, a backspace, a byte that is not
+    /// UTF-8.
     const HOSTILE: &[u8] =
         b"\x1b]52;c;Y3VybA==\x07 \x1b[31mred \x1b[2J \xc2\x9b31m \xc2\x9d0;t\xc2\x9c \xe2\x80\xaeabc \x08\r\x7f \xff";
 

@@ -33,7 +33,8 @@ fn the_runbook_shows_what_the_program_prints() {
     }
 }
 
-/// What every member had acknowledged: a hundred keys without the one that was deleted, and the last of a lease's values.
+/// What every member had acknowledged: a hundred keys without the one that was deleted, and the last of a lease's
+/// values.
 #[test]
 fn the_runbook_ends_with_a_cluster_that_has_all_data() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));

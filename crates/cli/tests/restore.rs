@@ -279,8 +279,8 @@ fn etcdutl_restore(
     layout.members()[..members].iter().map(restore).collect()
 }
 
-/// One member by etcdutl and two by us, with the same bump and token, are one cluster: etcd's own check of its members at
-/// their start finds nothing, and their HashKV is the one that we said.
+/// One member by etcdutl and two by us, with the same bump and token, are one cluster: etcd's own check of its
+/// members at their start finds nothing, and their HashKV is the one that we said.
 #[test]
 fn members_restored_by_etcdutl_and_by_us_agree() {
     for version in [EtcdVersion::V3_5, EtcdVersion::V3_6, EtcdVersion::V3_7] {

@@ -18,9 +18,9 @@ use render::DiagnosisView;
 
 /// Find out what is wrong with a cluster, and why.
 ///
-/// Queries the cloud, the machines over SSH, every etcd member and every API server, all in parallel and from outside. What
-/// does not answer is reported as unknown, never as healthy. Consequences are listed under their cause. Changes nothing.
-/// Exits with 0 if everything could be queried and no problems were found, otherwise with 3.
+/// Queries the cloud, the machines over SSH, every etcd member and every API server, all in parallel and from
+/// outside. What does not answer is reported as unknown, never as healthy. Consequences are listed under their cause.
+/// Changes nothing. Exits with 0 if everything could be queried and no problems were found, otherwise with 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -18,8 +18,8 @@ use crate::{output, terminal};
 /// Discover a running cluster and write its inventory.
 ///
 /// Starts from the machines given and finds the others by etcd's member list, the API servers and the nodes. The
-/// inventory notes what could not be discovered. Credentials that recovery needs are copied to lifeboat-credentials next
-/// to it. Changes nothing on any machine, and replaces no file.
+/// inventory notes what could not be discovered. Credentials that recovery needs are copied to lifeboat-credentials
+/// next to it. Changes nothing on any machine, and replaces no file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -21,9 +21,9 @@ pub use render::{RaftView, UncommittedView};
 
 /// Show what a source holds, or compare several: which is freshest, whose histories agree, and where they diverge.
 ///
-/// For one source: revision, members, versions, leases, alarms, auth, and keys by prefix. For several: what each holds, and
-/// which keys of the freshest the others lack. Exits with 3 if the digest of a snapshot does not match; for several, if one
-/// is damaged, if histories diverge, or if it is not clear which one to restore.
+/// For one source: revision, members, versions, leases, alarms, auth, and keys by prefix. For several: what each
+/// holds, and which keys of the freshest the others lack. Exits with 3 if the digest of a snapshot does not match;
+/// for several, if one is damaged, if histories diverge, or if it is not clear which one to restore.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

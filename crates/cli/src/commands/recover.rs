@@ -24,8 +24,8 @@ use prompt::Prompt;
 
 /// Recover the cluster: diagnose, plan, confirm and execute, until no problems are found.
 ///
-/// Every step is journaled before it is executed, so that `recover resume` can continue an interrupted run. Replaced data is
-/// moved aside, never deleted. Ctrl-C stops at the next safe point.
+/// Every step is journaled before it is executed, so that `recover resume` can continue an interrupted run. Replaced
+/// data is moved aside, never deleted. Ctrl-C stops at the next safe point.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -94,8 +94,8 @@ enum Command {
         #[command(flatten)]
         reboot: Reboot,
     },
-    /// Undo the interrupted or abandoned operation: put old data dirs back, lift fences, start what ran before. Refused once
-    /// the restored etcd has started.
+    /// Undo the interrupted or abandoned operation: put old data dirs back, lift fences, start what ran before.
+    /// Refused once the restored etcd has started.
     Rollback {
         #[command(flatten)]
         yes: Yes,
@@ -106,9 +106,10 @@ enum Command {
 
 #[derive(Debug, Clone, clap::Args)]
 struct StateSourceArg {
-    /// Restore this state instead of the freshest one: a snapshot file, member:NAME, or the log of a member on top of one of
-    /// these, as FILE+member:NAME. This only selects the state to restore. It causes a restore only if quorum is lost or the
-    /// report asks for a choice, as with etcd.state-lost; an etcd that serves the right state is not replaced.
+    /// Restore this state instead of the freshest one: a snapshot file, member:NAME, or the log of a member on top of
+    /// one of these, as FILE+member:NAME. This only selects the state to restore. It causes a restore only if quorum
+    /// is lost or the report asks for a choice, as with etcd.state-lost; an etcd that serves the right state is not
+    /// replaced.
     #[arg(long, value_name = "FILE|member:NAME", value_parser = StateSource::parse)]
     source: Option<StateSource>,
 }
@@ -122,9 +123,9 @@ struct Yes {
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Reboot {
-    /// Reboot workers whose nodes do not recover when the kubelet is restarted: one at a time, cordoned and drained first.
-    /// Without this flag, each reboot needs a confirmation, and --yes does not reboot any. Machines with a role are never
-    /// rebooted.
+    /// Reboot workers whose nodes do not recover when the kubelet is restarted: one at a time, cordoned and drained
+    /// first. Without this flag, each reboot needs a confirmation, and --yes does not reboot any. Machines with a
+    /// role are never rebooted.
     #[arg(long)]
     reboot_nodes: bool,
 }

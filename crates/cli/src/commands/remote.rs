@@ -1,5 +1,5 @@
-//! `member:NAME` as a source: a copy of this program runs the same verb on the member's machine, and its output and exit
-//! code are passed on.
+//! `member:NAME` as a source: a copy of this program runs the same verb on the member's machine, and its output and
+//! exit code are passed on.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -29,8 +29,8 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// A local source, or a member of the inventory.
 #[derive(Debug, clap::Args)]
 pub struct SourceArg {
-    /// Snapshot, db file, or data dir of a stopped member. member:NAME is the data dir of a member in the inventory, read
-    /// on its machine.
+    /// Snapshot, db file, or data dir of a stopped member. member:NAME is the data dir of a member in the inventory,
+    /// read on its machine.
     source: PathBuf,
 
     #[command(flatten)]

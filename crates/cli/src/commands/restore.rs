@@ -20,9 +20,9 @@ use render::RestoreView;
 
 /// Restore a source into the data dirs of a new cluster.
 ///
-/// The new cluster starts far above every revision of the old one and reports those as compacted, so that clients of the old
-/// cluster notice and list again. All data is read back and compared before it is renamed into place. The data dirs belong
-/// to the current user: `chown` them if etcd runs as another.
+/// The new cluster starts far above every revision of the old one and reports those as compacted, so that clients of
+/// the old cluster notice and list again. All data is read back and compared before it is renamed into place. The
+/// data dirs belong to the current user: `chown` them if etcd runs as another.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,9 +43,9 @@ Examples:
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
       --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
-    /// Snapshot, db file, or data dir of a stopped member. Of several, the freshest is restored if the others agree with it;
-    /// if histories diverge, or the log of a damaged one goes further, select one with --take. If the db of a data dir is
-    /// damaged or missing, its log is read on top of another source that it continues.
+    /// Snapshot, db file, or data dir of a stopped member. Of several, the freshest is restored if the others agree
+    /// with it; if histories diverge, or the log of a damaged one goes further, select one with --take. If the db of
+    /// a data dir is damaged or missing, its log is read on top of another source that it continues.
     source: PathBuf,
 
     /// More sources to compare with the first.
@@ -91,8 +91,8 @@ pub struct Args {
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
 
-    /// How far above the newest revision to start, with all earlier ones marked as compacted: `auto` (1000000000), a number,
-    /// or 0 to do neither.
+    /// How far above the newest revision to start, with all earlier ones marked as compacted: `auto` (1000000000), a
+    /// number, or 0 to do neither.
     #[arg(long, value_name = "auto|N|0", default_value = "auto")]
     bump_revision: Bump,
 

@@ -15,11 +15,12 @@ use render::SalvageView;
 
 /// Save what a damaged db or data dir still holds as a snapshot, and report what is lost.
 ///
-/// Uses the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and replays the
-/// log of a data dir if it fits. If that keeps more, reads the log on top of another state of the same cluster instead: the
-/// snapshot given with --base, or the empty store if the log starts with the cluster. PATH is only read. OUT is a regular
-/// snapshot: `check` warns about its missing revisions. Wrong bytes in values can no longer be detected: OUT's own sha256
-/// proves nothing about them. If another member or a snapshot survives, use that instead.
+/// Uses the newest state whose tree can be walked, searches the file page by page for what the tree lacks, and
+/// replays the log of a data dir if it fits. If that keeps more, reads the log on top of another state of the same
+/// cluster instead: the snapshot given with --base, or the empty store if the log starts with the cluster. PATH is
+/// only read. OUT is a regular snapshot: `check` warns about its missing revisions. Wrong bytes in values can no
+/// longer be detected: OUT's own sha256 proves nothing about them. If another member or a snapshot survives, use that
+/// instead.
 ///
 /// Exits with 0 only if it is proven that nothing is missing, otherwise with 3. OUT is written in both cases.
 #[derive(Debug, clap::Args)]

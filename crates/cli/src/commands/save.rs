@@ -20,9 +20,9 @@ use crate::{atomic_file, output};
 
 /// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
-/// The snapshot of a live member is verified with the digest that etcd sends, before the file is renamed into place. A member
-/// without a leader or with a CORRUPT alarm is refused. The snapshot of a data dir includes its log; nothing in the
-/// directory is changed. An existing file is never replaced.
+/// The snapshot of a live member is verified with the digest that etcd sends, before the file is renamed into place.
+/// A member without a leader or with a CORRUPT alarm is refused. The snapshot of a data dir includes its log; nothing
+/// in the directory is changed. An existing file is never replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -176,7 +176,8 @@ async fn save(
     }
     let pending = download::download(&client, status.db_size, file, &context.progress).await?;
 
-    // Read what the RPC does not report from the temporary file, so that a file with the final name has been read in full.
+    // Read what the RPC does not report from the temporary file, so that a file with the final name has been read in
+    // full.
     let source = open(pending.path())?;
     let kv = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
     let (size, sha256) = (pending.size, pending.sha256.clone());

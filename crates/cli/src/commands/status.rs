@@ -16,7 +16,8 @@ use view::StatusView;
 
 /// Show the cluster on one screen: machines, etcd members, masters, nodes, and single points of failure.
 ///
-/// Exits with 0 if everything could be queried and nothing is wrong, otherwise with 3; see `lifeboat diagnose` for details.
+/// Exits with 0 if everything could be queried and nothing is wrong, otherwise with 3; see `lifeboat diagnose` for
+/// details.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

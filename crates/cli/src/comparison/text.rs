@@ -36,8 +36,8 @@ impl Compared {
         lines.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// Uncommitted entries at the end of a log that no source applies, if no source shows what became of them. Of several logs
-    /// the one that goes furthest.
+    /// Uncommitted entries at the end of a log that no source applies, if no source shows what became of them. Of
+    /// several logs the one that goes furthest.
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
             let raft = self.comparison.standings[*place].inspection.as_ref()?.raft?;

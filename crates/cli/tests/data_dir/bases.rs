@@ -258,8 +258,8 @@ fn a_gap_between_base_and_log_is_named() {
     );
 }
 
-/// A snapshot and a damaged member whose log goes further: a restore does not leave the log's end behind unless told to,
-/// and names what keeps more.
+/// A snapshot and a damaged member whose log goes further: a restore does not leave the log's end behind unless told
+/// to, and names what keeps more.
 #[test]
 fn a_longer_log_is_not_left_behind() {
     let version = EtcdVersion::V3_6;
@@ -396,8 +396,8 @@ fn a_state_of_another_restore_with_the_same_token_needs_a_flag() {
     fails(&refused, 4, &["of one history", "none of them compares a revision"]);
 }
 
-/// A power cut leaves the newest segment of the log empty, or a wrong log lies beside a sound db: the db is not given up for
-/// a log that leads to less.
+/// A power cut leaves the newest segment of the log empty, or a wrong log lies beside a sound db: the db is not given
+/// up for a log that leads to less.
 #[test]
 fn a_valid_db_is_not_replaced_by_less_data() {
     let version = EtcdVersion::V3_6;
@@ -431,8 +431,8 @@ fn a_valid_db_is_not_replaced_by_less_data() {
     assert!(matches!(why, FindingKind::BaseForeign { .. }), "{why}");
 }
 
-/// Of a log that has lost its end, a base gives less than the db beside it had: that is said, and `recover` takes no such
-/// base unasked.
+/// Of a log that has lost its end, a base gives less than the db beside it had: that is said, and `recover` takes no
+/// such base unasked.
 #[test]
 fn data_only_in_an_unused_db_is_reported() {
     let version = EtcdVersion::V3_6;

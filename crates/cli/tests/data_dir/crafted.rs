@@ -168,8 +168,8 @@ fn requests_that_3_5_may_run_as_root_are_refused() {
     }
 }
 
-/// What another leader has overruled does not count, and neither does for `--force-new-cluster` what it put in its place
-/// until it is committed.
+/// What another leader has overruled does not count, and neither does for `--force-new-cluster` what it put in its
+/// place until it is committed.
 #[test]
 fn a_later_entry_of_the_same_index_wins() {
     let version = EtcdVersion::V3_6;

@@ -1,8 +1,8 @@
-//! Clusters of one and of three members that are killed at once while clients write, with a fault on top: what is restored
-//! from the files is never less than what etcd serves when it is started on copies of them.
+//! Clusters of one and of three members that are killed at once while clients write, with a fault on top: what is
+//! restored from the files is never less than what etcd serves when it is started on copies of them.
 //!
-//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names its seed
-//! and keeps its files.
+//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
+//! its seed and keeps its files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -172,7 +172,8 @@ impl Round {
         flags.into_iter().fold(builder.dir(self.path("cluster")), ClusterBuilder::flag).start().unwrap()
     }
 
-    /// Kills the cluster while clients write; tells what they were told. Some members fall behind, some are started again.
+    /// Kills the cluster while clients write; tells what they were told. Some members fall behind, some are started
+    /// again.
     fn crash(&mut self, cluster: &mut Cluster) -> Acknowledged {
         let mut told = Acknowledged::new();
         if self.members > 1 && self.rng.bool() {
@@ -220,8 +221,9 @@ impl Round {
         })
     }
 
-    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it names ways to keep more, the
-    /// first of them; where it asks which state is right, the freshest; where nothing can be read, what salvage saves.
+    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it names ways to keep
+    /// more, the first of them; where it asks which state is right, the freshest; where nothing can be read, what
+    /// salvage saves.
     fn restore(&self, sources: &[PathBuf]) -> Option<Restored> {
         let why = match self.restored("restore", sources, None) {
             Ok(db) => return Some(Restored { how: "restore", db }),

@@ -1,5 +1,5 @@
-//! Single bits flipped at random: in a snapshot each is found; in a log each that makes a difference; in a db, which has no
-//! digest, each that takes a key or a revision away.
+//! Single bits flipped at random: in a snapshot each is found; in a log each that makes a difference; in a db, which
+//! has no digest, each that takes a key or a revision away.
 //!
 //! `LIFEBOAT_FLIPS` says how many in each, `LIFEBOAT_FLIPS_SEED` which.
 
@@ -78,7 +78,8 @@ impl Contents {
         Self { revisions: revisions(source), small: small_buckets(source) }
     }
 
-    /// Values are not vouched for without a digest, nor sub numbers up to the compact revision, and nobody says they are.
+    /// Values are not vouched for without a digest, nor sub numbers up to the compact revision, and nobody says they
+    /// are.
     fn has_keys_of(&self, other: &Self, compact: i64) -> bool {
         let seen = |BucketKey { revision: Revision { main, sub }, tombstone }| {
             (main, (main > compact).then_some(sub), tombstone)

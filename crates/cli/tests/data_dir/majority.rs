@@ -104,7 +104,8 @@ fn writes_without_a_majority_are_dropped() {
     }
 }
 
-/// A member of several alone cannot tell: what it does not know to be committed is listed by key, and taken in when asked.
+/// A member of several alone cannot tell: what it does not know to be committed is listed by key, and taken in when
+/// asked.
 #[test]
 fn uncommitted_entries_of_one_member_are_listed() {
     let version = EtcdVersion::V3_6;

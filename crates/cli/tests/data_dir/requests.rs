@@ -24,8 +24,8 @@ pub struct Requests {
     pub users: bool,
     /// Whether they go to a server that runs, not into a log.
     pub live: bool,
-    /// Whether the next request is of a user who may not do everything, or of an old auth revision. It then is such that all patch releases of
-    /// an etcd permit or refuse it alike.
+    /// Whether the next request is of a user who may not do everything, or of an old auth revision. It then is such
+    /// that all patch releases of an etcd permit or refuse it alike.
     pub limited: bool,
 }
 
@@ -53,7 +53,8 @@ impl Requests {
             98 => return Entry::normal(self.downgrade()),
             _ => self.request(),
         };
-        // Whether one with the role root may revoke a lease with an old auth revision is a question of the patch release.
+        // Whether one with the role root may revoke a lease with an old auth revision is a question of the patch
+        // release.
         let revision = if tag == 9 { FRESH } else { revision };
         Entry::normal(request_of(user, revision, tag, message))
     }

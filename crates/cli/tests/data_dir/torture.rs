@@ -255,9 +255,9 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
     state
 }
 
-/// Expects the log on top of an earlier snapshot to give what it gives on top of the own db, or else what an etcd serves that
-/// is started on the two: with users and leases, an entry that is applied again may be answered otherwise than it was when it
-/// was new. Tells how many writes the two were seen to have in common.
+/// Expects the log on top of an earlier snapshot to give what it gives on top of the own db, or else what an etcd
+/// serves that is started on the two: with users and leases, an entry that is applied again may be answered otherwise
+/// than it was when it was new. Tells how many writes the two were seen to have in common.
 fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &str) -> u64 {
     let what = format!("{what}, on {}", snapshot.display());
     let everything = Query { prefix: true, ..Query::default() };
@@ -290,7 +290,8 @@ fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &st
     writes.unwrap_or_else(|| panic!("{what}: no identity"))
 }
 
-/// Leaves out the raft snapshots that go further than the db: etcd starts on no db that is behind the newest one it reads.
+/// Leaves out the raft snapshots that go further than the db: etcd starts on no db that is behind the newest one it
+/// reads.
 fn remove_later_snapshots(snap: &Path, db_index: u64) {
     for path in fs_err::read_dir(snap).unwrap().map(|entry| entry.unwrap().path()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -1,7 +1,8 @@
-//! The random campaign: faults drawn from a seed, `lifeboat recover --yes`, and what must hold whatever the faults were.
+//! The random campaign: faults drawn from a seed, `lifeboat recover --yes`, and what must hold whatever the faults
+//! were.
 //!
-//! `make chaos ROUNDS=n` runs new rounds; a few of fixed seeds are part of `make lab-test`. A round that fails keeps its outputs
-//! and observations in `target/tmp/chaos/SEED`; `make chaos SEED=n` repeats it.
+//! `make chaos ROUNDS=n` runs new rounds; a few of fixed seeds are part of `make lab-test`. A round that fails keeps
+//! its outputs and observations in `target/tmp/chaos/SEED`; `make chaos SEED=n` repeats it.
 
 pub mod baseline;
 pub mod faults;

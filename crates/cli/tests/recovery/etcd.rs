@@ -60,7 +60,8 @@ fn one_member_is_destroyed(harness: &Harness) {
     let account = writer::during(harness, &others, || {
         destroy(harness, "m3");
         harness.lab.start_etcd("m3").expect("start etcd");
-        // With the ids it had, it ends at once, over and over; in a cluster that was restored it waits in one of its own.
+        // With the ids it had, it ends at once, over and over; in a cluster that was restored it waits in one of its
+        // own.
         harness.wait_for_any_cause(&["etcd.member.corrupt", "etcd.member.foreign"]);
         harness.recover("one member destroyed");
     });
@@ -91,8 +92,8 @@ fn added_again(harness: &Harness) {
     reinitialized(harness);
 }
 
-/// The same in a cluster that was restored, where those that were wiped do not get their old ids: they are enough to be a
-/// new cluster, an empty one that is well.
+/// The same in a cluster that was restored, where those that were wiped do not get their old ids: they are enough to
+/// be a new cluster, an empty one that is well.
 fn reinitialized(harness: &Harness) {
     let keys = writer::acknowledged(harness, "before they started over", 100);
     add_again_until_no_quorum_is_left(harness);

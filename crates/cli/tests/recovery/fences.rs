@@ -125,8 +125,8 @@ fn a_unit_is_let_go(harness: &Harness) {
     harness.assert_healthy();
 }
 
-/// Configuration management writes the unit of a member that is fenced. The restore is rolled back, and what it could not
-/// remove from a machine is removed by the next one.
+/// Configuration management writes the unit of a member that is fenced. The restore is rolled back, and what it could
+/// not remove from a machine is removed by the next one.
 fn a_unit_is_rewritten(harness: &Harness) {
     let unit = "/etc/systemd/system/etcd.service";
     let fence = format!("{unit}.d/00-lifeboat-fence.conf");

@@ -76,7 +76,8 @@ impl Harness {
         Self { lab, dir }
     }
 
-    /// Waits until the cluster is healthy: right after a start, it still restarts what was there before its API servers.
+    /// Waits until the cluster is healthy: right after a start, it still restarts what was there before its API
+    /// servers.
     fn is_healthy_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {

@@ -122,7 +122,8 @@ fn unlisted_voter(harness: &Harness) {
     harness.wait_for_causes(&[]);
 }
 
-/// The other machines come back, and with them the quorum; the cloud's words are shown, and the next recovery asks again.
+/// The other machines come back, and with them the quorum; the cloud's words are shown, and the next recovery asks
+/// again.
 fn one_nic_is_refused(harness: &Harness) {
     let faults = |spec: &str| {
         let mut curl = harness.lab.ns_command("curl");

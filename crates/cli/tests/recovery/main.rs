@@ -1,8 +1,8 @@
 //! Recoveries of a real cluster on real machines: `make lab-test`. Needs root, and the lab's programs in the cache.
 //!
-//! Every scenario breaks the cluster in its own way and recovers it with `lifeboat`, so that the next one starts with a
-//! healthy cluster; after a failed one, a new lab is made. Names on the command line choose scenarios, as in any test. With
-//! `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
+//! Every scenario breaks the cluster in its own way and recovers it with `lifeboat`, so that the next one starts with
+//! a healthy cluster; after a failed one, a new lab is made. Names on the command line choose scenarios, as in any
+//! test. With `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
 
 mod chaos;
 mod control_plane;

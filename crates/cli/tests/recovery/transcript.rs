@@ -1,6 +1,6 @@
-//! The runbook shows what the program prints: each line of a transcript in `docs/runbooks/incident.md` is found in a run, in
-//! that order, except for what differs from run to run. The run may print more: a slow machine needs a step that a fast one
-//! does not. `LIFEBOAT_RECORD=1` writes the page again.
+//! The runbook shows what the program prints: each line of a transcript in `docs/runbooks/incident.md` is found in a
+//! run, in that order, except for what differs from run to run. The run may print more: a slow machine needs a step
+//! that a fast one does not. `LIFEBOAT_RECORD=1` writes the page again.
 
 use std::path::{Path, PathBuf};
 

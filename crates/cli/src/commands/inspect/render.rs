@@ -84,7 +84,8 @@ pub struct RaftView {
     consistent_index: u64,
     replayed_to: u64,
     uncommitted_entries: u64,
-    /// How it is known which entries are committed: `commit-index`, `only-voter` or `majority`; `whole-log` if requested.
+    /// How it is known which entries are committed: `commit-index`, `only-voter` or `majority`; `whole-log` if
+    /// requested.
     counted_by: &'static str,
 }
 

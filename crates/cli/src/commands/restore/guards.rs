@@ -18,8 +18,8 @@ pub(super) fn ensure_complete(path: &Path, db_only: bool) -> Result<()> {
     Err(Refused(format!("{}: {lacking}; --db-only restores it anyway", path.display())).into())
 }
 
-/// Refuses the default single-member cluster if the source lists other members, and warns about differences between the new
-/// cluster and the source's.
+/// Refuses the default single-member cluster if the source lists other members, and warns about differences between
+/// the new cluster and the source's.
 pub(super) fn ensure_intended_members(
     source: &dyn Source,
     cluster: &InitialCluster,

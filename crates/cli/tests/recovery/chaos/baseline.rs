@@ -1,5 +1,6 @@
-//! The state every round begins with: the lab's machines as they were made, and etcd's data as it was when the campaign began.
-//! What a fault or a recovery did is thrown away whole, which is cheaper than a new lab and leaves nothing of it.
+//! The state every round begins with: the lab's machines as they were made, and etcd's data as it was when the
+//! campaign began. What a fault or a recovery did is thrown away whole, which is cheaper than a new lab and leaves
+//! nothing of it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,7 +101,8 @@ pub fn restore(harness: &Harness) -> Result<()> {
     wait_until_well(harness)
 }
 
-/// Waits until nothing is found, and has the inventory know the cluster, as `init` writes it: by the UID of its kube-system.
+/// Waits until nothing is found, and has the inventory know the cluster, as `init` writes it: by the UID of its
+/// kube-system.
 fn wait_until_well(harness: &Harness) -> Result<()> {
     let deadline = Instant::now() + WELL;
     let facts = harness.dir.join("well.json");

@@ -187,7 +187,8 @@ impl Fault {
         matches!(self, Self::PowerOff | Self::PowerCut)
     }
 
-    /// The shell commands that damage the data, with the data dir in `$dir`, the log's in `$wal` and the place in `$at`.
+    /// The shell commands that damage the data, with the data dir in `$dir`, the log's in `$wal` and the place in
+    /// `$at`.
     fn script(self) -> Option<&'static str> {
         Some(match self {
             Self::DbPages => {
@@ -250,7 +251,8 @@ impl Injection {
         }
     }
 
-    /// Draws one fault of the data for every machine, each of another kind: what is left decides between a restore and more.
+    /// Draws one fault of the data for every machine, each of another kind: what is left decides between a restore
+    /// and more.
     pub fn draw_damage(rng: &mut Rng, machines: &[String]) -> Vec<Self> {
         let mut machines = machines.to_vec();
         rng.shuffle(&mut machines);

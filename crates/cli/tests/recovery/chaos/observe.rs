@@ -1,5 +1,5 @@
-//! What can be seen of the cluster and its disks without lifeboat: who serves, what a client reads, and what lies on every
-//! machine. Data dirs are read from copies.
+//! What can be seen of the cluster and its disks without lifeboat: who serves, what a client reads, and what lies on
+//! every machine. Data dirs are read from copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -41,7 +41,8 @@ fn is_recovered_where_it_can_be(round: &Round) -> Option<String> {
     let has_state = draw.snapshot
         || round.before.keys.is_some()
         || round.disks.iter().any(|disk| disk.keys.as_ref().is_ok_and(|keys| !keys.is_empty()));
-    // A refusal names the manual steps and has changed nothing. Of two states that both serve, the operator chooses one.
+    // A refusal names the manual steps and has changed nothing. Of two states that both serve, the operator chooses
+    // one.
     let recovered = match round.first.code {
         Some(0 | 4) => true,
         _ => {
