@@ -1,4 +1,4 @@
-//! `make demo` tells its story to the end: a cluster of three members with TLS is lost and comes back.
+//! `make demo` runs to its end: a cluster of three members with TLS is lost and recovered.
 
 use std::path::Path;
 

@@ -90,7 +90,7 @@ fn an_invalid_facts_file_is_a_usage_error() {
     fails(&run("{\"schemaVersion\": 1}"), 2, &["not a facts file", "missing field"]);
 }
 
-/// A machine may say anything; facts come from files that others sent.
+/// Machines may return anything, and facts may come from files of other people.
 #[test]
 fn facts_cannot_control_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn facts_cannot_control_the_terminal() {
     }
 }
 
-/// Whether there is no ssh, with which machines are looked at.
+/// Whether ssh, which examines machines, is missing.
 fn no_ssh() -> bool {
     let missing = std::process::Command::new("ssh").arg("-V").output().is_err();
     if missing {
@@ -123,7 +123,7 @@ fn no_ssh() -> bool {
     missing
 }
 
-/// A cluster of which nothing answers, and more: every port is a closed one of our own.
+/// An inventory of a cluster that does not answer: every port is a closed local one.
 fn inventory_of_nothing(dir: &Path, more: &str) -> PathBuf {
     let host = |name: &str, last: u8| {
         format!("  {name}:\n    address: 127.0.0.{last}\n    ssh: ssh://root@127.0.0.{last}:1\n")
@@ -184,7 +184,7 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
 }
 
-/// An access key that is not at hand keeps nobody from looking at the machines.
+/// A missing access key does not prevent examining the machines.
 #[test]
 fn a_cloud_without_its_secret_is_unknown_and_all_else_is_examined() {
     if no_ssh() {

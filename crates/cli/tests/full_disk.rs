@@ -37,7 +37,7 @@ fn entries(dir: &Path) -> Vec<String> {
     found
 }
 
-/// One line that says what could not be written, where, and why; and neither a panic nor a signal.
+/// Expects one line with what could not be written, where, and why; neither a panic nor a signal.
 #[track_caller]
 fn fails_clearly(output: &Output, dir: &Path, why: &str, case: &str) {
     let stderr = text(&output.stderr);

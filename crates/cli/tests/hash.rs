@@ -19,7 +19,7 @@ struct Store {
     snapshots: usize,
 }
 
-/// HashKV as the server says it.
+/// HashKV as reported by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     hash: u64,
@@ -73,7 +73,7 @@ impl Store {
         path
     }
 
-    /// Compares the member with a snapshot of it at every revision it answers for; tells what it answered.
+    /// Compares the member with a snapshot of it at every revision it answers for; returns its answers.
     ///
     /// Not at the compact revision itself: there, servers from 3.5 on repeat a number that the compaction
     /// computed from what it then deleted.

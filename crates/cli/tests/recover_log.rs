@@ -172,7 +172,7 @@ fn restored() {
     assert_eq!(held["revision"].as_i64().unwrap(), member.acknowledged + 1_000_000_000, "{held}");
 }
 
-/// The snapshot of another cluster: neither moved, nor left behind, and said with what else can be done.
+/// The snapshot of another cluster: nothing is moved or left behind, and the error names the alternatives.
 fn refused() {
     let Some(member) = BrokenMember::new() else { return };
     let other = ClusterBuilder::new(EtcdVersion::V3_6).start().unwrap();

@@ -62,7 +62,7 @@ fn restored(cluster: &Cluster, member: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
     keys
 }
 
-/// Clients of the old cluster are told that what they knew is gone, instead of waiting forever.
+/// Clients of the old cluster get an error for revisions that are gone, instead of waiting forever.
 fn old_watch_is_compacted(cluster: &Cluster, old_revision: i64) {
     let client = cluster.client(0).unwrap();
     let response = cluster.block_on(async {
@@ -251,7 +251,7 @@ fn restores_without_a_bump_keep_history_readable() {
     assert!(found == saved.model.at(at));
 }
 
-/// Runs `etcdutl snapshot restore` of a version for the first `members` of a layout; tells their data dirs.
+/// Runs `etcdutl snapshot restore` of a version for the first `members` of a layout; returns their data dirs.
 fn etcdutl_restore(
     version: EtcdVersion,
     snapshot: &Path,

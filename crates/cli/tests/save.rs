@@ -21,7 +21,7 @@ fn save_output(cluster: &Cluster, path: &Path, more: &[&str]) -> Output {
     lifeboat(save_args(cluster, 0, path, more))
 }
 
-/// What the offline tool says about a snapshot.
+/// The status of a snapshot according to the offline tool.
 fn etcdutl_status(path: &Path) -> Value {
     let etcdutl = peers::etcd(EtcdVersion::V3_6).unwrap().etcdutl.unwrap();
     let output = Command::new(etcdutl).args(["snapshot", "status", "-w", "json"]).arg(path).output().unwrap();
@@ -110,7 +110,7 @@ fn saves_over_tls() {
     assert_eq!(entries(dir.path()).len(), 4, "{:?}", entries(dir.path()));
 }
 
-/// Saves over TLS as soon as the member listens, and tells how that ended.
+/// Saves over TLS as soon as the member listens, and returns the output.
 fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output {
     eventually("the member listens", || {
         let output = save_output(cluster, path, more);
@@ -119,7 +119,7 @@ fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output
     })
 }
 
-/// A certificate that keeps people out is named with what is wrong with it; who must have the data can still have it.
+/// The error names what is wrong with a certificate, and how to save the data nevertheless.
 #[test]
 fn refused_certificates_are_explained() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
@@ -169,7 +169,7 @@ fn refused_certificates_are_explained() {
         output.status.success().then_some(())
     });
 
-    // Of our own certificate the member says nothing: it hangs up.
+    // If our own certificate is refused, the member just closes the connection.
     let expired = client(&tls.expired_client.cert, &tls.expired_client.key);
     let output = save("bad.db", expired.into_iter().chain(["--insecure-skip-tls-verify".into()]).collect());
     let stderr = fails(
@@ -386,7 +386,7 @@ fn an_existing_file_is_refused_and_untouched() {
     assert_eq!(entries(dir.path()).len(), 2);
 }
 
-/// The message is for somebody whose cluster is down, and nothing is left to be taken for a backup.
+/// The message helps an operator whose cluster is down, and no file is left that could be taken for a backup.
 #[test]
 fn a_member_that_cannot_be_reached_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();

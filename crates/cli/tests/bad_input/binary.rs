@@ -68,8 +68,7 @@ fn bad_files(dir: &Path) -> Vec<(&'static str, PathBuf, Called)> {
     ]
 }
 
-/// Runs a verb; whatever it is given, it never panics, and an error is one line that says so, with what to do below
-/// it where that is known.
+/// Runs a verb. It must not panic, and an error must be one line, with advice below it if there is any.
 #[track_caller]
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let output = lifeboat(args);
@@ -191,7 +190,7 @@ fn reading_leaves_the_source_and_its_directory_as_they_are() {
     assert_eq!(crate::targets::tree(dir.path()), before);
 }
 
-/// A reader that has seen enough is no failure; results that got lost are.
+/// A reader that closes stdout early is not a failure; lost results are.
 #[test]
 fn a_closed_stdout_is_ignored_and_a_full_one_is_an_error() {
     let real = lab::fixture::kubernetes_snapshot();

@@ -30,7 +30,7 @@ fn keys(path: &Path) -> u64 {
     inspection["liveKeys"].as_u64().unwrap()
 }
 
-/// Restores into a directory beside it, and tells the keys.
+/// Restores into a directory next to it, and returns the number of keys.
 fn restored(path: &Path) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("restored").display().to_string();
@@ -128,7 +128,7 @@ fn every_compression_and_archive_format_is_read() {
         ("a gzip in a zip.zip", zip(&[("etcd.backup.gz", &gzip(&bytes))])),
         ("Full-00000000-00009002-1518427675.gz", gzip(&bytes)),
         ("Full-00000000-00009002-1518427675.zlib", zlib),
-        // What the file is decides, not what it is called.
+        // The content decides, not the name.
         ("a.db", gzip(&bytes)),
     ] {
         let path = dir.path().join(name);
@@ -239,7 +239,7 @@ fn a_damaged_compressed_file_is_reported_as_damage() {
     }
 }
 
-/// A named pipe blocks its reader until somebody writes, which here would be for good: the test would not end.
+/// A named pipe blocks its reader until there is a writer, so that a verb that opens it would hang.
 #[test]
 fn what_is_not_a_file_is_refused_and_not_opened() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
@@ -403,7 +403,7 @@ fn assert_harmless(text: &str, what: &dyn Debug) {
     assert!(!text.chars().any(is_unsafe), "{what:?}: {text:?}");
 }
 
-/// Names and messages that are not ours: of paths, of facts that machines and clouds told.
+/// Foreign names and messages: in paths, and in facts from machines and clouds.
 #[test]
 fn output_cannot_control_a_terminal() {
     const HOSTILE: &str = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[2J\u{9b}31m\u{202e}x";
@@ -433,7 +433,7 @@ fn output_cannot_control_a_terminal() {
 fn a_crash_leaves_no_core() {
     use std::process::Stdio;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
-    // It waits for somebody to read what does not fit into a pipe.
+    // It blocks until the rest, which does not fit into a pipe, is read.
     let snapshot = kubernetes_snapshot();
     let args = ["get".as_ref(), snapshot.as_os_str(), "--prefix".as_ref(), "".as_ref()];
     let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();

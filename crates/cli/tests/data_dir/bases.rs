@@ -131,7 +131,7 @@ fn every_base(version: EtcdVersion) {
             killed.expect_as_etcd(on_snapshot.as_ref(), &format!("{version}, a snapshot and the log"));
         }
         drop((alone, on_snapshot, salvaged));
-        // A check says that the db is not as it should be.
+        // A check reports the db as damaged.
         assert_eq!(lifeboat(["check".as_ref(), data_dir.as_os_str()]).status.code(), Some(3), "{what}");
     }
 }
@@ -156,7 +156,7 @@ fn every_base_3_7() {
     every_base(EtcdVersion::V3_7);
 }
 
-/// What is no base of a log is refused, with the reason.
+/// An unsuitable base of a log is refused, with the reason.
 #[test]
 fn unsuitable_bases_are_refused() {
     let version = EtcdVersion::V3_6;
@@ -210,7 +210,7 @@ fn with_meta(killed: &Killed, name: &str, change: impl Fn(u64) -> u64) -> PathBu
     path
 }
 
-/// A log that begins after a base ends says which entries are missing; a later base fits.
+/// For a log that begins after the end of a base, the missing entries are named; a later base fits.
 #[test]
 fn a_gap_between_base_and_log_is_named() {
     let version = EtcdVersion::V3_6;
@@ -246,7 +246,7 @@ fn a_gap_between_base_and_log_is_named() {
     serve(version, cluster.data_dir(0), &[]).expect(source.as_ref(), "a late snapshot and the log");
     drop(source);
 
-    // A restore finds the one that fits, and says so.
+    // A restore finds the one that fits, and reports it.
     let layout = ClusterLayout::new(1).unwrap();
     let more = bases.map(|base| base.to_str().unwrap());
     let (_, report) = restore_all(&data_dir, &layout, &dir.path().join("restored"), &more);

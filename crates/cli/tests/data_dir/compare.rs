@@ -40,7 +40,7 @@ fn inspect(sources: &[&Path], more: &[&str]) -> (Value, Option<i32>) {
     (body.unwrap_or_else(|_| panic!("{}", text(&output.stderr))), output.status.code())
 }
 
-/// What is said of one source.
+/// The JSON of one source.
 fn of<'a>(body: &'a Value, source: &Path) -> &'a Value {
     let sources = body["sources"].as_array().unwrap();
     sources.iter().find(|found| found["source"] == source.display().to_string()).unwrap()
@@ -90,7 +90,7 @@ fn one_after_the_other(version: EtcdVersion) {
     assert_eq!((&lagging["rank"], &lagging["history"]), (&3.into(), &"agrees-in-part".into()));
     assert_eq!(lagging["revision"], 21);
     assert_eq!(lagging["alone"]["revisions"], 0);
-    // The deletion is compacted away, and the list says so.
+    // The deletion is compacted away, and the list is marked incomplete.
     assert_eq!(lagging["lacks"]["complete"], false);
     assert_eq!(listed(&lagging["lacks"]), expected(keys("middle", 10).into_iter().chain(keys("late", 5))));
     let last = of(&body, dirs[1]);
@@ -123,7 +123,7 @@ fn one_after_the_other(version: EtcdVersion) {
     assert_eq!(served(&cluster, 0), acknowledged);
 }
 
-/// A leader that `--force-new-cluster` makes was elected by nobody: what it lacks may have been acknowledged.
+/// A leader made by `--force-new-cluster` had no majority: entries that it lacks may have been acknowledged.
 #[test]
 fn a_forced_new_cluster_does_not_decide_what_is_committed() {
     lab::or_skip!(peers::etcd(VERSION));

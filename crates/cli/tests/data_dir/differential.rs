@@ -1,7 +1,7 @@
 //! Clusters of one and of three members that are killed at once while clients write, with a fault on top: what is
 //! restored from the files is never less than what etcd serves when it is started on copies of them.
 //!
-//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
+//! `LIFEBOAT_TORTURE_ROUNDS` is the number of rounds, `LIFEBOAT_TORTURE_SEED` the first seed. A round that fails names
 //! its seed and keeps its files.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::kills::{Acknowledged, expect_held, kill_while_writing};
 use crate::support::{lifeboat, save, text};
 use crate::torture::rounds;
 
-/// How long etcd has to serve what it can from what is left.
+/// Timeout until etcd serves what it can from the remaining data.
 const LIMIT: Duration = Duration::from_secs(12);
 
 /// What happens to the files of one member, beside the kill.
@@ -327,7 +327,7 @@ impl Round {
                 );
             }
         }
-        // What clients were told is on a majority's disks, of which no fault takes more than one.
+        // Acknowledged writes are on the disks of a majority, and a fault affects only one disk.
         if self.members > 1 || self.fault == Fault::None {
             expect_held(&told, &ours.unwrap().values(), &what);
         }

@@ -18,7 +18,7 @@ fn unpacked(input: FieldInput) -> tempfile::TempDir {
     dir
 }
 
-/// Expects every verb that reads a data dir to have this many keys of it; tells the warnings on the way.
+/// Expects every verb to read this many keys from a data dir; returns the warnings.
 fn every_verb_has(data_dir: &Path, keys: usize, version: EtcdVersion) -> String {
     let to = tempfile::tempdir().unwrap();
     let path = data_dir.to_str().unwrap();
@@ -111,7 +111,7 @@ fn reads_of_the_v2_api_change_nothing() {
     }
 }
 
-/// The v3 store is read, and that v2 keys stay behind is said by everything that leaves them there.
+/// The v3 store is read, and every verb warns about v2 keys that it leaves out.
 #[test]
 fn keys_of_the_v2_api_are_left_out_with_a_warning() {
     let version = EtcdVersion::V3_5;
@@ -170,7 +170,7 @@ fn changes_of_v2_keys_change_nothing_of_v3() {
     }
 }
 
-/// The only voter of a cluster has committed what is in its log; etcd that is started on it serves that.
+/// The only voter of a cluster has committed its whole log; an etcd started on it serves that.
 #[test]
 fn the_last_write_of_a_single_member_is_applied() {
     let version = EtcdVersion::V3_6;

@@ -1,7 +1,7 @@
 //! Single bits flipped at random: in a snapshot each is found; in a log each that makes a difference; in a db, which
 //! has no digest, each that takes a key or a revision away.
 //!
-//! `LIFEBOAT_FLIPS` says how many in each, `LIFEBOAT_FLIPS_SEED` which.
+//! `LIFEBOAT_FLIPS` is the number of flips in each, `LIFEBOAT_FLIPS_SEED` selects them.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ use crate::support::{Revisions, SmallBuckets, revisions, small_buckets};
 const FOUND: &str = "found";
 const HARMLESS: &str = "where nothing is read";
 
-/// Flips one bit after another of the first `size` bytes, each alone, and counts what `outcome` says of it.
+/// Flips one bit after another of the first `size` bytes, each alone, and counts the values of `outcome`.
 fn flip(
     what: &str,
     path: &Path,
@@ -47,7 +47,7 @@ fn flip(
     outcomes
 }
 
-/// What `check` says of a source that may not even open.
+/// The report of `check` on a source that may not even open.
 fn report(path: &Path) -> CheckReport {
     match open(path) {
         Ok(source) => check(source.as_ref(), &NoProgress).unwrap(),

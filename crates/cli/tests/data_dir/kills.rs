@@ -16,7 +16,7 @@ use crate::crafted::by_commit_index;
 use crate::peer::serve;
 use crate::support::{eventually, restore_all, same_hash, served};
 
-/// Values that clients were told are stored.
+/// Values acknowledged to clients.
 pub type Acknowledged = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Writes until it fails, as Kubernetes would.
@@ -48,14 +48,14 @@ async fn write_round(
     let lease = client.lease_grant(3600, 0).await?.id;
     client.put(key(&format!("leased{}", round % 7)), value.clone(), lease).await?;
     told.insert(key(&format!("leased{}", round % 7)), value.clone());
-    // The way kube-apiserver writes: only when nobody else has.
+    // As kube-apiserver writes: only if the key has not changed.
     let absent = Compare::mod_revision(key(&format!("{round}")), CompareResult::Equal, 0);
     let put = PutRequest { key: key(&format!("{round}")), value: value.clone(), lease: 0 };
     let txn = TxnRequest { compare: vec![absent], success: vec![put.into()], failure: Vec::new() };
     let revision = client.txn(txn).await?.header.revision;
     told.insert(key(&format!("{round}")), value);
     if round % 5 == 4 {
-        // What may or may not be gone when it fails is no longer counted on.
+        // The result of a failed write is unknown, so it is no longer expected.
         told.remove(&key(&format!("{}", round - 3)));
         client.delete_range(DeleteRangeRequest::key(key(&format!("{}", round - 3)))).await?;
     }
@@ -98,7 +98,7 @@ pub fn kill_while_writing(cluster: &mut Cluster, milliseconds: u64) -> Acknowled
 pub fn expect_held(told: &Acknowledged, found: &BTreeMap<Vec<u8>, Vec<u8>>, what: &str) {
     let round = |value: &Vec<u8>| std::str::from_utf8(value).unwrap().parse::<i64>().unwrap();
     for (key, value) in told {
-        // A later one may have been stored without the client being told.
+        // A later one may have been stored without an acknowledgement.
         let held = found.get(key).is_some_and(|found| round(found) >= round(value));
         assert!(held, "{what}: {} was {value:?}, is {:?}", key.escape_ascii(), found.get(key));
     }

@@ -67,7 +67,7 @@ impl CutOff {
         Self { dir, dirs }
     }
 
-    /// Keys that a restore from these sources has, without any flag, and what it says.
+    /// Keys of a restore from these sources, and its report.
     fn restored(&self, sources: &[usize], more: &[&str]) -> (Vec<String>, Value) {
         let to = tempfile::tempdir_in(self.dir.path()).unwrap();
         let layout = ClusterLayout::new(1).unwrap();

@@ -59,7 +59,7 @@ impl Requests {
         Entry::normal(request_of(user, revision, tag, message))
     }
 
-    /// A request of `root`, or of somebody else, that a client may send.
+    /// A request of `root` or of another user that a client may send.
     pub fn request_of(&mut self, user: Option<&str>) -> Request {
         self.limited = user != Some("root");
         self.request()
@@ -141,7 +141,7 @@ impl Requests {
         match self.rng.u8(0..10) {
             0..=4 => Vec::new(),
             5 => b"\0".to_vec(),
-            // Under permissions, what etcd says to a range without keys is not known.
+            // With permissions, etcd's answer to a range without keys is unknown.
             _ => Some(self.key()).filter(|end| !self.limited || *end > key).unwrap_or_default().into(),
         }
     }

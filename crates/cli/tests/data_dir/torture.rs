@@ -1,7 +1,7 @@
 //! Random requests of every kind a client can send, by several clients at once, to a server that is then killed: what
 //! is read of its data dir is what a server reads of it.
 //!
-//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
+//! `LIFEBOAT_TORTURE_ROUNDS` is the number of rounds, `LIFEBOAT_TORTURE_SEED` the first seed. A round that fails names
 //! its seed and keeps its data dir.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const SHORT_LEASES: Range<i64> = 0x2000..0x2004;
 /// Snapshots saved in a round at most.
 const MAX_SNAPSHOTS: usize = 5;
 
-/// The seeds of rounds: a few always, more when told so.
+/// The seeds of rounds: a few by default.
 pub fn rounds(few: u64) -> Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("LIFEBOAT_TORTURE_SEED").unwrap_or(0);
@@ -114,7 +114,7 @@ impl Round {
         }
     }
 
-    /// Lets clients send until the member is killed; adds up what it answered. Tells the snapshots saved meanwhile.
+    /// Lets clients send until the member is killed; adds up what it answered. Returns the snapshots saved meanwhile.
     fn torture(&mut self, cluster: &mut Cluster, place: &Place, sum: &mut Answers) -> Vec<PathBuf> {
         let root = login(cluster, 0, "root").unwrap();
         let member = cluster.block_on(root.status()).unwrap().header.member_id;
@@ -243,7 +243,7 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
     *replayed += raft.replayed_to - raft.consistent_index;
     drop(whole);
 
-    // The binary says the same.
+    // The binary reports the same.
     let path = data_dir.display().to_string();
     let inspected = lifeboat_json(["inspect", &path]);
     assert_eq!(inspected["leases"], state.leases.len(), "{what}");

@@ -148,7 +148,7 @@ fn unsupported_requests_are_refused_by_name() {
     refused("app", 6, backwards, &["a range that ends before it begins, under permissions"]);
 }
 
-/// etcd's `--wal-dir`: the data dir has no log then, and every verb can be told where it is.
+/// With etcd's `--wal-dir` the data dir has no log, and every verb takes its directory.
 #[test]
 fn a_separate_wal_dir_is_read() {
     lab::or_skip!(peers::etcd(VERSION));
@@ -242,7 +242,7 @@ fn a_corrupt_alarm_for_the_member_itself_is_reported() {
     }
 }
 
-/// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
+/// A removed member has nothing of what its cluster did since: every verb that reads it warns about that.
 #[test]
 fn a_removed_member_is_reported() {
     lab::or_skip!(peers::etcd(VERSION));
@@ -253,7 +253,7 @@ fn a_removed_member_is_reported() {
     cluster.block_on(kept.put("k", "v", 0)).unwrap();
     // Not before its members have known each other for five seconds.
     eventually("the member is removed", || cluster.block_on(kept.member_remove(id)).ok());
-    // It notices, and ends by itself; a question that fails may be a busy machine.
+    // It notices, and exits; a failed request may be due to a busy machine.
     let log = || fs_err::read_to_string(cluster.log(2)).unwrap();
     eventually("the member ends", || log().contains("has been permanently removed").then_some(()));
     cluster.kill(2).unwrap();

@@ -159,7 +159,7 @@ impl Disk {
         })
     }
 
-    /// Why what could be at a path might not be what it is to hold.
+    /// Why a path might not hold what it should.
     pub fn not_whole(&self, path: &Path, whole: &Tree) -> Option<String> {
         self.could_be(path).into_iter().find_map(|inode| self.differs(inode, whole, path))
     }

@@ -1,4 +1,4 @@
-//! etcd is well, and what stands on it is not.
+//! etcd is healthy, and what depends on it is not.
 
 use fs_err as fs;
 use lab::machines::{Layout, Topology};
@@ -21,7 +21,7 @@ fn an_api_server_is_stopped(harness: &Harness) {
     assert!(!run.steps().iter().any(|step| step.contains("etcd")), "etcd was touched: {}", run.output());
 }
 
-/// Only people can renew it: it is named, nothing is restarted in vain, and what people did is enough.
+/// Only the operator can renew it: it is named, nothing is restarted in vain, and a renewal is enough.
 fn a_certificate_has_expired(harness: &Harness) {
     let files = ["/etc/kubernetes/ssl/kubernetes.pem", "/etc/kubernetes/ssl/kubernetes-key.pem"];
     let m1 = harness.machine("m1");
@@ -38,7 +38,7 @@ fn a_certificate_has_expired(harness: &Harness) {
     harness.wait_for_causes(&[]);
 }
 
-/// Lifeboat deletes nothing: making room is for people, and then the rest is done.
+/// Lifeboat deletes nothing: the operator makes room, then the rest is recovered.
 fn a_disk_is_full(harness: &Harness) {
     let m1 = harness.machine("m1");
     m1.fill_disk().expect("fill it");
@@ -50,7 +50,7 @@ fn a_disk_is_full(harness: &Harness) {
     harness.recover("what a full disk had stopped");
 }
 
-/// A plan for the same cluster whose steps somebody has pointed at another node.
+/// A plan for the same cluster whose steps were changed to another node.
 fn refused_with_other_steps(harness: &Harness) {
     let read = fs::read_to_string(harness.dir.join("plan.json")).expect("read the plan");
     let mut plan: serde_json::Value = serde_json::from_str(&read).expect("a plan");

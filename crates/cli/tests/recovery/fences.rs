@@ -1,4 +1,4 @@
-//! Fences: what else is called etcd is left alone, and what is undone meanwhile stops a recovery.
+//! Fences: other etcds on a machine are left alone, and a fence that is undone stops a recovery.
 
 use lab::machines::{Layout, Topology};
 use lifeboat_recovery::journal::Event;
@@ -103,7 +103,7 @@ fn written_back(harness: &Harness) {
     let run = harness.lifeboat(&["recover", "--yes"]);
     assert_stopped(harness, run, &[MANIFEST, "written", "both are kept"]);
     assert_eq!(db_of(harness, "m3"), before, "data was changed though a fence did not hold");
-    // While both are there, it neither goes on nor back over one of them.
+    // While both exist, it neither continues nor overwrites one of them.
     let refused = harness.lifeboat(&["recover", "resume", "--yes"]).expect(5);
     assert!(refused.stderr.contains("both are kept"), "{}", refused.output());
     harness.sh("m2", &format!("rm {MANIFEST} /root/managed.yaml"));

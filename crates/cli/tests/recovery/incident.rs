@@ -39,7 +39,7 @@ fn a_healthy_cluster_is_left_alone(harness: &Harness) {
     harness.lifeboat(&["status"]).expect(0);
 }
 
-/// One cause explains everything; the six machines are what it is about.
+/// One cause explains everything, and names the six machines.
 fn diagnose_the_range(harness: &Harness) -> Run {
     delete_reserved_range(&harness.lab).expect("delete the range");
     let run = harness.lifeboat(&["diagnose"]).expect(3);
@@ -50,7 +50,7 @@ fn diagnose_the_range(harness: &Harness) -> Run {
     run
 }
 
-/// The cloud has every NIC again as the inventory says, address and MAC.
+/// The cloud has every NIC again with the address and MAC in the inventory.
 fn assert_nics_are_as_before(harness: &Harness) {
     for machine in harness.lab.machines() {
         let nic = machine.nic().expect("look for its NIC");

@@ -22,9 +22,9 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Put into every member's data dir, to find it again wherever it is moved.
 const MARK: &str = "/var/lib/etcd/member/lab-mark";
-/// How many kills at random moments; `LIFEBOAT_KILLS` says another number.
+/// Number of kills at random moments; `LIFEBOAT_KILLS` overrides it.
 const KILLS: usize = 6;
-/// Longest one run may take.
+/// Timeout of one run.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Step boundaries at most: an incident has about sixty, and a run that always starts over has no end of them.
 const MAX_BOUNDARIES: usize = 400;
@@ -105,7 +105,7 @@ fn boundaries(harness: &Harness) -> BTreeSet<Boundary> {
     found
 }
 
-/// Waits until the run ends, or until `is_time` says to kill it; the exit code when it ended by itself.
+/// Waits until the run ends and returns its exit code, or kills it when `is_time` is true.
 pub fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i32> {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -122,7 +122,7 @@ pub fn run_until(mut run: Child, mut is_time: impl FnMut() -> bool) -> Option<i3
     }
 }
 
-/// Goes on with what was killed; where nothing had begun yet, begins.
+/// Resumes what was killed; starts a recovery if there is none.
 pub fn resume_or_start(harness: &Harness) -> Child {
     let unfinished = journal(harness);
     let ended = |entry: &Entry| matches!(entry.event, Event::Ended { .. });

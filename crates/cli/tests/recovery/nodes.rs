@@ -1,4 +1,4 @@
-//! Workers that only a reboot brings back: not rebooted unless somebody asked, drained first, and let go again.
+//! Workers that only a reboot recovers: rebooted only if requested, drained first, and uncordoned afterwards.
 
 use lab::machines::{Layout, Topology};
 
@@ -25,7 +25,7 @@ fn rebooted_when_asked_for(harness: &Harness) {
     assert!(run.stdout.contains("--reboot-nodes"), "{}", run.output());
     assert_eq!(boot(harness), before, "rebooted though nobody asked");
 
-    // One of its pods may not go.
+    // One of its pods must not be evicted.
     harness.eventually("the node is not Ready", || {
         let node = harness.kubectl(&["get", "node", "n2", "--no-headers"])?;
         if node.contains("NotReady") { Ok(()) } else { Err(node) }

@@ -1,4 +1,4 @@
-//! Taking a restore back at any moment before the restored etcd starts, and not after.
+//! A restore can be rolled back at any moment before the restored etcd starts, and not after.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub const STATIC_PODS: &[Scenario] = &[(
     rolled_back_at_every_step,
 )];
 
-/// What must be as it was.
+/// The state that a rollback must bring back.
 #[derive(Debug, PartialEq)]
 struct Before {
     dbs: Vec<String>,
@@ -47,7 +47,7 @@ fn state(harness: &Harness) -> Before {
     }
 }
 
-/// Runs until the journal says that this step was begun, or done, and kills it; false when no such step is left.
+/// Runs until the journal has the begin, or the end, of this step, and kills it; false if there is no such step.
 fn kill_at(harness: &Harness, step: u32, done: bool) -> bool {
     let is_there = || {
         let entries = journal(harness);
@@ -86,7 +86,7 @@ fn rolled_back_at_every_step(harness: &Harness) {
     for step in 1..start {
         assert!(kill_at(harness, step, step % 2 == 0), "it ended before step {step}\n{}", output(harness));
         if step == start - 1 {
-            // Given up, and taken back all the same.
+            // Abandoned, and rolled back nevertheless.
             let run = harness.lifeboat(&["recover", "abandon"]).expect(0);
             assert!(run.stdout.contains("lifeboat recover rollback"), "{}", run.output());
             for machine in harness.etcd_machines() {
@@ -94,7 +94,7 @@ fn rolled_back_at_every_step(harness: &Harness) {
             }
         }
         if step % 3 == 0 {
-            // A rollback is killed too, and goes on; the operation does not go forward meanwhile.
+            // A rollback is killed too, and continues; the operation cannot be resumed meanwhile.
             let moment = Instant::now() + Duration::from_millis(1200);
             let killed =
                 run_until(harness.start(&["recover", "rollback", "--yes"]), || Instant::now() >= moment);

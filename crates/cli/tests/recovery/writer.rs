@@ -1,4 +1,4 @@
-//! Clients of etcd that remember what they were told.
+//! Clients of etcd that record acknowledged writes.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ const WRITE: Duration = Duration::from_secs(5);
 pub const PREFIX: &str = "/lab/acknowledged/";
 pub const PREFIX_END: &str = "/lab/acknowledged0";
 
-/// Writes keys that nobody else touches, and tells which were acknowledged.
+/// Writes keys that nothing else touches, and returns those that were acknowledged.
 pub fn acknowledged(harness: &Harness, round: &str, count: usize) -> BTreeSet<String> {
     let endpoint = harness.lab.blueprint().etcd_endpoints().remove(0);
     let keys: BTreeSet<String> = (0..count).map(|n| format!("{PREFIX}{round}/{n:04}")).collect();
@@ -28,7 +28,7 @@ pub fn acknowledged(harness: &Harness, round: &str, count: usize) -> BTreeSet<St
     keys
 }
 
-/// Those that cannot be read any more.
+/// The keys that can no longer be read.
 pub fn lost(harness: &Harness, keys: &BTreeSet<String>) -> Vec<String> {
     let endpoint = harness.lab.blueprint().etcd_endpoints().remove(0);
     let request = RangeRequest {
@@ -43,7 +43,7 @@ pub fn lost(harness: &Harness, keys: &BTreeSet<String>) -> Vec<String> {
     keys.difference(&found).cloned().collect()
 }
 
-/// What a client saw that wrote all the while.
+/// The result of a client that writes continuously.
 #[derive(Debug, Default)]
 pub struct Account {
     pub acknowledged: BTreeSet<String>,
@@ -51,7 +51,7 @@ pub struct Account {
     pub slowest: Duration,
 }
 
-/// Does `work` while a client writes on, every 100 ms, to whichever of `endpoints` answers.
+/// Does `work` while a client writes every 100 ms to whichever of `endpoints` answers.
 pub fn during(harness: &Harness, endpoints: &[String], work: impl FnOnce()) -> Account {
     let (stop, options) = (AtomicBool::new(false), harness.etcd_options());
     std::thread::scope(|scope| {

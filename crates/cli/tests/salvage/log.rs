@@ -294,7 +294,7 @@ fn the_log_leads_from_an_older_db_to_the_raft_snapshot_and_on() {
     assert!(salvaged.account.is_complete && salvaged.revisions == whole.revisions, "{:?}", salvaged.account);
 }
 
-/// The only voter has committed what is in its log, whatever its commit index says.
+/// The only voter has committed its whole log, whatever its commit index.
 #[test]
 fn the_whole_log_of_an_only_voter_is_committed() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));

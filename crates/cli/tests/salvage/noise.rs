@@ -1,6 +1,6 @@
 //! Damage of any kind anywhere, seeded, and what is made of it compared with what was.
 //!
-//! `LIFEBOAT_DAMAGE_ROUNDS` says how many rounds, `LIFEBOAT_DAMAGE_SEED` where to begin.
+//! `LIFEBOAT_DAMAGE_ROUNDS` is the number of rounds, `LIFEBOAT_DAMAGE_SEED` the first seed.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,7 +16,7 @@ fn rounds(few: u64) -> Range<u64> {
     first..first + number("LIFEBOAT_DAMAGE_ROUNDS").unwrap_or(few)
 }
 
-/// Salvages a damaged copy of the sample. `change` tells the pages it damaged.
+/// Salvages a damaged copy of the sample. `change` returns the pages it damaged.
 fn damage(
     what: &str,
     change: impl FnOnce(&mut Vec<u8>) -> Vec<usize>,

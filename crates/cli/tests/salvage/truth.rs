@@ -149,7 +149,7 @@ impl Outcome {
     pub fn accounts_honestly(&self, truth: &Truth, what: &str) {
         let Account { lost, possibly_lost, doubtful_keys, .. } = &self.account;
         assert_eq!(doubtful_keys.count, doubtful_keys.listed.len() as u64, "{what}: for this test, list all");
-        // Whatever is missing is said to be, or that it may be.
+        // Whatever is missing is reported as lost or possibly lost.
         let missing = truth.revisions.keys().filter(|key| !self.revisions.contains_key(key));
         for key in missing {
             let main = key.revision.main;
@@ -189,7 +189,7 @@ impl Outcome {
         self.is_complete_if_it_says_so(truth, what);
     }
 
-    /// Expects every key of every bucket, if none is said to be missing.
+    /// Expects every key of every bucket, if none is reported as missing.
     pub fn is_complete_if_it_says_so(&self, truth: &Truth, what: &str) {
         if self.account.is_complete {
             // Sub numbers are vouched for above the compact revision alone.

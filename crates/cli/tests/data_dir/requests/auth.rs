@@ -1,4 +1,4 @@
-//! Requests of users and roles. `root` keeps its password and its role, or nobody could ask the server afterwards.
+//! Requests about users and roles. `root` keeps its password and role, or the server could not be queried afterwards.
 
 use lab::peers::EtcdVersion;
 

@@ -14,7 +14,7 @@ use crate::harness::Harness;
 const BOOT: Duration = Duration::from_secs(60);
 const WELL: Duration = Duration::from_secs(120);
 
-/// Everything of the cluster stops; what runs on a machine that only a recovery knows of as well.
+/// Stops everything of the cluster, including what only a recovery has started.
 const STOP: &str = r#"
 set -eu
 units='kube-apiserver kube-controller-manager kube-scheduler etcd'
@@ -34,7 +34,7 @@ sync
 : > /root/baseline/kept
 "#;
 
-/// Puts them back. Mounts go first, the deepest first: what is removed must not be what was mounted.
+/// Puts them back. Unmounts first, the deepest first, so that nothing mounted is removed.
 const PUT_BACK: &str = r#"
 set -eu
 rm -rf /var/lib/lab-ballast

@@ -72,7 +72,7 @@ pub enum Layout {
 pub const LAYOUTS: [Layout; 6] =
     [Layout::Symlink, Layout::WalSymlink, Layout::Mount, Layout::WalMount, Layout::WalDir, Layout::Moved];
 
-/// Each as often as it is here: data is what this campaign is about.
+/// Each is drawn as often as it is listed: this campaign is mostly about data.
 const FAULTS: [Fault; 30] = [
     Fault::PowerOff,
     Fault::PowerCut,
@@ -113,7 +113,7 @@ pub struct Injection {
     pub fault: Fault,
     /// Where in a file, in thousandths.
     at: u32,
-    /// Whether somebody has tried to start etcd again.
+    /// Whether etcd was started again.
     started_again: bool,
 }
 
@@ -149,7 +149,7 @@ impl Fault {
             | Self::LogZeroed
             | Self::LogFlipped
             | Self::NospaceAlarm => true,
-            // Hands are needed, or a person must say what is meant.
+            // These need manual work or a decision.
             Self::NicDetached
             | Self::CableUnplugged
             | Self::DiskFull
@@ -385,7 +385,7 @@ impl Layout {
         harness.lab.machine(machine)?.exec(&["sh", "-c", &script]).map(drop)
     }
 
-    /// Whether lifeboat recovers a cluster with it by itself.
+    /// Whether lifeboat recovers a cluster with it automatically.
     pub fn is_supported(self) -> bool {
         matches!(self, Self::Symlink | Self::Mount)
     }
