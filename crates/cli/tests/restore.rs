@@ -95,7 +95,7 @@ fn add_and_remove_a_member(cluster: &Cluster) {
 }
 
 /// Boots restored dirs and puts the cluster through a life.
-fn lives_on(version: EtcdVersion, saved: &Saved, members: usize) {
+fn keeps_working(version: EtcdVersion, saved: &Saved, members: usize) {
     let layout = ClusterLayout::new(members).unwrap();
     let dir = saved.dir.path().join(format!("restored-{members}"));
     let (dirs, report) = restore_all(&saved.path(), &layout, &dir, &[]);
@@ -140,7 +140,7 @@ fn restored_clusters_keep_working(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let saved = Saved::new(version);
     for members in [1, 3, 5] {
-        lives_on(version, &saved, members);
+        keeps_working(version, &saved, members);
     }
 }
 

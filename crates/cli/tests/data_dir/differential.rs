@@ -54,7 +54,7 @@ const FAULTS: [Fault; 8] = [
 ];
 
 impl Fault {
-    fn strike(self, data_dir: &Path, rng: &mut Rng) {
+    fn inject(self, data_dir: &Path, rng: &mut Rng) {
         let db = data_dir.join("member/snap/db");
         let change = |path: &Path, change: &mut dyn FnMut(&mut Vec<u8>)| {
             let mut bytes = fs_err::read(path).unwrap();
@@ -144,7 +144,7 @@ impl Drop for Round {
 impl Round {
     fn new(version: EtcdVersion, seed: u64) -> Self {
         let place = usize::try_from(seed).unwrap();
-        // Each fault strikes a member alone and one of three.
+        // Each fault hits a member alone and one of three.
         let members = if (place + place / FAULTS.len()).is_multiple_of(2) { 1 } else { 3 };
         let fault = FAULTS[place % FAULTS.len()];
         let dir = Some(tempfile::tempdir().unwrap());
@@ -172,10 +172,10 @@ impl Round {
         flags.into_iter().fold(builder.dir(self.path("cluster")), ClusterBuilder::flag).start().unwrap()
     }
 
-    /// Kills the cluster while clients write; tells what they were told. Some members fall behind, some are started
+    /// Kills the cluster while clients write; returns the acknowledged writes. Some members fall behind, some are started
     /// again.
     fn crash(&mut self, cluster: &mut Cluster) -> Acknowledged {
-        let mut told = Acknowledged::new();
+        let mut acknowledged = Acknowledged::new();
         if self.members > 1 && self.rng.bool() {
             let lagging = self.rng.usize(0..self.members);
             cluster.kill(lagging).unwrap();
@@ -186,8 +186,8 @@ impl Round {
             }
         }
         let milliseconds = self.rng.u64(30..700);
-        told.extend(kill_while_writing(cluster, milliseconds));
-        told
+        acknowledged.extend(kill_while_writing(cluster, milliseconds));
+        acknowledged
     }
 
     /// What etcd serves from copies of the files, if it does.
@@ -231,7 +231,7 @@ impl Round {
         };
         eprintln!("{}: {}", self.what(), why.trim());
         if let Some(way) = why.lines().find_map(|line| line.strip_prefix("    - ")) {
-            return Some(self.by_way(way, sources));
+            return Some(self.restore_alternative(way, sources));
         }
         let inspect = [PathBuf::from("inspect"), "-o".into(), "json".into()];
         let compared = lifeboat(inspect.iter().chain(sources));
@@ -252,7 +252,7 @@ impl Round {
     }
 
     /// What a way keeps that Lifeboat names: `lifeboat salvage DIR OUT: 61 keys, up to revision 62`.
-    fn by_way(&self, way: &str, sources: &[PathBuf]) -> Restored {
+    fn restore_alternative(&self, way: &str, sources: &[PathBuf]) -> Restored {
         let (way, _) = way.rsplit_once(": ").unwrap();
         if let Some(args) = way.strip_prefix("lifeboat salvage ") {
             let out = self.path("way.db");
@@ -296,12 +296,12 @@ impl Round {
             save(&cluster, &path);
             path
         });
-        let told = self.crash(&mut cluster);
+        let acknowledged = self.crash(&mut cluster);
         let dirs: Vec<PathBuf> = (0..self.members).map(|member| cluster.data_dir(member).into()).collect();
         let layout = cluster.layout().again();
         drop(cluster);
-        let struck = self.rng.usize(0..self.members);
-        self.fault.strike(&dirs[struck], &mut self.rng);
+        let target = self.rng.usize(0..self.members);
+        self.fault.inject(&dirs[target], &mut self.rng);
 
         let sources: Vec<PathBuf> = dirs.iter().cloned().chain(snapshot).collect();
         let restored = self.restore(&sources);
@@ -329,7 +329,7 @@ impl Round {
         }
         // Acknowledged writes are on the disks of a majority, and a fault affects only one disk.
         if self.members > 1 || self.fault == Fault::None {
-            expect_held(&told, &ours.unwrap().values(), &what);
+            expect_held(&acknowledged, &ours.unwrap().values(), &what);
         }
     }
 }

@@ -191,7 +191,7 @@ fn torture(version: EtcdVersion) {
         let data_dir = cluster.data_dir(0).to_owned();
         drop(cluster);
         if round.rng.bool() {
-            litter(&data_dir);
+            add_crash_leftovers(&data_dir);
         }
         let state = compare(version, &data_dir, &what, &mut replayed);
         for snapshot in &snapshots {
@@ -215,7 +215,7 @@ fn torture(version: EtcdVersion) {
 }
 
 /// What crashes leave: the newest raft snapshot cut short, and files that were not finished or set aside.
-fn litter(data_dir: &Path) {
+fn add_crash_leftovers(data_dir: &Path) {
     let [snap, wal] = ["snap", "wal"].map(|name| data_dir.join("member").join(name));
     let snapshots = fs_err::read_dir(&snap).unwrap().map(|entry| entry.unwrap().path());
     if let Some(newest) = snapshots.filter(|path| path.extension().is_some_and(|end| end == "snap")).max() {

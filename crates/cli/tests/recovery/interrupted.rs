@@ -42,7 +42,7 @@ struct Disaster {
 }
 
 impl Disaster {
-    fn strike(harness: &Harness) -> Self {
+    fn cause(harness: &Harness) -> Self {
         let kept = writer::acknowledged(harness, "before the kills", 20);
         harness.snapshot();
         let aside_before = aside(harness);
@@ -152,7 +152,7 @@ fn killed_at_every_step(harness: &Harness) {
     let (every, first) = kill_interval();
     eprintln!("--- killed at one step boundary in {every}, from number {first} on");
     let mut number = every - first;
-    let disaster = Disaster::strike(harness);
+    let disaster = Disaster::cause(harness);
     let before = boundaries(harness);
     let mut seen = before.clone();
     let begin = Instant::now();
@@ -182,7 +182,7 @@ fn killed_at_random_moments(harness: &Harness) {
     let (mut killed, mut rounds) = (0, 0);
     while killed < kills {
         rounds += 1;
-        let disaster = Disaster::strike(harness);
+        let disaster = Disaster::cause(harness);
         loop {
             let moment = Instant::now() + Duration::from_millis(random.u64(50..7000));
             let is_time = || killed < kills && Instant::now() >= moment;

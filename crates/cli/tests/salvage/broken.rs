@@ -107,7 +107,7 @@ fn one_broken_meta_page_loses_one_commit_at_most() {
         assert_eq!(account.state, Some(Which::Newest));
         // It may have been the newest.
         assert!(!account.is_complete && account.possibly_lost.listed.last().unwrap().1.is_none());
-        damaged.outcome.accounts_honestly(&damaged.truth, &format!("meta {page}"));
+        damaged.outcome.expect_correct_report(&damaged.truth, &format!("meta {page}"));
     }
 }
 
@@ -131,7 +131,7 @@ fn with_every_root_broken_leaves_are_found_page_by_page() {
     let account = &damaged.outcome.account;
     assert_eq!(account.state, None);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "no root");
-    damaged.outcome.accounts_honestly(&damaged.truth, "no root");
+    damaged.outcome.expect_correct_report(&damaged.truth, "no root");
     let lease = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::Lease).unwrap();
     assert!(!lease.is_whole, "{lease:?}");
     let auth = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::AuthUsers).unwrap();
@@ -149,7 +149,7 @@ fn with_the_root_broken_the_state_before_counts() {
     assert_eq!(account.state, Some(Which::Older));
     assert!(!account.is_complete);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "root");
-    damaged.outcome.accounts_honestly(&damaged.truth, "root");
+    damaged.outcome.expect_correct_report(&damaged.truth, "root");
 }
 
 /// Each page of the trees in turn, branches and leaves, first pages and overflow.
@@ -164,7 +164,7 @@ fn a_broken_page_loses_no_other_page() {
         let damaged = Damaged::by(|bytes| noise(bytes, page));
         let what = format!("page {page}");
         damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[page], &what);
-        damaged.outcome.accounts_honestly(&damaged.truth, &what);
+        damaged.outcome.expect_correct_report(&damaged.truth, &what);
     }
     assert!(branches > 0);
 }
@@ -240,7 +240,7 @@ fn a_truncated_file_gives_what_is_left() {
         let cut: Vec<_> = (left - 1..pages).collect();
         let what = format!("{left} of {pages} pages");
         damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &cut, &what);
-        damaged.outcome.accounts_honestly(&damaged.truth, &what);
+        damaged.outcome.expect_correct_report(&damaged.truth, &what);
         assert!(!damaged.outcome.account.is_complete);
     }
 }

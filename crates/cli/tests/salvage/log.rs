@@ -165,7 +165,7 @@ fn a_log_is_not_replayed_over_a_state_that_has_some_of_it() {
     let outcome = damaged.salvage();
     assert_eq!(outcome.account.log.unwrap().replayed, 0);
     assert!(!outcome.account.is_complete);
-    outcome.accounts_honestly(&damaged.whole, "overwritten");
+    outcome.expect_correct_report(&damaged.whole, "overwritten");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn no_log_is_replayed_over_a_broken_leaf_and_the_report_says_so() {
         in_both_states += 1;
         assert!(log.not_replayed.is_some() && !outcome.account.is_complete);
         outcome.has_all_on_intact_leaves(&damaged.whole, &[leaf], "leaf");
-        outcome.accounts_honestly(&damaged.whole, "leaf");
+        outcome.expect_correct_report(&damaged.whole, "leaf");
     }
     assert!(in_both_states > 0);
 }
@@ -229,7 +229,7 @@ fn a_damaged_log_is_replayed_as_far_as_it_goes() {
         let what = format!("round {round}");
         replayed += outcome.account.log.unwrap().replayed;
         assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions), "{what}");
-        outcome.accounts_honestly(&damaged.whole, &what);
+        outcome.expect_correct_report(&damaged.whole, &what);
         if outcome.revisions != damaged.whole.revisions {
             assert!(!outcome.account.is_complete, "{what}");
         }
@@ -255,7 +255,7 @@ fn pages_continue_where_the_log_ends() {
     let outcome = damaged.salvage();
     let Account { log, from_pages, is_complete, .. } = &outcome.account;
     assert_eq!((log.unwrap().replayed, *from_pages, *is_complete), (1, 2, false));
-    outcome.accounts_honestly(&damaged.whole, "pages");
+    outcome.expect_correct_report(&damaged.whole, "pages");
     outcome.has_all_on_intact_leaves(&damaged.whole, &[], "pages");
 }
 
@@ -316,7 +316,7 @@ fn without_a_log_the_db_is_salvaged() {
     let outcome = damaged.salvage();
     assert!(!outcome.account.is_complete);
     assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions));
-    outcome.accounts_honestly(&damaged.whole, "no log");
+    outcome.expect_correct_report(&damaged.whole, "no log");
 }
 
 fn is_start_of(start: &Revisions, whole: &Revisions) -> bool {

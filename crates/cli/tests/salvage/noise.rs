@@ -50,13 +50,13 @@ fn noise_on_one_page_of_a_hundred_is_survived() {
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, pages, what| {
             outcome.has_all_on_intact_leaves(truth, pages, what);
-            outcome.accounts_honestly(truth, what);
+            outcome.expect_correct_report(truth, what);
         });
     }
 }
 
 /// Does something to a page: noise, zeros, a flipped bit, another page as it is, or with the right number.
-fn spoil(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
+fn damage_page(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
     let other = rng.usize(0..bytes.len() / PAGE);
     match rng.u8(kinds) {
         0 => rng.fill(page_of(bytes, page)),
@@ -71,10 +71,10 @@ fn spoil(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
 }
 
 /// Spoils up to so many pages.
-fn spoil_some(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) -> Vec<usize> {
+fn damage_some_pages(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) -> Vec<usize> {
     let count = bytes.len() / PAGE;
     let pages: Vec<_> = (0..rng.usize(1..=most)).map(|_| rng.usize(0..count)).collect();
-    pages.iter().for_each(|page| spoil(bytes, *page, rng, kinds.clone()));
+    pages.iter().for_each(|page| damage_page(bytes, *page, rng, kinds.clone()));
     pages
 }
 
@@ -86,10 +86,10 @@ fn the_report_on_disk_damage_is_correct() {
         let mut rng = Rng::with_seed(seed);
         let change = |bytes: &mut Vec<u8>| {
             let most = bytes.len() / PAGE / 20;
-            spoil_some(bytes, most, &mut rng, 0..4)
+            damage_some_pages(bytes, most, &mut rng, 0..4)
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, _, what| {
-            outcome.accounts_honestly(truth, what);
+            outcome.expect_correct_report(truth, what);
         });
     }
 }
@@ -102,16 +102,16 @@ fn a_salvage_reported_as_complete_is_complete() {
     for seed in rounds(100) {
         let mut rng = Rng::with_seed(seed);
         let change = |bytes: &mut Vec<u8>| {
-            let mut pages = spoil_some(bytes, 3, &mut rng, 0..4);
+            let mut pages = damage_some_pages(bytes, 3, &mut rng, 0..4);
             let forged = rng.usize(0..bytes.len() / PAGE);
             if !in_use.contains(&forged) {
-                spoil(bytes, forged, &mut rng, 4..5);
+                damage_page(bytes, forged, &mut rng, 4..5);
                 pages.push(forged);
             }
             pages
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, _, what| {
-            outcome.is_complete_if_it_says_so(truth, what);
+            outcome.expect_complete_if_reported(truth, what);
         });
     }
 }
