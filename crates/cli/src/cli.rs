@@ -8,21 +8,21 @@ use crate::commands::{
 };
 use crate::output::Format;
 
-/// Brings a broken self-managed Kubernetes cluster back.
+/// Recover a broken self-managed Kubernetes cluster.
 ///
 /// SOURCE is a snapshot from `lifeboat save` or `etcdctl snapshot save`, a member's db file (member/snap/db in its
-/// data dir), or the data dir itself of a stopped or crashed member: its db with what its write-ahead log has
-/// beyond it. A snapshot may be packed (zip, gzip, xz, zstd, tar), or the only one in a folder: it is unpacked into a
-/// temporary file in $TMPDIR or /var/tmp. Reading opens it read-only and writes nothing in it or beside it. To read, member:NAME is the data dir
-/// of a member in the inventory, read on its machine.
+/// data dir), or the data dir of a stopped or crashed member: its db with its write-ahead log applied. A snapshot may
+/// be compressed or in an archive (zip, gzip, xz, zstd, tar), or the only one in a directory; it is unpacked to a
+/// temporary file in $TMPDIR or /var/tmp. Sources are opened read-only, and nothing is written next to them. Verbs
+/// that only read also take member:NAME, the data dir of a member in the inventory, and read it on its machine.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
-    /// How results are printed on stdout.
+    /// Output format of results on stdout.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
 
-    /// Show no progress on stderr.
+    /// Do not show progress on stderr.
     #[arg(long, global = true)]
     pub quiet: bool,
 
@@ -31,10 +31,10 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 unexpected, 2 usage, 3 damage or findings, 4 refused by a safety check,
-5 partly done.";
+Exit codes: 0 ok, 1 unexpected error, 2 usage error, 3 damage or findings, 4 refused by a safety check,
+5 partially completed.";
 
-/// A verb; listed in the order in which somebody needs them whose cluster is down.
+/// The verbs, in the order in which they are needed when a cluster is down.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Diagnose(diagnose::Args),

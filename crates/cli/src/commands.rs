@@ -21,17 +21,17 @@ use anyhow::Result;
 use crate::cli::{Cli, Command};
 use crate::exit::Status;
 use crate::output::Format;
-use crate::progress::Shown;
+use crate::progress::ProgressBar;
 
-/// What every verb is given.
+/// Context shared by all verbs.
 pub struct Context {
     pub format: Format,
-    pub progress: Shown,
+    pub progress: ProgressBar,
 }
 
-/// Runs the verb of a command line.
+/// Runs the verb that the command line names.
 pub fn run(cli: Cli) -> Result<Status> {
-    let context = Context { format: cli.output, progress: Shown::new(cli.quiet) };
+    let context = Context { format: cli.output, progress: ProgressBar::new(cli.quiet) };
     let result = match cli.command {
         Command::Save(args) => save::run(&args, &context),
         Command::Inspect(args) => inspect::run(&args, &context),

@@ -1,9 +1,9 @@
-//! Several sources on the command line, and what comparing them says.
+//! Comparison of several sources.
 
-mod body;
 mod choice;
-mod table;
-mod words;
+mod render;
+mod text;
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -12,36 +12,36 @@ use lifeboat_etcd::compare::{Comparison, Ineligible, RankedSource, Relation};
 use lifeboat_etcd::{LogPosition, Majority, Replay, Source, compare, log_position_past_damage, majorities};
 
 use crate::commands::Context;
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member_name};
 use crate::exit::Usage;
 use crate::source::ReplayArgs;
-pub use body::ComparisonBody;
+pub use view::ComparisonView;
 
 /// Sources that were compared.
 pub struct Compared {
-    /// As they were named.
+    /// Their names on the command line.
     names: Vec<String>,
     sources: Vec<Result<Box<dyn Source>, Ineligible>>,
     comparison: Comparison,
-    /// How far the logs go of data dirs that cannot be read otherwise.
+    /// How far the logs go, for data dirs that cannot be read otherwise.
     logs: Vec<Option<LogPosition>>,
-    /// What the logs together show to be committed.
+    /// What the logs together prove to be committed.
     majorities: Vec<Majority>,
-    /// How they were read.
+    /// How they are read.
     replay: ReplayArgs,
 }
 
 impl Compared {
-    /// Opens and compares sources. One that is damaged is told as such; one that is not there, or that an etcd runs
-    /// in, ends it: with it, the answer would be another.
+    /// Opens and compares sources. A damaged one is reported as damaged. One that does not exist, or that an etcd
+    /// runs in, is an error, since it could change the result.
     pub fn new(first: &Path, others: &[PathBuf], replay: &ReplayArgs, context: &Context) -> Result<Self> {
         let paths: Vec<&Path> = std::iter::once(first).chain(others.iter().map(PathBuf::as_path)).collect();
         for (index, path) in paths.iter().enumerate() {
-            if let Some(name) = member(path) {
-                return Err(only_here("a comparison", name));
+            if let Some(name) = member_name(path) {
+                return Err(local_only("a comparison", name));
             }
             if paths.iter().take(index).any(|other| other == path) {
-                return Err(Usage(format!("{} is named twice", path.display())).into());
+                return Err(Usage(format!("{} is given twice", path.display())).into());
             }
         }
         let (counted, majorities) = majorities(&paths)?;
@@ -57,7 +57,7 @@ impl Compared {
             source.as_ref().is_ok_and(|source| source.raft().is_some())
         };
         if replay.uncommitted && !sources.iter().any(is_dir) {
-            return Err(Usage("--uncommitted is for a data dir: other sources have no log".into()).into());
+            return Err(Usage("--uncommitted requires a data dir; other sources have no log".into()).into());
         }
         let given: Vec<_> =
             sources.iter().map(|source| source.as_deref().map_err(Ineligible::clone)).collect();
@@ -66,7 +66,7 @@ impl Compared {
         context.progress.finish();
         let log = |(path, standing): (&&Path, &RankedSource)| match &standing.inspection {
             Some(_) => None,
-            // Whatever speaks against it is said anyway.
+            // Why it cannot be read is reported anyway.
             None => log_position_past_damage(path).ok(),
         };
         let logs = paths.iter().zip(&comparison.sources).map(log).collect();
@@ -74,7 +74,7 @@ impl Compared {
         Ok(Self { names, sources, comparison, logs, majorities, replay: replay.clone() })
     }
 
-    /// Whether all sources are fit, no two histories diverge, and a restore knows which one to take.
+    /// Whether all sources are usable, no two histories diverge, and the choice for a restore is clear.
     pub fn is_clear(&self) -> bool {
         let Comparison { sources, pairs, .. } = &self.comparison;
         sources.iter().all(|source| source.ineligible.is_none())

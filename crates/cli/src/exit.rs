@@ -1,4 +1,4 @@
-//! Exit codes are API: scripts decide by them.
+//! Exit codes. They are API: scripts depend on them.
 
 use std::io;
 use std::process::ExitCode;
@@ -14,15 +14,15 @@ use lifeboat_recovery::recover::RecoverError;
 use crate::output::ReaderGone;
 use crate::terminal::stderr_line;
 
-/// How a command ended that did what it was asked.
+/// Outcome of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// 0.
+    /// Exit code 0.
     Ok,
-    /// 3: the command found something wrong in what it read.
+    /// Exit code 3: something is wrong with what was read.
     Findings,
-    /// What the same command ended with on another machine.
-    Elsewhere(u8),
+    /// Exit code of the same command on another machine.
+    Remote(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -30,7 +30,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Ok => Self::SUCCESS,
             Status::Findings => Self::from(FINDINGS),
-            Status::Elsewhere(code) => Self::from(code),
+            Status::Remote(code) => Self::from(code),
         }
     }
 }
@@ -46,36 +46,36 @@ const PARTLY: u8 = 5;
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
-/// Stopped before something would be lost, with what can be done instead.
+/// Stopped before data would be lost.
 #[derive(Debug, thiserror::Error)]
 #[error("refused: {why}")]
-pub struct WouldLose {
+pub struct WouldLoseData {
     pub why: String,
-    /// What keeps most first.
-    pub ways: Vec<String>,
+    /// What can be done instead; what keeps the most data comes first.
+    pub alternatives: Vec<String>,
 }
 
-/// Nothing that was named can be used.
+/// None of the sources can be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unsound(pub String);
+pub struct Unusable(pub String);
 
 /// A data dir whose log cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", Error::from(kind.clone()))]
 pub struct Unreadable {
-    /// Why.
+    /// What is wrong with the log.
     pub kind: FindingKind,
-    /// What else can be done, what keeps most first.
-    pub ways: Vec<String>,
+    /// What can be done instead; what keeps the most data comes first.
+    pub alternatives: Vec<String>,
 }
 
-/// What was asked for contradicts itself.
+/// A usage error that clap cannot detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Prints an error with its causes and tells the exit code.
+/// Prints an error with its causes and returns the exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
@@ -84,56 +84,56 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(remedy) = remedy(error) {
         stderr_line(format_args!("    {remedy}"));
     }
-    if let Some(Unreadable { kind, ways }) = error.downcast_ref::<Unreadable>() {
+    if let Some(Unreadable { kind, alternatives }) = error.downcast_ref::<Unreadable>() {
         stderr_line(format_args!("    {}", kind.remedy()));
-        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
+        alternatives.iter().for_each(|alternative| stderr_line(format_args!("    - {alternative}")));
     }
-    if let Some(WouldLose { ways, .. }) = error.downcast_ref::<WouldLose>() {
-        ways.iter().for_each(|way| stderr_line(format_args!("    - {way}")));
+    if let Some(WouldLoseData { alternatives, .. }) = error.downcast_ref::<WouldLoseData>() {
+        alternatives.iter().for_each(|alternative| stderr_line(format_args!("    - {alternative}")));
     }
     ExitCode::from(code(error))
 }
 
-/// What to do about an error, where that is known and not in its text.
+/// Advice for an error whose message does not give it.
 fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     match error.downcast_ref::<Error>() {
         Some(Error::Damaged(kind)) => Some(kind.remedy()),
         Some(Error::Empty { .. }) => Some(
-            "check that this is the source you meant (lifeboat inspect); --allow-empty makes a cluster without keys of it",
+            "check with `lifeboat inspect` that this is the right source; --allow-empty creates a cluster without keys",
         ),
         Some(Error::UnknownVersion { .. }) => Some("pass --etcd-version, as MAJOR.MINOR"),
         Some(Error::BumpOverflow { .. }) => Some("pass a lower --bump-revision"),
-        Some(_) => error.chain().find_map(|cause| unreadable(cause.downcast_ref::<io::Error>()?)),
+        Some(_) => error.chain().find_map(|cause| io_advice(cause.downcast_ref::<io::Error>()?)),
         None => None,
     }
 }
 
-/// What to do where the operating system refuses to read. None of it says anything about what is there.
-fn unreadable(error: &io::Error) -> Option<&'static str> {
+/// Advice for errors of the operating system, which say nothing about the data itself.
+fn io_advice(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Some("run it as root, or as the user that owns the files"),
+        io::ErrorKind::PermissionDenied => Some("run lifeboat as root or as the owner of the files"),
         io::ErrorKind::StaleNetworkFileHandle => {
-            Some("the file server has another file system there now: unmount it and mount it again")
+            Some("the file server no longer exports this file system: unmount it and mount it again")
         }
         io::ErrorKind::NotConnected | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
-            Some("the file system's server does not answer: mount it again")
+            Some("the file server does not answer: remount the file system")
         }
-        // `ErrorKind` has no name for EIO.
+        // `ErrorKind` has no variant for EIO.
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Some(
-            "the disk fails to read: see `dmesg`; copy what can be read with `ddrescue`, and give `lifeboat salvage` the copy",
+            "read error on the disk: see `dmesg`, copy what can be read with `ddrescue`, and run `lifeboat salvage` on the copy",
         ),
         _ => None,
     }
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Refused>() || error.is::<WouldLose>() || error.is::<OwnershipError>() {
+    if error.is::<Refused>() || error.is::<WouldLoseData>() || error.is::<OwnershipError>() {
         return REFUSED;
     }
     if let Some(InventoryError::Ownership(_)) = error.downcast_ref::<InventoryError>() {
         return REFUSED;
     }
-    if error.is::<Unsound>() {
+    if error.is::<Unusable>() {
         return FINDINGS;
     }
     if let Some(Unreadable { kind, .. }) = error.downcast_ref::<Unreadable>() {

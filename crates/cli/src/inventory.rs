@@ -1,4 +1,4 @@
-//! The inventory on the command line, and the ways to what it names.
+//! The inventory flag, and connections to what an inventory lists.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 
 use crate::terminal::stderr_line;
 
-/// Which cluster.
+/// The cluster to work on.
 #[derive(Debug, clap::Args)]
 pub struct InventoryArgs {
-    /// The cluster's inventory, as `lifeboat init` writes it.
+    /// Inventory of the cluster, as written by `lifeboat init`.
     #[arg(
         long,
         global = true,
@@ -26,32 +26,32 @@ pub struct InventoryArgs {
 }
 
 impl InventoryArgs {
-    /// Reads it; the path is absolute.
+    /// Reads the inventory; the path returned is absolute.
     pub fn load(&self) -> Result<(PathBuf, Inventory)> {
         let path = std::path::absolute(&self.inventory)?;
         let inventory = Inventory::load(&path)?;
         Ok((path, inventory))
     }
 
-    /// The ways to what an inventory names. Nothing is opened yet. A cloud whose access key is not at hand is unknown:
-    /// that must keep nobody from the machines.
+    /// Connections to what an inventory lists; nothing is opened yet. A cloud without an access key is unknown, which
+    /// must not block work on the machines.
     pub fn access(inventory: &Inventory) -> Access {
         let access = Access::new(inventory, host::hosts(inventory));
         let Some(Cloud::Zstack(spec)) = &inventory.cloud else { return access };
         let cloud = zstack(spec).map_err(|error| format!("{error:#}"));
         if let Err(why) = &cloud {
-            stderr_line(format_args!("warning: the cloud cannot be asked, and is unknown: {why}"));
+            stderr_line(format_args!("warning: cannot query the cloud, its state is unknown: {why}"));
         }
         access.with_cloud(cloud)
     }
 }
 
-/// The way to a ZStack.
+/// A client for a ZStack. Warns if its API is not encrypted.
 pub fn zstack(zstack: &Zstack) -> Result<Arc<dyn CloudProvider>> {
     if zstack.is_exposed() {
         stderr_line(format_args!(
-            "warning: the cloud is asked over http ({}): anyone on the network path can change the requests; use https \
-             (cloud.zstack.endpoint, and ca for a CA of your own)",
+            "warning: the cloud API is used over http ({}): anyone on the network path can change the requests; use https \
+             (cloud.zstack.endpoint, and ca for a private CA)",
             zstack.endpoint
         ));
     }

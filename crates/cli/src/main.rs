@@ -1,41 +1,41 @@
-//! `lifeboat`: brings a broken self-managed Kubernetes cluster back.
+//! `lifeboat`: recovers a broken self-managed Kubernetes cluster.
 //!
-//! Parses, dispatches to a command, maps its error to an exit code. A command file holds its arguments and
-//! formats what the crates below decide.
+//! Parses the command line, runs a command, and maps errors to exit codes. A command's file holds its arguments and
+//! renders what the library crates return.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod atomic_file;
 mod cli;
 mod commands;
 mod comparison;
 mod connection;
 mod exit;
-mod hints;
 mod inventory;
 mod observe;
 mod output;
-mod paint;
 mod progress;
 mod source;
-mod staged;
+mod styles;
+mod suggestions;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Keys, passwords and every Secret of a cluster pass through this process: none of it may end in a core dump.
-fn keep_memory_private() {
+/// Disables core dumps: keys, passwords and all Secrets of a cluster pass through this process.
+fn disable_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    // Where the kernel does not let us, nothing is worse than before.
+    // Best effort: the kernel may refuse.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 fn main() -> ExitCode {
-    keep_memory_private();
-    // Two TLS providers in one process make rustls panic at first use: name the one we link.
+    disable_core_dumps();
+    // Two TLS providers in one process make rustls panic at first use unless one is selected.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| hints::suggest(error).exit());
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| suggestions::suggest(error).exit());
     match commands::run(cli) {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error),

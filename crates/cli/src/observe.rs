@@ -1,4 +1,4 @@
-//! Facts on the command line: gathered now, or read from a file that was saved earlier.
+//! Facts: collected now, or read from a file that was saved earlier.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::commands::Context;
 use crate::exit::Usage;
 use crate::inventory::InventoryArgs;
 
-/// Where the facts come from.
+/// Flags that select where facts come from.
 #[derive(Debug, clap::Args)]
 pub struct FactsArgs {
     #[command(flatten)]
     inventory: InventoryArgs,
 
-    /// Ask nobody: take the facts from a file that `lifeboat diagnose --save-facts` wrote. It carries its own
-    /// inventory.
+    /// Read the facts from a file written by `lifeboat diagnose --save-facts` instead of collecting them. The file
+    /// contains its inventory.
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
 }
 
 impl FactsArgs {
-    /// Gathers the facts, or reads them.
+    /// Collects the facts, or reads them from the file.
     pub fn facts(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
         match &self.facts {
             Some(path) => read(path),
@@ -53,22 +53,23 @@ fn read(path: &Path) -> Result<Facts> {
     let bytes = fs::read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let next = "`lifeboat diagnose --save-facts FILE` writes one";
-            Usage(format!("no such file of facts: {}; {next}", path.display())).into()
+            Usage(format!("no such facts file: {}; {next}", path.display())).into()
         }
         _ => anyhow::Error::from(error),
     })?;
-    let unfit = |why: String| Usage(format!("{}: {why}", path.display()));
+    let invalid = |why: String| Usage(format!("{}: {why}", path.display()));
     let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| unfit(format!("not a file of facts: {error}")))?;
+        serde_json::from_slice(&bytes).map_err(|error| invalid(format!("not a facts file: {error}")))?;
     let version = json.get("schemaVersion").and_then(serde_json::Value::as_u64);
     match version {
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
         Some(version) => {
-            return Err(
-                unfit(format!("facts of version {version}; this lifeboat reads {SCHEMA_VERSION}")).into()
-            );
+            return Err(invalid(format!(
+                "facts have version {version}; this lifeboat reads version {SCHEMA_VERSION}"
+            ))
+            .into());
         }
-        None => return Err(unfit("not a file of facts: no schemaVersion".into()).into()),
+        None => return Err(invalid("not a facts file: no schemaVersion".into()).into()),
     }
-    serde_json::from_value(json).map_err(|error| unfit(format!("not a file of facts: {error}")).into())
+    serde_json::from_value(json).map_err(|error| invalid(format!("not a facts file: {error}")).into())
 }

@@ -1,4 +1,4 @@
-//! Results on stdout: text for people, JSON and YAML for programs.
+//! Results on stdout: text, JSON or YAML.
 
 use std::io::{self, Write};
 
@@ -6,46 +6,46 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::paint::Paint;
+use crate::styles::Styles;
 use crate::terminal::{Escape, Filter, printable};
 
-/// Version of the JSON and YAML written; raised when a field changes its meaning or goes away.
+/// Schema version of JSON and YAML output; raised when a field is removed or changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// How results are printed.
+/// Output formats.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text for people.
+    /// Human-readable text.
     #[default]
     Table,
-    /// One JSON document.
+    /// JSON document.
     Json,
-    /// One YAML document.
+    /// YAML document.
     Yaml,
 }
 
-/// A document as programs get it: `schemaVersion` and the fields of `body`.
+/// A JSON or YAML document: `schemaVersion` and the fields of `view`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a, T> {
     schema_version: u32,
     #[serde(flatten)]
-    body: &'a T,
+    view: &'a T,
 }
 
-/// Stdout was closed by a reader such as `head` that has seen enough: no failure of ours. A type of its own,
-/// since other pipes that break, such as a connection to a member, are one.
+/// The reader of stdout, such as `head`, has closed it. Not a failure, unlike other broken pipes such as a lost
+/// connection to a member.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout was closed")]
 pub struct ReaderGone;
 
-/// Writes to stdout what is all there at once.
+/// Writes bytes to stdout and flushes it.
 pub fn write_all(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(reader_gone)
 }
 
-/// Writes bytes to stdout as they are, for programs: not for a terminal.
+/// Writes unescaped bytes to stdout; not for terminals.
 pub fn write_raw(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     write(&mut out).and_then(|()| out.flush()).map_err(reader_gone)
@@ -58,16 +58,16 @@ fn reader_gone(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Prints `body` as JSON or YAML, or lets `table` print it for people.
+/// Prints `view` as JSON or YAML, or as text with `table`.
 pub fn print<T: Serialize>(
     format: Format,
-    body: &T,
+    view: &T,
     table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let document = Document { schema_version: SCHEMA_VERSION, body };
+    let document = Document { schema_version: SCHEMA_VERSION, view };
     let escape = if format == Format::Table { Escape::Rust } else { Escape::Json };
-    let mut safe = Filter::new(&mut out, escape, Paint::stdout().is_on());
+    let mut safe = Filter::new(&mut out, escape, Styles::stdout().is_on());
     let written = match format {
         Format::Table => table(&mut safe),
         Format::Json => serde_json::to_writer_pretty(&mut safe, &document)
@@ -88,7 +88,7 @@ pub fn fields(out: &mut dyn Write, fields: &[(&str, String)]) -> io::Result<()> 
         .try_for_each(|(name, value)| writeln!(out, "{name:width$}  {}", printable(value.as_bytes())))
 }
 
-/// `798.7 kB`, with the exact number where it says more.
+/// A size such as `798.7 kB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count as f64;

@@ -5,27 +5,27 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressDrawTarget, ProgressStyle};
 use lifeboat_etcd::Progress;
 
 use crate::terminal::{printable, stderr_line};
 
 /// How often a line is written where stderr is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// Work shorter than this is not worth a line.
+/// Phases shorter than this get no line.
 const FIRST_LINE: Duration = Duration::from_secs(1);
-/// The bar is touched once per so many bytes: a million small values must not mean a million calls.
+/// Bytes between two updates, so that a million small values do not cause a million of them.
 const STEP: u64 = 1 << 20;
 
-/// Shows progress, or nothing when asked to be quiet.
-pub struct Shown {
-    show: Option<Show>,
+/// Progress on stderr; shows nothing if quiet.
+pub struct ProgressBar {
+    display: Option<Display>,
     done: AtomicU64,
-    unshown: AtomicU64,
+    pending: AtomicU64,
 }
 
-enum Show {
-    Bar(ProgressBar),
+enum Display {
+    Bar(indicatif::ProgressBar),
     Lines(Mutex<Phase>),
 }
 
@@ -35,59 +35,59 @@ struct Phase {
     next_line: Instant,
 }
 
-impl Shown {
-    /// Progress on stderr, as fits what stderr is.
+impl ProgressBar {
+    /// A bar if stderr is a terminal, lines otherwise.
     pub fn new(quiet: bool) -> Self {
-        let show = if quiet {
+        let display = if quiet {
             None
         } else if std::io::stderr().is_terminal() {
-            Some(Show::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())))
+            Some(Display::Bar(indicatif::ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())))
         } else {
             let next_line = Instant::now() + FIRST_LINE;
-            Some(Show::Lines(Mutex::new(Phase { name: String::new(), total: None, next_line })))
+            Some(Display::Lines(Mutex::new(Phase { name: String::new(), total: None, next_line })))
         };
-        Self { show, done: AtomicU64::new(0), unshown: AtomicU64::new(0) }
+        Self { display, done: AtomicU64::new(0), pending: AtomicU64::new(0) }
     }
 
-    /// Whether nothing is to be shown.
+    /// Whether nothing is shown.
     pub fn is_quiet(&self) -> bool {
-        self.show.is_none()
+        self.display.is_none()
     }
 
-    /// Shows that `done` of `total` questions have an answer, and which came last.
+    /// Shows that `done` of `total` probes have finished, `what` being the last of them.
     pub fn item(&self, what: &str, done: usize, total: usize) {
-        match &self.show {
+        match &self.display {
             None => {}
-            Some(Show::Bar(bar)) => {
+            Some(Display::Bar(bar)) => {
                 let style = ProgressStyle::with_template("{msg:22} [{bar:30}] {pos}/{len} {elapsed}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
                 bar.set_message(printable(what.as_bytes()));
             }
-            Some(Show::Lines(phase)) => {
+            Some(Display::Lines(phase)) => {
                 let Ok(mut phase) = phase.lock() else { return };
                 let now = Instant::now();
                 if now >= phase.next_line {
                     phase.next_line = now + LINE_INTERVAL;
-                    stderr_line(format_args!("look: {done}/{total}"));
+                    stderr_line(format_args!("probes: {done}/{total}"));
                 }
             }
         }
     }
 
-    /// Takes the bar off the terminal, so that results follow on a clean line.
+    /// Removes the bar from the terminal, so that results start on a clean line.
     pub fn finish(&self) {
-        if let Some(Show::Bar(bar)) = &self.show {
+        if let Some(Display::Bar(bar)) = &self.display {
             bar.finish_and_clear();
         }
     }
 
-    fn show_step(&self, step: u64) {
-        match &self.show {
+    fn redraw(&self, step: u64) {
+        match &self.display {
             None => {}
-            Some(Show::Bar(bar)) => bar.inc(step),
-            Some(Show::Lines(phase)) => {
+            Some(Display::Bar(bar)) => bar.inc(step),
+            Some(Display::Lines(phase)) => {
                 let Ok(mut phase) = phase.lock() else { return };
                 let now = Instant::now();
                 if now < phase.next_line {
@@ -106,13 +106,13 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl Progress for ProgressBar {
     fn start(&self, phase: &str, total_bytes: Option<u64>) {
         self.done.store(0, Ordering::Relaxed);
-        self.unshown.store(0, Ordering::Relaxed);
-        match &self.show {
+        self.pending.store(0, Ordering::Relaxed);
+        match &self.display {
             None => {}
-            Some(Show::Bar(bar)) => {
+            Some(Display::Bar(bar)) => {
                 let template = match total_bytes {
                     Some(_) => "{msg:22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {eta}",
                     None => "{msg:22} {spinner} {decimal_bytes} {elapsed}",
@@ -124,7 +124,7 @@ impl Progress for Shown {
                 bar.set_length(total_bytes.unwrap_or(0));
                 bar.set_message(phase.to_owned());
             }
-            Some(Show::Lines(state)) => {
+            Some(Display::Lines(state)) => {
                 if let Ok(mut state) = state.lock() {
                     state.name = phase.into();
                     state.total = total_bytes;
@@ -135,10 +135,10 @@ impl Progress for Shown {
 
     fn advance(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
-        let unshown = self.unshown.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if unshown >= STEP {
-            // Several threads may come here at once; what one of them took the others do not find.
-            self.show_step(self.unshown.swap(0, Ordering::Relaxed));
+        let pending = self.pending.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if pending >= STEP {
+            // Of several threads that get here at once, only one takes the bytes.
+            self.redraw(self.pending.swap(0, Ordering::Relaxed));
         }
     }
 }
@@ -148,14 +148,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_may_advance_at_the_same_time() {
-        let progress = Shown { show: None, done: AtomicU64::new(0), unshown: AtomicU64::new(0) };
+    fn threads_can_advance_concurrently() {
+        let progress = ProgressBar { display: None, done: AtomicU64::new(0), pending: AtomicU64::new(0) };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..50_000).for_each(|_| progress.advance(STEP / 2 + 1)));
             }
         });
         assert_eq!(progress.done.into_inner(), 200_000 * (STEP / 2 + 1));
-        assert!(progress.unshown.into_inner() < STEP);
+        assert!(progress.pending.into_inner() < STEP);
     }
 }

@@ -1,4 +1,4 @@
-//! The sources that verbs read.
+//! Opening the sources that verbs read.
 
 use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
@@ -12,46 +12,47 @@ use lifeboat_etcd::{
 use crate::exit::{Unreadable, Usage};
 use crate::terminal::{printable, stderr_line};
 
-/// How a source is read that is a data dir.
+/// Flags that say how to read a data dir.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayArgs {
-    /// Take in all of a data dir's log, also what is not known to be committed: right for the last of the members that
-    /// ran, whose clients may count on it. Not needed for the only member of a cluster, nor where the data dirs of a
+    /// Apply the whole log of a data dir, including entries not known to be committed. Use it for the member that
+    /// stopped last, whose clients may rely on them. Not needed for a single-member cluster, or if the data dirs of a
     /// majority of the members are read together.
     #[arg(long)]
     pub uncommitted: bool,
 
-    /// Read the log of a data dir on top of this snapshot or db of the same cluster, in place of the data dir's own
-    /// db. It is checked that they belong together and that the log has all entries between.
+    /// Read the log of a data dir on top of this snapshot or db of the same cluster, instead of the data dir's own db.
+    /// Fails unless they belong together and the log has all entries between them.
     #[arg(long, value_name = "FILE")]
     pub base: Option<PathBuf>,
 }
 
 impl ReplayArgs {
-    /// Opens a source, and warns of what a person should know of its log; that is in `wal_dir`, if etcd ran with
-    /// `--wal-dir`.
+    /// Opens a source, and warns about its log and about files next to it that have more. The log is in `wal_dir`, if
+    /// etcd ran with `--wal-dir`.
     pub fn open(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-        let opened = self.open_noted(source, wal_dir)?;
-        warn_of_what_is_beside(source)?;
+        let opened = self.open_without_siblings(source, wal_dir)?;
+        warn_if_incomplete(source)?;
         Ok(opened)
     }
 
-    /// As [`open`](Self::open), for a verb that looks at the log beside a db file by itself.
-    pub fn open_noted(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
-        let opened = self.open_unwarned(source, wal_dir)?;
+    /// As [`open`](Self::open), without the warning about files next to the source.
+    pub fn open_without_siblings(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+        let opened = self.open_quietly(source, wal_dir)?;
         warn(opened.as_ref());
         match opened.unusable() {
             Some(kind) => {
                 let kind = kind.clone();
                 drop(opened);
-                Err(Unreadable { ways: ways(self.ways(source, wal_dir, &[])), kind }.into())
+                Err(Unreadable { alternatives: describe(self.alternatives(source, wal_dir, &[])), kind }
+                    .into())
             }
             None => Ok(opened),
         }
     }
 
-    /// Opens a source whose log is going to be checked.
-    pub fn open_unwarned(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
+    /// Opens a source without warnings, for a verb that reports them itself.
+    pub fn open_quietly(&self, source: &Path, wal_dir: Option<&Path>) -> Result<Box<dyn Source>> {
         let is_dir = is_data_dir(source)?;
         for (given, flag) in [
             (self.uncommitted, "--uncommitted"),
@@ -59,14 +60,14 @@ impl ReplayArgs {
             (self.base.is_some(), "--base"),
         ] {
             if given && !is_dir {
-                return Err(Usage(format!("{flag} is for a data dir: other sources have no log")).into());
+                return Err(Usage(format!("{flag} requires a data dir; other sources have no log")).into());
             }
         }
         Ok(open_on(source, self.replay(is_dir), wal_dir, self.bases())?)
     }
 
-    /// Opens one of several sources, which need not all be data dirs. `counted` is how far its log counts, unless all of
-    /// it is asked for. Where a data dir's own db cannot be used, its log is read on top of one of the others that fits.
+    /// Opens one of several sources, which need not all be data dirs. `counted` is how far its log counts, unless
+    /// `--uncommitted` is given. If a data dir's own db cannot be used, its log is read on top of one of the others.
     pub fn open_any(
         &self,
         source: &Path,
@@ -75,26 +76,31 @@ impl ReplayArgs {
     ) -> lifeboat_etcd::Result<Box<dyn Source>> {
         let replay = match self.replay(is_data_dir(source)?) {
             Replay::Committed => counted,
-            asked => asked,
+            whole_log => whole_log,
         };
         let opened = open_on(source, replay, None, Bases::OwnOr(others))?;
         warn(opened.as_ref());
-        warn_of_what_is_beside(source)?;
+        warn_if_incomplete(source)?;
         Ok(opened)
     }
 
-    /// How far a log counts.
+    /// How much of a log to apply.
     pub fn replay(&self, is_dir: bool) -> Replay {
         if self.uncommitted && is_dir { Replay::WholeLog } else { Replay::Committed }
     }
 
-    /// What a log may be read on top of.
+    /// The states that a log may be read on top of.
     pub fn bases(&self) -> Bases<'_> {
         self.base.as_deref().map_or(Bases::Own, Bases::Only)
     }
 
-    /// What else can be done with a data dir that cannot be read. Its log may be read on top of one of `others`.
-    pub fn ways(&self, data_dir: &Path, wal_dir: Option<&Path>, others: &[&Path]) -> Vec<Way> {
+    /// What can be done with a data dir that cannot be read. Its log may be read on top of one of `others`.
+    pub fn alternatives(
+        &self,
+        data_dir: &Path,
+        wal_dir: Option<&Path>,
+        others: &[&Path],
+    ) -> Vec<Alternative> {
         let db = data_dir.join("member").join("snap").join("db");
         let salvaged =
             salvage_on(data_dir, self.replay(true), wal_dir, Bases::OwnOr(others), &NoProgress).ok();
@@ -105,32 +111,33 @@ impl ReplayArgs {
             _ => None,
         });
         let salvage = format!("lifeboat salvage {} OUT{}", data_dir.display(), base.unwrap_or_default());
-        let alone_is = format!("the db without its log, {} (restore: --db-only)", db.display());
-        let ways = [(salvaged, salvage), (alone, alone_is)];
-        ways.into_iter().filter_map(|(held, what)| Some(Way::new(what, &held?))).collect()
+        let db_only = format!("the db without its log, {} (restore: --db-only)", db.display());
+        let alternatives = [(salvaged, salvage), (alone, db_only)];
+        alternatives.into_iter().filter_map(|(held, what)| Some(Alternative::new(what, &held?))).collect()
     }
 }
 
-/// Something that can be done, and what it keeps.
-pub struct Way {
+/// Something that can be done instead, and the data it keeps.
+pub struct Alternative {
     what: String,
     held: ContentSummary,
 }
 
-impl Way {
+impl Alternative {
     pub fn new(what: String, held: &Inspection) -> Self {
         Self { what, held: ContentSummary { keys: held.live_keys, revision: held.revision } }
     }
 }
 
-/// As text, what keeps most first.
-pub fn ways(mut ways: Vec<Way>) -> Vec<String> {
-    ways.sort_by_key(|way| Reverse(way.held.revision));
-    let text = |Way { what, held }| format!("{what}: {} keys, up to revision {}", held.keys, held.revision);
-    ways.into_iter().map(text).collect()
+/// Alternatives as text; what keeps the most data comes first.
+pub fn describe(mut alternatives: Vec<Alternative>) -> Vec<String> {
+    alternatives.sort_by_key(|alternative| Reverse(alternative.held.revision));
+    let line =
+        |Alternative { what, held }| format!("{what}: {} keys, up to revision {}", held.keys, held.revision);
+    alternatives.into_iter().map(line).collect()
 }
 
-/// What a data dir is read as, where its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
+/// What a data dir is read as if its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
 pub fn combination(source: &dyn Source) -> Option<String> {
     let origin = source.origin();
     let (base, raft) = (origin.base?, source.raft()?);
@@ -143,15 +150,15 @@ pub fn combination(source: &dyn Source) -> Option<String> {
     Some(printable(text.as_bytes()))
 }
 
-/// Says that a db file is not all that its member had, nor a full snapshot all that was backed up.
-pub fn warn_of_what_is_beside(source: &Path) -> lifeboat_etcd::Result<()> {
+/// Warns if a db file lacks its member's log, or a full snapshot its deltas.
+pub fn warn_if_incomplete(source: &Path) -> lifeboat_etcd::Result<()> {
     if let Some(lacking) = newer_data(source)? {
         stderr_line(format_args!("warning: {}: {lacking}", source.display()));
     }
     Ok(())
 }
 
-/// Says on stderr what is worth knowing of a source's log and is no reason not to use it.
+/// Warns about the log of a source that can be used nevertheless.
 fn warn(source: &dyn Source) {
     for kind in source.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
         let path = source.origin().path.display().to_string();

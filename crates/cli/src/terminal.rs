@@ -1,48 +1,48 @@
-//! What may reach a terminal. Names, values and messages of machines, files, etcd and clouds are printed by every verb: an
-//! escape sequence in one could write to the clipboard, hide lines or type into the shell, and a bidirectional control
-//! shows another text than the one that is there. All that the program prints goes through here; clippy denies the rest.
+//! Escapes what is printed. Verbs print names, values and messages from machines, files, etcd and clouds: an escape
+//! sequence in one could write to the clipboard, hide lines or type into the shell, and a bidirectional control could
+//! show a different text. All output of the program goes through here; clippy denies any other.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
-/// The styles of `styles::Styles`, the only sequences that are let through, and only where they are wanted.
+/// The sequences of `styles::Styles`, the only ones that pass, and only if styles are on.
 const STYLES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
 
-/// Text in one line that cannot drive a terminal: control characters, line breaks too, and bytes that are not UTF-8 are
-/// escaped.
+/// Escapes control characters including line breaks, and bytes that are not UTF-8: text in one line that cannot
+/// control a terminal.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();
     escape(bytes, &mut text, |character| character.is_control() || is_invisible(character), Escape::Rust);
     text
 }
 
-/// As [`printable`], with line breaks and tabs as they are.
+/// As [`printable`], but keeps line breaks and tabs.
 pub fn printable_lines(text: &str) -> String {
     let mut escaped = String::new();
     escape(text.as_bytes(), &mut escaped, is_unsafe, Escape::Rust);
     escaped
 }
 
-/// A line on stderr.
-#[expect(clippy::print_stderr, reason = "the one place")]
+/// Prints a line on stderr.
+#[expect(clippy::print_stderr, reason = "the only place")]
 pub fn stderr_line(line: fmt::Arguments<'_>) {
     eprintln!("{}", printable_lines(&line.to_string()));
 }
 
-/// The line on a terminal that the next one takes the place of.
-#[expect(clippy::print_stderr, reason = "the one place")]
+/// Prints a line that the next one replaces, on a terminal.
+#[expect(clippy::print_stderr, reason = "the only place")]
 pub fn stderr_replace_line(line: &str) {
     eprint!("{CLEAR_LINE}{}", printable(line.as_bytes()));
 }
 
-/// Asks on stderr; the answer is typed behind it.
-#[expect(clippy::print_stderr, reason = "the one place")]
+/// Prints a question on stderr, without a line break.
+#[expect(clippy::print_stderr, reason = "the only place")]
 pub fn stderr_prompt(question: &str) {
     eprint!("{}", printable(question.as_bytes()));
     let _ = io::stderr().flush();
 }
 
-/// Asks for a line that the terminal does not show.
+/// Reads a line that the terminal does not echo.
 pub fn read_password(question: &str) -> io::Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = io::stdin();
@@ -59,24 +59,24 @@ pub fn read_password(question: &str) -> io::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Takes away what [`stderr_replace_line`] left.
-#[expect(clippy::print_stderr, reason = "the one place")]
+/// Clears the line of [`stderr_replace_line`].
+#[expect(clippy::print_stderr, reason = "the only place")]
 pub fn stderr_clear_line() {
     eprint!("{CLEAR_LINE}");
 }
 
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// How a character is written that is not printed as it is.
+/// Escape syntax for characters that cannot be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
     /// `\u{1b}`, and `\x80` for a byte that is not UTF-8.
     Rust,
-    /// `\u001b`: means the same character inside of JSON and YAML strings.
+    /// `\u001b`, an escape that JSON and YAML strings decode.
     Json,
 }
 
-/// A writer that escapes what could drive a terminal.
+/// A writer that escapes what could control a terminal.
 pub struct Filter<W> {
     out: W,
     escape: Escape,
@@ -84,7 +84,7 @@ pub struct Filter<W> {
 }
 
 impl<W: Write> Filter<W> {
-    /// Lets our own styles through where `styles` says so.
+    /// Passes our own styles if `styles` is set.
     pub fn new(out: W, escape: Escape, styles: bool) -> Self {
         Self { out, escape, styles }
     }
@@ -101,7 +101,7 @@ impl<W: Write> Write for Filter<W> {
                 rest = &rest[style.len()..];
                 continue;
             }
-            // Up to the next sequence, if this is not one.
+            // Not one of our styles: escape up to the next sequence.
             let next = rest.iter().skip(1).position(|byte| *byte == 0x1b).map_or(rest.len(), |at| at + 1);
             escape(&rest[..next], &mut text, is_unsafe, self.escape);
             rest = &rest[next..];
@@ -115,11 +115,11 @@ impl<W: Write> Write for Filter<W> {
     }
 }
 
-fn escape(bytes: &[u8], text: &mut String, unfit: impl Fn(char) -> bool, how: Escape) {
+fn escape(bytes: &[u8], text: &mut String, is_escaped: impl Fn(char) -> bool, syntax: Escape) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
-            match how {
-                _ if !unfit(character) => text.push(character),
+            match syntax {
+                _ if !is_escaped(character) => text.push(character),
                 Escape::Rust => text.extend(character.escape_default()),
                 Escape::Json => {
                     let _ = write!(text, "\\u{:04x}", u32::from(character));
@@ -136,8 +136,8 @@ fn is_unsafe(character: char) -> bool {
     (character.is_control() && !matches!(character, '\n' | '\t')) || is_invisible(character)
 }
 
-/// Reorders or breaks the text around it without being seen (Unicode's bidirectional controls, line and paragraph
-/// separators).
+/// An invisible character that reorders or breaks the text around it (Unicode's bidirectional controls, line and
+/// paragraph separators).
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -149,7 +149,8 @@ fn is_invisible(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Clipboard, colour, title, C1's form of both, a bidirectional override, a bell, a backspace, a byte that is not UTF-8.
+    /// Clipboard, colour, title, C1's form of both, a bidirectional override, a bell, a backspace, a byte that is not
+    /// UTF-8.
     const HOSTILE: &[u8] =
         b"\x1b]52;c;Y3VybA==\x07 \x1b[31mred \x1b[2J \xc2\x9b31m \xc2\x9d0;t\xc2\x9c \xe2\x80\xaeabc \x08\r\x7f \xff";
 
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_drives_a_terminal_is_left() {
+    fn control_characters_are_escaped() {
         for text in [
             printable(HOSTILE),
             printable_lines(&String::from_utf8_lossy(HOSTILE)),
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn our_styles_pass_where_they_are_wanted_and_nothing_else() {
+    fn only_our_styles_pass_and_only_if_enabled() {
         let styled = "\x1b[1m\x1b[31mbad\x1b[0m \x1b[8mhidden\x1b[0m\n";
         assert_eq!(
             filtered(styled.as_bytes(), Escape::Rust, true),
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_keep_their_meaning() {
+    fn escaped_json_decodes_to_the_same_value() {
         let value = String::from_utf8_lossy(HOSTILE).into_owned();
         let json = serde_json::to_string_pretty(&[&value]).unwrap();
         let json = filtered(json.as_bytes(), Escape::Json, false);

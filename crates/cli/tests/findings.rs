@@ -64,12 +64,12 @@ fn status_in_json_has_a_row_for_each() {
 }
 
 #[test]
-fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
+fn saved_facts_are_private_readable_and_never_replaced() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("facts.json");
     let args = with_facts("diagnose", "healthy", &["--save-facts", saved.to_str().unwrap()]);
-    assert!(lifeboat_ok(&args).contains("nothing found"));
+    assert!(lifeboat_ok(&args).contains("no problems found"));
     assert_eq!(fs_err::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs_err::read(&saved).unwrap(), fs_err::read(facts("healthy")).unwrap());
     fails(&lifeboat(&args), 4, &["facts.json exists"]);
@@ -77,22 +77,22 @@ fn saved_facts_are_for_their_owner_alone_read_back_and_never_replaced() {
 }
 
 #[test]
-fn what_is_no_file_of_facts_is_a_usage_error() {
+fn an_invalid_facts_file_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
     let run = |content: &str| {
         fs_err::write(&file, content).unwrap();
         lifeboat(["diagnose", "--facts", file.to_str().unwrap()])
     };
-    fails(&run("not json"), 2, &["not a file of facts"]);
+    fails(&run("not json"), 2, &["not a facts file"]);
     fails(&run("{}"), 2, &["no schemaVersion"]);
     fails(&run("{\"schemaVersion\": 99}"), 2, &["version 99"]);
-    fails(&run("{\"schemaVersion\": 1}"), 2, &["not a file of facts", "missing field"]);
+    fails(&run("{\"schemaVersion\": 1}"), 2, &["not a facts file", "missing field"]);
 }
 
-/// A machine may say anything; facts come from files that others sent.
+/// Machines may return anything, and facts may come from files of other people.
 #[test]
-fn facts_cannot_drive_the_terminal() {
+fn facts_cannot_control_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
     let evil = fs_err::read_to_string(facts("incident"))
@@ -113,7 +113,7 @@ fn facts_cannot_drive_the_terminal() {
     }
 }
 
-/// Whether there is no ssh, with which machines are looked at.
+/// Whether ssh, which examines machines, is missing.
 fn no_ssh() -> bool {
     let missing = std::process::Command::new("ssh").arg("-V").output().is_err();
     if missing {
@@ -123,7 +123,7 @@ fn no_ssh() -> bool {
     missing
 }
 
-/// A cluster of which nothing answers, and more: every port is a closed one of our own.
+/// An inventory of a cluster that does not answer: every port is a closed local one.
 fn inventory_of_nothing(dir: &Path, more: &str) -> PathBuf {
     let host = |name: &str, last: u8| {
         format!("  {name}:\n    address: 127.0.0.{last}\n    ssh: ssh://root@127.0.0.{last}:1\n")
@@ -162,7 +162,7 @@ current-context: x
 ";
 
 #[test]
-fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
+fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     if no_ssh() {
         return;
     }
@@ -184,9 +184,9 @@ fn a_cluster_that_is_away_is_one_cause_and_its_saved_facts_say_the_same() {
     assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
 }
 
-/// An access key that is not at hand keeps nobody from looking at the machines.
+/// A missing access key does not prevent examining the machines.
 #[test]
-fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
+fn a_cloud_without_its_secret_is_unknown_and_all_else_is_examined() {
     if no_ssh() {
         return;
     }
@@ -204,7 +204,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
         let (stdout, stderr) = (text(&seen.stdout), text(&seen.stderr));
         assert_eq!(seen.status.code(), Some(3), "{verb:?}: {stderr}");
         assert!(
-            stderr.contains(&format!("warning: the cloud cannot be asked, and is unknown: {why}")),
+            stderr.contains(&format!("warning: cannot query the cloud, its state is unknown: {why}")),
             "{stderr}"
         );
         assert!(stdout.contains("host.unreachable") || verb[0] == "status", "{stdout}");
@@ -218,7 +218,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
 
 /// Colour is for terminals; here stdout is a pipe.
 #[test]
-fn colours_are_asked_for_or_absent() {
+fn colours_appear_only_if_requested() {
     let args = with_facts("diagnose", "incident", &[]);
     let plain = lifeboat(&args).stdout;
     assert!(!plain.contains(&0x1b));
@@ -244,7 +244,7 @@ fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
 
 /// `HTTPS_PROXY` leads out of the network, not to the machines in it.
 #[test]
-fn proxies_of_the_environment_are_not_asked_for_the_cluster() {
+fn proxies_in_the_environment_are_not_used_for_the_cluster() {
     if no_ssh() {
         return;
     }

@@ -37,7 +37,7 @@ fn entries(dir: &Path) -> Vec<String> {
     found
 }
 
-/// One line that says what could not be written, where, and why; and neither a panic nor a signal.
+/// Expects one line with what could not be written, where, and why; neither a panic nor a signal.
 #[track_caller]
 fn fails_clearly(output: &Output, dir: &Path, why: &str, case: &str) {
     let stderr = text(&output.stderr);
@@ -83,7 +83,7 @@ fn a_restore_that_cannot_write_leaves_nothing_at_any_size() {
 /// More than a restore holds in memory between its threads: the one that writes is gone while the one that makes
 /// the bytes is at work. The error of the first must be the one that is told.
 #[test]
-fn a_large_restore_that_cannot_write_says_so() {
+fn a_large_restore_that_cannot_write_reports_it() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("large.db");
     let mut buckets = craft::contents();
@@ -107,7 +107,7 @@ fn a_large_restore_that_cannot_write_says_so() {
 }
 
 #[test]
-fn a_data_dir_that_was_there_stays_there_and_empty() {
+fn an_existing_data_dir_stays_and_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     let source = lab::fixture::kubernetes_snapshot();
     let data_dir = dir.path().to_str().unwrap();
@@ -139,7 +139,7 @@ fn private_mounts() -> Result<(), Unavailable> {
 }
 
 #[test]
-fn a_full_disk_leaves_nothing_and_room_made_lets_the_restore_through() {
+fn a_full_disk_leaves_nothing_and_the_restore_succeeds_with_room() {
     lab::or_skip!(private_mounts());
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("mount");

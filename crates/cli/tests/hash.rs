@@ -19,7 +19,7 @@ struct Store {
     snapshots: usize,
 }
 
-/// HashKV as the server says it.
+/// HashKV as reported by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     hash: u64,
@@ -73,7 +73,7 @@ impl Store {
         path
     }
 
-    /// Compares the member with a snapshot of it at every revision it answers for; tells what it answered.
+    /// Compares the member with a snapshot of it at every revision it answers for; returns its answers.
     ///
     /// Not at the compact revision itself: there, servers from 3.5 on repeat a number that the compaction
     /// computed from what it then deleted.
@@ -118,7 +118,7 @@ fn landmarks(model: &Model) -> (i64, i64) {
     (tombstone, txn.0)
 }
 
-fn hashes_are_the_servers(version: EtcdVersion) {
+fn hashes_equal_the_servers(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let mut store = Store::start(version);
     store.fill(1);
@@ -174,23 +174,23 @@ fn outside_is_refused(source: &Path, compact_revision: i64, current: i64) {
 }
 
 #[test]
-fn hashes_are_the_servers_3_4() {
-    hashes_are_the_servers(EtcdVersion::V3_4);
+fn hashes_equal_the_servers_3_4() {
+    hashes_equal_the_servers(EtcdVersion::V3_4);
 }
 
 #[test]
-fn hashes_are_the_servers_3_5() {
-    hashes_are_the_servers(EtcdVersion::V3_5);
+fn hashes_equal_the_servers_3_5() {
+    hashes_equal_the_servers(EtcdVersion::V3_5);
 }
 
 #[test]
-fn hashes_are_the_servers_3_6() {
-    hashes_are_the_servers(EtcdVersion::V3_6);
+fn hashes_equal_the_servers_3_6() {
+    hashes_equal_the_servers(EtcdVersion::V3_6);
 }
 
 #[test]
-fn hashes_are_the_servers_3_7() {
-    hashes_are_the_servers(EtcdVersion::V3_7);
+fn hashes_equal_the_servers_3_7() {
+    hashes_equal_the_servers(EtcdVersion::V3_7);
 }
 
 /// A compaction counts from the moment it is accepted, however much of it is still to be deleted.
@@ -219,7 +219,7 @@ fn a_compaction_under_way_does_not_change_the_hash() {
 
 /// The offline tool agrees, where it does not panic: it cannot read a store with leased keys.
 #[test]
-fn hashes_are_those_of_etcdutl() {
+fn hashes_equal_those_of_etcdutl() {
     for version in [EtcdVersion::V3_6, EtcdVersion::V3_7] {
         let etcdutl = lab::or_skip!(peers::etcd(version)).etcdutl.unwrap();
         let mut store = Store::start(version);

@@ -1,4 +1,4 @@
-//! `lifeboat inspect` tells offline what a member tells about itself; and a real Kubernetes snapshot, which
+//! `lifeboat inspect` reports offline what a member reports about itself; and a real Kubernetes snapshot, which
 //! etcd's own offline tool cannot hash, is read and hashed as the etcd says that boots from it.
 
 mod support;
@@ -21,7 +21,7 @@ fn inspect(source: &Path) -> Value {
     lifeboat_json(["inspect".as_ref(), source.as_os_str()])
 }
 
-/// A member with something to tell in every bucket: leases, a learner, a removed member, a NOSPACE alarm,
+/// A member with content in every bucket: leases, a learner, a removed member, a NOSPACE alarm,
 /// users and roles that are enforced.
 fn eventful(version: EtcdVersion) -> Cluster {
     let cluster = ClusterBuilder::new(version).flag(support::SMALL_QUOTA).unsafe_no_fsync().start().unwrap();

@@ -33,9 +33,10 @@ fn the_runbook_shows_what_the_program_prints() {
     }
 }
 
-/// What every member had acknowledged: a hundred keys without the one that was deleted, and the last of a lease's values.
+/// What every member had acknowledged: a hundred keys without the one that was deleted, and the last of a lease's
+/// values.
 #[test]
-fn what_it_ends_with_is_a_cluster_with_all_there_was() {
+fn the_runbook_ends_with_a_cluster_that_has_all_data() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     break_members(dir.path());

@@ -42,7 +42,7 @@ kubernetes:
 }
 
 #[test]
-fn a_members_data_dir_is_read_where_it_is() {
+fn a_members_data_dir_is_read_on_its_machine() {
     let sshd = lab::or_skip!(Sshd::start());
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).members(1).start().unwrap();
@@ -77,7 +77,7 @@ fn a_members_data_dir_is_read_where_it_is() {
     assert!(!Path::new(SHIPPED).exists(), "nothing stays on the machine");
 
     fails(&there(&["hash", "member:e1", "--rev", "999999"]), 2, &["above the source's current revision"]);
-    fails(&there(&["inspect", "member:e9"]), 2, &["no etcd member e9; it has e1, e2"]);
+    fails(&there(&["inspect", "member:e9"]), 2, &["no etcd member e9 in the inventory, which has e1, e2"]);
     fails(&there(&["inspect", "member:e2"]), 1, &["m2: unreachable", "Connection refused"]);
 
     let db = dir.join("member/snap/db");
@@ -88,6 +88,6 @@ fn a_members_data_dir_is_read_where_it_is() {
     assert!(text(&damaged.stdout).contains("DAMAGED"), "{}", text(&damaged.stdout));
 
     inventory(&sshd, &file, &dir, "00000000000000000000000000000000");
-    fails(&there(&["check", "member:e1"]), 4, &["refused: m1 is another machine"]);
+    fails(&there(&["check", "member:e1"]), 4, &["refused: m1 is the wrong machine"]);
     assert!(!Path::new(SHIPPED).exists(), "nothing was sent to it");
 }

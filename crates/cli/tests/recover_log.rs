@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use support::{lifeboat_json, save};
 
 const VERBS: &[&str] = &["--version", "inspect", "save", "restore"];
-const APART: &str = "LIFEBOAT_TEST_APART";
+const ISOLATED: &str = "LIFEBOAT_TEST_ISOLATED";
 const ID: &str = "20261124-030000-abcd";
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             Ok(())
         })
     });
-    if std::env::var_os(APART).is_some() || !rustix::process::geteuid().is_root() {
+    if std::env::var_os(ISOLATED).is_some() || !rustix::process::geteuid().is_root() {
         let mut arguments = Arguments::from_args();
         // There is one machine.
         arguments.test_threads = Some(1);
@@ -51,22 +51,22 @@ fn main() -> ExitCode {
     }
     let script = r#"mount -t tmpfs none /var/lib && exec "$0" "$@""#;
     let program = std::env::current_exe().expect("the program that runs here");
-    let mut apart = Command::new("unshare");
-    apart.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(program).args(arguments);
-    let error = apart.env(APART, "1").exec();
+    let mut isolated = Command::new("unshare");
+    isolated.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(program).args(arguments);
+    let error = isolated.env(ISOLATED, "1").exec();
     panic!("unshare: {error}");
 }
 
 /// One member whose db is broken, with the last snapshot of it and all that was acknowledged in its log.
-struct Scene {
+struct BrokenMember {
     cluster: Cluster,
     dir: tempfile::TempDir,
     acknowledged: i64,
 }
 
-impl Scene {
+impl BrokenMember {
     fn new() -> Option<Self> {
-        if std::env::var_os(APART).is_none() {
+        if std::env::var_os(ISOLATED).is_none() {
             eprintln!("this machine is a host as root only: not tried");
             return None;
         }
@@ -163,23 +163,23 @@ fn sent() -> Vec<String> {
 }
 
 fn restored() {
-    let Some(scene) = Scene::new() else { return };
-    scene.run(&scene.plan(&scene.path("nightly.db"))).unwrap();
+    let Some(member) = BrokenMember::new() else { return };
+    member.run(&member.plan(&member.path("nightly.db"))).unwrap();
     assert_eq!(sent(), Vec::<String>::new(), "the snapshot or what was made of it is left");
-    let held = lifeboat_json(["inspect".as_ref(), scene.cluster.data_dir(0).as_os_str()]);
+    let held = lifeboat_json(["inspect".as_ref(), member.cluster.data_dir(0).as_os_str()]);
     assert_eq!(held["liveKeys"], 60, "{held}");
     // A restore raises the revision, so that clients read again.
-    assert_eq!(held["revision"].as_i64().unwrap(), scene.acknowledged + 1_000_000_000, "{held}");
+    assert_eq!(held["revision"].as_i64().unwrap(), member.acknowledged + 1_000_000_000, "{held}");
 }
 
-/// The snapshot of another cluster: neither moved, nor left behind, and said with what else can be done.
+/// The snapshot of another cluster: nothing is moved or left behind, and the error names the alternatives.
 fn refused() {
-    let Some(scene) = Scene::new() else { return };
+    let Some(member) = BrokenMember::new() else { return };
     let other = ClusterBuilder::new(EtcdVersion::V3_6).start().unwrap();
-    let theirs = scene.path("theirs.db");
+    let theirs = member.path("theirs.db");
     save(&other, &theirs);
-    let before = fs::read(scene.cluster.data_dir(0).join("member/snap/db")).unwrap();
-    match scene.run(&scene.plan(&theirs)) {
+    let before = fs::read(member.cluster.data_dir(0).join("member/snap/db")).unwrap();
+    match member.run(&member.plan(&theirs)) {
         Err(ExecuteError::Refused { why }) => {
             let theirs = theirs.display();
             assert!(why.contains(&format!("m1's log cannot be read on top of {theirs}")), "{why}");
@@ -188,7 +188,7 @@ fn refused() {
         other => panic!("not refused: {other:?}"),
     }
     assert_eq!(sent(), Vec::<String>::new());
-    assert_eq!(fs::read(scene.cluster.data_dir(0).join("member/snap/db")).unwrap(), before);
+    assert_eq!(fs::read(member.cluster.data_dir(0).join("member/snap/db")).unwrap(), before);
     // What fits goes through the same plan again.
-    scene.run(&scene.plan(&scene.path("nightly.db"))).unwrap();
+    member.run(&member.plan(&member.path("nightly.db"))).unwrap();
 }

@@ -20,7 +20,7 @@ fn recover(dir: &Path, args: &[&str]) -> std::process::Output {
 }
 
 #[test]
-fn flags_that_would_do_nothing_are_refused() {
+fn flags_without_effect_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["plan", "--yes"][..],
@@ -32,16 +32,16 @@ fn flags_that_would_do_nothing_are_refused() {
         fails(&recover(dir.path(), args), 2, &["unexpected argument"]);
     }
     for (args, words) in [
-        (&["--yes", "plan"][..], "--yes does nothing with `recover plan`"),
-        (&["--reboot-nodes", "rollback"], "--reboot-nodes does nothing with `recover rollback`"),
-        (&["--yes", "abandon"], "--yes does nothing with `recover abandon`"),
+        (&["--yes", "plan"][..], "--yes has no effect with `recover plan`"),
+        (&["--reboot-nodes", "rollback"], "--reboot-nodes has no effect with `recover rollback`"),
+        (&["--yes", "abandon"], "--yes has no effect with `recover abandon`"),
     ] {
         fails(&recover(dir.path(), args), 2, &[words]);
     }
 }
 
 #[test]
-fn a_state_that_is_not_there_is_told_before_the_cluster_is_looked_at() {
+fn a_missing_state_is_reported_before_the_cluster_is_queried() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     fs::create_dir_all(dir.path().join("etcd/member")).unwrap();
@@ -49,7 +49,7 @@ fn a_state_that_is_not_there_is_told_before_the_cluster_is_looked_at() {
     for verb in [&["plan"][..], &[], &["resume"]] {
         let with = |source: &str| recover(dir.path(), &[verb, &["--source", source]].concat());
         fails(&with(&path("nope.db")), 2, &["no such file or directory", "nope.db"]);
-        fails(&with("member:m9"), 2, &["no etcd member m9; it has etcd-230, etcd-232"]);
+        fails(&with("member:m9"), 2, &["no etcd member m9 in the inventory, which has etcd-230, etcd-232"]);
         fails(&with(&path("etcd")), 2, &["is a data dir", "lifeboat save"]);
         fails(&with(&path("text")), 3, &["damaged"]);
     }
@@ -62,7 +62,7 @@ fn a_state_that_is_not_there_is_told_before_the_cluster_is_looked_at() {
 
 /// The inventory of a foreign directory names an `ssh_config`, and that a command.
 #[test]
-fn an_inventory_that_others_can_write_is_refused_and_nothing_of_it_is_run() {
+fn an_inventory_that_others_can_write_is_refused_and_none_of_its_commands_runs() {
     let dir = tempfile::tempdir().unwrap();
     let (inventory, mark) = (dir.path().join("lifeboat.yaml"), dir.path().join("pwned"));
     let config = dir.path().join("ssh_config");
@@ -86,7 +86,7 @@ fn an_inventory_that_others_can_write_is_refused_and_nothing_of_it_is_run() {
 }
 
 #[test]
-fn a_plan_that_does_something_else_is_refused_before_anything_is_looked_at() {
+fn a_tampered_plan_is_refused_before_anything_is_queried() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plan.json");
     let plan = |id: &str, action: serde_json::Value| {
@@ -122,7 +122,7 @@ fn set_mode(path: &Path, mode: u32) {
 /// A db that is named beside its log, as many guides say, would lose what the log adds; and a packed snapshot takes its
 /// unpacked size too.
 #[test]
-fn a_db_beside_its_log_is_not_taken_and_a_packed_snapshot_counts_in_full() {
+fn a_db_next_to_its_log_is_not_used_and_a_compressed_snapshot_counts_unpacked() {
     let dir = tempfile::tempdir().unwrap();
     FieldInput::DB_WITH_LOG_BESIDE.unpack(dir.path());
     let db = dir.path().join("f2/member/snap/db");
@@ -148,7 +148,7 @@ fn a_db_beside_its_log_is_not_taken_and_a_packed_snapshot_counts_in_full() {
 
 /// Ninety snapshots of gigabytes each are not all read to find the newest sound one.
 #[test]
-fn snapshots_are_read_from_the_newest_on_until_one_is_sound() {
+fn snapshots_are_read_newest_first_until_one_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let sound = fs::read(lab::fixture::kubernetes_snapshot()).unwrap();
     let file = |name: &str, content: &[u8], hours: u64| {

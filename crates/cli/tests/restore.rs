@@ -62,7 +62,7 @@ fn restored(cluster: &Cluster, member: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
     keys
 }
 
-/// Clients of the old cluster are told that what they knew is gone, instead of waiting forever.
+/// Clients of the old cluster get an error for revisions that are gone, instead of waiting forever.
 fn old_watch_is_compacted(cluster: &Cluster, old_revision: i64) {
     let client = cluster.client(0).unwrap();
     let response = cluster.block_on(async {
@@ -95,7 +95,7 @@ fn add_and_remove_a_member(cluster: &Cluster) {
 }
 
 /// Boots restored dirs and puts the cluster through a life.
-fn lives_on(version: EtcdVersion, saved: &Saved, members: usize) {
+fn keeps_working(version: EtcdVersion, saved: &Saved, members: usize) {
     let layout = ClusterLayout::new(members).unwrap();
     let dir = saved.dir.path().join(format!("restored-{members}"));
     let (dirs, report) = restore_all(&saved.path(), &layout, &dir, &[]);
@@ -136,32 +136,32 @@ fn lives_on(version: EtcdVersion, saved: &Saved, members: usize) {
     dirs.iter().for_each(|dir| bbolt_check(dir));
 }
 
-fn restored_clusters_live_on(version: EtcdVersion) {
+fn restored_clusters_keep_working(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
     let saved = Saved::new(version);
     for members in [1, 3, 5] {
-        lives_on(version, &saved, members);
+        keeps_working(version, &saved, members);
     }
 }
 
 #[test]
-fn restored_clusters_live_on_3_4() {
-    restored_clusters_live_on(EtcdVersion::V3_4);
+fn restored_clusters_keep_working_3_4() {
+    restored_clusters_keep_working(EtcdVersion::V3_4);
 }
 
 #[test]
-fn restored_clusters_live_on_3_5() {
-    restored_clusters_live_on(EtcdVersion::V3_5);
+fn restored_clusters_keep_working_3_5() {
+    restored_clusters_keep_working(EtcdVersion::V3_5);
 }
 
 #[test]
-fn restored_clusters_live_on_3_6() {
-    restored_clusters_live_on(EtcdVersion::V3_6);
+fn restored_clusters_keep_working_3_6() {
+    restored_clusters_keep_working(EtcdVersion::V3_6);
 }
 
 #[test]
-fn restored_clusters_live_on_3_7() {
-    restored_clusters_live_on(EtcdVersion::V3_7);
+fn restored_clusters_keep_working_3_7() {
+    restored_clusters_keep_working(EtcdVersion::V3_7);
 }
 
 /// A snapshot of one version becomes a cluster of another, newer or older.
@@ -251,7 +251,7 @@ fn restores_without_a_bump_keep_history_readable() {
     assert!(found == saved.model.at(at));
 }
 
-/// Runs `etcdutl snapshot restore` of a version for the first `members` of a layout; tells their data dirs.
+/// Runs `etcdutl snapshot restore` of a version for the first `members` of a layout; returns their data dirs.
 fn etcdutl_restore(
     version: EtcdVersion,
     snapshot: &Path,
@@ -279,8 +279,8 @@ fn etcdutl_restore(
     layout.members()[..members].iter().map(restore).collect()
 }
 
-/// One member by etcdutl and two by us, with the same bump and token, are one cluster: etcd's own check of its members at
-/// their start finds nothing, and their HashKV is the one that we said.
+/// One member by etcdutl and two by us, with the same bump and token, are one cluster: etcd's own check of its
+/// members at their start finds nothing, and their HashKV is the one that we said.
 #[test]
 fn members_restored_by_etcdutl_and_by_us_agree() {
     for version in [EtcdVersion::V3_5, EtcdVersion::V3_6, EtcdVersion::V3_7] {
@@ -397,7 +397,7 @@ fn kept_history_is_hidden_and_compacted_away() {
 
 /// The file says that its digest is right, which it is: what the salvage could not save is not in it.
 #[test]
-fn what_a_salvage_has_lost_is_said_by_a_restore_of_it() {
+fn a_restore_reports_what_a_salvage_has_lost() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let (cut, saved) = (path("cut.db"), path("saved.db"));
@@ -409,7 +409,7 @@ fn what_a_salvage_has_lost_is_said_by_a_restore_of_it() {
         let target = path(&format!("restored-{lacks}"));
         let member =
             ["--name", "m1", "--initial-cluster", "m1=http://127.0.0.1:2380", "--initial-cluster-token", "t"];
-        let said = lifeboat_ok([&["restore", source, "--data-dir", &target], member.as_slice()].concat());
-        assert_eq!(said.contains("are missing"), lacks, "{source}: {said}");
+        let printed = lifeboat_ok([&["restore", source, "--data-dir", &target], member.as_slice()].concat());
+        assert_eq!(printed.contains("are missing"), lacks, "{source}: {printed}");
     }
 }

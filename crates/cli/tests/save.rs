@@ -21,7 +21,7 @@ fn save_output(cluster: &Cluster, path: &Path, more: &[&str]) -> Output {
     lifeboat(save_args(cluster, 0, path, more))
 }
 
-/// What the offline tool says about a snapshot.
+/// The status of a snapshot according to the offline tool.
 fn etcdutl_status(path: &Path) -> Value {
     let etcdutl = peers::etcd(EtcdVersion::V3_6).unwrap().etcdutl.unwrap();
     let output = Command::new(etcdutl).args(["snapshot", "status", "-w", "json"]).arg(path).output().unwrap();
@@ -110,7 +110,7 @@ fn saves_over_tls() {
     assert_eq!(entries(dir.path()).len(), 4, "{:?}", entries(dir.path()));
 }
 
-/// Saves over TLS as soon as the member listens, and tells how that ended.
+/// Saves over TLS as soon as the member listens, and returns the output.
 fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output {
     eventually("the member listens", || {
         let output = save_output(cluster, path, more);
@@ -119,9 +119,9 @@ fn save_when_it_listens(cluster: &Cluster, path: &Path, more: &[&str]) -> Output
     })
 }
 
-/// A certificate that keeps people out is named with what is wrong with it; who must have the data can still have it.
+/// The error names what is wrong with a certificate, and how to save the data nevertheless.
 #[test]
-fn certificates_that_are_refused_are_told_in_words() {
+fn refused_certificates_are_explained() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let dir = tempfile::tempdir().unwrap();
     let (certificates, bad) = (dir.path().join("tls"), dir.path().join("bad.db"));
@@ -169,7 +169,7 @@ fn certificates_that_are_refused_are_told_in_words() {
         output.status.success().then_some(())
     });
 
-    // Of our own certificate the member says nothing: it hangs up.
+    // If our own certificate is refused, the member just closes the connection.
     let expired = client(&tls.expired_client.cert, &tls.expired_client.key);
     let output = save("bad.db", expired.into_iter().chain(["--insecure-skip-tls-verify".into()]).collect());
     let stderr = fails(
@@ -213,7 +213,7 @@ fn saves_over_a_unix_socket() {
 }
 
 #[test]
-fn what_is_no_endpoint_is_a_mistake_in_the_command_line() {
+fn an_invalid_endpoint_is_a_usage_error() {
     let file = "/nowhere/backup.db";
     for (args, word) in [
         (vec!["save", "https://etcd-0", file], "no port"),
@@ -273,7 +273,9 @@ fn saves_from_a_cluster_with_authentication() {
             assert_silent_about(output, PASSWORD);
         }
         // `ps` shows what is in the arguments, and only that.
-        let is_warned = |output: &Output| text(&output.stderr).contains("visible to other users");
+        let is_warned = |output: &Output| {
+            text(&output.stderr).contains("other users of this machine can see the password")
+        };
         assert_eq!(accepted.each_ref().map(is_warned), [true, true, false, false, false]);
 
         let wrong = "letmein-letmein";
@@ -311,7 +313,7 @@ fn assert_silent_about(output: &Output, secret: &str) {
 
 /// NOSPACE is worth a word; CORRUPT is a reason to look for another member first.
 #[test]
-fn a_corrupt_alarm_is_refused_and_a_full_member_is_not() {
+fn a_corrupt_alarm_is_refused_and_a_nospace_alarm_is_not() {
     for version in EtcdVersion::ALL {
         lab::or_skip!(peers::etcd(version));
     }
@@ -374,20 +376,24 @@ fn an_existing_file_is_refused_and_untouched() {
     fs_err::write(&path, "yesterday's backup").unwrap();
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
     for path in [&path, &link] {
-        fails(&save_output(&cluster, path, &["--allow-unhealthy"]), 4, &["exists", "name another file"]);
+        fails(
+            &save_output(&cluster, path, &["--allow-unhealthy"]),
+            4,
+            &["exists", "choose another file name"],
+        );
     }
     assert_eq!(fs_err::read_to_string(&path).unwrap(), "yesterday's backup");
     assert_eq!(entries(dir.path()).len(), 2);
 }
 
-/// The message is for somebody whose cluster is down, and nothing is left to be taken for a backup.
+/// The message helps an operator whose cluster is down, and no file is left that could be taken for a backup.
 #[test]
 fn a_member_that_cannot_be_reached_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup.db").display().to_string();
     // Nobody listens on port 1.
     for args in [["save", "http://127.0.0.1:1", &path], ["save", "https://127.0.0.1:1", &path]] {
-        fails(&lifeboat(args), 1, &[args[1], "Connection refused", "is etcd running", "other member"]);
+        fails(&lifeboat(args), 1, &[args[1], "Connection refused", "check that etcd runs", "another member"]);
     }
     assert!(entries(dir.path()).is_empty());
 }

@@ -11,7 +11,7 @@ use lab::peers::{self, EtcdVersion};
 use support::{entries, fails, lifeboat, lifeboat_json, text};
 
 #[test]
-fn a_killed_members_data_dir_becomes_a_snapshot() {
+fn the_data_dir_of_a_killed_member_becomes_a_snapshot() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut cluster = ClusterBuilder::new(EtcdVersion::V3_6).start().unwrap();
     let model = fill::plain(&cluster, 0, &Plain { operations: 200, ..Plain::default() }).unwrap();

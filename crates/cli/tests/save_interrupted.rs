@@ -9,7 +9,7 @@ use lab::cluster::{Cluster, ClusterBuilder};
 use lab::peers::{self, EtcdVersion};
 use support::{entries, fails, lifeboat};
 
-/// When to meddle: well inside the snapshot.
+/// When to interfere: well inside the snapshot.
 const MEDDLE_AT: usize = 300_000;
 
 /// A member whose snapshot is about a megabyte.
@@ -22,8 +22,8 @@ fn member() -> Cluster {
     cluster
 }
 
-/// Stands between one client and the member, and after so many bytes of answers asks `meddle` whether to go on.
-fn proxy(cluster: &Cluster, meddle: impl FnOnce() -> bool + Send + 'static) -> String {
+/// Stands between one client and the member, and after so many bytes of answers asks `interfere` whether to go on.
+fn proxy(cluster: &Cluster, interfere: impl FnOnce() -> bool + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let member = cluster.client_endpoint(0).strip_prefix("http://").unwrap().to_owned();
@@ -39,7 +39,7 @@ fn proxy(cluster: &Cluster, meddle: impl FnOnce() -> bool + Send + 'static) -> S
             client.write_all(&chunk[..count]).unwrap();
             answered += count;
         }
-        if meddle() {
+        if interfere() {
             // Ends with an error when the client hangs up first.
             let _ = std::io::copy(&mut server, &mut client);
         }
@@ -73,7 +73,7 @@ fn a_file_that_appears_meanwhile_is_not_replaced() {
         fs_err::write(appearing, "somebody else's backup").unwrap();
         true
     });
-    fails(&lifeboat(["save", &url, &path.display().to_string()]), 4, &["exists", "name another file"]);
+    fails(&lifeboat(["save", &url, &path.display().to_string()]), 4, &["exists", "choose another file name"]);
     assert_eq!(entries(dir.path()), ["backup.db"]);
     assert_eq!(fs_err::read_to_string(&path).unwrap(), "somebody else's backup");
 }

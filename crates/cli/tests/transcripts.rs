@@ -29,6 +29,6 @@ fn mistakes_are_answered_with_what_to_do() {
 }
 
 #[test]
-fn several_sources_are_told_apart() {
+fn several_sources_are_compared() {
     is_what_the_program_prints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compare.trycmd"));
 }

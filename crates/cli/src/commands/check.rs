@@ -7,14 +7,14 @@ use lifeboat_etcd::{CheckReport, Error, FindingKind, Severity, check};
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
+use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output;
-use crate::source::warn_of_what_is_beside;
+use crate::source::warn_if_incomplete;
 
 /// Check a source: its digest, every page, every revision and value.
 ///
-/// Exits with 3 when anything above a note is found.
+/// Exits with 3 on any warning or error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,30 +22,30 @@ Examples:
   lifeboat check /var/lib/etcd -o json")]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct CheckView {
     source: String,
     ok: bool,
     sha256: Option<String>,
     revisions: u64,
-    findings: Vec<FindingBody>,
+    findings: Vec<FindingView>,
     unlisted_findings: u64,
 }
 
-/// A finding, as documents have it.
+/// A finding in JSON and YAML.
 #[derive(Serialize)]
-pub struct FindingBody {
+pub struct FindingView {
     id: &'static str,
     severity: String,
     message: String,
     remedy: &'static str,
 }
 
-impl From<&FindingKind> for FindingBody {
+impl From<&FindingKind> for FindingView {
     fn from(kind: &FindingKind) -> Self {
         Self {
             id: kind.id(),
@@ -56,8 +56,8 @@ impl From<&FindingKind> for FindingBody {
     }
 }
 
-impl FindingBody {
-    /// For people: what was found, and what to do.
+impl FindingView {
+    /// Writes the finding and what to do about it.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {} [{}]", self.severity, self.message, self.id)?;
         writeln!(out, "    {}", self.remedy)
@@ -65,15 +65,15 @@ impl FindingBody {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
-    let report = match args.source.open_unwarned() {
+    let report = match args.source.open_quietly() {
         Ok(source) => {
-            warn_of_what_is_beside(args.source.path())?;
+            warn_if_incomplete(args.source.path())?;
             check(source.as_ref(), &context.progress)?
         }
-        // Too damaged to be opened is a finding like any other.
+        // A source too damaged to open is reported as a finding.
         Err(error) => match error.downcast::<Error>()? {
             Error::Damaged(kind) => CheckReport::of_damage(kind),
             error => return Err(error.into()),
@@ -81,33 +81,38 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     };
     context.progress.finish();
     let ok = report.worst().is_none_or(|worst| worst == Severity::Note);
-    let body = Body {
+    let view = CheckView {
         source: args.source.name(),
         ok,
         sha256: report.sha256.clone(),
         revisions: report.revisions,
-        findings: report.findings.iter().map(|finding| FindingBody::from(&finding.kind)).collect(),
+        findings: report.findings.iter().map(|finding| FindingView::from(&finding.kind)).collect(),
         unlisted_findings: report.unlisted,
     };
-    output::print(context.format, &body, |out| {
-        for finding in &body.findings {
+    output::print(context.format, &view, |out| {
+        for finding in &view.findings {
             finding.write(out)?;
         }
-        if body.unlisted_findings > 0 {
-            writeln!(out, "and {} findings more", body.unlisted_findings)?;
+        if view.unlisted_findings > 0 {
+            writeln!(out, "and {} more findings", view.unlisted_findings)?;
         }
-        writeln!(out, "{}: {}", body.source, verdict(&body, report.worst()))
+        writeln!(out, "{}: {}", view.source, verdict(&view, report.worst()))
     })?;
     Ok(if ok { Status::Ok } else { Status::Findings })
 }
 
-fn verdict(body: &Body, worst: Option<Severity>) -> String {
-    let revisions = body.revisions;
-    let digest = if body.sha256.is_some() { ", sha256 matches" } else { "" };
+fn verdict(view: &CheckView, worst: Option<Severity>) -> String {
+    let revisions = view.revisions;
+    let digest = if view.sha256.is_some() { ", sha256 matches" } else { "" };
     match (worst, revisions) {
-        (None | Some(Severity::Note), _) => format!("ok: {revisions} sound revisions{digest}"),
+        (None | Some(Severity::Note), _) => format!("ok: {revisions} valid revisions{digest}"),
         (Some(Severity::Warning), _) => {
-            format!("usable, with warnings: {revisions} sound revisions{digest}")
+            format!("usable, with warnings: {revisions} valid revisions{digest}")
+        }
+        (Some(Severity::Error), 0)
+            if view.findings.iter().any(|finding| finding.id == "bbolt.meta.none-valid") =>
+        {
+            "DAMAGED, or not an etcd snapshot, db or data dir; no revision can be read".into()
         }
         (Some(Severity::Error), 0) => "DAMAGED, see above; no revision can be read".into(),
         (Some(Severity::Error), _) => format!("DAMAGED, see above; {revisions} revisions can still be read"),

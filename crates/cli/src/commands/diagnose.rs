@@ -1,6 +1,6 @@
 //! `lifeboat diagnose`.
 
-mod body;
+mod render;
 
 use std::path::PathBuf;
 
@@ -13,14 +13,14 @@ use crate::commands::Context;
 use crate::exit::{Refused, Status};
 use crate::observe::FactsArgs;
 use crate::output;
-use crate::paint::Paint;
-use body::Body;
+use crate::styles::Styles;
+use render::DiagnosisView;
 
 /// Find out what is wrong with a cluster, and why.
 ///
-/// Asks the cloud, the machines over SSH, every etcd member and every API server, all at the same time and from
-/// outside; whatever does not answer is unknown, never well. What follows from something else is shown under it.
-/// Nothing is changed. Exits with 0 when all could be asked and nothing is found, with 3 otherwise.
+/// Queries the cloud, the machines over SSH, every etcd member and every API server, all in parallel and from
+/// outside. What does not answer is reported as unknown, never as healthy. Consequences are listed under their cause.
+/// Changes nothing. Exits with 0 if everything could be queried and no problems were found, otherwise with 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,20 +32,20 @@ pub struct Args {
     #[command(flatten)]
     from: FactsArgs,
 
-    /// Write what was seen to a file, to look at later with --facts. It holds no secrets, but names and addresses.
+    /// Save the collected facts to a file for --facts. It contains names and addresses, but no secrets.
     #[arg(long, value_name = "FILE")]
     save_facts: Option<PathBuf>,
 
-    /// Show also what follows from each cause, and who was asked what.
+    /// Also show the consequences of each cause, and the source of each fact.
     #[arg(short, long)]
     verbose: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if let Some(path) = &args.save_facts {
-        // Facts of an earlier look may be all that is left of it.
+        // An earlier facts file may be the only record of an incident.
         if fs_err::symlink_metadata(path).is_ok() {
-            return Err(Refused(format!("{} exists; name another file", path.display())).into());
+            return Err(Refused(format!("{} exists; choose another file name", path.display())).into());
         }
     }
     let facts = args.from.facts(&Look::whole(), context)?;
@@ -53,7 +53,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         write_json(path, &facts).with_context(|| format!("write {}", path.display()))?;
     }
     let diagnosis = diagnose(&facts);
-    let body = Body::new(&diagnosis);
-    output::print(context.format, &body, |out| body.table(out, Paint::stdout(), args.verbose))?;
+    let view = DiagnosisView::new(&diagnosis);
+    output::print(context.format, &view, |out| view.table(out, Styles::stdout(), args.verbose))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }

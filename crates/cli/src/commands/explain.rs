@@ -13,7 +13,7 @@ use crate::commands::Context;
 use crate::exit::Status;
 use crate::output;
 
-/// Say what a finding means, what it stops, what Lifeboat does about it and what to do by hand.
+/// Explain a finding: what it means, its impact, what Lifeboat does about it, and what to do by hand.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,13 +21,13 @@ Examples:
   lifeboat explain etcd
   lifeboat explain etcd.quorum-lost")]
 pub struct Args {
-    /// The finding's id, as `lifeboat diagnose` and `lifeboat check` print it, or a part of it; without one, all ids are
-    /// listed.
+    /// Id of the finding, as printed by `lifeboat diagnose` and `lifeboat check`, or a part of one. Without it, all
+    /// findings are listed.
     #[arg(hide_possible_values = true, value_parser = PartOfId)]
     id: Option<String>,
 }
 
-/// A part of at least one id. Shells complete ids, and a typing error names the nearest one.
+/// Parses a part of at least one id. Shells complete ids, and an unknown id is answered with the nearest one.
 #[derive(Clone)]
 struct PartOfId;
 
@@ -38,7 +38,7 @@ impl TypedValueParser for PartOfId {
         match value.to_str().map(str::to_lowercase) {
             Some(text) if pages().any(|page| page.id.contains(&text)) => Ok(text),
             _ => ids().parse_ref(command, arg, value).map_err(|mut error| {
-                // The list of all ids would hide the nearest one.
+                // The list of all ids would hide the suggestion.
                 error.remove(ContextKind::ValidValue);
                 error
             }),
@@ -55,10 +55,10 @@ fn ids() -> PossibleValuesParser {
     PossibleValuesParser::new(pages().map(|page| page.id))
 }
 
-/// What is found in sources: a section for each id.
+/// Documentation of the findings in sources, with a section for each id.
 const SOURCES: &str = include_str!("../../../../docs/source-findings.md");
 
-/// Every finding's page: of a cluster, then of a source.
+/// The pages of all findings, those in clusters first, then those in sources.
 fn pages() -> impl Iterator<Item = Page> {
     let of_cluster =
         |id: &FindingId| Page { id: id.as_str(), title: id.title().into(), page: id.page().into() };
@@ -100,13 +100,13 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     Ok(Status::Ok)
 }
 
-/// The findings whose ids have `part` in them.
+/// Lists the findings whose ids contain `part`.
 fn list(part: &str, context: &Context) -> Result<()> {
     let listed = pages().filter(|page| page.id.contains(part));
-    let body = List { findings: listed.map(|page| Line { id: page.id, title: page.title }).collect() };
-    let width = body.findings.iter().map(|line| line.id.len()).max().unwrap_or(0);
-    output::print(context.format, &body, |out| {
-        body.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id, line.title))
+    let view = List { findings: listed.map(|page| Line { id: page.id, title: page.title }).collect() };
+    let width = view.findings.iter().map(|line| line.id.len()).max().unwrap_or(0);
+    output::print(context.format, &view, |out| {
+        view.findings.iter().try_for_each(|line| writeln!(out, "{:width$}  {}", line.id, line.title))
     })
 }
 
@@ -114,7 +114,7 @@ fn list(part: &str, context: &Context) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Every id that `check` prints can be asked for.
+    /// Every id that `check` prints can be explained.
     #[test]
     fn every_finding_of_a_source_has_a_section() {
         let code = include_str!("../../../etcd/src/finding/catalog.rs");

@@ -12,12 +12,12 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStringExt;
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
+use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output::{self, Format};
 use crate::terminal;
 
-/// Read keys from a source, as they are or as they were at a revision.
+/// Read keys from a source, at its current or an earlier revision.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,14 +27,14 @@ Examples:
 #[command(group(clap::ArgGroup::new("which").required(true).args(["key", "prefix"])))]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 
-    // Keys are any bytes, as etcdctl takes them.
+    // Keys may be any bytes, as in etcdctl.
     /// Read this key.
     #[arg(long, value_name = "KEY")]
     key: Option<OsString>,
 
-    /// Read all keys that start so; an empty prefix is all keys.
+    /// Read all keys with this prefix; an empty prefix reads all keys.
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<OsString>,
 
@@ -42,20 +42,20 @@ pub struct Args {
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
     rev: Option<i64>,
 
-    /// Leave the values out.
+    /// Print only keys, without values.
     #[arg(long)]
     keys_only: bool,
 }
 
-/// The shape and names of `etcdctl get -w json`, so that scripts for it work here.
+/// Same structure as `etcdctl get -w json`, so that scripts for it work here.
 #[derive(Serialize)]
-struct Body<'a> {
+struct GetView<'a> {
     header: Header,
     kvs: Pairs<'a>,
     count: usize,
 }
 
-/// Encoded one by one as they are written: the values may be most of a db.
+/// Encodes each pair as it is written, since the values may be most of a db.
 struct Pairs<'a> {
     found: &'a BTreeMap<Vec<u8>, KeyState>,
     keys_only: bool,
@@ -94,7 +94,7 @@ struct Pair {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
     let source = args.source.open()?;
@@ -107,14 +107,14 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let (revision, found) = get(source.as_ref(), &query, &context.progress)?;
     context.progress.finish();
     if found.is_empty() {
-        let begins = if query.prefix { "no key begins with" } else { "there is no key" };
+        let what = if query.prefix { "no key with prefix" } else { "no key" };
         let at = args.rev.unwrap_or(revision);
         terminal::stderr_line(format_args!(
-            "note: {begins} {} at revision {at}",
+            "note: {what} {} at revision {at}",
             terminal::printable(&query.key)
         ));
     }
-    let body = Body {
+    let view = GetView {
         header: Header { revision },
         kvs: Pairs { found: &found, keys_only: args.keys_only },
         count: found.len(),
@@ -132,12 +132,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if context.format == Format::Table && !on_terminal {
         output::write_raw(table)?;
     } else {
-        output::print(context.format, &body, table)?;
+        output::print(context.format, &view, table)?;
     }
     Ok(Status::Ok)
 }
 
-/// Raw bytes for programs; on a terminal, nothing that could drive it.
+/// Writes raw bytes, or escapes them for a terminal.
 fn write_line(out: &mut dyn Write, bytes: &[u8], on_terminal: bool) -> std::io::Result<()> {
     if on_terminal {
         let mut lines = bytes.split(|byte| *byte == b'\n');

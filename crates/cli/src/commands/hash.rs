@@ -5,14 +5,13 @@ use lifeboat_etcd::{HashKv, hash_kv, open_file};
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::commands::remote::AnySource;
+use crate::commands::remote::SourceArg;
 use crate::exit::Status;
 use crate::output;
 
-/// Compute etcd's HashKV: equal on two sources means the same history.
+/// Compute etcd's HashKV: sources with equal hashes have the same history.
 ///
-/// The same number that `etcdctl endpoint hashkv` gets from a member at the same revision and compact
-/// revision.
+/// The result is what `etcdctl endpoint hashkv` reports for a member at the same revision and compact revision.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +20,7 @@ Examples:
   lifeboat hash backup.db --status")]
 pub struct Args {
     #[command(flatten)]
-    source: AnySource,
+    source: SourceArg,
 
     /// Revision to hash up to; default: the current one.
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
@@ -31,22 +30,22 @@ pub struct Args {
     #[arg(long, value_name = "REV", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     compact_rev: Option<i64>,
 
-    /// Compute the hash that `etcdutl snapshot status` shows instead: a CRC of everything in a snapshot or db file.
+    /// Compute the hash of `etcdutl snapshot status` instead: a CRC of everything in a snapshot or db file.
     #[arg(long, conflicts_with_all = ["rev", "compact_rev"])]
     status: bool,
 }
 
-/// `etcdutl snapshot status` has more, which `inspect` shows.
+/// What else `etcdutl snapshot status` reports is in `inspect`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct StatusBody {
+struct StatusHashView {
     status_hash: u32,
 }
 
-/// etcdutl's names.
+/// Field names of etcdutl.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HashBody {
+pub struct HashView {
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -54,41 +53,41 @@ pub struct HashBody {
     compact_revision: i64,
 }
 
-impl From<HashKv> for HashBody {
+impl From<HashKv> for HashView {
     fn from(HashKv { hash, older_hash, hash_revision, compact_revision }: HashKv) -> Self {
         Self { hash, older_hash, hash_revision, compact_revision }
     }
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(status) = args.source.elsewhere(context)? {
+    if let Some(status) = args.source.run_remotely(context)? {
         return Ok(status);
     }
     if args.status {
-        let body = StatusBody { status_hash: open_file(args.source.path())?.status_hash()? };
-        // As etcdutl shows it in its table.
-        output::print(context.format, &body, |out| {
-            output::fields(out, &[("status hash", format!("{:x}", body.status_hash))])
+        let view = StatusHashView { status_hash: open_file(args.source.path())?.status_hash()? };
+        // Hexadecimal, as in etcdutl's table.
+        output::print(context.format, &view, |out| {
+            output::fields(out, &[("status hash", format!("{:x}", view.status_hash))])
         })?;
         return Ok(Status::Ok);
     }
     let source = args.source.open()?;
     let hash = hash_kv(source.as_ref(), args.rev, args.compact_rev, &context.progress)?;
     context.progress.finish();
-    let body = HashBody::from(hash);
-    output::print(context.format, &body, |out| {
-        let mut fields = vec![("hash", body.hash.to_string())];
-        fields.extend(older_field(body.older_hash));
+    let view = HashView::from(hash);
+    output::print(context.format, &view, |out| {
+        let mut fields = vec![("hash", view.hash.to_string())];
+        fields.extend(older_field(view.older_hash));
         fields.extend([
-            ("hash revision", body.hash_revision.to_string()),
-            ("compact revision", body.compact_revision.to_string()),
+            ("hash revision", view.hash_revision.to_string()),
+            ("compact revision", view.compact_revision.to_string()),
         ]);
         output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
 }
 
-/// How an older release's number is shown, where there is one.
+/// The field for the hash of older etcd releases, if it differs.
 pub fn older_field(older_hash: Option<u32>) -> Option<(&'static str, String)> {
     older_hash.map(|hash| ("older hash", format!("{hash}, from etcd before 3.4.34 and 3.5.16")))
 }

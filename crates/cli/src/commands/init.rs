@@ -15,11 +15,11 @@ use crate::exit::{Refused, Status};
 use crate::inventory::zstack;
 use crate::{output, terminal};
 
-/// Write the inventory of a running cluster, found by looking at its machines.
+/// Discover a running cluster and write its inventory.
 ///
-/// From the machines that are named, what they run leads to the others: etcd's member list, the API servers, the
-/// nodes. The inventory says what could not be seen. Credentials that recovery needs are copied into
-/// lifeboat-credentials beside it. Nothing is changed on any machine, and no file is replaced.
+/// Starts from the machines given and finds the others by etcd's member list, the API servers and the nodes. The
+/// inventory notes what could not be discovered. Credentials that recovery needs are copied to lifeboat-credentials
+/// next to it. Changes nothing on any machine, and replaces no file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,58 +28,58 @@ Examples:
   lifeboat init --from m1 --zstack https://10.0.0.249:8443 --zstack-key-secret file:zstack.key
   lifeboat init --schema > lifeboat.schema.json")]
 pub struct Args {
-    /// A machine to begin with, as for ssh: one of the control plane, and any that nothing leads to, such as an NFS
+    /// Machine to start from, as for ssh: one of the control plane, and any that cannot be discovered, such as an NFS
     /// server. `local` is this machine.
     #[arg(long, value_name = "HOST", value_delimiter = ',', required_unless_present = "schema")]
     from: Vec<String>,
 
-    /// The inventory to write.
+    /// Inventory file to write.
     #[arg(long, value_name = "FILE", default_value = "lifeboat.yaml")]
     out: PathBuf,
 
-    /// Name for the cluster.
+    /// Name of the cluster.
     #[arg(long, default_value = "kubernetes")]
     name: String,
 
-    /// User to log in as.
+    /// User for SSH logins.
     #[arg(long, value_name = "USER")]
     ssh_user: Option<String>,
 
-    /// Configuration for ssh, in place of your own.
+    /// ssh configuration file to use instead of your own.
     #[arg(long, value_name = "FILE")]
     ssh_config: Option<PathBuf>,
 
-    /// API of the ZStack the machines are VMs of.
+    /// API URL of the ZStack cloud that runs the machines.
     #[arg(long, value_name = "URL")]
     zstack: Option<String>,
 
-    /// CAs that its certificate may chain to, in place of the system's.
+    /// CA bundle to verify its certificate, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "zstack")]
     zstack_ca: Option<PathBuf>,
 
-    /// Where the id of its AccessKey is kept.
+    /// Where its AccessKey id is stored.
     #[arg(long, value_name = "env:NAME|file:PATH", default_value = "env:ZSTACK_ACCESS_KEY_ID", value_parser = secret)]
     zstack_key_id: SecretRef,
 
-    /// Where the secret of its AccessKey is kept.
+    /// Where its AccessKey secret is stored.
     #[arg(long, value_name = "env:NAME|file:PATH", default_value = "env:ZSTACK_ACCESS_KEY_SECRET", value_parser = secret)]
     zstack_key_secret: SecretRef,
 
-    /// Print the JSON Schema of inventories, and do nothing else.
+    /// Print the JSON Schema of inventories and exit.
     #[arg(long, conflicts_with_all = ["from", "zstack"])]
     schema: bool,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct InitView {
     file: String,
     credentials: Vec<String>,
     hosts: usize,
     members: usize,
     masters: usize,
     nodes: usize,
-    /// What could not be seen, and what is a guess.
+    /// What could not be discovered, and what is a guess.
     notes: Vec<String>,
 }
 
@@ -87,12 +87,12 @@ fn secret(text: &str) -> Result<SecretRef, String> {
     match text.split_once(':') {
         Some(("env", name)) if !name.is_empty() => Ok(SecretRef::Env(name.into())),
         Some(("file", path)) if !path.is_empty() => absolute(Path::new(path)).map(SecretRef::File),
-        // It is not repeated: somebody may have given the secret itself.
+        // The value is not repeated: it may be the secret itself.
         _ => Err("must be env:NAME or file:PATH".into()),
     }
 }
 
-/// The inventory's paths are meant from its own directory on, which may be another.
+/// Makes a path absolute, since relative paths in an inventory start at its directory.
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| error.to_string())
 }
@@ -113,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let problems = found.problems();
     let notes: Vec<String> =
         found.notes.iter().cloned().chain(problems.iter().map(ToString::to_string)).collect();
-    let body = Body {
+    let view = InitView {
         file: file.display().to_string(),
         credentials: files.iter().map(|file| file.display().to_string()).collect(),
         hosts: found.inventory.hosts.len(),
@@ -122,19 +122,19 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         nodes: found.inventory.kubernetes.nodes.len(),
         notes,
     };
-    body.notes.iter().for_each(|note| {
+    view.notes.iter().for_each(|note| {
         terminal::stderr_line(format_args!("note: {}", terminal::printable(note.as_bytes())));
     });
-    output::print(context.format, &body, |out| {
-        let Body { hosts, members, masters, nodes, .. } = &body;
+    output::print(context.format, &view, |out| {
+        let InitView { hosts, members, masters, nodes, .. } = &view;
         let counts = format!("{hosts} hosts, {members} etcd members, {masters} masters, {nodes} nodes");
-        writeln!(out, "{}: {counts}", body.file)?;
-        if !body.credentials.is_empty() {
+        writeln!(out, "{}: {counts}", view.file)?;
+        if !view.credentials.is_empty() {
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());
             let names = names.collect::<Vec<_>>().join(", ");
             writeln!(
                 out,
-                "copied into {CREDENTIALS}/: {names}; these credentials grant full access to the cluster"
+                "copied to {CREDENTIALS}/: {names}; these credentials grant full access to the cluster"
             )?;
         }
         Ok(())

@@ -9,14 +9,14 @@ use crate::cli::Cli;
 use crate::exit::Status;
 use crate::output;
 
-/// Write the manual pages.
+/// Generate manual pages.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   lifeboat man | man -l -
   lifeboat man /usr/local/share/man/man1")]
 pub struct Args {
-    /// Directory for a page per verb; default: the main page on stdout.
+    /// Directory to write a page per verb to. Without it, the main page goes to stdout.
     dir: Option<PathBuf>,
 }
 

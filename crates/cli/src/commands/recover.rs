@@ -1,7 +1,7 @@
 //! `lifeboat recover`.
 
-mod body;
-mod desk;
+mod prompt;
+mod render;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -20,22 +20,22 @@ use crate::exit::{Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output;
 use crate::terminal::stderr_line;
-use desk::Terminal;
+use prompt::Prompt;
 
-/// Bring the cluster back: look, plan, ask, act, and look again, until nothing is found any more.
+/// Recover the cluster: diagnose, plan, confirm and execute, until no problems are found.
 ///
-/// Every step is journalled before it is done: a run that is cut short goes on with `recover resume`. What is
-/// replaced is moved aside, never deleted. Ctrl-C stops at the next safe point.
+/// Every step is journaled before it is executed, so that `recover resume` can continue an interrupted run. Replaced
+/// data is moved aside, never deleted. Ctrl-C stops at the next safe point.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  See what would be done, and do nothing:
+  Show the plan and change nothing:
     lifeboat recover plan
 
-  Recover, asking before each round:
+  Recover, with a confirmation before each round:
     lifeboat recover
 
-  Plan now, let a colleague read it, apply it later; refused if the cluster has changed meanwhile:
+  Plan now, have the plan reviewed, and apply it later; refused if the cluster has changed since:
     lifeboat recover plan --out plan.json
     lifeboat recover apply plan.json")]
 pub struct Args {
@@ -46,7 +46,7 @@ pub struct Args {
     inventory: InventoryArgs,
 
     #[command(flatten)]
-    source: SourceArg,
+    source: StateSourceArg,
 
     #[command(flatten)]
     yes: Yes,
@@ -57,25 +57,25 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show what would be done, and do nothing.
+    /// Show the plan and change nothing.
     Plan {
         /// Write the plan to a file, for `recover apply`.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
 
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         reboot: Reboot,
     },
-    /// Do a plan that was written by `recover plan --out`, if the cluster is still as it was.
+    /// Execute a plan written by `recover plan --out`, unless the cluster has changed since.
     Apply {
-        /// The plan.
+        /// Plan file.
         plan: PathBuf,
 
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         yes: Yes,
@@ -83,10 +83,10 @@ enum Command {
         #[command(flatten)]
         reboot: Reboot,
     },
-    /// Go on with the operation that was cut short.
+    /// Continue the interrupted operation.
     Resume {
         #[command(flatten)]
-        source: SourceArg,
+        source: StateSourceArg,
 
         #[command(flatten)]
         yes: Yes,
@@ -94,44 +94,43 @@ enum Command {
         #[command(flatten)]
         reboot: Reboot,
     },
-    /// Undo the operation that was cut short or abandoned: old data dirs are put back, fences lifted, what ran before is
-    /// started. Possible until the restored etcd has started; refused after that.
+    /// Undo the interrupted or abandoned operation: put old data dirs back, lift fences, start what ran before.
+    /// Refused once the restored etcd has started.
     Rollback {
         #[command(flatten)]
         yes: Yes,
     },
-    /// Give up the operation that was cut short, without undoing it. What it fenced stays fenced and is found by
-    /// `diagnose`.
+    /// Abandon the interrupted operation without undoing it. What it fenced stays fenced and is reported by `diagnose`.
     Abandon,
 }
 
 #[derive(Debug, Clone, clap::Args)]
-struct SourceArg {
-    /// Take the state of a restore from here, not from the freshest source: a snapshot file, member:NAME, or the log of a
-    /// member on top of one of these, as FILE+member:NAME. It decides which state a restore takes. It makes one only
-    /// where the report says that people must name the state, as with etcd.state-lost, or where a quorum is lost; an etcd that
-    /// serves the right state is not replaced.
+struct StateSourceArg {
+    /// Restore this state instead of the freshest one: a snapshot file, member:NAME, or the log of a member on top of
+    /// one of these, as FILE+member:NAME. This only selects the state to restore. It causes a restore only if quorum
+    /// is lost or the report asks for a choice, as with etcd.state-lost; an etcd that serves the right state is not
+    /// replaced.
     #[arg(long, value_name = "FILE|member:NAME", value_parser = StateSource::parse)]
     source: Option<StateSource>,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Yes {
-    /// Ask nothing: the plan is shown and done.
+    /// Skip confirmations: show the plan and execute it.
     #[arg(short, long)]
     yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Reboot {
-    /// Reboot workers whose nodes a restart of the kubelet does not bring back: one at a time, cordoned and drained first.
-    /// Without this, each is asked for on a terminal and none is rebooted with --yes. Machines with a role are never
-    /// rebooted.
+    /// Reboot workers whose nodes do not recover when the kubelet is restarted: one at a time, cordoned and drained
+    /// first. Without this flag, each reboot needs a confirmation, and --yes does not reboot any. Machines with a
+    /// role are never rebooted.
     #[arg(long)]
     reboot_nodes: bool,
 }
 
-/// The flags of a verb, given behind it or before it.
+/// The flags that apply to a verb.
 struct Flags {
     source: Option<StateSource>,
     yes: bool,
@@ -139,7 +138,7 @@ struct Flags {
 }
 
 impl Args {
-    /// What is given behind a verb, or before it; refused where it would do nothing.
+    /// Merges flags given before and after a verb; refuses those that have no effect with it.
     fn flags(&self) -> Result<Flags> {
         let none = (None, None, None);
         let (verb, (source, yes, reboot)) = match &self.command {
@@ -162,29 +161,29 @@ impl Args {
             ("--reboot-nodes", self.reboot.reboot_nodes, reboot.is_some()),
         ] {
             if given && !takes {
-                return Err(Usage(format!("{flag} does nothing with `{verb}`")).into());
+                return Err(Usage(format!("{flag} has no effect with `{verb}`")).into());
             }
         }
         let yes = yes.unwrap_or_default() || self.yes.yes;
-        let asks =
+        let is_interactive =
             !yes && !matches!(self.command, Some(Command::Plan { .. })) && std::io::stdin().is_terminal();
         let reboots = match reboot.unwrap_or_default() || self.reboot.reboot_nodes {
             true => Reboots::All,
-            false if asks => Reboots::Ask,
+            false if is_interactive => Reboots::Ask,
             false => Reboots::Never,
         };
         Ok(Flags { source: source.flatten().or_else(|| self.source.source.clone()), yes, reboots })
     }
 }
 
-/// Set by Ctrl-C; the executor looks at it between steps.
+/// Set by Ctrl-C; the executor checks it between steps.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let Flags { source, yes, reboots } = args.flags()?;
     let (path, inventory) = args.inventory.load()?;
     if let Some(source) = &source {
-        ensure_there(source, &inventory)?;
+        ensure_source_exists(source, &inventory)?;
     }
     let access = InventoryArgs::access(&inventory);
     let recovery = Recovery {
@@ -200,25 +199,25 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
     runtime.block_on(async {
         tokio::spawn(stop_on_ctrl_c());
-        let mut desk = Terminal::new(yes, context);
+        let mut prompt = Prompt::new(yes, context);
         let report = match &args.command {
-            None => recovery.recover(&mut desk).await,
+            None => recovery.recover(&mut prompt).await,
             Some(Command::Plan { out, .. }) => return plan(&recovery, out.as_deref(), context).await,
             Some(Command::Apply { plan, .. }) => {
-                recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut desk).await
+                recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut prompt).await
             }
-            Some(Command::Resume { .. }) => recovery.resume(&mut desk).await,
+            Some(Command::Resume { .. }) => recovery.resume(&mut prompt).await,
             Some(Command::Rollback { .. }) => {
-                let report = recovery.rollback(&mut desk).await?;
-                output::print(context.format, &report, |to| body::rollback(to, &report))?;
+                let report = recovery.rollback(&mut prompt).await?;
+                output::print(context.format, &report, |to| render::rollback(to, &report))?;
                 return Ok(Status::Ok);
             }
             Some(Command::Abandon) => {
                 let id = recovery.abandon().await?;
                 let text = format!(
-                    "operation {id} is given up, and cannot be resumed. What it holds stopped stays stopped, and what it \
-                     moved stays moved: `lifeboat recover rollback` undoes both, unless the restored etcd has started; \
-                     `lifeboat explain service.fenced` says how to release services by hand\n"
+                    "Operation {id} abandoned; it cannot be resumed. Services that it fenced stay fenced, and data that it \
+                     moved stays moved: `lifeboat recover rollback` undoes both, unless the restored etcd has started. To \
+                     release services by hand, see `lifeboat explain service.fenced`.\n"
                 );
                 output::write_all(text.as_bytes())?;
                 return Ok(Status::Ok);
@@ -228,8 +227,8 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     })
 }
 
-/// A slip in the name of the state to restore is told before anybody is asked anything.
-fn ensure_there(source: &StateSource, inventory: &Inventory) -> Result<()> {
+/// Reports a wrong `--source` before anything is queried.
+fn ensure_source_exists(source: &StateSource, inventory: &Inventory) -> Result<()> {
     for name in source.members() {
         if !inventory.etcd.members.contains_key(name) {
             return Err(no_such_member(name, inventory));
@@ -239,48 +238,48 @@ fn ensure_there(source: &StateSource, inventory: &Inventory) -> Result<()> {
     if is_data_dir(path)? {
         let path = path.display();
         let why = format!(
-            "--source {path} is a data dir: make a snapshot of it first, with `lifeboat save {path} FILE`"
+            "--source {path} is a data dir; save a snapshot of it first, with `lifeboat save {path} FILE`"
         );
         return Err(Usage(why).into());
     }
-    // It is sent to machines as it is.
+    // The file is sent to machines as it is.
     if fs_err::metadata(path)?.is_dir() {
-        let why = format!("--source {} is a directory: name the snapshot in it", path.display());
+        let why = format!("--source {} is a directory; name the snapshot in it", path.display());
         return Err(Usage(why).into());
     }
     open(path)?;
     Ok(())
 }
 
-/// Shows one round; 3 when there is something to do, as `diagnose`.
+/// Shows the plan for one round. Exits with 3 if there are findings, as `diagnose` does.
 async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) -> Result<Status> {
     let (diagnosis, plan) = recovery.plan().await?;
     if let Some(out) = out {
         write_json(out, &plan)?;
     }
-    // Its file has a version of its own, by the same name as that of every document.
+    // The plan file has its own schemaVersion, which would clash with that of the output.
     let mut fields = serde_json::to_value(&plan)?;
     fields.as_object_mut().and_then(|fields| fields.remove("schemaVersion"));
-    output::print(context.format, &fields, |to| body::plan(to, &diagnosis, &plan))?;
+    output::print(context.format, &fields, |to| render::plan(to, &diagnosis, &plan))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }
 
 fn finish(report: &Report, context: &Context) -> Result<Status> {
-    output::print(context.format, report, |to| body::report(to, report))?;
+    output::print(context.format, report, |to| render::report(to, report))?;
     Ok(if report.recovered { Status::Ok } else { Status::Findings })
 }
 
 async fn stop_on_ctrl_c() {
     if tokio::signal::ctrl_c().await.is_ok() {
         STOP.store(true, Ordering::Relaxed);
-        stderr_line(format_args!("stopping after this step; again to stop at once"));
+        stderr_line(format_args!("stopping after this step; press Ctrl-C again to stop immediately"));
     }
     if tokio::signal::ctrl_c().await.is_ok() {
         std::process::exit(130);
     }
 }
 
-/// Who is at work, for the next one to know whom to ask.
+/// Names the user and machine, for other operators to see.
 fn operator() -> String {
     let user =
         std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "someone".into());

@@ -1,7 +1,7 @@
 //! `lifeboat restore`.
 
-mod body;
 mod guards;
+mod render;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,27 +11,26 @@ use anyhow::Result;
 use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Source, State, Target, restore};
 
 use crate::commands::Context;
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member_name};
 use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 use crate::source::ReplayArgs;
-use body::Body;
+use render::RestoreView;
 
-/// Turn a source into the data dirs of a new cluster.
+/// Restore a source into the data dirs of a new cluster.
 ///
-/// The new cluster starts far above every revision the old one served and answers "compacted" for all of
-/// them, so that clients of the old cluster notice and read again. What was written is read back and
-/// compared before it gets its name. The data dirs belong to the user that runs this: `chown` them when
-/// etcd runs as another.
+/// The new cluster starts far above every revision of the old one and reports those as compacted, so that clients of
+/// the old cluster notice and list again. All data is read back and compared before it is renamed into place. The
+/// data dirs belong to the current user: `chown` them if etcd runs as another.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  All members in one read, a folder each; copy every folder to its host:
+  All members at once, with a directory for each; copy every directory to its host:
     lifeboat restore backup.db --all-members ./restored \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
 
-  From the freshest of the members' data dirs, brought here:
+  From the freshest of the members' data dirs, copied here:
     lifeboat restore m1.etcd m2.etcd m3.etcd --all-members ./restored \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
 
@@ -39,66 +38,65 @@ Examples:
     lifeboat restore m1.etcd nightly.db --all-members ./restored \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380
 
-  One member, on its host; give every member the same token:
+  One member, on its host; use the same token for every member:
     lifeboat restore backup.db --name m1 --data-dir /var/lib/etcd \\
       --initial-cluster m1=https://10.0.0.1:2380,m2=https://10.0.0.2:2380,m3=https://10.0.0.3:2380 \\
       --initial-cluster-token restored-2026-11-23")]
 pub struct Args {
-    /// Snapshot, db file, or the data dir of a stopped member. Of several, the freshest is taken that the others agree
-    /// with; where histories diverge, or where the log of a damaged one goes further, none is, unless --take says which. Where
-    /// a data dir's own db is damaged or missing, its log is read on top of another of them that it goes on from.
+    /// Snapshot, db file, or data dir of a stopped member. Of several, the freshest is restored if the others agree
+    /// with it; if histories diverge, or the log of a damaged one goes further, select one with --take. If the db of
+    /// a data dir is damaged or missing, its log is read on top of another source that it continues.
     source: PathBuf,
 
-    /// Further sources, to be compared with the first.
+    /// More sources to compare with the first.
     #[arg(value_name = "SOURCE")]
     others: Vec<PathBuf>,
 
-    /// Take this one of several sources, whatever the others hold.
+    /// Restore this one of several sources, whatever the others hold.
     #[arg(long, value_name = "SOURCE", requires = "others")]
     take: Option<PathBuf>,
 
     #[command(flatten)]
     replay: ReplayArgs,
 
-    /// Where the log of a SOURCE that is a data dir is, when its etcd ran with --wal-dir.
+    /// WAL dir of a SOURCE that is a data dir, if its etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR", conflicts_with = "others")]
     source_wal_dir: Option<PathBuf>,
 
-    /// Write every member of the initial cluster, each to DIR/NAME.
+    /// Write all members of the initial cluster, each to DIR/NAME.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["name", "data_dir", "wal_dir", "initial_advertise_peer_urls"])]
     all_members: Option<PathBuf>,
 
-    /// Name of the one member to write.
+    /// Name of the member to write.
     #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
 
-    /// Its data dir; default: NAME.etcd.
+    /// Data dir of that member; default: NAME.etcd.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Its WAL dir; default: inside the data dir.
+    /// WAL dir of that member; default: inside the data dir.
     #[arg(long, value_name = "DIR")]
     wal_dir: Option<PathBuf>,
 
-    /// The members of the new cluster; default for one member of the default name: default=http://localhost:2380.
+    /// Members of the new cluster; default for a single member named default: default=http://localhost:2380.
     #[arg(long, value_name = "NAME=URL,...")]
     initial_cluster: Option<String>,
 
-    /// Peer URLs of the one member to write, which must be those of the initial cluster; default: those.
+    /// Peer URLs of the member to write; default, and only valid value: those in the initial cluster.
     #[arg(long, value_name = "URL,...", value_delimiter = ',')]
     initial_advertise_peer_urls: Option<Vec<String>>,
 
-    /// Token that makes the new cluster's ids its own; with --all-members default: a fresh one.
+    /// Token that makes the ids of the new cluster unique; default with --all-members: a new one.
     #[arg(long, value_name = "TOKEN")]
     initial_cluster_token: Option<String>,
 
-    /// How far above the newest revision to start, marking all before as compacted: `auto`
-    /// (1000000000), a number, or 0 for neither.
+    /// How far above the newest revision to start, with all earlier ones marked as compacted: `auto` (1000000000), a
+    /// number, or 0 to do neither.
     #[arg(long, value_name = "auto|N|0", default_value = "auto")]
     bump_revision: Bump,
 
-    /// Keep superseded revisions in the file; clients cannot read them, and etcd drops them at its next
-    /// compaction.
+    /// Keep superseded revisions in the file. Clients cannot read them, and etcd drops them at its next compaction.
     #[arg(long)]
     keep_history: bool,
 
@@ -106,28 +104,28 @@ pub struct Args {
     #[arg(long, value_name = "REV", value_parser = clap::value_parser!(i64).range(1..))]
     rev: Option<i64>,
 
-    /// Version of etcd that will run it: 3.4, 3.5, 3.6 or 3.7; default: the one that wrote the source.
+    /// Version of etcd that will run the members: 3.4, 3.5, 3.6 or 3.7; default: the one that wrote the source.
     #[arg(long, value_name = "VERSION")]
     etcd_version: Option<EtcdVersion>,
 
-    /// Do not verify the digest behind a snapshot.
+    /// Do not verify the digest of a snapshot.
     #[arg(long)]
     skip_hash_check: bool,
 
-    /// Restore a file although what lies beside it has more: a db without its log, a full snapshot without its deltas.
+    /// Restore a file even though files next to it have more: a db without its log, a full snapshot without its deltas.
     #[arg(long)]
     db_only: bool,
 
-    /// Make a cluster without keys of a source that has none.
+    /// Allow a source without keys.
     #[arg(long)]
     allow_empty: bool,
 }
 
-/// etcdutl's defaults, for a cluster of one.
+/// etcdutl's defaults, for a single-member cluster.
 const DEFAULT_NAME: &str = "default";
 const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
 
-/// `--bump-revision`.
+/// Value of `--bump-revision`.
 #[derive(Debug, Clone, Copy)]
 struct Bump(u64);
 
@@ -151,12 +149,16 @@ impl Args {
             (Some(token), _) => token.clone(),
             (None, Some(_)) => fresh_token(),
             (None, None) => {
-                return Err(Refused(
-                    "one member at a time needs --initial-cluster-token: the same for all members of this \
-                     restore, and one never used before, or members of an older cluster may join this one; \
-                     --all-members makes one by itself"
-                        .into(),
-                )
+                let cluster = match &self.initial_cluster {
+                    Some(_) => String::new(),
+                    None => {
+                        format!(" and --initial-cluster (optional for a single member, {DEFAULT_CLUSTER})")
+                    }
+                };
+                return Err(Refused(format!(
+                    "missing --initial-cluster-token{cluster}: use the same new token for all members of this restore, or \
+                     members of an older cluster may join it; --all-members generates one"
+                ))
                 .into());
             }
         };
@@ -173,25 +175,29 @@ impl Args {
         })
     }
 
-    /// A cluster of one is what a source of several members is hardly meant to become: it is not guessed.
+    /// The members of the new cluster. The default of a single member applies only to its default name.
     fn initial_cluster(&self) -> Option<&str> {
         let is_default = self.all_members.is_none() && self.name == DEFAULT_NAME;
         self.initial_cluster.as_deref().or(is_default.then_some(DEFAULT_CLUSTER))
     }
 
-    fn needs_initial_cluster(source: &dyn Source) -> Result<Usage> {
-        let value = InitialCluster::of(&State::read(source)?.members, "").map_or_else(
-            || "write it as NAME=PEER_URL,NAME=PEER_URL; the source lists none".into(),
-            |known| format!("the source lists these\n    --initial-cluster {known}"),
+    fn needs_initial_cluster(&self, source: &dyn Source) -> Result<Usage> {
+        let members = InitialCluster::of(&State::read(source)?.members, "").map_or_else(
+            || "NAME=PEER_URL,NAME=PEER_URL; the source lists no members".into(),
+            |known| format!("the source lists these members\n    --initial-cluster {known}"),
         );
-        Ok(Usage(format!("--initial-cluster must name the members of the new cluster: {value}")))
+        let token = match (&self.initial_cluster_token, &self.all_members) {
+            (None, None) => " and --initial-cluster-token",
+            _ => "",
+        };
+        Ok(Usage(format!("missing --initial-cluster{token}: {members}")))
     }
 
     fn open(&self) -> Result<Box<dyn Source>> {
-        if let Some(name) = member(&self.source) {
-            return Err(only_here("restore", name));
+        if let Some(name) = member_name(&self.source) {
+            return Err(local_only("restore", name));
         }
-        self.replay.open_noted(&self.source, self.source_wal_dir.as_deref())
+        self.replay.open_without_siblings(&self.source, self.source_wal_dir.as_deref())
     }
 
     fn targets(&self, cluster: &InitialCluster) -> Result<Vec<Target>> {
@@ -202,7 +208,7 @@ impl Args {
         };
         let target = |name: &str| {
             if name.contains('/') || name == "." || name == ".." {
-                return Err(Usage(format!("member name {name:?} cannot be the name of a folder")));
+                return Err(Usage(format!("member name {name:?} cannot be a directory name")));
             }
             Ok(Target { name: name.into(), data_dir: dir.join(name), wal_dir: None })
         };
@@ -210,7 +216,7 @@ impl Args {
     }
 }
 
-/// A token no other restore has: seconds since 1970 and 64 random bits.
+/// A token that no other restore has: seconds since 1970 and 64 random bits.
 fn fresh_token() -> String {
     use std::hash::{BuildHasher, RandomState};
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -218,22 +224,30 @@ fn fresh_token() -> String {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    // What is wrong with the command line is said before anything is read.
+    // Report usage errors before anything is read.
     let options = args.initial_cluster().map(|cluster| args.options(cluster)).transpose()?;
     if args.others.is_empty() {
         let source = args.open()?;
-        return from(args, source.as_ref(), &args.source.display().to_string(), None, options, context);
+        return restore_from(
+            args,
+            source.as_ref(),
+            &args.source.display().to_string(),
+            None,
+            options,
+            context,
+        );
     }
     if args.replay.base.is_some() {
-        let why = "--base is for one data dir: of several sources, those that fit are used as such anyway";
+        let why =
+            "--base requires a single source; with several, those that fit are used as bases automatically";
         return Err(Usage(why.into()).into());
     }
     let compared = Compared::new(&args.source, &args.others, &args.replay, context)?;
     let (name, source) = compared.taken(args.take.as_deref())?;
-    from(args, source, name, Some(&compared), options, context)
+    restore_from(args, source, name, Some(&compared), options, context)
 }
 
-fn from(
+fn restore_from(
     args: &Args,
     source: &dyn Source,
     name: &str,
@@ -241,12 +255,12 @@ fn from(
     options: Option<RestoreOptions>,
     context: &Context,
 ) -> Result<Status> {
-    let Some(options) = options else { return Err(Args::needs_initial_cluster(source)?.into()) };
-    guards::beside(Path::new(name), args.db_only)?;
-    guards::members(source, &options.cluster, args.initial_cluster.is_some())?;
+    let Some(options) = options else { return Err(args.needs_initial_cluster(source)?.into()) };
+    guards::ensure_complete(Path::new(name), args.db_only)?;
+    guards::ensure_intended_members(source, &options.cluster, args.initial_cluster.is_some())?;
     let report = restore(source, &options, &context.progress)?;
     context.progress.finish();
-    let body = Body::new(name.to_owned(), source, &report, &options, compared);
-    output::print(context.format, &body, |out| body.table(out))?;
+    let view = RestoreView::new(name.to_owned(), source, &report, &options, compared);
+    output::print(context.format, &view, |out| view.table(out))?;
     Ok(Status::Ok)
 }

@@ -11,18 +11,18 @@ use lifeboat_client::{Client, ConnectOptions, Endpoint};
 use lifeboat_etcd::{FindingKind, Source, hash_kv, open};
 use serde::Serialize;
 
-use crate::commands::remote::{member, only_here};
+use crate::commands::remote::{local_only, member_name};
 use crate::commands::{Context, hash};
-use crate::connection::{Connection, unreached, warn_of_clear_text};
+use crate::connection::{Connection, warn_about_clear_text, with_advice};
 use crate::exit::{Refused, Status, Usage};
 use crate::source::ReplayArgs;
-use crate::{output, staged};
+use crate::{atomic_file, output};
 
 /// Save a snapshot of a live member, or of a stopped member's data dir, to a file.
 ///
-/// From a live member, the digest that etcd sends behind the snapshot is verified before the file gets its name; an existing
-/// file is never replaced. A member that has no leader or a CORRUPT alarm is refused. From a data dir,
-/// the log behind the db is part of what is saved; nothing in the directory is touched.
+/// The snapshot of a live member is verified with the digest that etcd sends, before the file is renamed into place.
+/// A member without a leader or with a CORRUPT alarm is refused. The snapshot of a data dir includes its log; nothing
+/// in the directory is changed. An existing file is never replaced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,25 +37,25 @@ pub struct Args {
     #[command(flatten)]
     connection: Connection,
 
-    /// Save from a member that has no leader or a CORRUPT alarm too.
+    /// Also save from a member without a leader or with a CORRUPT alarm.
     #[arg(long)]
     allow_unhealthy: bool,
 
     #[command(flatten)]
     replay: ReplayArgs,
 
-    /// Refuse a base that nothing but ids ties to the log: `recover` takes none such unasked.
+    /// Refuse a base that only ids tie to the log; `recover` does not use such a base by default.
     #[arg(long, hide = true, requires = "base")]
     proven_base: bool,
 
-    /// Where the log of a data dir is, when etcd ran with --wal-dir.
+    /// WAL dir of a data dir, if etcd ran with --wal-dir.
     #[arg(long, value_name = "DIR")]
     wal_dir: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct SaveView {
     file: String,
     endpoint: String,
     cluster_id: String,
@@ -73,9 +73,9 @@ struct Body {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let (endpoint, file) = endpoint_and_file(args)?;
-    staged::refuse_taken(&file)?;
-    if let Some(name) = member(Path::new(&endpoint)) {
-        return Err(only_here("save", name));
+    atomic_file::refuse_existing(&file)?;
+    if let Some(name) = member_name(Path::new(&endpoint)) {
+        return Err(local_only("save", name));
     }
     // A member's endpoint has a port.
     if fs_err::symlink_metadata(&endpoint).is_ok() || !endpoint.contains(':') {
@@ -87,29 +87,27 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Ok(Status::Ok);
     }
     if args.replay.uncommitted || args.replay.base.is_some() || args.wal_dir.is_some() {
-        let why = format!(
-            "--uncommitted, --base and --wal-dir are for a data dir, and there is none at {endpoint}"
-        );
+        let why = format!("--uncommitted, --base and --wal-dir require a data dir, which {endpoint} is not");
         return Err(Usage(why).into());
     }
     let options = args.connection.options()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start runtime")?;
-    let body = runtime.block_on(save(args, &options, &endpoint, &file, context))?;
+    let view = runtime.block_on(save(args, &options, &endpoint, &file, context))?;
     context.progress.finish();
-    output::print(context.format, &body, |out| {
-        let mut fields: Vec<_> = body.warnings.iter().map(|warning| ("warning", warning.clone())).collect();
+    output::print(context.format, &view, |out| {
+        let mut fields: Vec<_> = view.warnings.iter().map(|warning| ("warning", warning.clone())).collect();
         fields.extend([
-            ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
+            ("saved", format!("{} ({})", view.file, output::bytes(view.size))),
             (
                 "from",
-                format!("member {} of cluster {}, etcd {}", body.member_id, body.cluster_id, body.version),
+                format!("member {} of cluster {}, etcd {}", view.member_id, view.cluster_id, view.version),
             ),
-            ("revision", body.revision.to_string()),
-            ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
+            ("revision", view.revision.to_string()),
+            ("hash", format!("{} (compact revision {})", view.hash, view.compact_revision)),
         ]);
-        fields.extend(hash::older_field(body.older_hash));
-        fields.push(("sha256", body.sha256.clone()));
+        fields.extend(hash::older_field(view.older_hash));
+        fields.push(("sha256", view.sha256.clone()));
         output::fields(out, &fields)
     })?;
     Ok(Status::Ok)
@@ -119,7 +117,7 @@ fn ensure_proven(source: &dyn Source) -> Result<()> {
     for kind in source.notes() {
         match kind {
             kind if kind.is_weak_identity() => {
-                return Err(Refused(format!("it is not shown {kind}")).into());
+                return Err(Refused(format!("not proven: {kind}")).into());
             }
             FindingKind::BaseBehindDb { .. } => {
                 return Err(Refused(format!("entries would be lost: {kind}")).into());
@@ -132,27 +130,26 @@ fn ensure_proven(source: &dyn Source) -> Result<()> {
 
 fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
     match args.url_and_file.as_slice() {
-        [first, second] if second.contains("://") => Err(Usage(format!(
-            "a snapshot is taken from one member and written to a file: {first} and {second} are two URLs"
-        ))
-        .into()),
+        [first, second] if second.contains("://") => {
+            Err(Usage(format!("expected a member's URL and a file, but {first} and {second} are two URLs"))
+                .into())
+        }
         [url, file] => Ok((url.clone(), file.into())),
         [file] => match args.connection.endpoints.as_slice() {
-            [_] if file.contains("://") => Err(Usage(format!("no file to write: {file} is a URL")).into()),
+            [_] if file.contains("://") => Err(Usage(format!("missing output file: {file} is a URL")).into()),
             [endpoint] => Ok((endpoint.clone(), file.into())),
-            [] if fs_err::symlink_metadata(file).is_ok() => Err(Usage(format!(
-                "no file to write: to save {file}, name the new file behind it: lifeboat save {file} FILE"
-            ))
-            .into()),
-            [] => Err(Usage(format!(
-                "no member to save from: give its URL, or --endpoints, before the file: lifeboat save URL {file}"
-            ))
-            .into()),
-            several => Err(Usage(format!(
-                "a snapshot is taken from one member, and {} endpoints are given: name one",
-                several.len()
-            ))
-            .into()),
+            [] if fs_err::symlink_metadata(file).is_ok() => {
+                Err(Usage(format!("missing output file; to save {file}, run: lifeboat save {file} FILE"))
+                    .into())
+            }
+            [] => {
+                Err(Usage(format!("missing member URL; run: lifeboat save URL {file}, or pass --endpoints"))
+                    .into())
+            }
+            several => {
+                Err(Usage(format!("expected one endpoint to save from, but {} are given", several.len()))
+                    .into())
+            }
         },
         _ => Err(Usage("expected [URL|PATH] FILE".into()).into()),
     }
@@ -164,28 +161,28 @@ async fn save(
     endpoint: &str,
     file: &Path,
     context: &Context,
-) -> Result<Body> {
-    let parsed = Endpoint::parse(endpoint, args.connection.has_tls_flag()).map_err(unreached)?;
-    warn_of_clear_text(options, &parsed);
-    let client = Client::connect(options, endpoint).await.map_err(unreached)?;
-    let status = client.status().await.map_err(unreached)?;
+) -> Result<SaveView> {
+    let parsed = Endpoint::parse(endpoint, args.connection.has_tls_flag()).map_err(with_advice)?;
+    warn_about_clear_text(options, &parsed);
+    let client = Client::connect(options, endpoint).await.map_err(with_advice)?;
+    let status = client.status().await.map_err(with_advice)?;
     let (problems, warnings) = health(&client, &status).await;
     if !problems.is_empty() && !args.allow_unhealthy {
         return Err(Refused(format!(
-            "{endpoint}: {}; save from another member, or add --allow-unhealthy",
+            "{endpoint}: {}; save from another member, or pass --allow-unhealthy",
             problems.join(", ")
         ))
         .into());
     }
-    let staged = download::download(&client, status.db_size, file, &context.progress).await?;
+    let pending = download::download(&client, status.db_size, file, &context.progress).await?;
 
-    // Read from the file under its temporary name what the RPC does not tell, so that what gets its name
-    // has been opened and read whole.
-    let source = open(staged.path())?;
+    // Read what the RPC does not report from the temporary file, so that a file with the final name has been read in
+    // full.
+    let source = open(pending.path())?;
     let kv = hash_kv(source.as_ref(), None, None, &context.progress).context("read the snapshot back")?;
-    let (size, sha256) = (staged.size, staged.sha256.clone());
-    staged.persist(file)?;
-    Ok(Body {
+    let (size, sha256) = (pending.size, pending.sha256.clone());
+    pending.persist(file)?;
+    Ok(SaveView {
         file: file.display().to_string(),
         endpoint: endpoint.into(),
         cluster_id: format!("{:x}", status.header.cluster_id),
@@ -201,7 +198,7 @@ async fn save(
     })
 }
 
-/// What speaks against a snapshot of this member, and what is worth knowing.
+/// Problems that speak against a snapshot of this member, and warnings.
 async fn health(client: &Client, status: &StatusResponse) -> (Vec<String>, Vec<String>) {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
@@ -212,7 +209,7 @@ async fn health(client: &Client, status: &StatusResponse) -> (Vec<String>, Vec<S
         problems.push("the member is a learner: its state may lag behind".to_owned());
     }
     if !problems.is_empty() {
-        // Alarms cannot be asked for: even listing them needs a quorum, and a learner does not answer.
+        // Listing alarms needs a quorum, and a learner does not answer.
         problems.extend(status.errors.iter().cloned());
         return (problems, warnings);
     }
@@ -222,14 +219,14 @@ async fn health(client: &Client, status: &StatusResponse) -> (Vec<String>, Vec<S
                 let member = format!("{:x}", alarm.member_id);
                 match alarm.alarm() {
                     AlarmType::Nospace => warnings.push(format!(
-                        "NOSPACE alarm of member {member}: puts are refused until it is cleared"
+                        "NOSPACE alarm for member {member}: writes are refused until it is disarmed"
                     )),
-                    AlarmType::Corrupt => problems.push(format!("CORRUPT alarm of member {member}")),
+                    AlarmType::Corrupt => problems.push(format!("CORRUPT alarm for member {member}")),
                     AlarmType::None => {}
                 }
             }
         }
-        Err(error) => problems.push(format!("alarms cannot be asked for: {:#}", anyhow::Error::from(error))),
+        Err(error) => problems.push(format!("cannot list alarms: {:#}", anyhow::Error::from(error))),
     }
     (problems, warnings)
 }

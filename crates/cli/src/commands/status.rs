@@ -1,7 +1,7 @@
 //! `lifeboat status`.
 
-mod body;
-mod table;
+mod render;
+mod view;
 
 use anyhow::Result;
 use lifeboat_recovery::probe::Look;
@@ -11,12 +11,13 @@ use crate::commands::Context;
 use crate::exit::Status;
 use crate::observe::FactsArgs;
 use crate::output;
-use crate::paint::Paint;
-use body::Body;
+use crate::styles::Styles;
+use view::StatusView;
 
-/// Show the cluster on one screen: machines, etcd members, masters, nodes, and what rests on one thing alone.
+/// Show the cluster on one screen: machines, etcd members, masters, nodes, and single points of failure.
 ///
-/// Exits with 0 when all could be asked and nothing is wrong, with 3 otherwise: `lifeboat diagnose` says what and why.
+/// Exits with 0 if everything could be queried and nothing is wrong, otherwise with 3; see `lifeboat diagnose` for
+/// details.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +31,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     let facts = args.from.facts(&Look::quick(), context)?;
     let diagnosis = diagnose(&facts);
-    let body = Body::new(&facts, &diagnosis);
-    output::print(context.format, &body, |out| table::write(out, &body, Paint::stdout()))?;
+    let view = StatusView::new(&facts, &diagnosis);
+    output::print(context.format, &view, |out| render::write(out, &view, Styles::stdout()))?;
     Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }

@@ -68,8 +68,7 @@ fn bad_files(dir: &Path) -> Vec<(&'static str, PathBuf, Called)> {
     ]
 }
 
-/// Runs a verb; whatever it is given, it never panics, and an error is one line that says so, with what to do below
-/// it where that is known.
+/// Runs a verb. It must not panic, and an error must be one line, with advice below it if there is any.
 #[track_caller]
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
     let output = lifeboat(args);
@@ -89,7 +88,7 @@ fn is_one_clear_error(case: &str, stderr: &str) {
 }
 
 #[test]
-fn check_calls_every_bad_file_by_its_name_and_exits_with_3() {
+fn check_names_the_defect_of_every_bad_file_and_exits_with_3() {
     let dir = tempfile::tempdir().unwrap();
     for (case, path, called) in bad_files(dir.path()) {
         let path = path.to_str().unwrap();
@@ -134,7 +133,7 @@ fn restore_refuses_every_bad_file_with_3_and_leaves_nothing() {
 }
 
 #[test]
-fn readers_of_a_bad_file_end_in_a_result_or_a_clear_error() {
+fn reading_a_bad_file_gives_a_result_or_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     for (case, path, _) in bad_files(dir.path()) {
         let path = path.to_str().unwrap();
@@ -191,9 +190,9 @@ fn reading_leaves_the_source_and_its_directory_as_they_are() {
     assert_eq!(crate::targets::tree(dir.path()), before);
 }
 
-/// A reader that has seen enough is no failure; results that got lost are.
+/// A reader that closes stdout early is not a failure; lost results are.
 #[test]
-fn a_closed_stdout_is_no_failure_and_a_full_one_is() {
+fn a_closed_stdout_is_ignored_and_a_full_one_is_an_error() {
     let real = lab::fixture::kubernetes_snapshot();
     let run = |script: &str| {
         let script = format!("set -o pipefail; {script}");

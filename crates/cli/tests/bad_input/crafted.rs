@@ -54,7 +54,7 @@ fn is_found(case: &str, db: Vec<u8>, message: &str) {
 }
 
 #[test]
-fn pages_put_together_for_these_tests_are_otherwise_sound() {
+fn crafted_pages_are_otherwise_valid() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("backup.db");
     for db in [key_tree(vec![sound_leaf(3)]), craft::db(&craft::contents(), 4096)] {
@@ -65,7 +65,7 @@ fn pages_put_together_for_these_tests_are_otherwise_sound() {
 
 /// A cycle followed is a stack overflow, which aborts the process and cannot be reported.
 #[test]
-fn trees_that_are_none_are_found() {
+fn invalid_trees_are_found() {
     let found = |case, pages, message| is_found(case, key_tree(pages), message);
     found("a page its own child", vec![branch(3, &[3])], "page 3: referred to more than once");
     found("a cycle", vec![branch(3, &[4]), branch(4, &[3])], "page 3: referred to more than once");
@@ -89,7 +89,7 @@ fn references_to_the_wrong_pages_are_found() {
 
 /// A number that is believed is an allocation, a loop, or a revision that is silently left out.
 #[test]
-fn numbers_that_lie_are_found() {
+fn wrong_counts_and_sizes_are_found() {
     let found = |case, at, bytes: &[u8], message| {
         is_found(case, key_tree(vec![with_bytes(sound_leaf(3), at, bytes)]), message);
     };
@@ -145,7 +145,7 @@ fn buckets_in_wrong_places_are_found() {
 }
 
 #[test]
-fn revisions_that_are_none_are_found() {
+fn invalid_revisions_are_found() {
     let sound = craft::key_value("/k", 30, 0);
     let key = craft::revision(30, 0);
     let found = |case, key: &[u8], message| is_found(case, with_revision(key.into(), sound.clone()), message);
@@ -164,7 +164,7 @@ fn revisions_that_are_none_are_found() {
 
 /// Above the compact revision, 3. A revision that is there with a broken value is not missing.
 #[test]
-fn revisions_that_are_missing_are_found() {
+fn missing_revisions_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let missing = |buckets: &Buckets| {
@@ -244,7 +244,7 @@ fn undecodable_old_members_do_not_stop_a_restore() {
 
 /// A damaged name hides a bucket: restored without a word, all leases or all of auth would be gone.
 #[test]
-fn a_db_with_a_bucket_that_is_none_of_etcds_is_not_restored() {
+fn a_db_with_an_unknown_bucket_is_not_restored() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut buckets = craft::contents();

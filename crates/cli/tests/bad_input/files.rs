@@ -30,7 +30,7 @@ fn keys(path: &Path) -> u64 {
     inspection["liveKeys"].as_u64().unwrap()
 }
 
-/// Restores into a directory beside it, and tells the keys.
+/// Restores into a directory next to it, and returns the number of keys.
 fn restored(path: &Path) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let to = dir.path().join("restored").display().to_string();
@@ -104,7 +104,7 @@ fn backups_of_other_tools_are_read_through() {
 }
 
 #[test]
-fn every_way_to_pack_a_snapshot_is_read() {
+fn every_compression_and_archive_format_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
     let folder = tar(&[("backup/readme.txt", b"nightly"), ("backup/etcd-snapshot.db", &bytes)]);
@@ -128,7 +128,7 @@ fn every_way_to_pack_a_snapshot_is_read() {
         ("a gzip in a zip.zip", zip(&[("etcd.backup.gz", &gzip(&bytes))])),
         ("Full-00000000-00009002-1518427675.gz", gzip(&bytes)),
         ("Full-00000000-00009002-1518427675.zlib", zlib),
-        // What the file is decides, not what it is called.
+        // The content decides, not the name.
         ("a.db", gzip(&bytes)),
     ] {
         let path = dir.path().join(name);
@@ -149,7 +149,7 @@ fn every_way_to_pack_a_snapshot_is_read() {
 }
 
 #[test]
-fn what_is_not_read_is_named_with_what_to_do() {
+fn unsupported_files_are_named_with_what_to_do() {
     let foreign = unpack(FieldInput::FOREIGN_BACKUPS);
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
@@ -214,7 +214,7 @@ fn what_is_not_read_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_packed_file_that_is_damaged_is_damage() {
+fn a_damaged_compressed_file_is_reported_as_damage() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = fs_err::read(kubernetes_snapshot()).unwrap();
     let (gz, zst) = (gzip(&bytes), zstd(&bytes));
@@ -239,7 +239,7 @@ fn a_packed_file_that_is_damaged_is_damage() {
     }
 }
 
-/// A named pipe blocks its reader until somebody writes, which here would be for good: the test would not end.
+/// A named pipe blocks its reader until there is a writer, so that a verb that opens it would hang.
 #[test]
 fn what_is_not_a_file_is_refused_and_not_opened() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
@@ -299,7 +299,7 @@ fn as_another_user(dir: &Path, args: &[&dyn AsRef<std::ffi::OsStr>]) -> std::pro
 }
 
 #[test]
-fn what_may_not_be_read_is_not_called_absent() {
+fn unreadable_files_are_not_reported_as_missing() {
     use std::os::unix::fs::PermissionsExt;
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
@@ -311,7 +311,7 @@ fn what_may_not_be_read_is_not_called_absent() {
         close(closed, 0o000);
         for verb in ["inspect", "check", "hash"] {
             let output = as_another_user(dir.path(), &[&verb, &data_dir]);
-            let stderr = fails(&output, 1, &["Permission denied", "run it as root"]);
+            let stderr = fails(&output, 1, &["Permission denied", "run lifeboat as root"]);
             assert!(!stderr.contains("without member"), "{}: {stderr}", closed.display());
         }
     }
@@ -319,7 +319,7 @@ fn what_may_not_be_read_is_not_called_absent() {
 }
 
 #[test]
-fn parts_of_a_data_dir_are_read_as_it_or_named() {
+fn parts_of_a_data_dir_are_read_or_named() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
     assert_eq!((keys(&data_dir), keys(&data_dir.join("member"))), (40, 40));
@@ -339,7 +339,7 @@ fn parts_of_a_data_dir_are_read_as_it_or_named() {
 }
 
 #[test]
-fn a_db_is_not_taken_for_all_that_its_member_had() {
+fn a_db_without_its_log_is_reported_as_incomplete() {
     let dir = unpack(FieldInput::DB_WITH_LOG_BESIDE);
     let data_dir = dir.path().join("f2");
     let db = data_dir.join("member/snap/db").display().to_string();
@@ -371,7 +371,7 @@ fn a_db_is_not_taken_for_all_that_its_member_had() {
 }
 
 #[test]
-fn a_restore_that_loses_something_unsaid_is_refused() {
+fn a_restore_that_would_silently_lose_data_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let snapshot = kubernetes_snapshot().display().to_string();
     let to = dir.path().join("m").display().to_string();
@@ -403,9 +403,9 @@ fn assert_harmless(text: &str, what: &dyn Debug) {
     assert!(!text.chars().any(is_unsafe), "{what:?}: {text:?}");
 }
 
-/// Names and messages that are not ours: of paths, of facts that machines and clouds told.
+/// Foreign names and messages: in paths, and in facts from machines and clouds.
 #[test]
-fn nothing_that_is_printed_drives_a_terminal() {
+fn output_cannot_control_a_terminal() {
     const HOSTILE: &str = "\u{1b}]52;c;ZXZpbA==\u{7}\u{1b}[2J\u{9b}31m\u{202e}x";
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(HOSTILE);
@@ -433,7 +433,7 @@ fn nothing_that_is_printed_drives_a_terminal() {
 fn a_crash_leaves_no_core() {
     use std::process::Stdio;
     let mut command = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
-    // It waits for somebody to read what does not fit into a pipe.
+    // It blocks until the rest, which does not fit into a pipe, is read.
     let snapshot = kubernetes_snapshot();
     let args = ["get".as_ref(), snapshot.as_os_str(), "--prefix".as_ref(), "".as_ref()];
     let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();

@@ -40,7 +40,7 @@ fn no_snapshot_with_a_flipped_bit_is_restored() {
 /// db that a check calls sound can be read to its end and has all its revisions, and damage is never an
 /// error of ours.
 #[test]
-fn a_db_that_a_check_calls_sound_reads_whole_whatever_bit_flips() {
+fn a_db_that_passes_check_reads_completely_whatever_bit_flips() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let file = Patched::new(&path, craft::db(&craft::contents(), 512));

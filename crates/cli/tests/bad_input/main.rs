@@ -24,7 +24,7 @@ use lifeboat_etcd::{
 
 const CLUSTER: &str = "m1=http://127.0.0.1:2380";
 
-/// What a check says at worst; not opening at all is as bad as it gets.
+/// The worst severity of a check; a source that does not open is the worst case.
 fn worst(path: &Path) -> Option<Severity> {
     match open(path) {
         Ok(source) => check(source.as_ref(), &NoProgress).expect("damage is data").worst(),

@@ -21,7 +21,7 @@ pub fn tree(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
     found
 }
 
-/// Restores the fixture; tells the exit code and stderr.
+/// Restores the fixture; returns the exit code and stderr.
 fn restore(args: &[&str]) -> (Option<i32>, String) {
     restore_from(&lab::fixture::kubernetes_snapshot(), args)
 }
@@ -102,7 +102,7 @@ fn a_wal_dir_around_the_data_dir_or_in_its_member_is_refused_before_anything_is_
     assert_eq!(names("etcd"), ["member"]);
 }
 
-/// One occupied member stops all: a cluster of which some members are new is no cluster.
+/// One occupied member stops all: a cluster with only some new members would not work.
 #[test]
 fn one_occupied_member_of_many_refuses_them_all() {
     let dir = tempfile::tempdir().unwrap();

@@ -131,7 +131,7 @@ fn every_base(version: EtcdVersion) {
             killed.expect_as_etcd(on_snapshot.as_ref(), &format!("{version}, a snapshot and the log"));
         }
         drop((alone, on_snapshot, salvaged));
-        // A check says that the db is not as it should be.
+        // A check reports the db as damaged.
         assert_eq!(lifeboat(["check".as_ref(), data_dir.as_os_str()]).status.code(), Some(3), "{what}");
     }
 }
@@ -156,9 +156,9 @@ fn every_base_3_7() {
     every_base(EtcdVersion::V3_7);
 }
 
-/// What is no base of a log is refused, with the reason.
+/// An unsuitable base of a log is refused, with the reason.
 #[test]
-fn what_does_not_fit_is_refused() {
+fn unsuitable_bases_are_refused() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let killed = Killed::new(version);
@@ -210,7 +210,7 @@ fn with_meta(killed: &Killed, name: &str, change: impl Fn(u64) -> u64) -> PathBu
     path
 }
 
-/// A log that begins after a base ends says which entries are missing; a later base fits.
+/// For a log that begins after the end of a base, the missing entries are named; a later base fits.
 #[test]
 fn a_gap_between_base_and_log_is_named() {
     let version = EtcdVersion::V3_6;
@@ -246,7 +246,7 @@ fn a_gap_between_base_and_log_is_named() {
     serve(version, cluster.data_dir(0), &[]).expect(source.as_ref(), "a late snapshot and the log");
     drop(source);
 
-    // A restore finds the one that fits, and says so.
+    // A restore finds the one that fits, and reports it.
     let layout = ClusterLayout::new(1).unwrap();
     let more = bases.map(|base| base.to_str().unwrap());
     let (_, report) = restore_all(&data_dir, &layout, &dir.path().join("restored"), &more);
@@ -258,8 +258,8 @@ fn a_gap_between_base_and_log_is_named() {
     );
 }
 
-/// A snapshot and a damaged member whose log goes further: a restore does not leave the log's end behind unless told to,
-/// and names what keeps more.
+/// A snapshot and a damaged member whose log goes further: a restore does not leave the log's end behind unless told
+/// to, and names what keeps more.
 #[test]
 fn a_longer_log_is_not_left_behind() {
     let version = EtcdVersion::V3_6;
@@ -278,19 +278,22 @@ fn a_longer_log_is_not_left_behind() {
     let restore = ["restore", member, snapshot, "--all-members", to.to_str().unwrap()];
     let restore = [&restore[..], &["--initial-cluster", "m1=http://127.0.0.1:1"]].concat();
     let output = lifeboat(&restore);
-    let longer = format!("of the log of {member}, which name 29 keys (/registry/late/0, ");
-    let said = fails(&output, 4, &[longer.as_str(), "no valid meta page"]);
+    let longer = format!("of the log of {member}, which change 29 keys (/registry/late/0, ");
+    let printed = fails(&output, 4, &[longer.as_str(), "no valid meta page"]);
     assert!(!to.exists());
-    let ways: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("    - ")).collect();
-    assert_eq!(ways.len(), 2, "{said}");
-    assert!(ways[0].starts_with(&format!("lifeboat salvage {member} OUT")), "{said}");
-    assert!(ways[0].ends_with(": 35 keys, up to revision 36"), "{said}");
+    let ways: Vec<_> = printed.lines().filter_map(|line| line.strip_prefix("    - ")).collect();
+    assert_eq!(ways.len(), 2, "{printed}");
+    assert!(ways[0].starts_with(&format!("lifeboat salvage {member} OUT")), "{printed}");
+    assert!(ways[0].ends_with(": 35 keys, up to revision 36"), "{printed}");
     let take = format!("lifeboat restore with --take {snapshot}: 20 keys, up to revision 21");
-    assert_eq!(ways[1], take, "{said}");
+    assert_eq!(ways[1], take, "{printed}");
     let inspected = lifeboat(["inspect", member, snapshot]);
     assert_eq!(inspected.status.code(), Some(3));
-    let said = text(&inspected.stdout);
-    assert!(said.contains("A restore does not choose between these: ") && said.contains(&longer), "{said}");
+    let printed = text(&inspected.stdout);
+    assert!(
+        printed.contains("A restore cannot choose between these: ") && printed.contains(&longer),
+        "{printed}"
+    );
 
     lifeboat_ok([&restore[..], &["--take", snapshot]].concat());
     // A snapshot that was saved after the log's end has nothing to lose.
@@ -311,7 +314,7 @@ fn index(inspected: &Value) -> u64 {
 
 /// A restored cluster's log begins at entry 1 as well, but not with an empty store.
 #[test]
-fn a_restored_members_log_is_no_store_by_itself() {
+fn the_log_of_a_restored_member_is_not_read_without_a_base() {
     for version in EtcdVersion::ALL {
         lab::or_skip!(peers::etcd(version));
         let killed = Killed::new(version);
@@ -348,7 +351,7 @@ fn a_restored_members_log_is_no_store_by_itself() {
 
 /// Two restores with one token make clusters with the same ids, whose logs begin alike.
 #[test]
-fn a_state_of_another_restore_with_the_same_token_is_not_taken_unasked() {
+fn a_state_of_another_restore_with_the_same_token_needs_a_flag() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let killed = Killed::new(version);
@@ -393,10 +396,10 @@ fn a_state_of_another_restore_with_the_same_token_is_not_taken_unasked() {
     fails(&refused, 4, &["of one history", "none of them compares a revision"]);
 }
 
-/// A power cut leaves the newest segment of the log empty, or a wrong log lies beside a sound db: the db is not given up for
-/// a log that leads to less.
+/// A power cut leaves the newest segment of the log empty, or a wrong log lies beside a sound db: the db is not given
+/// up for a log that leads to less.
 #[test]
-fn a_sound_db_is_not_given_up_for_less() {
+fn a_valid_db_is_not_replaced_by_less_data() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let killed = Killed::new(version);
@@ -428,10 +431,10 @@ fn a_sound_db_is_not_given_up_for_less() {
     assert!(matches!(why, FindingKind::BaseForeign { .. }), "{why}");
 }
 
-/// Of a log that has lost its end, a base gives less than the db beside it had: that is said, and `recover` takes no such
-/// base unasked.
+/// Of a log that has lost its end, a base gives less than the db beside it had: that is said, and `recover` takes no
+/// such base unasked.
 #[test]
-fn what_only_a_db_that_is_not_read_has_is_said() {
+fn data_only_in_an_unused_db_is_reported() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let mut killed = Killed::new(version);
@@ -462,7 +465,7 @@ fn what_only_a_db_that_is_not_read_has_is_said() {
 
 /// As the field had it: the member's db is noise, last night's snapshot is there, and so is the whole log.
 #[test]
-fn last_nights_snapshot_and_the_log_of_a_damaged_member() {
+fn a_nightly_snapshot_and_the_log_of_a_damaged_member_are_combined() {
     let dir = tempfile::tempdir().unwrap();
     fixture::snapshot_and_log(dir.path());
     let [member, nightly] = ["s-3.6", "s-3.6-nightly.db"].map(|name| dir.path().join(name));
@@ -499,25 +502,25 @@ fn last_nights_snapshot_and_the_log_of_a_damaged_member() {
 
 /// As the field had it: one flipped byte in the log, in what the db has long since, and in what it lacks.
 #[test]
-fn one_bad_record_in_a_log() {
+fn one_bad_record_in_a_log_is_passed_over_or_salvaged() {
     let dir = tempfile::tempdir().unwrap();
     fixture::bad_record_in_log(dir.path());
     let [a, b] = ["e-3.5-a", "e-3.5-b"].map(|name| dir.path().join(name));
     let inspected = lifeboat_json(["inspect".as_ref(), a.as_os_str()]);
     assert_eq!(inspected["keysByPrefix"]["/registry/configmaps"], 40, "{inspected:#}");
-    let said = text(&lifeboat(["hash".as_ref(), a.as_os_str()]).stderr);
-    assert!(said.contains("proves the records after it"), "{said}");
+    let stderr = text(&lifeboat(["hash".as_ref(), a.as_os_str()]).stderr);
+    assert!(stderr.contains("proves the records after it"), "{stderr}");
     let checked = lifeboat(["check".as_ref(), a.as_os_str()]);
     assert_eq!(checked.status.code(), Some(3));
     assert!(text(&checked.stdout).contains("[wal.damaged]"), "{}", text(&checked.stdout));
 
     // The db has 20 keys, the log 32 up to the record: what keeps more is named first, with what it keeps.
     let output = lifeboat(["inspect".as_ref(), b.as_os_str()]);
-    let said = fails(&output, 3, &["the log lacks entr", "lifeboat salvage", "32 keys", "20 keys"]);
-    assert!(said.find("32 keys") < said.find("20 keys"), "{said}");
+    let stderr = fails(&output, 3, &["the log lacks entr", "lifeboat salvage", "32 keys", "20 keys"]);
+    assert!(stderr.find("32 keys") < stderr.find("20 keys"), "{stderr}");
     let out = dir.path().join("out.db");
     let salvaged = lifeboat(["salvage".as_ref(), b.as_os_str(), out.as_os_str()]);
     assert_eq!(salvaged.status.code(), Some(3));
-    assert!(text(&salvaged.stdout).contains("32 keys alive"), "{}", text(&salvaged.stdout));
+    assert!(text(&salvaged.stdout).contains("32 live keys"), "{}", text(&salvaged.stdout));
     lifeboat_ok(["inspect".as_ref(), out.as_os_str()]);
 }

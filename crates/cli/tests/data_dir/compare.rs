@@ -40,7 +40,7 @@ fn inspect(sources: &[&Path], more: &[&str]) -> (Value, Option<i32>) {
     (body.unwrap_or_else(|_| panic!("{}", text(&output.stderr))), output.status.code())
 }
 
-/// What is said of one source.
+/// The JSON of one source.
 fn of<'a>(body: &'a Value, source: &Path) -> &'a Value {
     let sources = body["sources"].as_array().unwrap();
     sources.iter().find(|found| found["source"] == source.display().to_string()).unwrap()
@@ -90,7 +90,7 @@ fn one_after_the_other(version: EtcdVersion) {
     assert_eq!((&lagging["rank"], &lagging["history"]), (&3.into(), &"agrees-in-part".into()));
     assert_eq!(lagging["revision"], 21);
     assert_eq!(lagging["alone"]["revisions"], 0);
-    // The deletion is compacted away, and the list says so.
+    // The deletion is compacted away, and the list is marked incomplete.
     assert_eq!(lagging["lacks"]["complete"], false);
     assert_eq!(listed(&lagging["lacks"]), expected(keys("middle", 10).into_iter().chain(keys("late", 5))));
     let last = of(&body, dirs[1]);
@@ -107,10 +107,10 @@ fn one_after_the_other(version: EtcdVersion) {
 
     furthest_log_is_named(&dirs);
     // What was saved from another member later shows what became of the end of a log.
-    let said = text(&lifeboat(["inspect".as_ref(), dirs[0], &snapshot]).stdout);
+    let stdout = text(&lifeboat(["inspect".as_ref(), dirs[0], &snapshot]).stdout);
     assert!(
-        said.contains("freshest") && !said.contains("not known to be committed and not counted"),
-        "{said}"
+        stdout.contains("freshest") && !stdout.contains("not known to be committed and ignored"),
+        "{stdout}"
     );
 
     // No acknowledged write is lost, whatever the order the sources are named in.
@@ -123,9 +123,9 @@ fn one_after_the_other(version: EtcdVersion) {
     assert_eq!(served(&cluster, 0), acknowledged);
 }
 
-/// A leader that `--force-new-cluster` makes was elected by nobody: what it lacks may have been acknowledged.
+/// A leader made by `--force-new-cluster` had no majority: entries that it lacks may have been acknowledged.
 #[test]
-fn a_forced_new_cluster_decides_nothing() {
+fn a_forced_new_cluster_does_not_decide_what_is_committed() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = ClusterBuilder::new(VERSION).members(3).start().unwrap();
     put(&cluster, 0, keys("early", 5));
@@ -141,8 +141,8 @@ fn a_forced_new_cluster_decides_nothing() {
     let dirs = [0, 1].map(|member| cluster.data_dir(member));
     let (body, _) = inspect(&dirs, &[]);
     let entries = of(&body, dirs[0])["raft"]["uncommittedEntries"].as_u64().unwrap();
-    let said = text(&lifeboat(["inspect".as_ref(), dirs[0], dirs[1]]).stdout);
-    assert_eq!(said.contains("not known to be committed and not counted"), entries > 0, "{said}");
+    let stdout = text(&lifeboat(["inspect".as_ref(), dirs[0], dirs[1]]).stdout);
+    assert_eq!(stdout.contains("not known to be committed and ignored"), entries > 0, "{stdout}");
 }
 
 /// Entries that clients may count on are not left out without a word.
@@ -153,18 +153,18 @@ fn furthest_log_is_named(dirs: &[&Path]) {
         (number("lastTerm"), number("lastIndex"), Reverse(number("uncommittedEntries")))
     };
     let (_, _, Reverse(entries)) = body["sources"].as_array().unwrap().iter().map(raft).max().unwrap();
-    let said = text(&lifeboat(["inspect"].iter().map(Path::new).chain(dirs.iter().copied())).stdout);
+    let printed = text(&lifeboat(["inspect"].iter().map(Path::new).chain(dirs.iter().copied())).stdout);
     let words = match entries {
         1 => "ends with 1 entry not known to be committed".to_owned(),
         entries => format!("ends with {entries} entries not known to be committed"),
     };
-    assert_eq!(said.contains(&words), entries > 0, "{said}");
+    assert_eq!(printed.contains(&words), entries > 0, "{printed}");
     let to = tempfile::tempdir().unwrap();
     let (to, cluster) = (to.path().join("restored"), ClusterLayout::new(1).unwrap().initial_cluster());
     let to = ["--all-members", to.to_str().unwrap(), "--initial-cluster", &cluster];
     let args = ["restore"].into_iter().chain(dirs.iter().map(|dir| dir.to_str().unwrap())).chain(to);
-    let said = text(&lifeboat(args).stdout);
-    assert_eq!(said.contains(&words), entries > 0, "{said}");
+    let printed = text(&lifeboat(args).stdout);
+    assert_eq!(printed.contains(&words), entries > 0, "{printed}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn forked(from: &Path, to: &Path, write: impl Fn(&Cluster)) {
 /// Two that went on from the same state, each by itself: neither is an earlier state of the other, and no tool can say
 /// which one is right.
 #[test]
-fn histories_that_diverged_are_told_with_the_revision_and_never_chosen_unasked() {
+fn diverged_histories_are_reported_with_the_revision_and_never_chosen_by_default() {
     lab::or_skip!(peers::etcd(VERSION));
     let common = stopped(VERSION);
     let dir = tempfile::tempdir().unwrap();
@@ -241,11 +241,10 @@ fn histories_that_diverged_are_told_with_the_revision_and_never_chosen_unasked()
         (&diverged["lacks"]["complete"], &diverged["alone"]["complete"]),
         (&true.into(), &true.into())
     );
-    let said = text(&lifeboat(["inspect".as_ref(), other.as_os_str(), one.as_os_str()]).stdout);
-    for words in
-        ["DIVERGED", "at revision 13", "deletes common7", "puts one0", "does not choose between these"]
+    let stdout = text(&lifeboat(["inspect".as_ref(), other.as_os_str(), one.as_os_str()]).stdout);
+    for words in ["DIVERGED", "at revision 13", "deletes common7", "puts one0", "cannot choose between these"]
     {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(stdout.contains(words), "{words}: {stdout}");
     }
 
     // What both go on from is an earlier state of both.
@@ -268,12 +267,12 @@ fn refused_unless_named(dir: &Path, one: &Path, other: &Path) {
     };
     fails(&restore(&[one, other], &[]), 4, &["refused", "DIVERGED from", "at revision 13", "--take"]);
     assert!(!target.exists());
-    fails(&restore(&[one, other], &["--take", "elsewhere"]), 2, &["no source has this name"]);
+    fails(&restore(&[one, other], &["--take", "elsewhere"]), 2, &["not one of the sources"]);
     fails(&restore(&[one], &["--take", one]), 2, &["required"]);
     let output = restore(&[one, other], &["--take", other]);
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(said.contains("taken as asked") && said.contains("DIVERGED from"), "{said}");
+    assert!(printed.contains("selected with --take") && printed.contains("DIVERGED from"), "{printed}");
     let dirs: Vec<_> = layout.members().iter().map(|member| target.join(&member.name)).collect();
     let cluster = ClusterBuilder::new(VERSION).layout(layout).restored(dirs).start().unwrap();
     let found = served(&cluster, 0);
@@ -283,7 +282,7 @@ fn refused_unless_named(dir: &Path, one: &Path, other: &Path) {
 /// A snapshot that is restored twice makes two clusters, neither of which goes on from the other; and what the old
 /// cluster wrote after the snapshot is in neither.
 #[test]
-fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
+fn clusters_restored_from_one_snapshot_diverge_at_their_first_write() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut old = ClusterBuilder::new(VERSION).start().unwrap();
     put(&old, 0, keys("common", 10));
@@ -315,7 +314,7 @@ fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
     let (body, code) = inspect(&[&one, &snapshot], &[]);
     assert_eq!((code, &body["chosen"]), (Some(3), &Value::Null));
     let why = body["undecided"].as_str().unwrap();
-    assert!(why.contains("cannot be told") && why.contains("no member in common"), "{why}");
+    assert!(why.contains("cannot be determined") && why.contains("no member in common"), "{why}");
     let (body, _) = inspect(&[&one, &snapshot, old.data_dir(0)], &[]);
     let pair = |one: &Path, other: &Path| {
         let names: BTreeSet<_> = [one, other].iter().map(|path| path.display().to_string()).collect();
@@ -330,7 +329,7 @@ fn clusters_restored_from_one_snapshot_diverge_where_they_began_anew() {
 
 /// What cannot be read is named, and the freshest of the rest is taken; a sound db before a log without one.
 #[test]
-fn damaged_sources_are_left_out_and_said_to_be() {
+fn damaged_sources_are_left_out_and_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     let cluster = stopped(VERSION);
     let dir = tempfile::tempdir().unwrap();
@@ -357,23 +356,31 @@ fn damaged_sources_are_left_out_and_said_to_be() {
 
     let broken = [empty.to_str().unwrap(), wiped.to_str().unwrap()];
     let to = ["--all-members", "never", "--initial-cluster", "m1=http://127.0.0.1:1"];
-    fails(&lifeboat([&["restore"], &broken[..], &to].concat()), 3, &["no source is fit", "empty", "wiped"]);
+    fails(
+        &lifeboat([&["restore"], &broken[..], &to].concat()),
+        3,
+        &["no source is usable", "empty", "wiped"],
+    );
     // Whatever would change the answer ends it.
     let nope = dir.path().join("nope");
     fails(&lifeboat(["inspect".as_ref(), cut.as_os_str(), nope.as_os_str()]), 2, &["no such file"]);
-    fails(&lifeboat(["inspect".as_ref(), cut.as_os_str(), cut.as_os_str()]), 2, &["named twice"]);
+    fails(&lifeboat(["inspect".as_ref(), cut.as_os_str(), cut.as_os_str()]), 2, &["given twice"]);
+    fails(&lifeboat([&["inspect"], &broken[..], &["member:m1"]].concat()), 2, &["only reads local sources"]);
     fails(
-        &lifeboat([&["inspect"], &broken[..], &["member:m1"]].concat()),
+        &lifeboat([&["inspect"], &broken[..], &["--wal-dir", "x"]].concat()),
         2,
-        &["reads what is on this machine"],
+        &["--wal-dir requires a single source"],
     );
-    fails(&lifeboat([&["inspect"], &broken[..], &["--wal-dir", "x"]].concat()), 2, &["--wal-dir is for one"]);
-    fails(&lifeboat([&["inspect"], &broken[..], &["--uncommitted"]].concat()), 2, &["--uncommitted is for"]);
+    fails(
+        &lifeboat([&["inspect"], &broken[..], &["--uncommitted"]].concat()),
+        2,
+        &["--uncommitted requires a data dir"],
+    );
 }
 
 /// The running member of a broken cluster is likely the freshest: an answer without it would be a wrong one.
 #[test]
-fn a_source_that_an_etcd_runs_in_ends_the_comparison() {
+fn a_source_in_use_fails_the_comparison() {
     lab::or_skip!(peers::etcd(VERSION));
     let cluster = ClusterBuilder::new(VERSION).start().unwrap();
     let dir = tempfile::tempdir().unwrap();

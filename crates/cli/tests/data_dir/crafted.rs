@@ -136,7 +136,7 @@ fn put(key: &str) -> Entry {
 /// What etcd 3.5 buffers for reading outlives its users: a server lets in a root user that it has just deleted, or does
 /// not. A reader of the log alone cannot know, and says so where it matters.
 #[test]
-fn whom_3_5_may_still_take_for_root_is_refused() {
+fn requests_that_3_5_may_run_as_root_are_refused() {
     for version in EtcdVersion::ALL {
         lab::or_skip!(peers::etcd(version));
         let base = Base::with_users(version, true);
@@ -172,8 +172,8 @@ fn whom_3_5_may_still_take_for_root_is_refused() {
     }
 }
 
-/// What another leader has overruled does not count, and neither does for `--force-new-cluster` what it put in its place
-/// until it is committed.
+/// What another leader has overruled does not count, and neither does for `--force-new-cluster` what it put in its
+/// place until it is committed.
 #[test]
 fn a_later_entry_of_the_same_index_wins() {
     let version = EtcdVersion::V3_6;
@@ -198,7 +198,7 @@ fn a_later_entry_of_the_same_index_wins() {
 
 /// A member that had fallen behind was sent a whole db, and crashed before it was in its place.
 #[test]
-fn a_received_db_is_taken_and_its_lack_is_found() {
+fn a_received_db_is_used_and_a_missing_one_is_found() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let base = Base::new(version);
@@ -263,7 +263,7 @@ fn log_error(data_dir: &Path) -> Error {
 }
 
 #[test]
-fn what_is_missing_in_a_log_is_found() {
+fn gaps_in_a_log_are_found() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let base = Base::new(EtcdVersion::V3_6);
     let case = |records| {

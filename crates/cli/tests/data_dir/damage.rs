@@ -29,7 +29,7 @@ pub fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
 }
 
-/// The file ends in a record, or a sector of the last record was never written: etcd drops it and goes on.
+/// The file ends in a record, or a sector of the last record was never written: etcd drops it and continues.
 #[test]
 fn a_torn_tail_is_dropped_as_etcd_drops_it() {
     let version = EtcdVersion::V3_6;
@@ -57,11 +57,11 @@ fn a_torn_tail_is_dropped_as_etcd_drops_it() {
         match State::read(source.as_ref()) {
             Ok(_) => {
                 serve(version, &data_dir, &[]).expect(source.as_ref(), &format!("cut at {cut}"));
-                // What is dropped is said, by the verbs that only read as well.
+                // Verbs that only read also report what is dropped.
                 let is_torn = |kind: &FindingKind| matches!(kind, FindingKind::WalTorn { .. });
-                let said = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
-                assert_eq!(said.contains("warning: "), source.notes().iter().any(is_torn), "{said}");
-                torn += usize::from(said.contains("warning: "));
+                let stderr = text(&lifeboat(["hash".as_ref(), data_dir.as_os_str()]).stderr);
+                assert_eq!(stderr.contains("warning: "), source.notes().iter().any(is_torn), "{stderr}");
+                torn += usize::from(stderr.contains("warning: "));
             }
             // Raft stops as well when the log ends before what is committed.
             Err(Error::Damaged(FindingKind::WalEntriesMissing { .. })) => {}
@@ -76,7 +76,7 @@ pub fn whole_log(data_dir: &std::path::Path) -> Result<HashKv, Error> {
 }
 
 #[test]
-fn what_a_directory_lacks_is_named() {
+fn missing_files_of_a_data_dir_are_named() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = killed(EtcdVersion::V3_6);
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn what_a_directory_lacks_is_named() {
     };
     assert_eq!(without("wal"), "wal.missing");
     assert_eq!(without("wal/0000000000000000-0000000000000000.wal"), "wal.missing");
-    // What a repair leaves is in nobody's way.
+    // Leftovers of a repair are ignored.
     let repaired = dir.path().join("repaired");
     copy_dir(cluster.data_dir(0), &repaired).unwrap();
     fs_err::write(segment(&repaired).with_extension("wal.broken"), b"torn").unwrap();

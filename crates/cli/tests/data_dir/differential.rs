@@ -1,8 +1,8 @@
-//! Clusters of one and of three members that are killed at once while clients write, with a fault on top: what is restored
-//! from the files is never less than what etcd serves when it is started on copies of them.
+//! Clusters of one and of three members that are killed at once while clients write, with a fault on top: what is
+//! restored from the files is never less than what etcd serves when it is started on copies of them.
 //!
-//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names its seed
-//! and keeps its files.
+//! `LIFEBOAT_TORTURE_ROUNDS` is the number of rounds, `LIFEBOAT_TORTURE_SEED` the first seed. A round that fails names
+//! its seed and keeps its files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use crate::kills::{Acknowledged, expect_held, kill_while_writing};
 use crate::support::{lifeboat, save, text};
 use crate::torture::rounds;
 
-/// How long etcd has to serve what it can from what is left.
+/// Timeout until etcd serves what it can from the remaining data.
 const LIMIT: Duration = Duration::from_secs(12);
 
 /// What happens to the files of one member, beside the kill.
@@ -54,7 +54,7 @@ const FAULTS: [Fault; 8] = [
 ];
 
 impl Fault {
-    fn strike(self, data_dir: &Path, rng: &mut Rng) {
+    fn inject(self, data_dir: &Path, rng: &mut Rng) {
         let db = data_dir.join("member/snap/db");
         let change = |path: &Path, change: &mut dyn FnMut(&mut Vec<u8>)| {
             let mut bytes = fs_err::read(path).unwrap();
@@ -144,7 +144,7 @@ impl Drop for Round {
 impl Round {
     fn new(version: EtcdVersion, seed: u64) -> Self {
         let place = usize::try_from(seed).unwrap();
-        // Each fault strikes a member alone and one of three.
+        // Each fault hits a member alone and one of three.
         let members = if (place + place / FAULTS.len()).is_multiple_of(2) { 1 } else { 3 };
         let fault = FAULTS[place % FAULTS.len()];
         let dir = Some(tempfile::tempdir().unwrap());
@@ -172,9 +172,10 @@ impl Round {
         flags.into_iter().fold(builder.dir(self.path("cluster")), ClusterBuilder::flag).start().unwrap()
     }
 
-    /// Kills the cluster while clients write; tells what they were told. Some members fall behind, some are started again.
+    /// Kills the cluster while clients write; returns the acknowledged writes. Some members fall behind, some are started
+    /// again.
     fn crash(&mut self, cluster: &mut Cluster) -> Acknowledged {
-        let mut told = Acknowledged::new();
+        let mut acknowledged = Acknowledged::new();
         if self.members > 1 && self.rng.bool() {
             let lagging = self.rng.usize(0..self.members);
             cluster.kill(lagging).unwrap();
@@ -185,8 +186,8 @@ impl Round {
             }
         }
         let milliseconds = self.rng.u64(30..700);
-        told.extend(kill_while_writing(cluster, milliseconds));
-        told
+        acknowledged.extend(kill_while_writing(cluster, milliseconds));
+        acknowledged
     }
 
     /// What etcd serves from copies of the files, if it does.
@@ -220,8 +221,9 @@ impl Round {
         })
     }
 
-    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it names ways to keep more, the
-    /// first of them; where it asks which state is right, the freshest; where nothing can be read, what salvage saves.
+    /// What a person gets who follows what Lifeboat says: a restore from all there is; where it names ways to keep
+    /// more, the first of them; where it asks which state is right, the freshest; where nothing can be read, what
+    /// salvage saves.
     fn restore(&self, sources: &[PathBuf]) -> Option<Restored> {
         let why = match self.restored("restore", sources, None) {
             Ok(db) => return Some(Restored { how: "restore", db }),
@@ -229,7 +231,7 @@ impl Round {
         };
         eprintln!("{}: {}", self.what(), why.trim());
         if let Some(way) = why.lines().find_map(|line| line.strip_prefix("    - ")) {
-            return Some(self.by_way(way, sources));
+            return Some(self.restore_alternative(way, sources));
         }
         let inspect = [PathBuf::from("inspect"), "-o".into(), "json".into()];
         let compared = lifeboat(inspect.iter().chain(sources));
@@ -250,7 +252,7 @@ impl Round {
     }
 
     /// What a way keeps that Lifeboat names: `lifeboat salvage DIR OUT: 61 keys, up to revision 62`.
-    fn by_way(&self, way: &str, sources: &[PathBuf]) -> Restored {
+    fn restore_alternative(&self, way: &str, sources: &[PathBuf]) -> Restored {
         let (way, _) = way.rsplit_once(": ").unwrap();
         if let Some(args) = way.strip_prefix("lifeboat salvage ") {
             let out = self.path("way.db");
@@ -277,8 +279,8 @@ impl Round {
         args.extend(take.into_iter().flat_map(|take| ["--take".into(), take.into()]));
         args.extend(["--etcd-version".into(), self.version.to_string()]);
         let output = lifeboat(args);
-        let said = text(&output.stderr);
-        if output.status.success() { Ok(to.join("m1/member/snap/db")) } else { Err(said) }
+        let stderr = text(&output.stderr);
+        if output.status.success() { Ok(to.join("m1/member/snap/db")) } else { Err(stderr) }
     }
 
     fn run(mut self, tally: &mut Tally) {
@@ -294,12 +296,12 @@ impl Round {
             save(&cluster, &path);
             path
         });
-        let told = self.crash(&mut cluster);
+        let acknowledged = self.crash(&mut cluster);
         let dirs: Vec<PathBuf> = (0..self.members).map(|member| cluster.data_dir(member).into()).collect();
         let layout = cluster.layout().again();
         drop(cluster);
-        let struck = self.rng.usize(0..self.members);
-        self.fault.strike(&dirs[struck], &mut self.rng);
+        let target = self.rng.usize(0..self.members);
+        self.fault.inject(&dirs[target], &mut self.rng);
 
         let sources: Vec<PathBuf> = dirs.iter().cloned().chain(snapshot).collect();
         let restored = self.restore(&sources);
@@ -325,9 +327,9 @@ impl Round {
                 );
             }
         }
-        // What clients were told is on a majority's disks, of which no fault takes more than one.
+        // Acknowledged writes are on the disks of a majority, and a fault affects only one disk.
         if self.members > 1 || self.fault == Fault::None {
-            expect_held(&told, &ours.unwrap().values(), &what);
+            expect_held(&acknowledged, &ours.unwrap().values(), &what);
         }
     }
 }

@@ -18,7 +18,7 @@ fn unpacked(input: FieldInput) -> tempfile::TempDir {
     dir
 }
 
-/// Expects every verb that reads a data dir to have this many keys of it; tells the warnings on the way.
+/// Expects every verb to read this many keys from a data dir; returns the warnings.
 fn every_verb_has(data_dir: &Path, keys: usize, version: EtcdVersion) -> String {
     let to = tempfile::tempdir().unwrap();
     let path = data_dir.to_str().unwrap();
@@ -51,8 +51,8 @@ fn every_verb_has(data_dir: &Path, keys: usize, version: EtcdVersion) -> String 
 fn health_probes_of_3_4_change_nothing() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_4));
     let dir = unpacked(FieldInput::HEALTH_PROBE);
-    let said = every_verb_has(&dir.path().join("h-3.4"), 8, EtcdVersion::V3_4);
-    assert_eq!(said, "");
+    let printed = every_verb_has(&dir.path().join("h-3.4"), 8, EtcdVersion::V3_4);
+    assert_eq!(printed, "");
 }
 
 /// Puts keys, with a request of the v2 API after each.
@@ -99,8 +99,8 @@ fn reads_of_the_v2_api_change_nothing() {
                 if clean { cluster.stop(member) } else { cluster.kill(member) }.unwrap();
             }
             let dirs: Vec<PathBuf> = (0..members).map(|member| cluster.data_dir(member).into()).collect();
-            let said = every_verb_has(&dirs[0], 8, version);
-            assert!(!said.contains("v2"), "{version}: {said}");
+            let printed = every_verb_has(&dirs[0], 8, version);
+            assert!(!printed.contains("v2"), "{version}: {printed}");
             if members > 1 {
                 let body = lifeboat_json(
                     ["inspect".as_ref()].into_iter().chain(dirs.iter().map(|dir| dir.as_os_str())),
@@ -111,9 +111,9 @@ fn reads_of_the_v2_api_change_nothing() {
     }
 }
 
-/// The v3 store is read, and that v2 keys stay behind is said by everything that leaves them there.
+/// The v3 store is read, and every verb warns about v2 keys that it leaves out.
 #[test]
-fn keys_of_the_v2_api_stay_behind_with_a_word() {
+fn keys_of_the_v2_api_are_left_out_with_a_warning() {
     let version = EtcdVersion::V3_5;
     lab::or_skip!(peers::etcd(version));
     let dir = unpacked(FieldInput::V2_CONTENT);
@@ -123,8 +123,8 @@ fn keys_of_the_v2_api_stay_behind_with_a_word() {
         let data_dir = dir.path().join(name);
         let path = data_dir.to_str().unwrap();
         let keys = serve(version, &data_dir, &["--enable-v2=true"]).values().len();
-        let said = every_verb_has(&data_dir, keys, version);
-        assert!(said.contains(words), "{name}: {said}");
+        let printed = every_verb_has(&data_dir, keys, version);
+        assert!(printed.contains(words), "{name}: {printed}");
         let to = tempfile::tempdir().unwrap();
         let file = |name: &str| to.path().join(name).display().to_string();
         let restore = ["--all-members", &file("restored"), "--initial-cluster", "m1=http://127.0.0.1:1"];
@@ -164,23 +164,23 @@ fn changes_of_v2_keys_change_nothing_of_v3() {
             let data_dir = cluster.data_dir(0);
             serve(version, data_dir, &["--enable-v2=true"])
                 .expect(open(data_dir).unwrap().as_ref(), &format!("{version}, {snapshots}"));
-            let said = every_verb_has(data_dir, 8, version);
-            assert!(said.contains("keys of the v2 API"), "{version}, {snapshots}: {said}");
+            let printed = every_verb_has(data_dir, 8, version);
+            assert!(printed.contains("keys of the v2 API"), "{version}, {snapshots}: {printed}");
         }
     }
 }
 
-/// The only voter of a cluster has committed what is in its log; etcd that is started on it serves that.
+/// The only voter of a cluster has committed its whole log; an etcd started on it serves that.
 #[test]
-fn the_last_write_of_an_only_member_counts() {
+fn the_last_write_of_a_single_member_is_applied() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let dir = unpacked(FieldInput::LAST_WRITE);
     let data_dir = dir.path().join("y-3.6-4");
     let path = data_dir.to_str().unwrap();
     assert_eq!(serve(version, &data_dir, &[]).values().len(), 6);
-    let said = every_verb_has(&data_dir, 6, version);
-    assert_eq!(said, "");
+    let printed = every_verb_has(&data_dir, 6, version);
+    assert_eq!(printed, "");
     let raft = &lifeboat_json(["inspect", path])["raft"];
     assert_eq!((&raft["countedBy"], &raft["uncommittedEntries"]), (&"only-voter".into(), &0.into()));
 
@@ -206,25 +206,25 @@ fn voters_that_the_db_calls_learners_are_members() {
         assert_eq!(suggested.matches("=http").count(), 3, "{source}: {suggested}");
         let to = dir.path().join("never");
         let output = lifeboat(["restore", path, "--all-members", to.to_str().unwrap()]);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
         for name in ["k1=http", "k2=http", "k3=http"] {
-            assert!(said.contains(name), "{source}: {said}");
+            assert!(stderr.contains(name), "{source}: {stderr}");
         }
     }
 }
 
 /// Restored with a token of its own on each node: the same keys, and clusters that refuse each other.
 #[test]
-fn sources_of_several_clusters_are_said_to_be() {
+fn sources_of_several_clusters_are_reported() {
     let dir = unpacked(FieldInput::THREE_CLUSTERS);
     let paths = ["c-1", "c-2", "c-3"].map(|name| dir.path().join(name).display().to_string());
     let sources: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let words = "belong to 3 clusters and will not join each other";
+    let words = "belong to 3 clusters and cannot join each other";
 
-    let said = text(&lifeboat([&["inspect"], &sources[..]].concat()).stdout);
-    assert!(said.contains(words) && said.contains("holds the same keys as"), "{said}");
-    assert!(!said.contains("holds the same as"), "{said}");
+    let stdout = text(&lifeboat([&["inspect"], &sources[..]].concat()).stdout);
+    assert!(stdout.contains(words) && stdout.contains("holds the same keys as"), "{stdout}");
+    assert!(!stdout.contains("holds the same data as"), "{stdout}");
     let body = lifeboat_json([&["inspect"], &sources[..]].concat());
     let clusters = body["clusters"].as_object().unwrap();
     assert_eq!(clusters.len(), 3);
@@ -235,6 +235,6 @@ fn sources_of_several_clusters_are_said_to_be() {
     let to = dir.path().join("restored").display().to_string();
     let layout = ClusterLayout::new(1).unwrap().initial_cluster();
     let to = ["--all-members", &to, "--initial-cluster", &layout];
-    let said = text(&lifeboat([&["restore"], &sources[..], &to].concat()).stdout);
-    assert!(said.contains(words), "{said}");
+    let stdout = text(&lifeboat([&["restore"], &sources[..], &to].concat()).stdout);
+    assert!(stdout.contains(words), "{stdout}");
 }

@@ -1,7 +1,7 @@
-//! Single bits flipped at random: in a snapshot each is found; in a log each that makes a difference; in a db, which has no
-//! digest, each that takes a key or a revision away.
+//! Single bits flipped at random: in a snapshot each is found; in a log each that makes a difference; in a db, which
+//! has no digest, each that takes a key or a revision away.
 //!
-//! `LIFEBOAT_FLIPS` says how many in each, `LIFEBOAT_FLIPS_SEED` which.
+//! `LIFEBOAT_FLIPS` is the number of flips in each, `LIFEBOAT_FLIPS_SEED` selects them.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ use crate::support::{MetadataBuckets, Revisions, metadata_buckets, revisions};
 const FOUND: &str = "found";
 const HARMLESS: &str = "where nothing is read";
 
-/// Flips one bit after another of the first `size` bytes, each alone, and counts what `outcome` says of it.
+/// Flips one bit after another of the first `size` bytes, each alone, and counts the values of `outcome`.
 fn flip(
     what: &str,
     path: &Path,
@@ -47,7 +47,7 @@ fn flip(
     outcomes
 }
 
-/// What `check` says of a source that may not even open.
+/// The report of `check` on a source that may not even open.
 fn report(path: &Path) -> CheckReport {
     match open(path) {
         Ok(source) => check(source.as_ref(), &NoProgress).unwrap(),
@@ -78,7 +78,8 @@ impl Contents {
         Self { revisions: revisions(source), small: metadata_buckets(source) }
     }
 
-    /// Values are not vouched for without a digest, nor sub numbers up to the compact revision, and nobody says they are.
+    /// Values are not vouched for without a digest, nor sub numbers up to the compact revision, and nobody says they
+    /// are.
     fn has_keys_of(&self, other: &Self, compact: i64) -> bool {
         let seen = |BucketKey { revision: Revision { main, sub }, tombstone }| {
             (main, (main > compact).then_some(sub), tombstone)
@@ -91,7 +92,7 @@ impl Contents {
 }
 
 #[test]
-fn no_bit_flipped_in_a_db_takes_anything_away_unseen() {
+fn no_bit_flipped_in_a_db_loses_data_silently() {
     let dir = tempfile::tempdir().unwrap();
     let (path, size) = snapshot(dir.path(), false);
     let source = open(&path).unwrap();

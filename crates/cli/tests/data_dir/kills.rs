@@ -1,4 +1,4 @@
-//! Members that are killed while clients write: nothing that a client was told is lost, and what is read is what
+//! Members that are killed while clients write: no acknowledged write is lost, and what is read is what
 //! etcd reads.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::crafted::by_commit_index;
 use crate::peer::serve;
 use crate::support::{eventually, restore_all, same_hash, served};
 
-/// Values that clients were told are stored.
+/// Values acknowledged to clients.
 pub type Acknowledged = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Writes until it fails, as Kubernetes would.
@@ -26,14 +26,14 @@ fn write(endpoint: &str, writer: u64, rounds: &AtomicU64) -> Acknowledged {
         let options = ConnectOptions { command_timeout: Duration::from_secs(3), ..ConnectOptions::default() };
         // One that was just started again does not answer yet.
         let Ok(client) = Client::connect(&options, endpoint).await else { return Acknowledged::new() };
-        let mut told = Acknowledged::new();
+        let mut acknowledged = Acknowledged::new();
         for round in 0.. {
-            if write_round(&client, writer, round, &mut told).await.is_err() {
+            if write_round(&client, writer, round, &mut acknowledged).await.is_err() {
                 break;
             }
             rounds.fetch_add(1, Ordering::Relaxed);
         }
-        told
+        acknowledged
     })
 }
 
@@ -41,22 +41,22 @@ async fn write_round(
     client: &Client,
     writer: u64,
     round: i64,
-    told: &mut Acknowledged,
+    acknowledged: &mut Acknowledged,
 ) -> lifeboat_client::Result<()> {
     let value = format!("{round}").into_bytes();
     let key = |name: &str| format!("/acknowledged/{writer}/{name}").into_bytes();
     let lease = client.lease_grant(3600, 0).await?.id;
     client.put(key(&format!("leased{}", round % 7)), value.clone(), lease).await?;
-    told.insert(key(&format!("leased{}", round % 7)), value.clone());
-    // The way kube-apiserver writes: only when nobody else has.
+    acknowledged.insert(key(&format!("leased{}", round % 7)), value.clone());
+    // As kube-apiserver writes: only if the key has not changed.
     let absent = Compare::mod_revision(key(&format!("{round}")), CompareResult::Equal, 0);
     let put = PutRequest { key: key(&format!("{round}")), value: value.clone(), lease: 0 };
     let txn = TxnRequest { compare: vec![absent], success: vec![put.into()], failure: Vec::new() };
     let revision = client.txn(txn).await?.header.revision;
-    told.insert(key(&format!("{round}")), value);
+    acknowledged.insert(key(&format!("{round}")), value);
     if round % 5 == 4 {
-        // What may or may not be gone when it fails is no longer counted on.
-        told.remove(&key(&format!("{}", round - 3)));
+        // The result of a failed write is unknown, so it is no longer expected.
+        acknowledged.remove(&key(&format!("{}", round - 3)));
         client.delete_range(DeleteRangeRequest::key(key(&format!("{}", round - 3)))).await?;
     }
     if round % 20 == 19 {
@@ -65,7 +65,7 @@ async fn write_round(
     }
     if round % 11 == 10 {
         for name in 0..7 {
-            told.remove(&key(&format!("leased{name}")));
+            acknowledged.remove(&key(&format!("leased{name}")));
         }
         client.lease_revoke(lease).await?;
     }
@@ -95,10 +95,10 @@ pub fn kill_while_writing(cluster: &mut Cluster, milliseconds: u64) -> Acknowled
     })
 }
 
-pub fn expect_held(told: &Acknowledged, found: &BTreeMap<Vec<u8>, Vec<u8>>, what: &str) {
+pub fn expect_held(acknowledged: &Acknowledged, found: &BTreeMap<Vec<u8>, Vec<u8>>, what: &str) {
     let round = |value: &Vec<u8>| std::str::from_utf8(value).unwrap().parse::<i64>().unwrap();
-    for (key, value) in told {
-        // A later one may have been stored without the client being told.
+    for (key, value) in acknowledged {
+        // A later one may have been stored without an acknowledgement.
         let held = found.get(key).is_some_and(|found| round(found) >= round(value));
         assert!(held, "{what}: {} was {value:?}, is {:?}", key.escape_ascii(), found.get(key));
     }
@@ -122,8 +122,8 @@ fn a_killed_member_is_read_as_etcd_reads_it(version: EtcdVersion) {
             .unwrap();
         plain(&cluster, 0, &Plain { operations: 200, ..Plain::default() }).unwrap();
         kubernetes_like(&cluster, 0, &Kubernetes { rounds: 3, ..Kubernetes::default() }).unwrap();
-        let told = kill_while_writing(&mut cluster, milliseconds);
-        assert!(!told.is_empty());
+        let acknowledged = kill_while_writing(&mut cluster, milliseconds);
+        assert!(!acknowledged.is_empty());
 
         let dir = cluster.data_dir(0);
         let what = format!("{version}, {interval}");
@@ -131,7 +131,7 @@ fn a_killed_member_is_read_as_etcd_reads_it(version: EtcdVersion) {
         serve(version, dir, &["--force-new-cluster"]).expect(committed.as_ref(), &what);
         drop(committed);
         let whole = open(dir).unwrap();
-        expect_held(&told, &values(whole.as_ref()), &what);
+        expect_held(&acknowledged, &values(whole.as_ref()), &what);
         serve(version, dir, &[]).expect(whole.as_ref(), &format!("{what}, whole log"));
     }
 }
@@ -157,7 +157,7 @@ fn a_killed_member_is_read_as_etcd_reads_it_3_7() {
 }
 
 /// Three members die at once, as when a host loses its power. Every one of them is read as etcd reads it, and a
-/// new cluster made of the freshest one's whole log has all that clients were told.
+/// new cluster made of the freshest one's whole log has all acknowledged writes.
 #[test]
 fn a_cluster_killed_at_once_comes_back_with_every_acknowledged_write() {
     let version = EtcdVersion::V3_6;
@@ -174,8 +174,8 @@ fn a_cluster_killed_at_once_comes_back_with_every_acknowledged_write() {
         let added = cluster.block_on(first.member_add(vec!["http://127.0.0.1:1".into()], true));
         Some(added.ok()?.members.len())
     });
-    let told = kill_while_writing(&mut cluster, 700);
-    assert!(!told.is_empty());
+    let acknowledged = kill_while_writing(&mut cluster, 700);
+    assert!(!acknowledged.is_empty());
 
     let dirs: Vec<_> = (0..3).map(|member| cluster.data_dir(member).to_owned()).collect();
     for (member, dir) in dirs.iter().enumerate() {
@@ -193,5 +193,5 @@ fn a_cluster_killed_at_once_comes_back_with_every_acknowledged_write() {
     let new =
         ClusterBuilder::new(version).layout(layout).restored(restored).unsafe_no_fsync().start().unwrap();
     same_hash(&new);
-    expect_held(&told, &served(&new, 2), "restored");
+    expect_held(&acknowledged, &served(&new, 2), "restored");
 }

@@ -1,4 +1,4 @@
-//! A member's data dir as a source: what a real etcd serves from a copy of it is what is read from it.
+//! A member's data dir as a source: reading it gives what a real etcd serves from a copy.
 
 mod bases;
 mod compare;

@@ -67,7 +67,7 @@ impl CutOff {
         Self { dir, dirs }
     }
 
-    /// Keys that a restore from these sources has, without any flag, and what it says.
+    /// Keys of a restore from these sources, and its report.
     fn restored(&self, sources: &[usize], more: &[&str]) -> (Vec<String>, Value) {
         let to = tempfile::tempdir_in(self.dir.path()).unwrap();
         let layout = ClusterLayout::new(1).unwrap();
@@ -86,7 +86,7 @@ fn count(keys: &[String], prefix: &str) -> usize {
 
 /// What a leader wrote that was cut off is not taken for committed, whichever members are there to be read.
 #[test]
-fn what_was_written_alone_falls_away() {
+fn writes_without_a_majority_are_dropped() {
     for version in [EtcdVersion::V3_4, EtcdVersion::V3_6] {
         lab::or_skip!(peers::etcd(version));
         let cluster = CutOff::new(version, true);
@@ -104,9 +104,10 @@ fn what_was_written_alone_falls_away() {
     }
 }
 
-/// A member of several alone cannot tell: what it does not know to be committed is listed by key, and taken in when asked.
+/// A member of several alone cannot tell: what it does not know to be committed is listed by key, and taken in when
+/// asked.
 #[test]
-fn what_one_member_of_several_does_not_know_is_listed() {
+fn uncommitted_entries_of_one_member_are_listed() {
     let version = EtcdVersion::V3_6;
     lab::or_skip!(peers::etcd(version));
     let cluster = CutOff::new(version, false);
@@ -124,11 +125,11 @@ fn what_one_member_of_several_does_not_know_is_listed() {
     assert_eq!(listed(&inspected), listed(&report));
     assert_eq!(inspected["raft"]["countedBy"], "commit-index");
     let checked = lifeboat(["check", path]);
-    let said = text(&checked.stdout);
-    assert_eq!(checked.status.code(), Some(3), "{said}");
+    let stdout = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(3), "{stdout}");
     for words in ["put \"alone0\"", "--uncommitted includes these entries", "--force-new-cluster drops them"]
     {
-        assert!(said.contains(words), "no {words:?} in {said}");
+        assert!(stdout.contains(words), "no {words:?} in {stdout}");
     }
     let (keys, report) = cluster.restored(&[0], &["--uncommitted"]);
     assert_eq!((count(&keys, "alone"), &report["uncommitted"]), (2, &Value::Null));

@@ -14,18 +14,18 @@ use crate::support::{restore_all, revision, same_hash, served};
 
 /// What surrounds the revision.
 #[derive(Clone, Copy, Debug)]
-struct Scene {
+struct Case {
     /// Whether other keys are alive, one of them made by the same transaction.
     another: bool,
     /// Whether there is a revision above.
     above: bool,
 }
 
-const SCENES: [Scene; 4] = [
-    Scene { another: true, above: false },
-    Scene { another: false, above: false },
-    Scene { another: true, above: true },
-    Scene { another: false, above: true },
+const CASES: [Case; 4] = [
+    Case { another: true, above: false },
+    Case { another: false, above: false },
+    Case { another: true, above: true },
+    Case { another: false, above: true },
 ];
 
 /// A member whose compaction is accepted and does not come to its end.
@@ -44,9 +44,9 @@ fn start(version: EtcdVersion, dir: &Path) -> Cluster {
     builder.start().unwrap()
 }
 
-impl Scene {
+impl Case {
     /// Puts keys, deletes them and puts them again in one transaction, compacts at its revision.
-    fn play(self, cluster: &Cluster) {
+    fn write(self, cluster: &Cluster) {
         let put = |key: &str, value: &str| Proto::default().bytes(1, key).bytes(2, value);
         let client = cluster.client(0).unwrap();
         let endpoint = cluster.client_endpoint(0);
@@ -86,24 +86,24 @@ fn hash(data_dir: &Path) -> HashKv {
     hash_kv(source.as_ref(), None, None, &NoProgress).unwrap()
 }
 
-fn hash_is_the_servers(version: EtcdVersion) {
+fn hash_equals_the_servers(version: EtcdVersion) {
     lab::or_skip!(peers::etcd(version));
-    for scene in SCENES {
+    for case in CASES {
         let dir = tempfile::tempdir().unwrap();
         let mut cluster = start(version, dir.path());
-        scene.play(&cluster);
+        case.write(&cluster);
         cluster.kill(0).unwrap();
         let data_dir = cluster.data_dir(0).to_owned();
         let ours = hash(&data_dir);
-        serve(version, &data_dir, &[]).expect_hash(&ours, &format!("etcd {version}, {scene:?}"));
+        serve(version, &data_dir, &[]).expect_hash(&ours, &format!("etcd {version}, {case:?}"));
         // Releases differ, so this is a test at all.
-        assert!(ours.older_hash.is_some(), "{scene:?}: {ours:?}");
-        comes_back(version, scene, &data_dir);
+        assert!(ours.older_hash.is_some(), "{case:?}: {ours:?}");
+        restores_with_same_hash(version, case, &data_dir);
     }
 }
 
 /// A restore does not hand the compaction on, so what the source holds stays.
-fn comes_back(version: EtcdVersion, scene: Scene, data_dir: &Path) {
+fn restores_with_same_hash(version: EtcdVersion, case: Case, data_dir: &Path) {
     for bump in ["0", "1000"] {
         let layout = ClusterLayout::new(1).unwrap();
         let target = tempfile::tempdir().unwrap();
@@ -113,28 +113,28 @@ fn comes_back(version: EtcdVersion, scene: Scene, data_dir: &Path) {
         let cluster = builder.start().unwrap();
         let number = |name: &str| report[name].as_u64().map(|hash| u32::try_from(hash).unwrap());
         let hash = answer(version, number("hash").unwrap(), number("olderHash"));
-        assert_eq!(same_hash(&cluster), hash, "etcd {version}, {scene:?}, bump {bump}");
+        assert_eq!(same_hash(&cluster), hash, "etcd {version}, {case:?}, bump {bump}");
         let keys: Vec<_> = served(&cluster, 0).into_keys().collect();
-        assert_eq!(keys, scene.keys().iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>());
+        assert_eq!(keys, case.keys().iter().map(|key| key.as_bytes().to_vec()).collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn hash_is_the_servers_3_4() {
-    hash_is_the_servers(EtcdVersion::V3_4);
+fn hash_equals_the_servers_3_4() {
+    hash_equals_the_servers(EtcdVersion::V3_4);
 }
 
 #[test]
-fn hash_is_the_servers_3_5() {
-    hash_is_the_servers(EtcdVersion::V3_5);
+fn hash_equals_the_servers_3_5() {
+    hash_equals_the_servers(EtcdVersion::V3_5);
 }
 
 #[test]
-fn hash_is_the_servers_3_6() {
-    hash_is_the_servers(EtcdVersion::V3_6);
+fn hash_equals_the_servers_3_6() {
+    hash_equals_the_servers(EtcdVersion::V3_6);
 }
 
 #[test]
-fn hash_is_the_servers_3_7() {
-    hash_is_the_servers(EtcdVersion::V3_7);
+fn hash_equals_the_servers_3_7() {
+    hash_equals_the_servers(EtcdVersion::V3_7);
 }

@@ -24,8 +24,8 @@ pub struct Requests {
     pub users: bool,
     /// Whether they go to a server that runs, not into a log.
     pub live: bool,
-    /// Whether the next request is of a user who may not do everything, or of an old auth revision. It then is such that all patch releases of
-    /// an etcd permit or refuse it alike.
+    /// Whether the next request is of a user who may not do everything, or of an old auth revision. It then is such
+    /// that all patch releases of an etcd permit or refuse it alike.
     pub limited: bool,
 }
 
@@ -53,12 +53,13 @@ impl Requests {
             98 => return Entry::normal(self.downgrade()),
             _ => self.request(),
         };
-        // Whether one with the role root may revoke a lease with an old auth revision is a question of the patch release.
+        // Whether one with the role root may revoke a lease with an old auth revision is a question of the patch
+        // release.
         let revision = if tag == 9 { FRESH } else { revision };
         Entry::normal(request_of(user, revision, tag, message))
     }
 
-    /// A request of `root`, or of somebody else, that a client may send.
+    /// A request of `root` or of another user that a client may send.
     pub fn request_of(&mut self, user: Option<&str>) -> Request {
         self.limited = user != Some("root");
         self.request()
@@ -140,7 +141,7 @@ impl Requests {
         match self.rng.u8(0..10) {
             0..=4 => Vec::new(),
             5 => b"\0".to_vec(),
-            // Under permissions, what etcd says to a range without keys is not known.
+            // With permissions, etcd's answer to a range without keys is unknown.
             _ => Some(self.key()).filter(|end| !self.limited || *end > key).unwrap_or_default().into(),
         }
     }

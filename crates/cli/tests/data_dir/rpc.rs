@@ -25,7 +25,7 @@ impl Rpc {
         Self { channel, endpoint: endpoint.to_owned(), user, token: None }
     }
 
-    /// Calls a method, and logs in again when that is what is wrong.
+    /// Calls a method, and logs in again if the token is invalid.
     pub async fn call(&mut self, method: &'static str, message: &[u8]) -> Result<Vec<u8>, Status> {
         let answer = self.once(method, message).await;
         match &answer {

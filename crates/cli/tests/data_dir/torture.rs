@@ -1,7 +1,7 @@
 //! Random requests of every kind a client can send, by several clients at once, to a server that is then killed: what
 //! is read of its data dir is what a server reads of it.
 //!
-//! `LIFEBOAT_TORTURE_ROUNDS` says how many rounds, `LIFEBOAT_TORTURE_SEED` where to begin. A round that fails names
+//! `LIFEBOAT_TORTURE_ROUNDS` is the number of rounds, `LIFEBOAT_TORTURE_SEED` the first seed. A round that fails names
 //! its seed and keeps its data dir.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const SHORT_LEASES: Range<i64> = 0x2000..0x2004;
 /// Snapshots saved in a round at most.
 const MAX_SNAPSHOTS: usize = 5;
 
-/// The seeds of rounds: a few always, more when told so.
+/// The seeds of rounds: a few by default.
 pub fn rounds(few: u64) -> Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("LIFEBOAT_TORTURE_SEED").unwrap_or(0);
@@ -114,7 +114,7 @@ impl Round {
         }
     }
 
-    /// Lets clients send until the member is killed; adds up what it answered. Tells the snapshots saved meanwhile.
+    /// Lets clients send until the member is killed; adds up what it answered. Returns the snapshots saved meanwhile.
     fn torture(&mut self, cluster: &mut Cluster, place: &Place, sum: &mut Answers) -> Vec<PathBuf> {
         let root = login(cluster, 0, "root").unwrap();
         let member = cluster.block_on(root.status()).unwrap().header.member_id;
@@ -191,7 +191,7 @@ fn torture(version: EtcdVersion) {
         let data_dir = cluster.data_dir(0).to_owned();
         drop(cluster);
         if round.rng.bool() {
-            litter(&data_dir);
+            add_crash_leftovers(&data_dir);
         }
         let state = compare(version, &data_dir, &what, &mut replayed);
         for snapshot in &snapshots {
@@ -215,7 +215,7 @@ fn torture(version: EtcdVersion) {
 }
 
 /// What crashes leave: the newest raft snapshot cut short, and files that were not finished or set aside.
-fn litter(data_dir: &Path) {
+fn add_crash_leftovers(data_dir: &Path) {
     let [snap, wal] = ["snap", "wal"].map(|name| data_dir.join("member").join(name));
     let snapshots = fs_err::read_dir(&snap).unwrap().map(|entry| entry.unwrap().path());
     if let Some(newest) = snapshots.filter(|path| path.extension().is_some_and(|end| end == "snap")).max() {
@@ -243,7 +243,7 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
     *replayed += raft.replayed_to - raft.consistent_index;
     drop(whole);
 
-    // The binary says the same.
+    // The binary reports the same.
     let path = data_dir.display().to_string();
     let inspected = lifeboat_json(["inspect", &path]);
     assert_eq!(inspected["leases"], state.leases.len(), "{what}");
@@ -255,9 +255,9 @@ fn compare(version: EtcdVersion, data_dir: &Path, what: &str, replayed: &mut u64
     state
 }
 
-/// Expects the log on top of an earlier snapshot to give what it gives on top of the own db, or else what an etcd serves that
-/// is started on the two: with users and leases, an entry that is applied again may be answered otherwise than it was when it
-/// was new. Tells how many writes the two were seen to have in common.
+/// Expects the log on top of an earlier snapshot to give what it gives on top of the own db, or else what an etcd
+/// serves that is started on the two: with users and leases, an entry that is applied again may be answered otherwise
+/// than it was when it was new. Tells how many writes the two were seen to have in common.
 fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &str) -> u64 {
     let what = format!("{what}, on {}", snapshot.display());
     let everything = Query { prefix: true, ..Query::default() };
@@ -290,7 +290,8 @@ fn on_snapshot(version: EtcdVersion, data_dir: &Path, snapshot: &Path, what: &st
     writes.unwrap_or_else(|| panic!("{what}: no identity"))
 }
 
-/// Leaves out the raft snapshots that go further than the db: etcd starts on no db that is behind the newest one it reads.
+/// Leaves out the raft snapshots that go further than the db: etcd starts on no db that is behind the newest one it
+/// reads.
 fn remove_later_snapshots(snap: &Path, db_index: u64) {
     for path in fs_err::read_dir(snap).unwrap().map(|entry| entry.unwrap().path()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -40,7 +40,7 @@ fn everything(dir: &Path) -> BTreeMap<String, (SystemTime, Vec<u8>)> {
 }
 
 #[test]
-fn every_verb_reads_a_data_dir_and_none_touches_it() {
+fn every_verb_reads_a_data_dir_without_changing_it() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = lagging();
     let client = cluster.client(0).unwrap();
@@ -108,13 +108,13 @@ fn the_log_is_named_only_where_there_is_one() {
     let file = dir.path().join("snapshot.db");
     fs_err::write(&file, b"x").unwrap();
     let file = file.display().to_string();
-    fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted is for a data dir"]);
+    fails(&lifeboat(["inspect", &file, "--uncommitted"]), 2, &["--uncommitted requires a data dir"]);
 }
 
 /// What a server makes up when it applies a request, and what patch releases answer differently, is not replayed:
 /// better no answer than a wrong one.
 #[test]
-fn what_is_not_replayed_is_refused_by_name() {
+fn unsupported_requests_are_refused_by_name() {
     lab::or_skip!(peers::etcd(VERSION));
     let base = Base::with_users(VERSION, true);
     let refused = |user: &str, tag: u32, message: Proto, words: &[&str]| {
@@ -148,9 +148,9 @@ fn what_is_not_replayed_is_refused_by_name() {
     refused("app", 6, backwards, &["a range that ends before it begins, under permissions"]);
 }
 
-/// etcd's `--wal-dir`: the data dir has no log then, and every verb can be told where it is.
+/// With etcd's `--wal-dir` the data dir has no log, and every verb takes its directory.
 #[test]
-fn a_log_may_be_elsewhere() {
+fn a_separate_wal_dir_is_read() {
     lab::or_skip!(peers::etcd(VERSION));
     let elsewhere = tempfile::tempdir().unwrap();
     let wal_dir = elsewhere.path().join("wal");
@@ -185,8 +185,8 @@ fn a_log_may_be_elsewhere() {
     let layout = ClusterLayout::new(1).unwrap();
     let (_, report) = restore_all(data_dir, &layout, &elsewhere.path().join("restored"), &log);
     assert_eq!(&report["hash"], hash);
-    fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir is for a data dir"]);
-    fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["are for a data dir"]);
+    fails(&lifeboat(["inspect", &saved, "--wal-dir", "x"]), 2, &["a WAL dir requires a data dir"]);
+    fails(&lifeboat(["save", "http://127.0.0.1:1", "x.db", "--wal-dir", "x"]), 2, &["require a data dir"]);
 }
 
 /// A log that was cut says nothing of what its db has; and a member that waits for the others has both open.
@@ -215,7 +215,7 @@ fn a_db_that_goes_further_than_its_log_is_seen_while_etcd_runs() {
 }
 
 #[test]
-fn a_corrupt_alarm_of_the_member_itself_is_said() {
+fn a_corrupt_alarm_for_the_member_itself_is_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     // Another member's says nothing against this one's data; that of 0 is raised where etcd cannot tell.
     let of: [fn(u64) -> u64; 3] = [|own| own, |_| 0, |own| own ^ 1];
@@ -231,16 +231,16 @@ fn a_corrupt_alarm_of_the_member_itself_is_said() {
         let snapshot = target.path().join("saved.db").display().to_string();
         for verb in [&["inspect", &path][..], &["hash", &path], &["save", &path, &snapshot]] {
             let output = lifeboat(verb);
-            let said = text(&output.stderr);
-            assert!(output.status.success(), "{verb:?}: {said}");
-            assert_eq!(said.contains("a CORRUPT alarm is raised"), is_said, "{verb:?}: {said}");
+            let stderr = text(&output.stderr);
+            assert!(output.status.success(), "{verb:?}: {stderr}");
+            assert_eq!(stderr.contains("a CORRUPT alarm is raised"), is_said, "{verb:?}: {stderr}");
         }
     }
 }
 
-/// A member that was removed knows nothing of what its cluster did since: every verb that takes it says so.
+/// A removed member has nothing of what its cluster did since: every verb that reads it warns about that.
 #[test]
-fn a_removed_member_is_said_to_be() {
+fn a_removed_member_is_reported() {
     lab::or_skip!(peers::etcd(VERSION));
     let mut cluster = ClusterBuilder::new(VERSION).members(3).unsafe_no_fsync().start().unwrap();
     let removed = cluster.client(2).unwrap();
@@ -249,15 +249,18 @@ fn a_removed_member_is_said_to_be() {
     cluster.block_on(kept.put("k", "v", 0)).unwrap();
     // Not before its members have known each other for five seconds.
     eventually("the member is removed", || cluster.block_on(kept.member_remove(id)).ok());
-    // It notices, and ends by itself; a question that fails may be a busy machine.
-    let said = || fs_err::read_to_string(cluster.log(2)).unwrap();
-    eventually("the member ends", || said().contains("has been permanently removed").then_some(()));
+    // It notices, and exits; a failed request may be due to a busy machine.
+    let log = || fs_err::read_to_string(cluster.log(2)).unwrap();
+    eventually("the member ends", || log().contains("has been permanently removed").then_some(()));
     cluster.kill(2).unwrap();
     let path = cluster.data_dir(2).to_str().unwrap().to_owned();
     for verb in [["inspect", &path], ["hash", &path]] {
         let output = lifeboat(verb);
-        let said = text(&output.stderr);
-        assert!(output.status.success() && said.contains("was removed from its cluster"), "{verb:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert!(
+            output.status.success() && stderr.contains("was removed from its cluster"),
+            "{verb:?}: {stderr}"
+        );
     }
     let output = lifeboat(["check", &path]);
     assert_eq!(

@@ -74,7 +74,7 @@ impl Default for Disk {
 }
 
 impl Disk {
-    pub fn play(&mut self, op: &Op, root: &Path) {
+    pub fn apply(&mut self, op: &Op, root: &Path) {
         let relative = |path: &Path| path.strip_prefix(root).expect("below the root").to_path_buf();
         match op {
             Op::CreateDir(path) => self.create(&relative(path), Content::Dir(BTreeMap::new())),
@@ -159,7 +159,7 @@ impl Disk {
         })
     }
 
-    /// Why what could be at a path might not be what it is to hold.
+    /// Why a path might not hold what it should.
     pub fn not_whole(&self, path: &Path, whole: &Tree) -> Option<String> {
         self.could_be(path).into_iter().find_map(|inode| self.differs(inode, whole, path))
     }

@@ -39,10 +39,10 @@ impl Recorded {
         for (number, op) in ops.iter().enumerate() {
             // A write is torn before it is whole.
             for op in op.torn().iter().chain([*op]) {
-                disk.play(op, &self.root);
+                disk.apply(op, &self.root);
                 for (name, whole) in &self.finished {
-                    let said = disk.not_whole(name, whole);
-                    faults.extend(said.map(|what| format!("after call {number}, {op:?}: {what}")));
+                    let fault = disk.not_whole(name, whole);
+                    faults.extend(fault.map(|what| format!("after call {number}, {op:?}: {what}")));
                 }
             }
         }
@@ -78,7 +78,7 @@ fn restore(dir: &Path, more: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_member_that_is_there_is_whole() {
+fn a_member_that_exists_is_complete() {
     let dir = scratch();
     let args = restore(
         dir.path(),
@@ -96,7 +96,7 @@ fn a_member_that_is_there_is_whole() {
 }
 
 #[test]
-fn every_member_of_a_cluster_that_is_there_is_whole() {
+fn every_member_of_a_cluster_that_exists_is_complete() {
     let dir = scratch();
     let cluster = "m1=http://h1:2380,m2=http://h2:2380,m3=http://h3:2380";
     let args = restore(dir.path(), &["--all-members", "ROOT/all", "--initial-cluster", cluster]);
@@ -106,7 +106,7 @@ fn every_member_of_a_cluster_that_is_there_is_whole() {
 }
 
 #[test]
-fn a_log_of_its_own_that_is_there_is_whole() {
+fn a_separate_wal_dir_that_exists_is_complete() {
     let dir = scratch();
     let to = [
         "--data-dir",
@@ -124,7 +124,7 @@ fn a_log_of_its_own_that_is_there_is_whole() {
 }
 
 #[test]
-fn a_snapshot_that_is_there_is_whole() {
+fn a_snapshot_that_exists_is_complete() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let cluster = ClusterBuilder::new(EtcdVersion::V3_6).start().unwrap();
     let dir = scratch();

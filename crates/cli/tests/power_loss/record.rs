@@ -64,7 +64,7 @@ impl fmt::Debug for Op {
     }
 }
 
-/// Runs `lifeboat` and tells what it changed below `root`. Its arguments name absolute paths.
+/// Runs `lifeboat` and returns what it changed below `root`. Its arguments must be absolute paths.
 pub fn record(root: &Path, args: &[String]) -> Result<Vec<Op>, Unavailable> {
     if Command::new("strace").arg("--version").output().is_err() {
         return Err(Unavailable { what: "strace".into(), why: "install the package of that name".into() });

@@ -1,10 +1,10 @@
-//! Fences: what else is called etcd is left alone, and what is undone meanwhile stops a recovery.
+//! Fences: other etcds on a machine are left alone, and a fence that is undone stops a recovery.
 
 use lab::machines::{Layout, Topology};
 use lifeboat_recovery::journal::Event;
 
+use crate::harness::{Harness, Run};
 use crate::interrupted::journal;
-use crate::scene::{Run, Scene};
 use crate::{Scenario, writer};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -40,115 +40,119 @@ const EVENTS_PID: &str = "pgrep -f -- '^/?etcd .*--name=events' || :";
 const PATRONI_PID: &str = "systemctl show -p MainPID --value patroni-etcd";
 
 /// All state is lost and restored beside two etcds that are not the cluster's.
-fn other_etcds(scene: &Scene) {
-    let kept = writer::acknowledged(scene, "beside other etcds", 20);
-    scene.snapshot();
-    let ip = scene.machine("m2").spec().ip.to_string();
-    scene.machine("m2").exec(&["sh", "-c", OTHERS, "sh", &ip]).expect("start the others");
-    scene.eventually("the other etcds run", || {
-        let said = [EVENTS_PID, PATRONI_PID].map(|pid| scene.sh("m2", pid).trim().to_owned());
-        if said.iter().all(|pid| !pid.is_empty() && pid != "0") { Ok(()) } else { Err(format!("{said:?}")) }
+fn other_etcds(harness: &Harness) {
+    let kept = writer::acknowledged(harness, "beside other etcds", 20);
+    harness.snapshot();
+    let ip = harness.machine("m2").spec().ip.to_string();
+    harness.machine("m2").exec(&["sh", "-c", OTHERS, "sh", &ip]).expect("start the others");
+    harness.eventually("the other etcds run", || {
+        let running = [EVENTS_PID, PATRONI_PID].map(|pid| harness.sh("m2", pid).trim().to_owned());
+        if running.iter().all(|pid| !pid.is_empty() && pid != "0") {
+            Ok(())
+        } else {
+            Err(format!("{running:?}"))
+        }
     });
-    let pids = || [EVENTS_PID, PATRONI_PID].map(|pid| scene.sh("m2", pid));
+    let pids = || [EVENTS_PID, PATRONI_PID].map(|pid| harness.sh("m2", pid));
     let before = pids();
-    for machine in scene.etcd_machines() {
-        scene.sh(&machine, "find /var/lib/etcd -mindepth 1 -delete; pkill -9 -f -- '^/?etcd .*--data-dir=/var/lib/etcd( |$)' || :");
+    for machine in harness.etcd_machines() {
+        harness.sh(&machine, "find /var/lib/etcd -mindepth 1 -delete; pkill -9 -f -- '^/?etcd .*--data-dir=/var/lib/etcd( |$)' || :");
     }
-    scene.wait_for_a_cause_of(&["etcd.quorum-lost", "etcd.state-lost"]);
-    let source = scene.dir.join("snapshots/snapshot.db").display().to_string();
-    scene.recover_with("all data lost beside other etcds", &["--source", &source]);
+    harness.wait_for_any_cause(&["etcd.quorum-lost", "etcd.state-lost"]);
+    let source = harness.dir.join("snapshots/snapshot.db").display().to_string();
+    harness.recover_with("all data lost beside other etcds", &["--source", &source]);
     assert_eq!(pids(), before, "another etcd was killed");
-    assert_eq!(writer::lost(scene, &kept), Vec::<String>::new());
-    scene.sh("m2", "rm /etc/kubernetes/manifests/etcd-events.yaml; systemctl stop patroni-etcd; rm -rf /etc/systemd/system/patroni-etcd.service /var/lib/etcd-patroni /opt/patroni; systemctl daemon-reload");
-    scene.eventually("the other etcds are gone", || {
-        let left = scene.sh("m2", EVENTS_PID);
+    assert_eq!(writer::lost(harness, &kept), Vec::<String>::new());
+    harness.sh("m2", "rm /etc/kubernetes/manifests/etcd-events.yaml; systemctl stop patroni-etcd; rm -rf /etc/systemd/system/patroni-etcd.service /var/lib/etcd-patroni /opt/patroni; systemctl daemon-reload");
+    harness.eventually("the other etcds are gone", || {
+        let left = harness.sh("m2", EVENTS_PID);
         if left.trim().is_empty() { Ok(()) } else { Err(left) }
     });
-    scene.sh("m2", "rm -rf /var/lib/etcd-events");
+    harness.sh("m2", "rm -rf /var/lib/etcd-events");
 }
 
 /// Damages every member, so that a snapshot has to be restored, and starts `undo` on m2.
-fn lose_all_beside(scene: &Scene, undo: &str) {
-    scene.snapshot();
-    for machine in scene.etcd_machines() {
-        scene.lab.damage_etcd(&machine).expect("damage its db");
+fn lose_all_beside(harness: &Harness, undo: &str) {
+    harness.snapshot();
+    for machine in harness.etcd_machines() {
+        harness.lab.damage_etcd(&machine).expect("damage its db");
     }
-    scene.wait_for_a_cause_of(&["etcd.quorum-lost"]);
-    scene.sh("m2", &format!("systemd-run --quiet --unit=manager sh -c '{undo}'"));
+    harness.wait_for_any_cause(&["etcd.quorum-lost"]);
+    harness.sh("m2", &format!("systemd-run --quiet --unit=manager sh -c '{undo}'"));
 }
 
-fn db_of(scene: &Scene, machine: &str) -> String {
-    scene.sh(machine, "sha256sum < /var/lib/etcd/member/snap/db")
+fn db_of(harness: &Harness, machine: &str) -> String {
+    harness.sh(machine, "sha256sum < /var/lib/etcd/member/snap/db")
 }
 
-fn is_stopped(scene: &Scene, run: Run, expected: &[&str]) {
+fn assert_stopped(harness: &Harness, run: Run, expected: &[&str]) {
     let run = run.expect(5);
     for text in expected {
-        assert!(run.stderr.contains(text), "{text} is not said: {}", run.said());
+        assert!(run.stderr.contains(text), "{text} is not printed: {}", run.output());
     }
-    assert!(run.stderr.contains("lifeboat recover rollback"), "{}", run.said());
-    scene.sh("m2", "systemctl stop manager 2>/dev/null || :");
+    assert!(run.stderr.contains("lifeboat recover rollback"), "{}", run.output());
+    harness.sh("m2", "systemctl stop manager 2>/dev/null || :");
 }
 
-fn written_back(scene: &Scene) {
+fn written_back(harness: &Harness) {
     let manager = format!(
         "cp {MANIFEST} /root/managed.yaml; while sleep 0.3; do [ -e {MANIFEST} ] || cp /root/managed.yaml {MANIFEST}; done"
     );
-    lose_all_beside(scene, &manager);
-    let before = db_of(scene, "m3");
-    let run = scene.lifeboat(&["recover", "--yes"]);
-    is_stopped(scene, run, &[MANIFEST, "written", "both are kept"]);
-    assert_eq!(db_of(scene, "m3"), before, "data was changed though a fence did not hold");
-    // While both are there, it neither goes on nor back over one of them.
-    let refused = scene.lifeboat(&["recover", "resume", "--yes"]).expect(5);
-    assert!(refused.stderr.contains("both are kept"), "{}", refused.said());
-    scene.sh("m2", &format!("rm {MANIFEST} /root/managed.yaml"));
-    let run = scene.lifeboat(&["recover", "resume", "--yes"]).expect(0);
-    assert!(run.stdout.contains("Restore"), "{}", run.said());
-    scene.assert_well();
+    lose_all_beside(harness, &manager);
+    let before = db_of(harness, "m3");
+    let run = harness.lifeboat(&["recover", "--yes"]);
+    assert_stopped(harness, run, &[MANIFEST, "written", "both are kept"]);
+    assert_eq!(db_of(harness, "m3"), before, "data was changed though a fence did not hold");
+    // While both exist, it neither continues nor overwrites one of them.
+    let refused = harness.lifeboat(&["recover", "resume", "--yes"]).expect(5);
+    assert!(refused.stderr.contains("both are kept"), "{}", refused.output());
+    harness.sh("m2", &format!("rm {MANIFEST} /root/managed.yaml"));
+    let run = harness.lifeboat(&["recover", "resume", "--yes"]).expect(0);
+    assert!(run.stdout.contains("Restore"), "{}", run.output());
+    harness.assert_healthy();
 }
 
-fn a_unit_is_let_go(scene: &Scene) {
+fn a_unit_is_let_go(harness: &Harness) {
     let fence = "/etc/systemd/system/etcd.service.d/00-lifeboat-fence.conf";
     let manager = format!(
         "while ! [ -e {fence} ]; do sleep 0.1; done; sleep 1; while sleep 0.3; do rm -f {fence}; systemctl daemon-reload; systemctl start --no-block etcd; done"
     );
-    lose_all_beside(scene, &manager);
-    let run = scene.lifeboat(&["recover", "--yes"]);
-    is_stopped(scene, run, &["m2", "etcd.service", "not fenced"]);
-    let run = scene.lifeboat(&["recover", "resume", "--yes"]).expect(0);
-    assert!(run.stdout.contains("Restore"), "{}", run.said());
-    scene.assert_well();
+    lose_all_beside(harness, &manager);
+    let run = harness.lifeboat(&["recover", "--yes"]);
+    assert_stopped(harness, run, &["m2", "etcd.service", "not fenced"]);
+    let run = harness.lifeboat(&["recover", "resume", "--yes"]).expect(0);
+    assert!(run.stdout.contains("Restore"), "{}", run.output());
+    harness.assert_healthy();
 }
 
-/// Configuration management writes the unit of a member that is fenced. The restore is rolled back, and what it could not
-/// remove from a machine is removed by the next one.
-fn a_unit_is_rewritten(scene: &Scene) {
+/// Configuration management writes the unit of a member that is fenced. The restore is rolled back, and what it could
+/// not remove from a machine is removed by the next one.
+fn a_unit_is_rewritten(harness: &Harness) {
     let unit = "/etc/systemd/system/etcd.service";
     let fence = format!("{unit}.d/00-lifeboat-fence.conf");
     let manager = format!(
         "while ! [ -e {fence} ]; do sleep 0.1; done; echo \"# managed\" >> {unit}; systemctl daemon-reload"
     );
-    lose_all_beside(scene, &manager);
-    let before = db_of(scene, "m3");
-    let run = scene.lifeboat(&["recover", "--yes"]);
-    is_stopped(scene, run, &["m2", "changed while it was fenced", unit]);
-    assert_eq!(db_of(scene, "m3"), before, "data was changed though a fence did not hold");
-    scene.lifeboat(&["recover", "rollback", "--yes"]).expect(0);
+    lose_all_beside(harness, &manager);
+    let before = db_of(harness, "m3");
+    let run = harness.lifeboat(&["recover", "--yes"]);
+    assert_stopped(harness, run, &["m2", "changed while it was fenced", unit]);
+    assert_eq!(db_of(harness, "m3"), before, "data was changed though a fence did not hold");
+    harness.lifeboat(&["recover", "rollback", "--yes"]).expect(0);
     assert!(
-        scene.sh("m2", &format!("cat {unit}")).contains("# managed"),
+        harness.sh("m2", &format!("cat {unit}")).contains("# managed"),
         "the unit is not as it was written"
     );
 
-    let mut plans = journal(scene).into_iter().filter_map(|entry| match entry.event {
+    let mut plans = journal(harness).into_iter().filter_map(|entry| match entry.event {
         Event::Plan { plan } => Some(plan),
         _ => None,
     });
     let left = format!("/var/lib/lifeboat/{}", plans.next_back().expect("a plan"));
-    scene.sh("m3", &format!("mkdir -p -m 0700 {left}; echo secret > {left}/state.db"));
-    let run = scene.lifeboat(&["recover", "--yes"]).expect(0);
-    assert!(run.stdout.contains(&format!("m3: {left}")), "what was removed is not said: {}", run.said());
-    assert_eq!(scene.sh("m3", "ls -A /var/lib/lifeboat"), "");
-    scene.assert_well();
-    scene.sh("m2", &format!("sed -i '/^# managed$/d' {unit}; systemctl daemon-reload"));
+    harness.sh("m3", &format!("mkdir -p -m 0700 {left}; echo secret > {left}/state.db"));
+    let run = harness.lifeboat(&["recover", "--yes"]).expect(0);
+    assert!(run.stdout.contains(&format!("m3: {left}")), "what was removed is not printed: {}", run.output());
+    assert_eq!(harness.sh("m3", "ls -A /var/lib/lifeboat"), "");
+    harness.assert_healthy();
+    harness.sh("m2", &format!("sed -i '/^# managed$/d' {unit}; systemctl daemon-reload"));
 }

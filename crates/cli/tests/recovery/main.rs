@@ -1,22 +1,22 @@
 //! Recoveries of a real cluster on real machines: `make lab-test`. Needs root, and the lab's programs in the cache.
 //!
-//! Every scenario breaks the cluster in its own way and has `lifeboat` bring it back, so that the next one finds it
-//! well; one that fails gets a new lab behind it. Names on the command line choose scenarios, as in any test. With
-//! `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
+//! Every scenario breaks the cluster in its own way and recovers it with `lifeboat`, so that the next one starts with
+//! a healthy cluster; after a failed one, a new lab is made. Names on the command line choose scenarios, as in any
+//! test. With `LIFEBOAT_KEEP_LAB` set the lab stays up at the end, to be looked at.
 
 mod chaos;
 mod control_plane;
 mod etcd;
 mod fences;
+mod harness;
+mod hidden_failures;
 mod incident;
 mod interrupted;
 mod machines;
 mod nodes;
 mod rollback;
-mod scene;
 mod transcript;
 mod wal_dirs;
-mod witness;
 mod writer;
 
 use std::process::ExitCode;
@@ -24,12 +24,12 @@ use std::process::ExitCode;
 use lab::machines::{Layout, Topology};
 use libtest_mimic::{Arguments, Trial};
 
-use scene::Scene;
+use harness::Harness;
 
-/// What a scenario is called, where it plays, and how it goes.
-type Scenario = (&'static str, Topology, Layout, fn(&Scene));
+/// A scenario: its name, its lab, and its function.
+type Scenario = (&'static str, Topology, Layout, fn(&Harness));
 
-/// What CI runs, with a lab made three times; `LIFEBOAT_CORE_SCENARIOS` chooses these.
+/// The scenarios of CI, with a lab made three times; `LIFEBOAT_CORE_SCENARIOS` chooses these.
 const CORE: &[&[Scenario]] = &[
     incident::SCENARIOS,
     etcd::SCENARIOS,
@@ -40,11 +40,11 @@ const CORE: &[&[Scenario]] = &[
     etcd::STATIC_PODS,
 ];
 
-/// What `make lab-test` runs behind them.
+/// What `make lab-test` runs after these.
 const MORE: &[&[Scenario]] = &[
     fences::STATIC_PODS,
     rollback::STATIC_PODS,
-    witness::SCENARIOS,
+    hidden_failures::SCENARIOS,
     nodes::SCENARIOS,
     fences::SCENARIOS,
     rollback::SCENARIOS,
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
     let more = if only_core() { &[] } else { MORE };
     let trials = CORE.iter().chain(more).copied().flatten().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if scene::any_played() && std::env::var_os("LIFEBOAT_KEEP_LAB").is_none() {
-        scene::end();
+    if harness::any_started() && std::env::var_os("LIFEBOAT_KEEP_LAB").is_none() {
+        harness::tear_down();
     }
     conclusion.exit_code()
 }
@@ -70,10 +70,10 @@ fn only_core() -> bool {
     std::env::var_os("LIFEBOAT_CORE_SCENARIOS").is_some()
 }
 
-fn trial(&(name, topology, layout, tell): &Scenario) -> Trial {
+fn trial(&(name, topology, layout, run): &Scenario) -> Trial {
     Trial::test(format!("{layout}::{name}"), move || {
         lab::or_skip!(lab::machines::available(), Ok(()));
-        tell(&Scene::on(topology, layout));
+        run(&Harness::on(topology, layout));
         Ok(())
     })
     .with_ignored_flag(true)

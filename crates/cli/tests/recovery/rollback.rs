@@ -1,4 +1,4 @@
-//! Taking a restore back at any moment before the restored etcd starts, and not after.
+//! A restore can be rolled back at any moment before the restored etcd starts, and not after.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use lab::machines::{Layout, Topology};
 use lifeboat_recovery::journal::Event;
 
 use crate::Scenario;
-use crate::interrupted::{go_on, journal, run_until, said};
-use crate::scene::Scene;
+use crate::harness::Harness;
+use crate::interrupted::{journal, output, resume_or_start, run_until};
 
 pub const SCENARIOS: &[Scenario] =
     &[("a_restore_is_rolled_back_at_every_step", Topology::Full, Layout::Systemd, rolled_back_at_every_step)];
@@ -20,7 +20,7 @@ pub const STATIC_PODS: &[Scenario] = &[(
     rolled_back_at_every_step,
 )];
 
-/// What must be as it was.
+/// The state that a rollback must bring back.
 #[derive(Debug, PartialEq)]
 struct Before {
     dbs: Vec<String>,
@@ -31,13 +31,13 @@ struct Before {
 const FENCES: &str =
     "ls /etc/systemd/system/*.d/00-lifeboat-fence.conf /etc/kubernetes/lifeboat-fenced/* 2>/dev/null || :";
 
-fn state(scene: &Scene) -> Before {
-    let machines = scene.etcd_machines();
-    let ask = |script: &str| machines.iter().map(|machine| scene.sh(machine, script)).collect();
+fn state(harness: &Harness) -> Before {
+    let machines = harness.etcd_machines();
+    let ask = |script: &str| machines.iter().map(|machine| harness.sh(machine, script)).collect();
     Before {
         dbs: ask("sha256sum < /var/lib/etcd/member/snap/db"),
         fences: ask(FENCES),
-        running: ask(match scene.lab.blueprint().layout {
+        running: ask(match harness.lab.blueprint().layout {
             Layout::Systemd => {
                 "for p in kube-apiserver kube-scheduler; do pgrep -x $p >/dev/null && echo $p; done || :"
             }
@@ -47,10 +47,10 @@ fn state(scene: &Scene) -> Before {
     }
 }
 
-/// Runs until the journal says that this step was begun, or done, and kills it; false when no such step is left.
-fn kill_at(scene: &Scene, step: u32, done: bool) -> bool {
+/// Runs until the journal has the begin, or the end, of this step, and kills it; false if there is no such step.
+fn kill_at(harness: &Harness, step: u32, done: bool) -> bool {
     let is_there = || {
-        let entries = journal(scene);
+        let entries = journal(harness);
         // Until the new operation has its journal, the newest one is that of an operation before it.
         if entries.last().is_some_and(|entry| matches!(entry.event, Event::Ended { .. })) {
             return false;
@@ -63,66 +63,67 @@ fn kill_at(scene: &Scene, step: u32, done: bool) -> bool {
             _ => false,
         })
     };
-    run_until(go_on(scene), is_there).is_none()
+    run_until(resume_or_start(harness), is_there).is_none()
 }
 
 /// The number of the step that starts the restored etcd.
-fn start_of_etcd(scene: &Scene) -> u32 {
-    let run = scene.lifeboat(&["recover", "plan", "-o", "json"]).expect(3);
+fn start_of_etcd(harness: &Harness) -> u32 {
+    let run = harness.lifeboat(&["recover", "plan", "-o", "json"]).expect(3);
     let plan: serde_json::Value = serde_json::from_str(&run.stdout).expect("a plan");
     let steps = plan["steps"].as_array().expect("steps");
     let start = steps.iter().find(|step| step["irreversible"] == true).expect("a step without a way back");
     u32::try_from(start["number"].as_u64().expect("its number")).expect("a small number")
 }
 
-fn rolled_back_at_every_step(scene: &Scene) {
-    scene.snapshot();
-    for machine in scene.etcd_machines() {
-        scene.lab.damage_etcd(&machine).expect("damage its db");
+fn rolled_back_at_every_step(harness: &Harness) {
+    harness.snapshot();
+    for machine in harness.etcd_machines() {
+        harness.lab.damage_etcd(&machine).expect("damage its db");
     }
-    scene.wait_for_a_cause_of(&["etcd.quorum-lost"]);
-    let before = state(scene);
-    let start = start_of_etcd(scene);
+    harness.wait_for_any_cause(&["etcd.quorum-lost"]);
+    let before = state(harness);
+    let start = start_of_etcd(harness);
     for step in 1..start {
-        assert!(kill_at(scene, step, step % 2 == 0), "it ended before step {step}\n{}", said(scene));
+        assert!(kill_at(harness, step, step % 2 == 0), "it ended before step {step}\n{}", output(harness));
         if step == start - 1 {
-            // Given up, and taken back all the same.
-            let run = scene.lifeboat(&["recover", "abandon"]).expect(0);
-            assert!(run.stdout.contains("lifeboat recover rollback"), "{}", run.said());
-            for machine in scene.etcd_machines() {
-                assert_eq!(scene.sh(&machine, "find /var/lib/lifeboat -name state.db"), "", "{machine}");
+            // Abandoned, and rolled back nevertheless.
+            let run = harness.lifeboat(&["recover", "abandon"]).expect(0);
+            assert!(run.stdout.contains("lifeboat recover rollback"), "{}", run.output());
+            for machine in harness.etcd_machines() {
+                assert_eq!(harness.sh(&machine, "find /var/lib/lifeboat -name state.db"), "", "{machine}");
             }
         }
         if step % 3 == 0 {
-            // A rollback is killed too, and goes on; the operation does not go forward meanwhile.
+            // A rollback is killed too, and continues; the operation cannot be resumed meanwhile.
             let moment = Instant::now() + Duration::from_millis(1200);
             let killed =
-                run_until(scene.start(&["recover", "rollback", "--yes"]), || Instant::now() >= moment);
-            if killed.is_none() && journal(scene).iter().any(|e| matches!(e.event, Event::RollingBack { .. }))
+                run_until(harness.start(&["recover", "rollback", "--yes"]), || Instant::now() >= moment);
+            if killed.is_none()
+                && journal(harness).iter().any(|e| matches!(e.event, Event::RollingBack { .. }))
             {
-                scene.lifeboat(&["recover", "resume", "--yes"]).expect(4);
+                harness.lifeboat(&["recover", "resume", "--yes"]).expect(4);
             }
         }
         let ended = |event: &Event| matches!(event, Event::Ended { how } if how == "rolled back");
-        if !journal(scene).iter().any(|entry| ended(&entry.event)) {
-            let run = scene.lifeboat(&["recover", "rollback", "--yes"]).expect(0);
-            assert!(run.stdout.contains("Rolled back"), "{}", run.said());
+        if !journal(harness).iter().any(|entry| ended(&entry.event)) {
+            let run = harness.lifeboat(&["recover", "rollback", "--yes"]).expect(0);
+            assert!(run.stdout.contains("Rolled back"), "{}", run.output());
         }
-        scene.eventually("all is as it was", || match state(scene) {
+        harness.eventually("all is as it was", || match state(harness) {
             now if now == before => Ok(()),
             now => Err(format!("after step {step}: {now:?}, was {before:?}")),
         });
-        for machine in scene.etcd_machines() {
-            assert_eq!(scene.sh(&machine, "ls -A /var/lib/lifeboat"), "", "something is left on {machine}");
+        for machine in harness.etcd_machines() {
+            assert_eq!(harness.sh(&machine, "ls -A /var/lib/lifeboat"), "", "something is left on {machine}");
         }
     }
-    let logged = scene.sh("m2", "journalctl -q -t lifeboat --no-pager");
+    let logged = harness.sh("m2", "journalctl -q -t lifeboat --no-pager");
     assert!(logged.contains(": Stop and fence ") && logged.contains("rollback of step"), "{logged}");
 
-    assert!(kill_at(scene, start, true), "it ended before etcd started\n{}", said(scene));
-    let refused = scene.lifeboat(&["recover", "rollback", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("cannot be rolled back"), "{}", refused.said());
+    assert!(kill_at(harness, start, true), "it ended before etcd started\n{}", output(harness));
+    let refused = harness.lifeboat(&["recover", "rollback", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("cannot be rolled back"), "{}", refused.output());
     thread::sleep(Duration::from_millis(200));
-    scene.lifeboat(&["recover", "resume", "--yes"]).expect(0);
-    scene.assert_well();
+    harness.lifeboat(&["recover", "resume", "--yes"]).expect(0);
+    harness.assert_healthy();
 }

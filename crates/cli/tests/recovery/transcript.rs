@@ -1,26 +1,26 @@
-//! The runbook shows what the program prints: each line of a transcript of `docs/runbooks/incident.md` is found in a run, in
-//! that order, but for what differs from run to run. The run may say more: a slow machine needs a step that a fast one
-//! does not. `LIFEBOAT_RECORD=1` writes the page again.
+//! The runbook shows what the program prints: each line of a transcript in `docs/runbooks/incident.md` is found in a
+//! run, in that order, except for what differs from run to run. The run may print more: a slow machine needs a step
+//! that a fast one does not. `LIFEBOAT_RECORD=1` writes the page again.
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::scene::{Run, Scene};
+use crate::harness::{Harness, Run};
 
 /// Compares what a run printed with the page's transcript of this name.
-pub fn compare(scene: &Scene, name: &str, run: &Run) {
-    let here = format!("{}/", scene.dir.display());
-    let said = run.stdout.replace(&here, "");
+pub fn compare(harness: &Harness, name: &str, run: &Run) {
+    let here = format!("{}/", harness.dir.display());
+    let stdout = run.stdout.replace(&here, "");
     let page = fs::read_to_string(page()).expect("read the runbook");
     let (before, shown, after) = split(&page, name);
     if std::env::var_os("LIFEBOAT_RECORD").is_some() {
-        return fs::write(self::page(), format!("{before}{}\n{after}", said.trim_end()))
+        return fs::write(self::page(), format!("{before}{}\n{after}", stdout.trim_end()))
             .expect("write the runbook");
     }
-    let (shown, mut printed) = (lasting(shown), lasting(&said).into_iter());
+    let (shown, mut printed) = (lasting(shown), lasting(&stdout).into_iter());
     let missing = shown.iter().find(|line| !printed.any(|printed| printed == **line));
-    assert_eq!(missing, None, "{name}: run this test with LIFEBOAT_RECORD=1; it printed {}", run.said());
+    assert_eq!(missing, None, "{name}: run this test with LIFEBOAT_RECORD=1; it printed {}", run.output());
 }
 
 fn page() -> PathBuf {

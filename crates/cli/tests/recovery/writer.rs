@@ -1,4 +1,4 @@
-//! Clients of etcd that remember what they were told.
+//! Clients of etcd that record acknowledged writes.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lifeboat_client::messages::RangeRequest;
 use lifeboat_client::{Client, ConnectOptions};
 
-use crate::scene::{Scene, runtime};
+use crate::harness::{Harness, runtime};
 
 /// Longest one write may take: an election takes about a second, and a client that was connected to a member that is
 /// gone has to find another one first.
@@ -16,11 +16,11 @@ const WRITE: Duration = Duration::from_secs(5);
 pub const PREFIX: &str = "/lab/acknowledged/";
 pub const PREFIX_END: &str = "/lab/acknowledged0";
 
-/// Writes keys that nobody else touches, and tells which were acknowledged.
-pub fn acknowledged(scene: &Scene, round: &str, count: usize) -> BTreeSet<String> {
-    let endpoint = scene.lab.blueprint().etcd_endpoints().remove(0);
+/// Writes keys that nothing else touches, and returns those that were acknowledged.
+pub fn acknowledged(harness: &Harness, round: &str, count: usize) -> BTreeSet<String> {
+    let endpoint = harness.lab.blueprint().etcd_endpoints().remove(0);
     let keys: BTreeSet<String> = (0..count).map(|n| format!("{PREFIX}{round}/{n:04}")).collect();
-    scene.etcd(&endpoint, async |client| {
+    harness.etcd(&endpoint, async |client| {
         for key in &keys {
             client.put(key.clone(), "written", 0).await.expect("an acknowledged write");
         }
@@ -28,22 +28,22 @@ pub fn acknowledged(scene: &Scene, round: &str, count: usize) -> BTreeSet<String
     keys
 }
 
-/// Those that cannot be read any more.
-pub fn lost(scene: &Scene, keys: &BTreeSet<String>) -> Vec<String> {
-    let endpoint = scene.lab.blueprint().etcd_endpoints().remove(0);
+/// The keys that can no longer be read.
+pub fn lost(harness: &Harness, keys: &BTreeSet<String>) -> Vec<String> {
+    let endpoint = harness.lab.blueprint().etcd_endpoints().remove(0);
     let request = RangeRequest {
         key: PREFIX.into(),
         range_end: PREFIX_END.into(),
         keys_only: true,
         ..RangeRequest::default()
     };
-    let found = scene.etcd(&endpoint, async |client| client.range(request).await.expect("read keys").kvs);
+    let found = harness.etcd(&endpoint, async |client| client.range(request).await.expect("read keys").kvs);
     let found: BTreeSet<String> =
         found.into_iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()).collect();
     keys.difference(&found).cloned().collect()
 }
 
-/// What a client saw that wrote all the while.
+/// The result of a client that writes continuously.
 #[derive(Debug, Default)]
 pub struct Account {
     pub acknowledged: BTreeSet<String>,
@@ -51,13 +51,13 @@ pub struct Account {
     pub slowest: Duration,
 }
 
-/// Does `work` while a client writes on, every 100 ms, to whichever of `endpoints` answers.
-pub fn during(scene: &Scene, endpoints: &[String], work: impl FnOnce()) -> Account {
-    let (stop, options) = (AtomicBool::new(false), scene.etcd_options());
+/// Does `work` while a client writes every 100 ms to whichever of `endpoints` answers.
+pub fn during(harness: &Harness, endpoints: &[String], work: impl FnOnce()) -> Account {
+    let (stop, options) = (AtomicBool::new(false), harness.etcd_options());
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let write = || runtime().block_on(write_on(&options, endpoints, &stop));
-            scene.lab.inside(write).expect("enter the lab's network")
+            harness.lab.inside(write).expect("enter the lab's network")
         });
         // The client ends also when the work fails.
         let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

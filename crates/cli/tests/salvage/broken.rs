@@ -108,7 +108,7 @@ fn one_broken_meta_page_loses_one_commit_at_most() {
         assert_eq!(account.root, Some(RootKind::Newest));
         // It may have been the newest.
         assert!(!account.is_complete && account.possibly_lost.listed.last().unwrap().1.is_none());
-        damaged.outcome.accounts_honestly(&damaged.truth, &format!("meta {page}"));
+        damaged.outcome.expect_correct_report(&damaged.truth, &format!("meta {page}"));
     }
 }
 
@@ -132,7 +132,7 @@ fn with_every_root_broken_leaves_are_found_page_by_page() {
     let account = &damaged.outcome.account;
     assert_eq!(account.root, None);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "no root");
-    damaged.outcome.accounts_honestly(&damaged.truth, "no root");
+    damaged.outcome.expect_correct_report(&damaged.truth, "no root");
     let lease = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::Lease).unwrap();
     assert!(!lease.is_whole, "{lease:?}");
     let auth = account.buckets.iter().find(|bucket| bucket.bucket == Bucket::AuthUsers).unwrap();
@@ -150,12 +150,12 @@ fn with_the_root_broken_the_state_before_counts() {
     assert_eq!(account.root, Some(RootKind::Older));
     assert!(!account.is_complete);
     damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[], "root");
-    damaged.outcome.accounts_honestly(&damaged.truth, "root");
+    damaged.outcome.expect_correct_report(&damaged.truth, "root");
 }
 
 /// Each page of the trees in turn, branches and leaves, first pages and overflow.
 #[test]
-fn whichever_page_is_broken_no_other_is_lost() {
+fn a_broken_page_loses_no_other_page() {
     needs_etcd!();
     let sound = Damaged::by(|_| {}).truth;
     let leaves = sound.leaves.iter().flat_map(|leaf| leaf.pages.clone());
@@ -165,7 +165,7 @@ fn whichever_page_is_broken_no_other_is_lost() {
         let damaged = Damaged::by(|bytes| noise(bytes, page));
         let what = format!("page {page}");
         damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &[page], &what);
-        damaged.outcome.accounts_honestly(&damaged.truth, &what);
+        damaged.outcome.expect_correct_report(&damaged.truth, &what);
     }
     assert!(branches > 0);
 }
@@ -232,7 +232,7 @@ fn a_broken_freelist_is_no_loss() {
 }
 
 #[test]
-fn a_file_cut_short_gives_what_is_left_of_it() {
+fn a_truncated_file_gives_what_is_left() {
     needs_etcd!();
     let pages = sample().db.len() / PAGE;
     for part in [3, 10, 30, 50, 70, 90, 99] {
@@ -241,13 +241,13 @@ fn a_file_cut_short_gives_what_is_left_of_it() {
         let cut: Vec<_> = (left - 1..pages).collect();
         let what = format!("{left} of {pages} pages");
         damaged.outcome.has_all_on_intact_leaves(&damaged.truth, &cut, &what);
-        damaged.outcome.accounts_honestly(&damaged.truth, &what);
+        damaged.outcome.expect_correct_report(&damaged.truth, &what);
         assert!(!damaged.outcome.account.is_complete);
     }
 }
 
 #[test]
-fn what_is_no_db_is_an_error() {
+fn a_file_that_is_not_a_db_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut random = vec![0; 1 << 20];

@@ -27,7 +27,7 @@ fn etcd_serves_what_was_salvaged() {
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let account: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(account["complete"], false);
-    // It is sound, and lacks what the account says that it lacks.
+    // It is valid, and lacks what the report says.
     let check = lifeboat(["check", saved.to_str().unwrap(), "-o", "json"]);
     let check: serde_json::Value = serde_json::from_slice(&check.stdout).unwrap();
     let ids: Vec<_> = check["findings"].as_array().unwrap().iter().map(|finding| &finding["id"]).collect();
@@ -55,7 +55,7 @@ fn etcd_serves_what_was_salvaged() {
 }
 
 #[test]
-fn a_file_that_exists_is_never_replaced_and_nothing_is_written_beside() {
+fn an_existing_file_is_never_replaced_and_no_other_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (path, out) = (dir.path().join("backup.db"), dir.path().join("out.db"));
     fs_err::copy(lab::fixture::kubernetes_snapshot(), &path).unwrap();

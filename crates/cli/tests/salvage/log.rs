@@ -166,11 +166,11 @@ fn a_log_is_not_replayed_over_a_state_that_has_some_of_it() {
     let outcome = damaged.salvage();
     assert_eq!(outcome.account.log.unwrap().replayed, 0);
     assert!(!outcome.account.is_complete);
-    outcome.accounts_honestly(&damaged.whole, "overwritten");
+    outcome.expect_correct_report(&damaged.whole, "overwritten");
 }
 
 #[test]
-fn over_a_broken_leaf_no_log_is_replayed_and_the_account_says_so() {
+fn no_log_is_replayed_over_a_broken_leaf_and_the_report_says_so() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let mut in_both_states = 0;
     for place in 0..12 {
@@ -186,7 +186,7 @@ fn over_a_broken_leaf_no_log_is_replayed_and_the_account_says_so() {
         in_both_states += 1;
         assert!(log.not_replayed.is_some() && !outcome.account.is_complete);
         outcome.has_all_on_intact_leaves(&damaged.whole, &[leaf], "leaf");
-        outcome.accounts_honestly(&damaged.whole, "leaf");
+        outcome.expect_correct_report(&damaged.whole, "leaf");
     }
     assert!(in_both_states > 0);
 }
@@ -230,7 +230,7 @@ fn a_damaged_log_is_replayed_as_far_as_it_goes() {
         let what = format!("round {round}");
         replayed += outcome.account.log.unwrap().replayed;
         assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions), "{what}");
-        outcome.accounts_honestly(&damaged.whole, &what);
+        outcome.expect_correct_report(&damaged.whole, &what);
         if outcome.revisions != damaged.whole.revisions {
             assert!(!outcome.account.is_complete, "{what}");
         }
@@ -241,7 +241,7 @@ fn a_damaged_log_is_replayed_as_far_as_it_goes() {
 /// The newest state's root is broken, and the log goes on from the state before, but not as far as the newest had come:
 /// what lies on its leaf pages beyond that is found there.
 #[test]
-fn pages_go_on_where_the_log_ends() {
+fn pages_continue_where_the_log_ends() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let damaged = Damaged::new();
     damaged.change_db(|bytes| {
@@ -256,7 +256,7 @@ fn pages_go_on_where_the_log_ends() {
     let outcome = damaged.salvage();
     let Report { log, from_pages, is_complete, .. } = &outcome.account;
     assert_eq!((log.unwrap().replayed, *from_pages, *is_complete), (1, 2, false));
-    outcome.accounts_honestly(&damaged.whole, "pages");
+    outcome.expect_correct_report(&damaged.whole, "pages");
     outcome.has_all_on_intact_leaves(&damaged.whole, &[], "pages");
 }
 
@@ -295,7 +295,7 @@ fn the_log_leads_from_an_older_db_to_the_raft_snapshot_and_on() {
     assert!(salvaged.account.is_complete && salvaged.revisions == whole.revisions, "{:?}", salvaged.account);
 }
 
-/// The only voter has committed what is in its log, whatever its commit index says.
+/// The only voter has committed its whole log, whatever its commit index.
 #[test]
 fn the_whole_log_of_an_only_voter_is_committed() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
@@ -310,14 +310,14 @@ fn the_whole_log_of_an_only_voter_is_committed() {
 }
 
 #[test]
-fn without_a_log_the_db_is_what_is_left() {
+fn without_a_log_the_db_is_salvaged() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));
     let damaged = Damaged::new();
     fs_err::remove_dir_all(damaged.data_dir().join("member/wal")).unwrap();
     let outcome = damaged.salvage();
     assert!(!outcome.account.is_complete);
     assert!(is_start_of(&outcome.revisions, &damaged.whole.revisions));
-    outcome.accounts_honestly(&damaged.whole, "no log");
+    outcome.expect_correct_report(&damaged.whole, "no log");
 }
 
 fn is_start_of(start: &Revisions, whole: &Revisions) -> bool {

@@ -1,6 +1,6 @@
 //! Damage of any kind anywhere, seeded, and what is made of it compared with what was.
 //!
-//! `LIFEBOAT_DAMAGE_ROUNDS` says how many rounds, `LIFEBOAT_DAMAGE_SEED` where to begin.
+//! `LIFEBOAT_DAMAGE_ROUNDS` is the number of rounds, `LIFEBOAT_DAMAGE_SEED` the first seed.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,7 +16,7 @@ fn rounds(few: u64) -> Range<u64> {
     first..first + number("LIFEBOAT_DAMAGE_ROUNDS").unwrap_or(few)
 }
 
-/// Salvages a damaged copy of the sample. `change` tells the pages it damaged.
+/// Salvages a damaged copy of the sample. `change` returns the pages it damaged.
 fn damage(
     what: &str,
     change: impl FnOnce(&mut Vec<u8>) -> Vec<usize>,
@@ -38,7 +38,7 @@ fn page_of(bytes: &mut [u8], page: usize) -> &mut [u8] {
 }
 
 #[test]
-fn one_page_of_a_hundred_is_noise() {
+fn noise_on_one_page_of_a_hundred_is_survived() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     for seed in rounds(30) {
         let mut rng = Rng::with_seed(seed);
@@ -50,13 +50,13 @@ fn one_page_of_a_hundred_is_noise() {
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, pages, what| {
             outcome.has_all_on_intact_leaves(truth, pages, what);
-            outcome.accounts_honestly(truth, what);
+            outcome.expect_correct_report(truth, what);
         });
     }
 }
 
 /// Does something to a page: noise, zeros, a flipped bit, another page as it is, or with the right number.
-fn spoil(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
+fn damage_page(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
     let other = rng.usize(0..bytes.len() / PAGE);
     match rng.u8(kinds) {
         0 => rng.fill(page_of(bytes, page)),
@@ -71,47 +71,47 @@ fn spoil(bytes: &mut [u8], page: usize, rng: &mut Rng, kinds: Range<u8>) {
 }
 
 /// Spoils up to so many pages.
-fn spoil_some(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) -> Vec<usize> {
+fn damage_some_pages(bytes: &mut [u8], most: usize, rng: &mut Rng, kinds: Range<u8>) -> Vec<usize> {
     let count = bytes.len() / PAGE;
     let pages: Vec<_> = (0..rng.usize(1..=most)).map(|_| rng.usize(0..count)).collect();
-    pages.iter().for_each(|page| spoil(bytes, *page, rng, kinds.clone()));
+    pages.iter().for_each(|page| damage_page(bytes, *page, rng, kinds.clone()));
     pages
 }
 
 /// What a disk or memory does: pages that are lost, rotten, or written where they do not belong.
 #[test]
-fn the_account_of_damage_by_disks_is_true() {
+fn the_report_on_disk_damage_is_correct() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     for seed in rounds(60) {
         let mut rng = Rng::with_seed(seed);
         let change = |bytes: &mut Vec<u8>| {
             let most = bytes.len() / PAGE / 20;
-            spoil_some(bytes, most, &mut rng, 0..4)
+            damage_some_pages(bytes, most, &mut rng, 0..4)
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, _, what| {
-            outcome.accounts_honestly(truth, what);
+            outcome.expect_correct_report(truth, what);
         });
     }
 }
 
 /// Forged pages lie where no page is in use: over a root, or one with the same first key, they would pass for it.
 #[test]
-fn what_is_called_complete_is() {
+fn a_salvage_reported_as_complete_is_complete() {
     lab::or_skip!(lab::peers::etcd(lab::peers::EtcdVersion::V3_6));
     let in_use = sample_pages();
     for seed in rounds(100) {
         let mut rng = Rng::with_seed(seed);
         let change = |bytes: &mut Vec<u8>| {
-            let mut pages = spoil_some(bytes, 3, &mut rng, 0..4);
+            let mut pages = damage_some_pages(bytes, 3, &mut rng, 0..4);
             let forged = rng.usize(0..bytes.len() / PAGE);
             if !in_use.contains(&forged) {
-                spoil(bytes, forged, &mut rng, 4..5);
+                damage_page(bytes, forged, &mut rng, 4..5);
                 pages.push(forged);
             }
             pages
         };
         damage(&format!("seed {seed}"), change, |outcome, truth, _, what| {
-            outcome.is_complete_if_it_says_so(truth, what);
+            outcome.expect_complete_if_reported(truth, what);
         });
     }
 }

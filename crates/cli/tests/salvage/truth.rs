@@ -145,10 +145,10 @@ impl Outcome {
     }
 
     /// Expects the account to be true. Values that rotted on an overflow page are not told from others.
-    pub fn accounts_honestly(&self, truth: &Truth, what: &str) {
+    pub fn expect_correct_report(&self, truth: &Truth, what: &str) {
         let Report { lost, possibly_lost, doubtful_keys, .. } = &self.account;
         assert_eq!(doubtful_keys.count, doubtful_keys.listed.len() as u64, "{what}: for this test, list all");
-        // Whatever is missing is said to be, or that it may be.
+        // Whatever is missing is reported as lost or possibly lost.
         let missing = truth.revisions.keys().filter(|key| !self.revisions.contains_key(key));
         for key in missing {
             let main = key.revision.main;
@@ -157,10 +157,10 @@ impl Outcome {
                 let mut same = self.revisions.iter().filter(|(other, _)| other.revision.main == main);
                 same.any(|(_, value)| value == &truth.revisions[key])
             };
-            let told = contains(lost, main)
+            let reported = contains(lost, main)
                 || contains(possibly_lost, main)
                 || main <= truth.compact && under_another_sub();
-            assert!(told, "{what}: {key:?} is missing, not told: {lost:?} {possibly_lost:?}");
+            assert!(reported, "{what}: {key:?} is missing, not reported: {lost:?} {possibly_lost:?}");
         }
         // What is said to be lost is; but a tombstone's main, which a flipped bit may raise, says that more was there.
         let newest = truth.revisions.keys().map(|key| key.revision.main).max().unwrap_or(0);
@@ -185,11 +185,11 @@ impl Outcome {
                 was.get(&key)
             );
         }
-        self.is_complete_if_it_says_so(truth, what);
+        self.expect_complete_if_reported(truth, what);
     }
 
-    /// Expects every key of every bucket, if none is said to be missing.
-    pub fn is_complete_if_it_says_so(&self, truth: &Truth, what: &str) {
+    /// Expects every key of every bucket, if none is reported as missing.
+    pub fn expect_complete_if_reported(&self, truth: &Truth, what: &str) {
         if self.account.is_complete {
             // Sub numbers are vouched for above the compact revision alone.
             let seen = |revisions: &Revisions| {

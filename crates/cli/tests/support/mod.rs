@@ -1,4 +1,4 @@
-//! What the tests of the binary share: run it, and look at what a real cluster says.
+//! Shared by the tests of the binary: running it, and querying a real cluster.
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub fn lifeboat_with<S: AsRef<std::ffi::OsStr>>(
     command.args(args).envs(env.iter().copied()).output().expect("run lifeboat")
 }
 
-/// Expects a failure with this exit code: nothing on stdout, and an error that says all of `words`.
+/// Expects a failure with this exit code: nothing on stdout, and an error with all of `words`.
 pub fn fails(output: &Output, code: i32, words: &[&str]) -> String {
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{stdout}\n{stderr}");
@@ -117,7 +117,7 @@ pub fn stop_and_copy_db(cluster: &mut Cluster, member: usize, to: &Path) {
     fs_err::copy(cluster.data_dir(member).join("member/snap/db"), to).unwrap();
 }
 
-/// Asks until the answer is there; `None` of the question means not yet.
+/// Retries until the question returns `Some`.
 pub fn eventually<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
@@ -129,7 +129,7 @@ pub fn eventually<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Restores every member of `layout` below `dir`; tells the data dirs in the layout's order, and the report.
+/// Restores every member of `layout` below `dir`; returns the data dirs in the layout's order, and the report.
 pub fn restore_all(
     source: &Path,
     layout: &ClusterLayout,
@@ -173,7 +173,7 @@ pub fn revision(cluster: &Cluster, member: usize) -> i64 {
     cluster.block_on(client.status()).unwrap().header.revision
 }
 
-/// Expects the same HashKV of every member at the same revision, and tells it.
+/// Expects the same HashKV of every member at the same revision, and returns it.
 ///
 /// Asks at the current revision by asking for none: etcd 3.4 refuses to hash at its compact revision.
 pub fn same_hash(cluster: &Cluster) -> u32 {

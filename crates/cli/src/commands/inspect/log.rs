@@ -1,4 +1,4 @@
-//! What `inspect --raft` prints.
+//! The output of `inspect --raft`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LogBody {
+pub(super) struct LogView {
     source: String,
-    raft: LogPositionBody,
+    raft: LogPositionView,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogPositionBody {
+pub struct LogPositionView {
     cluster_id: String,
     member_id: String,
     term: u64,
@@ -24,13 +24,13 @@ pub struct LogPositionBody {
     last_index: u64,
     last_term: u64,
     first_index: u64,
-    /// Index of the last entry in the db; null where that cannot be read.
+    /// Index of the last entry in the db; null if it cannot be read.
     db_index: Option<u64>,
     /// Raft term of that entry; null before etcd 3.5.
     db_term: Option<u64>,
 }
 
-impl From<LogPosition> for LogPositionBody {
+impl From<LogPosition> for LogPositionView {
     fn from(position: LogPosition) -> Self {
         let LogPosition { log, first_index, applied } = position;
         let LogStatus { cluster_id, member_id, term, commit, last_index, last_term } = log;
@@ -41,13 +41,13 @@ impl From<LogPosition> for LogPositionBody {
     }
 }
 
-impl LogBody {
+impl LogView {
     pub(super) fn new(dir: &Path, position: LogPosition) -> Self {
         Self { source: dir.display().to_string(), raft: position.into() }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        let LogPositionBody {
+        let LogPositionView {
             cluster_id, member_id, term, commit, last_index, last_term, first_index, ..
         } = &self.raft;
         writeln!(out, "source   {}", self.source)?;
@@ -55,7 +55,7 @@ impl LogBody {
         writeln!(out, "member   {member_id}")?;
         writeln!(
             out,
-            "log      entries {first_index} to {last_index}, the last of term {last_term}; committed up to {commit}, in term {term}"
+            "log      entries {first_index} to {last_index}, last term {last_term}; committed up to {commit}, term {term}"
         )?;
         match self.raft.db_index {
             Some(index) => writeln!(out, "db       up to entry {index}"),

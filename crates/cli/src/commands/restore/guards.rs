@@ -1,4 +1,4 @@
-//! What is said, or refused, before a restore writes anything.
+//! Checks before a restore writes anything.
 
 use std::path::Path;
 
@@ -8,26 +8,30 @@ use lifeboat_etcd::{InitialCluster, Member, Source, State, newer_data};
 use crate::exit::Refused;
 use crate::terminal::stderr_line;
 
-/// Refuses a file that lacks what lies beside it.
-pub(super) fn beside(path: &Path, db_only: bool) -> Result<()> {
+/// Refuses a file that lacks data in files next to it.
+pub(super) fn ensure_complete(path: &Path, db_only: bool) -> Result<()> {
     let Some(lacking) = newer_data(path)? else { return Ok(()) };
     if db_only {
         stderr_line(format_args!("warning: {}: {lacking}", path.display()));
         return Ok(());
     }
-    Err(Refused(format!("{}: {lacking}; --db-only restores it as it is", path.display())).into())
+    Err(Refused(format!("{}: {lacking}; --db-only restores it anyway", path.display())).into())
 }
 
-/// Refuses the default cluster of one where the source had real members, and says where the new cluster is out of keeping
-/// with the source's.
-pub(super) fn members(source: &dyn Source, cluster: &InitialCluster, is_given: bool) -> Result<()> {
-    // What is damaged is said by the restore itself.
+/// Refuses the default single-member cluster if the source lists other members, and warns about differences between
+/// the new cluster and the source's.
+pub(super) fn ensure_intended_members(
+    source: &dyn Source,
+    cluster: &InitialCluster,
+    is_given: bool,
+) -> Result<()> {
+    // Damage is reported by the restore itself.
     let Ok(State { members, .. }) = State::read(source) else { return Ok(()) };
     let Some(known) = InitialCluster::of(&members, "") else { return Ok(()) };
     if !is_given && differs(&members, cluster) {
         return Err(Refused(format!(
-            "without --initial-cluster this would make one member at {cluster}, and no other can join it there; the source \
-             has these\n    --initial-cluster {known}\n  to make the one member all the same, add --initial-cluster {cluster}"
+            "missing --initial-cluster: the default is a single member at {cluster}, which no other can join; the source \
+             lists these members\n    --initial-cluster {known}\n  to create the single member, pass --initial-cluster {cluster}"
         ))
         .into());
     }
@@ -45,7 +49,7 @@ fn differs(members: &[Member], cluster: &InitialCluster) -> bool {
     })
 }
 
-/// Names and URLs that look mistaken: moving to new machines changes both.
+/// Names and URLs that look like mistakes: a move to new machines would change both.
 fn mismatches(members: &[Member], cluster: &InitialCluster) -> Vec<String> {
     let mut lines = Vec::new();
     for new in cluster.initial_members() {
@@ -54,12 +58,12 @@ fn mismatches(members: &[Member], cluster: &InitialCluster) -> Vec<String> {
             let same_urls = old.peer_urls.iter().all(|url| new.peer_urls.contains(url));
             if old.name == new.name && !same_urls {
                 lines.push(format!(
-                    "member {}: its peer URL was {}, and becomes {urls}",
+                    "member {}: its peer URL changes from {} to {urls}",
                     new.name,
                     old.peer_urls.join(",")
                 ));
             } else if old.name != new.name && same_urls {
-                lines.push(format!("peer URL {urls}: its member was {}, and becomes {}", old.name, new.name));
+                lines.push(format!("peer URL {urls}: its member changes from {} to {}", old.name, new.name));
             }
         }
         let is_loopback =
@@ -88,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn mistaken_names_and_urls_are_told_from_new_machines() {
+    fn mistakes_are_distinguished_from_new_machines() {
         let members = [member("a", "https://10.0.0.1:2380"), member("b", "https://10.0.0.2:2380")];
-        let said = |cluster: &str| mismatches(&members, &InitialCluster::parse(cluster, "t").unwrap());
-        assert!(said("a=https://10.0.0.1:2380,b=https://10.0.0.2:2380").is_empty());
-        assert!(said("c=https://10.0.1.1:2380,d=https://10.0.1.2:2380").is_empty());
-        assert!(said("a=https://10.0.0.9:2380")[0].contains("was https://10.0.0.1:2380"));
-        assert!(said("x=https://10.0.0.2:2380")[0].contains("was b, and becomes x"));
-        assert!(said("default=http://localhost:2380")[0].contains("no other member can reach"));
+        let warnings = |cluster: &str| mismatches(&members, &InitialCluster::parse(cluster, "t").unwrap());
+        assert!(warnings("a=https://10.0.0.1:2380,b=https://10.0.0.2:2380").is_empty());
+        assert!(warnings("c=https://10.0.1.1:2380,d=https://10.0.1.2:2380").is_empty());
+        assert!(warnings("a=https://10.0.0.9:2380")[0].contains("changes from https://10.0.0.1:2380"));
+        assert!(warnings("x=https://10.0.0.2:2380")[0].contains("changes from b to x"));
+        assert!(warnings("default=http://localhost:2380")[0].contains("no other member can reach"));
     }
 }

@@ -1,4 +1,4 @@
-//! `lifeboat save` from bytes that no member serves: a stopped member's data dir, a db file.
+//! `lifeboat save` of a data dir of a stopped member, or of a db file.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::commands::{Context, hash};
 use crate::source::combination;
-use crate::{output, staged};
+use crate::{atomic_file, output};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct OfflineSaveView {
     file: String,
     source: String,
-    /// Of a data dir whose own db is not used: what it is read as.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
     size: u64,
     sha256: String,
@@ -29,29 +29,29 @@ struct Body {
 
 /// Writes a snapshot of a source.
 pub fn save(source: &dyn Source, file: &Path, context: &Context) -> Result<()> {
-    let (staged, exported) = staged::of_source(source, file, &context.progress)?;
-    let body = Body {
+    let (pending, exported) = atomic_file::write_snapshot(source, file, &context.progress)?;
+    let view = OfflineSaveView {
         file: file.display().to_string(),
         source: source.origin().path.display().to_string(),
         combination: combination(source),
-        size: staged.size,
-        sha256: staged.sha256.clone(),
+        size: pending.size,
+        sha256: pending.sha256.clone(),
         revision: exported.hash.hash_revision,
         compact_revision: exported.hash.compact_revision,
         hash: exported.hash.hash,
         older_hash: exported.hash.older_hash,
     };
-    staged.persist(file)?;
+    pending.persist(file)?;
     context.progress.finish();
-    output::print(context.format, &body, |out: &mut dyn Write| {
+    output::print(context.format, &view, |out: &mut dyn Write| {
         let mut fields = vec![
-            ("saved", format!("{} ({})", body.file, output::bytes(body.size))),
-            ("from", body.combination.clone().unwrap_or_else(|| body.source.clone())),
-            ("revision", body.revision.to_string()),
-            ("hash", format!("{} (compact revision {})", body.hash, body.compact_revision)),
+            ("saved", format!("{} ({})", view.file, output::bytes(view.size))),
+            ("from", view.combination.clone().unwrap_or_else(|| view.source.clone())),
+            ("revision", view.revision.to_string()),
+            ("hash", format!("{} (compact revision {})", view.hash, view.compact_revision)),
         ];
-        fields.extend(hash::older_field(body.older_hash));
-        fields.push(("sha256", body.sha256.clone()));
+        fields.extend(hash::older_field(view.older_hash));
+        fields.push(("sha256", view.sha256.clone()));
         output::fields(out, &fields)
     })
 }

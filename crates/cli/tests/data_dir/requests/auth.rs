@@ -1,4 +1,4 @@
-//! Requests of users and roles. `root` keeps its password and its role, or nobody could ask the server afterwards.
+//! Requests about users and roles. `root` keeps its password and role, or the server could not be queried afterwards.
 
 use lab::peers::EtcdVersion;
 
@@ -13,7 +13,7 @@ const HASHED: &str = "JDJhJDA0JGFiY2RlZmdoaWprbG1ub3BxcnN0dXV4eXpBQkNERUZHSElKS0
 
 impl Requests {
     pub(super) fn auth(&mut self) -> Request {
-        // Whom 3.5 takes for root is not always known (`whom_3_5_may_still_take_for_root_is_refused`).
+        // Whom 3.5 takes for root is not always known (`requests_that_3_5_may_run_as_root_are_refused`).
         let roles = if self.version == EtcdVersion::V3_5 { &ROLES[..4] } else { &ROLES };
         let [user, role] = [*self.choose(&USERS), *self.choose(roles)];
         let text = |tag, text: &str| Proto::default().nonempty(tag, text);

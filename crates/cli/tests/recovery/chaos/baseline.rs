@@ -1,5 +1,6 @@
-//! The state every round begins with: the lab's machines as they were made, and etcd's data as it was when the campaign began.
-//! What a fault or a recovery did is thrown away whole, which is cheaper than a new lab and leaves nothing of it.
+//! The state every round begins with: the lab's machines as they were made, and etcd's data as it was when the
+//! campaign began. What a fault or a recovery did is thrown away whole, which is cheaper than a new lab and leaves
+//! nothing of it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,12 +9,12 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use lab::incident;
 
-use crate::scene::Scene;
+use crate::harness::Harness;
 
 const BOOT: Duration = Duration::from_secs(60);
 const WELL: Duration = Duration::from_secs(120);
 
-/// Everything of the cluster stops; what runs on a machine that only a recovery knows of as well.
+/// Stops everything of the cluster, including what only a recovery has started.
 const STOP: &str = r#"
 set -eu
 units='kube-apiserver kube-controller-manager kube-scheduler etcd'
@@ -33,7 +34,7 @@ sync
 : > /root/baseline/kept
 "#;
 
-/// Puts them back. Mounts go first, the deepest first: what is removed must not be what was mounted.
+/// Puts them back. Unmounts first, the deepest first, so that nothing mounted is removed.
 const PUT_BACK: &str = r#"
 set -eu
 rm -rf /var/lib/lab-ballast
@@ -53,29 +54,29 @@ systemctl reset-failed
 const START: &str = "systemctl start --no-block etcd kube-apiserver kube-controller-manager kube-scheduler";
 
 /// Keeps what rounds begin with, unless this lab has it already.
-pub fn keep(scene: &Scene) -> Result<()> {
-    let kept = |machine: &str| scene.lab.machine(machine)?.run(&["test", "-e", "/root/baseline/kept"]);
+pub fn keep(harness: &Harness) -> Result<()> {
+    let kept = |machine: &str| harness.lab.machine(machine)?.run(&["test", "-e", "/root/baseline/kept"]);
     let mut all = true;
-    for machine in scene.etcd_machines() {
+    for machine in harness.etcd_machines() {
         all &= kept(&machine)?.status.success();
     }
     if all {
         return Ok(());
     }
-    everywhere(scene, STOP)?;
-    everywhere(scene, KEEP)?;
-    everywhere(scene, START)
+    everywhere(harness, STOP)?;
+    everywhere(harness, KEEP)?;
+    everywhere(harness, START)
 }
 
 /// Brings the machines and the cluster back to it, and waits until nothing is found.
-pub fn restore(scene: &Scene) -> Result<()> {
-    for machine in scene.lab.machines() {
+pub fn restore(harness: &Harness) -> Result<()> {
+    for machine in harness.lab.machines() {
         if machine.nic()?.as_ref() != Some(&machine.spec().mac) {
             machine.attach_nic(&machine.spec().mac)?;
         }
         machine.start()?;
     }
-    for machine in scene.lab.machines() {
+    for machine in harness.lab.machines() {
         let deadline = Instant::now() + BOOT;
         while !machine
             .run(&["systemctl", "is-active", "--quiet", "ssh"])
@@ -87,42 +88,43 @@ pub fn restore(scene: &Scene) -> Result<()> {
         machine.plug()?;
     }
     // Every member is stopped before any comes back with older data.
-    everywhere(scene, STOP)?;
-    everywhere(scene, PUT_BACK)?;
-    everywhere(scene, START)?;
+    everywhere(harness, STOP)?;
+    everywhere(harness, PUT_BACK)?;
+    everywhere(harness, START)?;
     for name in [".lifeboat", "snapshots"] {
-        let dir = scene.dir.join(name);
+        let dir = harness.dir.join(name);
         if dir.exists() {
             fs::remove_dir_all(dir)?;
         }
     }
-    incident::write_inventory(&scene.dir)?;
-    wait_until_well(scene)
+    incident::write_inventory(&harness.dir)?;
+    wait_until_well(harness)
 }
 
-/// Waits until nothing is found, and has the inventory know the cluster, as `init` writes it: by the UID of its kube-system.
-fn wait_until_well(scene: &Scene) -> Result<()> {
+/// Waits until nothing is found, and has the inventory know the cluster, as `init` writes it: by the UID of its
+/// kube-system.
+fn wait_until_well(harness: &Harness) -> Result<()> {
     let deadline = Instant::now() + WELL;
-    let facts = scene.dir.join("well.json");
+    let facts = harness.dir.join("well.json");
     loop {
         if facts.exists() {
             fs::remove_file(&facts)?;
         }
-        let run = scene.lifeboat(&["diagnose", "--save-facts", &facts.display().to_string()]);
+        let run = harness.lifeboat(&["diagnose", "--save-facts", &facts.display().to_string()]);
         if run.code == Some(0) {
-            return know_the_cluster(scene, &fs::read(&facts)?);
+            return know_the_cluster(harness, &fs::read(&facts)?);
         }
-        ensure!(Instant::now() < deadline, "the cluster is not well again: {}", run.said());
+        ensure!(Instant::now() < deadline, "the cluster is not well again: {}", run.output());
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-fn know_the_cluster(scene: &Scene, facts: &[u8]) -> Result<()> {
+fn know_the_cluster(harness: &Harness, facts: &[u8]) -> Result<()> {
     let facts: serde_json::Value = serde_json::from_slice(facts)?;
     let mut members = facts["members"].as_object().into_iter().flatten().map(|(_, member)| member);
     let uid = members.find_map(|member| member["identity"]["value"]["uid"].as_str());
     let uid = uid.context("no member tells the UID of kube-system")?;
-    let path = scene.dir.join("lifeboat.yaml");
+    let path = harness.dir.join("lifeboat.yaml");
     // The lab writes its inventory as JSON.
     let mut inventory: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
     inventory["kubernetes"]["uid"] = uid.into();
@@ -130,13 +132,13 @@ fn know_the_cluster(scene: &Scene, facts: &[u8]) -> Result<()> {
 }
 
 /// Runs a script on every machine with etcd, at the same time.
-pub fn everywhere(scene: &Scene, script: &str) -> Result<()> {
-    let machines = scene.etcd_machines();
+pub fn everywhere(harness: &Harness, script: &str) -> Result<()> {
+    let machines = harness.etcd_machines();
     thread::scope(|scope| {
         let runs: Vec<_> = (machines.iter())
             .map(|name| {
                 scope.spawn(move || {
-                    scene
+                    harness
                         .lab
                         .machine(name)?
                         .exec(&["sh", "-c", script])

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use lifeboat_client::Client;
 use lifeboat_client::messages::{AlarmMember, AlarmType};
 
-use crate::scene::Scene;
+use crate::harness::Harness;
 
 /// What can go wrong on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub enum Layout {
 pub const LAYOUTS: [Layout; 6] =
     [Layout::Symlink, Layout::WalSymlink, Layout::Mount, Layout::WalMount, Layout::WalDir, Layout::Moved];
 
-/// Each as often as it is here: data is what this campaign is about.
+/// Each is drawn as often as it is listed: this campaign is mostly about data.
 const FAULTS: [Fault; 30] = [
     Fault::PowerOff,
     Fault::PowerCut,
@@ -113,7 +113,7 @@ pub struct Injection {
     pub fault: Fault,
     /// Where in a file, in thousandths.
     at: u32,
-    /// Whether somebody has tried to start etcd again.
+    /// Whether etcd was started again.
     started_again: bool,
 }
 
@@ -149,7 +149,7 @@ impl Fault {
             | Self::LogZeroed
             | Self::LogFlipped
             | Self::NospaceAlarm => true,
-            // Hands are needed, or a person must say what is meant.
+            // These need manual work or a decision.
             Self::NicDetached
             | Self::CableUnplugged
             | Self::DiskFull
@@ -187,7 +187,8 @@ impl Fault {
         matches!(self, Self::PowerOff | Self::PowerCut)
     }
 
-    /// The shell commands that damage the data, with the data dir in `$dir`, the log's in `$wal` and the place in `$at`.
+    /// The shell commands that damage the data, with the data dir in `$dir`, the log's in `$wal` and the place in
+    /// `$at`.
     fn script(self) -> Option<&'static str> {
         Some(match self {
             Self::DbPages => {
@@ -250,7 +251,8 @@ impl Injection {
         }
     }
 
-    /// Draws one fault of the data for every machine, each of another kind: what is left decides between a restore and more.
+    /// Draws one fault of the data for every machine, each of another kind: what is left decides between a restore
+    /// and more.
     pub fn draw_damage(rng: &mut Rng, machines: &[String]) -> Vec<Self> {
         let mut machines = machines.to_vec();
         rng.shuffle(&mut machines);
@@ -285,8 +287,8 @@ impl Injection {
         all
     }
 
-    pub fn inject(&self, scene: &Scene) -> Result<()> {
-        let machine = scene.lab.machine(&self.machine)?;
+    pub fn inject(&self, harness: &Harness) -> Result<()> {
+        let machine = harness.lab.machine(&self.machine)?;
         let sh = |script: &str| machine.exec(&["sh", "-c", script, "sh", &self.at.to_string()]).map(drop);
         match self.fault {
             Fault::PowerOff => machine.power_off()?,
@@ -300,13 +302,13 @@ impl Injection {
                 "iptables -I INPUT -p tcp --dport 2380 -j DROP; iptables -I OUTPUT -p tcp --dport 2380 -j DROP",
             )?,
             Fault::Isolated => {
-                for other in scene.etcd_machines().iter().filter(|other| **other != self.machine) {
-                    let address = scene.lab.machine(other)?.spec().ip;
+                for other in harness.etcd_machines().iter().filter(|other| **other != self.machine) {
+                    let address = harness.lab.machine(other)?.spec().ip;
                     sh(&format!("iptables -I INPUT -s {address} -j DROP"))?;
                 }
             }
-            Fault::NospaceAlarm => self.raise(scene, AlarmType::Nospace)?,
-            Fault::CorruptAlarm => self.raise(scene, AlarmType::Corrupt)?,
+            Fault::NospaceAlarm => self.raise(harness, AlarmType::Nospace)?,
+            Fault::CorruptAlarm => self.raise(harness, AlarmType::Corrupt)?,
             Fault::UnitMasked => sh("systemctl stop etcd
                 mv /etc/systemd/system/etcd.service /root/etcd.service.unmasked
                 ln -s /dev/null /etc/systemd/system/etcd.service
@@ -329,12 +331,12 @@ impl Injection {
     }
 
     /// Raises an alarm for the machine's member through any member that answers; without a quorum there is none.
-    fn raise(&self, scene: &Scene, alarm: AlarmType) -> Result<()> {
-        let own = format!("https://{}:2379", scene.lab.machine(&self.machine)?.spec().ip);
-        let options = super::observe::quick(scene);
-        scene.lab.inside(|| {
-            crate::scene::runtime().block_on(async {
-                for endpoint in scene.lab.blueprint().etcd_endpoints() {
+    fn raise(&self, harness: &Harness, alarm: AlarmType) -> Result<()> {
+        let own = format!("https://{}:2379", harness.lab.machine(&self.machine)?.spec().ip);
+        let options = super::observe::quick(harness);
+        harness.lab.inside(|| {
+            crate::harness::runtime().block_on(async {
+                for endpoint in harness.lab.blueprint().etcd_endpoints() {
                     let Ok(client) = Client::connect(&options, &endpoint).await else { continue };
                     let Ok(list) = client.member_list(false).await else { continue };
                     let Some(member) = list.members.iter().find(|member| member.client_urls.contains(&own))
@@ -353,7 +355,7 @@ impl Injection {
 
 impl Layout {
     /// Changes the layout of a member that runs, and starts it again.
-    pub fn apply(self, scene: &Scene, machine: &str) -> Result<()> {
+    pub fn apply(self, harness: &Harness, machine: &str) -> Result<()> {
         let change = match self {
             Self::Symlink => "mv /var/lib/etcd /data/etcd; ln -s /data/etcd /var/lib/etcd",
             Self::WalSymlink => {
@@ -380,10 +382,10 @@ impl Layout {
         let script = format!(
             "set -eu; systemctl stop etcd; mkdir -p /data; {change}\nsystemctl daemon-reload; systemctl start etcd"
         );
-        scene.lab.machine(machine)?.exec(&["sh", "-c", &script]).map(drop)
+        harness.lab.machine(machine)?.exec(&["sh", "-c", &script]).map(drop)
     }
 
-    /// Whether lifeboat recovers a cluster with it by itself.
+    /// Whether lifeboat recovers a cluster with it automatically.
     pub fn is_supported(self) -> bool {
         matches!(self, Self::Symlink | Self::Mount)
     }

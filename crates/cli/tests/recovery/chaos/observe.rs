@@ -1,5 +1,5 @@
-//! What can be seen of the cluster and its disks without lifeboat: who serves, what a client reads, and what lies on every
-//! machine. Data dirs are read from copies.
+//! What can be seen of the cluster and its disks without lifeboat: who serves, what a client reads, and what lies on
+//! every machine. Data dirs are read from copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use fs_err as fs;
 use lifeboat_client::messages::RangeRequest;
 use lifeboat_client::{Client, ConnectOptions};
 
-use crate::scene::{Scene, runtime};
+use crate::harness::{Harness, runtime};
 use crate::writer;
 
 const ANSWER: Duration = Duration::from_secs(3);
@@ -26,18 +26,18 @@ pub struct Served {
 }
 
 /// Options of a client that does not wait long.
-pub fn quick(scene: &Scene) -> ConnectOptions {
-    ConnectOptions { dial_timeout: ANSWER, command_timeout: ANSWER, ..scene.etcd_options() }
+pub fn quick(harness: &Harness) -> ConnectOptions {
+    ConnectOptions { dial_timeout: ANSWER, command_timeout: ANSWER, ..harness.etcd_options() }
 }
 
 impl Served {
     /// Asks every member.
-    pub fn ask(scene: &Scene) -> Result<Self> {
-        let options = quick(scene);
-        let machines = scene.etcd_machines();
+    pub fn ask(harness: &Harness) -> Result<Self> {
+        let options = quick(harness);
+        let machines = harness.etcd_machines();
         let mut served = Self::default();
         for name in machines {
-            let endpoint = format!("https://{}:2379", scene.lab.machine(&name)?.spec().ip);
+            let endpoint = format!("https://{}:2379", harness.lab.machine(&name)?.spec().ip);
             let work = || {
                 runtime().block_on(async {
                     let client = Client::connect(&options, &endpoint).await.ok()?;
@@ -54,7 +54,7 @@ impl Served {
                     Some(client.range(request).await.ok()?.kvs)
                 })
             };
-            if let Some(kvs) = scene.lab.inside(work)? {
+            if let Some(kvs) = harness.lab.inside(work)? {
                 let keys = kvs.into_iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned());
                 served.keys.get_or_insert_default().extend(keys);
                 served.healthy.insert(name);
@@ -66,7 +66,7 @@ impl Served {
 
 /// What lies on a machine that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ground {
+pub struct MachineState {
     /// Inodes of the files of etcd's data, with their paths.
     pub data: BTreeMap<String, String>,
     /// Units with their digest, drop-ins and whether they run.
@@ -95,25 +95,25 @@ while read -r _ at _; do case $at in /var/lib/etcd*) echo "$at is mounted" ;; es
 const LEFT: &str = "ls -A /var/lib/lifeboat 2>/dev/null || :";
 
 /// Looks at every machine that runs, from the inside: a network is not needed.
-pub fn grounds(scene: &Scene) -> Result<BTreeMap<String, Ground>> {
-    let mut grounds = BTreeMap::new();
-    for name in scene.etcd_machines() {
-        let machine = scene.lab.machine(&name)?;
+pub fn machine_states(harness: &Harness) -> Result<BTreeMap<String, MachineState>> {
+    let mut machine_states = BTreeMap::new();
+    for name in harness.etcd_machines() {
+        let machine = harness.lab.machine(&name)?;
         if !machine.is_running()? {
             continue;
         }
         let sh = |script: &str| machine.exec(&["sh", "-c", script]);
         let data = sh(DATA)?;
         let pair = |line: &str| line.split_once(' ').map(|(inode, path)| (inode.to_owned(), path.to_owned()));
-        let ground = Ground {
+        let ground = MachineState {
             data: data.lines().filter_map(pair).collect(),
             units: sh(UNITS)?.lines().map(Into::into).collect(),
             layout: sh(LAYOUT)?.lines().map(Into::into).collect(),
             left: sh(LEFT)?.lines().map(Into::into).collect(),
         };
-        grounds.insert(name, ground);
+        machine_states.insert(name, ground);
     }
-    Ok(grounds)
+    Ok(machine_states)
 }
 
 /// A data dir on a machine's disk.
@@ -128,13 +128,13 @@ pub struct Disk {
 const DATA_DIRS: &str = "find /var/lib /data -type d -name member 2>/dev/null; :";
 
 /// Reads every data dir of every machine, running or not, from a copy below `scratch`.
-pub fn disks(scene: &Scene, scratch: &Path) -> Result<Vec<Disk>> {
+pub fn disks(harness: &Harness, scratch: &Path) -> Result<Vec<Disk>> {
     let mut disks = Vec::new();
-    for name in scene.etcd_machines() {
-        let found = text(inside(scene, &name, "sh")?.args(["-c", DATA_DIRS]))?;
+    for name in harness.etcd_machines() {
+        let found = text(inside(harness, &name, "sh")?.args(["-c", DATA_DIRS]))?;
         for (number, member) in found.lines().enumerate() {
             let copy = scratch.join(format!("{name}-{number}"));
-            let keys = copy_data_dir(scene, &name, member, &copy).and_then(|()| read_keys(&copy));
+            let keys = copy_data_dir(harness, &name, member, &copy).and_then(|()| read_keys(&copy));
             let keys = keys.map_err(|error| format!("{error:#}"));
             if copy.exists() {
                 fs::remove_dir_all(&copy)?;
@@ -147,8 +147,8 @@ pub fn disks(scene: &Scene, scratch: &Path) -> Result<Vec<Disk>> {
 }
 
 /// A command that sees the machine's files as the machine does, whether or not it runs.
-fn inside(scene: &Scene, machine: &str, program: &str) -> Result<Command> {
-    let machine = scene.lab.machine(machine)?;
+fn inside(harness: &Harness, machine: &str, program: &str) -> Result<Command> {
+    let machine = harness.lab.machine(machine)?;
     if machine.is_running()? {
         return machine.command(program);
     }
@@ -157,15 +157,15 @@ fn inside(scene: &Scene, machine: &str, program: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn copy_data_dir(scene: &Scene, machine: &str, member: &str, copy: &Path) -> Result<()> {
+fn copy_data_dir(harness: &Harness, machine: &str, member: &str, copy: &Path) -> Result<()> {
     fs::create_dir_all(copy)?;
     let parent = member.trim_end_matches("/member");
-    unpack(inside(scene, machine, "tar")?.args(["-C", parent, "-chSf", "-", "member"]), copy)?;
+    unpack(inside(harness, machine, "tar")?.args(["-C", parent, "-chSf", "-", "member"]), copy)?;
     let wal = copy.join("member/wal");
     let is_empty = fs::read_dir(&wal).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty && inside(scene, machine, "test")?.args(["-d", "/data/etcd-wal"]).status()?.success() {
+    if is_empty && inside(harness, machine, "test")?.args(["-d", "/data/etcd-wal"]).status()?.success() {
         fs::create_dir_all(&wal)?;
-        unpack(inside(scene, machine, "tar")?.args(["-C", "/data/etcd-wal", "-cSf", "-", "."]), &wal)?;
+        unpack(inside(harness, machine, "tar")?.args(["-C", "/data/etcd-wal", "-cSf", "-", "."]), &wal)?;
     }
     Ok(())
 }
@@ -194,9 +194,9 @@ fn text(command: &mut Command) -> Result<String> {
 }
 
 /// Keeps what an engineer would look at first: the log of etcd on every machine that runs.
-pub fn keep_logs(scene: &Scene, dir: &Path) -> Result<()> {
-    for name in scene.etcd_machines() {
-        let mut journalctl = inside(scene, &name, "journalctl")?;
+pub fn keep_logs(harness: &Harness, dir: &Path) -> Result<()> {
+    for name in harness.etcd_machines() {
+        let mut journalctl = inside(harness, &name, "journalctl")?;
         let log = text(journalctl.args(["-u", "etcd", "-n", "150", "--no-pager", "-o", "cat"]));
         fs::write(dir.join(format!("etcd-{name}.log")), log.unwrap_or_default())?;
     }

@@ -12,9 +12,9 @@ use fastrand::Rng;
 use fs_err as fs;
 
 use super::faults::{Injection, LAYOUTS, Layout};
-use super::observe::{self, Disk, Ground, Served};
+use super::observe::{self, Disk, MachineState, Served};
 use super::{baseline, verdict};
-use crate::scene::Scene;
+use crate::harness::Harness;
 use crate::writer;
 
 /// Longest one run of lifeboat may take.
@@ -39,10 +39,10 @@ pub struct Draw {
     pub reboot: bool,
 }
 
-/// How one run of lifeboat ended.
+/// The result of one run of lifeboat.
 #[derive(Debug, Clone)]
-pub struct Ended {
-    /// None where it had to be killed.
+pub struct RunResult {
+    /// `None` if it had to be killed.
     pub code: Option<i32>,
     /// The report.
     pub stdout: String,
@@ -50,31 +50,31 @@ pub struct Ended {
     pub took: Duration,
 }
 
-/// Everything seen of a round.
+/// Everything observed in a round.
 #[derive(Debug)]
 pub struct Round {
     pub draw: Draw,
     /// Writes that were acknowledged before the recovery began.
     pub acknowledged: BTreeSet<String>,
     pub before: Served,
-    pub ground_before: BTreeMap<String, Ground>,
+    pub machines_before: BTreeMap<String, MachineState>,
     pub disks: Vec<Disk>,
-    pub first: Ended,
-    pub resumed: Option<Ended>,
+    pub first: RunResult,
+    pub resumed: Option<RunResult>,
     pub after: Served,
-    pub ground_after: BTreeMap<String, Ground>,
-    pub second: Ended,
+    pub machines_after: BTreeMap<String, MachineState>,
+    pub second: RunResult,
     pub finally: Served,
-    pub ground_finally: BTreeMap<String, Ground>,
+    pub machines_finally: BTreeMap<String, MachineState>,
     /// What is served after every machine lost power, where that was tried.
     pub rebooted: Option<Served>,
 }
 
-/// What a round came to.
+/// The outcome of a round.
 pub struct Outcome {
     pub draw: String,
     /// Exit codes of the runs, and the writes that are lost.
-    pub how: String,
+    pub summary: String,
     pub violations: Vec<String>,
 }
 
@@ -112,10 +112,10 @@ impl Draw {
     }
 }
 
-impl Ended {
+impl RunResult {
     /// The state that the report says to restore, where only a person may say that it is right: a member's, or else the
     /// snapshot that there is.
-    fn advised(&self, snapshot: Option<&Path>) -> Option<String> {
+    fn advised_source(&self, snapshot: Option<&Path>) -> Option<String> {
         let named = self.stdout.split("lifeboat recover --source ").skip(1).find_map(|behind| {
             let is_end = |end: char| !(end.is_ascii_alphanumeric() || "-._:".contains(end));
             let source = behind.split(is_end).next()?;
@@ -126,21 +126,21 @@ impl Ended {
         named.or_else(|| file().map(|path| path.display().to_string()))
     }
 
-    /// Whether it left everything as it is, since only a person can say which state is right.
-    pub fn leaves_it_to_people(&self) -> bool {
+    /// Whether it changed nothing, since the operator has to choose the right state.
+    pub fn leaves_choice_to_operator(&self) -> bool {
         self.steps() == 0 && self.stdout.contains("etcd.state-lost")
     }
 
-    /// The steps that were carried out.
+    /// The number of steps that were executed.
     pub fn steps(&self) -> usize {
         self.stderr.lines().filter(|line| line.starts_with('[') && !line.contains("] failed")).count()
     }
 
-    fn run(scene: &Scene, arguments: &[impl AsRef<str>], dir: &Path, name: &str) -> Result<Self> {
+    fn run(harness: &Harness, arguments: &[impl AsRef<str>], dir: &Path, name: &str) -> Result<Self> {
         let [out, err] = ["out", "err"].map(|end| dir.join(format!("{name}.{end}")));
         let begin = Instant::now();
         let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
-        let mut command = scene.command(&arguments);
+        let mut command = harness.command(&arguments);
         command.stdout(fs::File::create(&out)?.into_file()).stderr(fs::File::create(&err)?.into_file());
         let mut child = command.stdin(Stdio::null()).spawn()?;
         let status = loop {
@@ -163,20 +163,22 @@ impl Ended {
     }
 }
 
-/// Runs a round and judges it; what was said and seen is kept below `dir`.
-pub fn run(scene: &Scene, draw: Draw, dir: &Path) -> Outcome {
+/// Runs a round and checks it; outputs and observations are kept below `dir`.
+pub fn run(harness: &Harness, draw: Draw, dir: &Path) -> Outcome {
     let described = draw.describe();
     eprintln!("--- {described}");
-    let seen = carry_out(scene, draw, dir);
+    let seen = execute(harness, draw, dir);
     let outcome = match &seen {
-        Ok(round) => Outcome { draw: described, how: round.how(), violations: verdict::violations(round) },
+        Ok(round) => {
+            Outcome { draw: described, summary: round.summary(), violations: verdict::violations(round) }
+        }
         Err(error) => Outcome {
             draw: described,
-            how: "not run".into(),
+            summary: "not run".into(),
             violations: vec![format!("harness: {error:#}")],
         },
     };
-    let mut text = format!("{}\n{}\n", outcome.draw, outcome.how);
+    let mut text = format!("{}\n{}\n", outcome.draw, outcome.summary);
     for violation in &outcome.violations {
         let _ = writeln!(text, "VIOLATED: {violation}");
     }
@@ -185,62 +187,64 @@ pub fn run(scene: &Scene, draw: Draw, dir: &Path) -> Outcome {
     outcome
 }
 
-fn carry_out(scene: &Scene, draw: Draw, dir: &Path) -> Result<Round> {
+fn execute(harness: &Harness, draw: Draw, dir: &Path) -> Result<Round> {
     let dir = fresh(dir)?;
     fs::write(dir.join("faults.txt"), format!("{draw:#?}\n"))?;
-    baseline::restore(scene).context("put the lab back")?;
+    baseline::restore(harness).context("put the lab back")?;
     if let Some((layout, machines)) = &draw.layout {
         for machine in machines {
-            layout.apply(scene, machine).with_context(|| format!("{layout:?} on {machine}"))?;
+            layout.apply(harness, machine).with_context(|| format!("{layout:?} on {machine}"))?;
         }
-        settle(scene)?;
+        settle(harness)?;
     }
-    let acknowledged = writes_and_faults(scene, &draw)?;
-    let before = settled(scene)?;
-    let ground_before = observe::grounds(scene)?;
-    let disks = observe::disks(scene, &dir)?;
+    let acknowledged = writes_and_faults(harness, &draw)?;
+    let before = settled(harness)?;
+    let machines_before = observe::machine_states(harness)?;
+    let disks = observe::disks(harness, &dir)?;
     fs::write(dir.join("disks.txt"), described(&disks, &acknowledged))?;
     let facts = dir.join("facts.json").display().to_string();
-    Ended::run(scene, &["diagnose", "-o", "json", "--save-facts", &facts], &dir, "diagnose")?;
+    RunResult::run(harness, &["diagnose", "-o", "json", "--save-facts", &facts], &dir, "diagnose")?;
 
     let mut command = ["recover", "--yes", "-o", "json"].map(str::to_owned).to_vec();
-    let mut first = Ended::run(scene, &command, &dir, "recover")?;
-    let snapshot = scene.dir.join("snapshots/snapshot.db");
+    let mut first = RunResult::run(harness, &command, &dir, "recover")?;
+    let snapshot = harness.dir.join("snapshots/snapshot.db");
     let snapshot = snapshot.exists().then_some(snapshot.as_path());
-    if let (Some(3), Some(source)) = (first.code, first.advised(snapshot)) {
+    if let (Some(3), Some(source)) = (first.code, first.advised_source(snapshot)) {
         command.extend(["--source".to_owned(), source]);
         if first.stdout.contains("stop etcd everywhere") {
-            baseline::everywhere(scene, "systemctl stop etcd")?;
+            baseline::everywhere(harness, "systemctl stop etcd")?;
         }
-        first = Ended::run(scene, &command, &dir, "advised")?;
+        first = RunResult::run(harness, &command, &dir, "advised")?;
     }
     let resumed = match first.code {
-        Some(5) => Some(Ended::run(scene, &["recover", "resume", "--yes", "-o", "json"], &dir, "resume")?),
+        Some(5) => {
+            Some(RunResult::run(harness, &["recover", "resume", "--yes", "-o", "json"], &dir, "resume")?)
+        }
         _ => None,
     };
-    let after = at_least(scene, before.healthy.len())?;
-    let ground_after = observe::grounds(scene)?;
-    let second = Ended::run(scene, &command, &dir, "again")?;
-    let finally = at_least(scene, after.healthy.len())?;
-    let ground_finally = observe::grounds(scene)?;
-    observe::keep_logs(scene, &dir)?;
+    let after = at_least(harness, before.healthy.len())?;
+    let machines_after = observe::machine_states(harness)?;
+    let second = RunResult::run(harness, &command, &dir, "again")?;
+    let finally = at_least(harness, after.healthy.len())?;
+    let machines_finally = observe::machine_states(harness)?;
+    observe::keep_logs(harness, &dir)?;
     let rebooted = match draw.reboot && first.code == Some(0) {
-        true => Some(lose_power(scene, finally.healthy.len())?),
+        true => Some(lose_power(harness, finally.healthy.len())?),
         false => None,
     };
     Ok(Round {
         draw,
         acknowledged,
         before,
-        ground_before,
+        machines_before,
         disks,
         first,
         resumed,
         after,
-        ground_after,
+        machines_after,
         second,
         finally,
-        ground_finally,
+        machines_finally,
         rebooted,
     })
 }
@@ -254,26 +258,26 @@ fn fresh(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Waits until every member serves.
-fn settle(scene: &Scene) -> Result<()> {
-    let all = scene.etcd_machines().len();
-    let served = at_least(scene, all)?;
+fn settle(harness: &Harness) -> Result<()> {
+    let all = harness.etcd_machines().len();
+    let served = at_least(harness, all)?;
     anyhow::ensure!(served.healthy.len() == all, "only {:?} serve with the new layout", served.healthy);
     Ok(())
 }
 
 /// Injects the faults while a client writes; the writes that were acknowledged.
-fn writes_and_faults(scene: &Scene, draw: &Draw) -> Result<BTreeSet<String>> {
+fn writes_and_faults(harness: &Harness, draw: &Draw) -> Result<BTreeSet<String>> {
     let mut rng = Rng::with_seed(draw.seed ^ 0x5EED);
-    let mut keys = writer::acknowledged(scene, "early", 60);
+    let mut keys = writer::acknowledged(harness, "early", 60);
     if draw.snapshot {
-        scene.snapshot();
-        keys.extend(writer::acknowledged(scene, "late", 40));
+        harness.snapshot();
+        keys.extend(writer::acknowledged(harness, "late", 40));
     }
     let mut injected = Ok(());
-    let account = writer::during(scene, &scene.lab.blueprint().etcd_endpoints(), || {
+    let account = writer::during(harness, &harness.lab.blueprint().etcd_endpoints(), || {
         for injection in &draw.injections {
             thread::sleep(Duration::from_millis(rng.u64(200..2500)));
-            injected = injection.inject(scene).with_context(|| format!("inject {injection}"));
+            injected = injection.inject(harness).with_context(|| format!("inject {injection}"));
             if injected.is_err() {
                 return;
             }
@@ -285,12 +289,12 @@ fn writes_and_faults(scene: &Scene, draw: &Draw) -> Result<BTreeSet<String>> {
     Ok(keys)
 }
 
-/// What is served once it no longer changes; at worst what was seen least.
-fn settled(scene: &Scene) -> Result<Served> {
-    let mut before = Served::ask(scene)?;
+/// What is served once it no longer changes, or the least that was observed.
+fn settled(harness: &Harness) -> Result<Served> {
+    let mut before = Served::ask(harness)?;
     for _ in 0..SETTLES {
         thread::sleep(SETTLE);
-        let now = Served::ask(scene)?;
+        let now = Served::ask(harness)?;
         if now.healthy == before.healthy {
             return Ok(now);
         }
@@ -299,11 +303,11 @@ fn settled(scene: &Scene) -> Result<Served> {
     Ok(before)
 }
 
-/// What is served, after some time for an election where fewer than these serve.
-fn at_least(scene: &Scene, healthy: usize) -> Result<Served> {
+/// What is served, with time for an election if fewer members than `healthy` serve.
+fn at_least(harness: &Harness, healthy: usize) -> Result<Served> {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let served = Served::ask(scene)?;
+        let served = Served::ask(harness)?;
         if served.healthy.len() >= healthy || Instant::now() > deadline {
             return Ok(served);
         }
@@ -312,13 +316,13 @@ fn at_least(scene: &Scene, healthy: usize) -> Result<Served> {
 }
 
 /// Cuts the power of every machine, switches it on again, and waits until as many members serve as before.
-fn lose_power(scene: &Scene, healthy: usize) -> Result<Served> {
-    let machines = scene.lab.machines();
+fn lose_power(harness: &Harness, healthy: usize) -> Result<Served> {
+    let machines = harness.lab.machines();
     machines.iter().try_for_each(lab::machines::Machine::kill)?;
     machines.iter().try_for_each(lab::machines::Machine::start)?;
     let deadline = Instant::now() + REBOOT;
     loop {
-        let served = Served::ask(scene)?;
+        let served = Served::ask(harness)?;
         if served.healthy.len() >= healthy || Instant::now() > deadline {
             return Ok(served);
         }
@@ -347,8 +351,8 @@ impl Round {
         Some(self.acknowledged.iter().filter(|key| !keys.contains(*key)).collect())
     }
 
-    fn how(&self) -> String {
-        let code = |ended: &Ended| ended.code.map_or("killed".into(), |code| code.to_string());
+    fn summary(&self) -> String {
+        let code = |run: &RunResult| run.code.map_or("killed".into(), |code| code.to_string());
         let lost = |served: &Served| {
             self.lost(served).map_or("not served".into(), |lost| format!("{} lost", lost.len()))
         };

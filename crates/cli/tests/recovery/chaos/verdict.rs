@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::faults::Fault;
-use super::observe::{Disk, Ground, Served};
-use super::round::{Ended, Round};
+use super::observe::{Disk, MachineState, Served};
+use super::round::{Round, RunResult};
 
-/// Everything that does not hold.
+/// All violations.
 pub fn violations(round: &Round) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(ends_sensibly(round));
@@ -21,9 +21,9 @@ pub fn violations(round: &Round) -> Vec<String> {
     found
 }
 
-/// All faults are there before it begins: it can say at the start what it cannot do.
+/// All faults are present before the run: it can refuse at the start what it cannot do.
 fn ends_sensibly(round: &Round) -> Option<String> {
-    let last = |ended: &Ended| ended.stderr.trim().lines().last().unwrap_or_default().to_owned();
+    let last = |run: &RunResult| run.stderr.trim().lines().last().unwrap_or_default().to_owned();
     match round.first.code {
         Some(0 | 3) => None,
         Some(4) if last(&round.first).contains("error:") => None,
@@ -41,13 +41,13 @@ fn is_recovered_where_it_can_be(round: &Round) -> Option<String> {
     let has_state = draw.snapshot
         || round.before.keys.is_some()
         || round.disks.iter().any(|disk| disk.keys.as_ref().is_ok_and(|keys| !keys.is_empty()));
-    // A refusal says what people must do first, and has changed nothing. Of two states that both serve, people say which is
-    // right.
+    // A refusal names the manual steps and has changed nothing. Of two states that both serve, the operator chooses
+    // one.
     let recovered = match round.first.code {
         Some(0 | 4) => true,
         _ => {
             let names_none = round.first.stdout.contains("lifeboat recover --source member:NAME");
-            names_none || round.first.leaves_it_to_people()
+            names_none || round.first.leaves_choice_to_operator()
         }
     };
     (repairable && supported && has_state && !recovered)
@@ -59,7 +59,7 @@ fn healthy(what: &str, before: &Served, after: &Served) -> Option<String> {
     (after.len() < before.len()).then(|| format!("{what} left {after:?} healthy, before were {before:?}"))
 }
 
-/// A write that was acknowledged is served, or the plan has said that it would be lost and no disk has it.
+/// An acknowledged write is served, or the plan announced its loss and no disk has it.
 fn lost_writes(round: &Round) -> Vec<String> {
     let Some(lost) = round.lost(&round.after).filter(|lost| !lost.is_empty()) else { return Vec::new() };
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ fn lost_writes(round: &Round) -> Vec<String> {
     if count > 0 {
         found.push(format!("{count} acknowledged writes were served before and are not now"));
     }
-    if round.first.leaves_it_to_people() {
+    if round.first.leaves_choice_to_operator() {
         return found;
     }
     if let Some(why) = unannounced(&round.first, lost.len()) {
@@ -91,28 +91,28 @@ fn is_out_of_reach(round: &Round, machine: &str) -> bool {
     round.draw.injections.iter().any(|injection| injection.machine == machine && cut_off(injection.fault))
 }
 
-/// Why what the plan said of the state it takes does not cover this loss.
-fn unannounced(ended: &Ended, lost: usize) -> Option<String> {
+/// Why the announcement of the plan does not cover this loss.
+fn unannounced(run: &RunResult, lost: usize) -> Option<String> {
     let chosen: Vec<&str> =
-        ended.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("-> ")).collect();
+        run.stderr.lines().filter_map(|line| line.trim_start().strip_prefix("-> ")).collect();
     if chosen.is_empty() {
-        return Some("no plan said that a state is restored".into());
+        return Some("no plan printed that a state is restored".into());
     }
     let covers = |remark: &&str| {
         let revisions =
             remark.split("loses ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
         !remark.contains("loses nothing") && revisions.is_none_or(|revisions| revisions >= lost)
     };
-    (!chosen.iter().any(covers)).then(|| format!("the plan said: {}", chosen.join(" | ")))
+    (!chosen.iter().any(covers)).then(|| format!("the plan printed: {}", chosen.join(" | ")))
 }
 
-/// What lay on the disks is there still, under the same name or moved aside.
+/// Data on the disks is kept, under the same name or moved aside.
 fn kept_data(round: &Round) -> Vec<String> {
-    // Defragmenting writes a db new.
+    // Defragmenting rewrites a db.
     let rewritten = round.draw.injections.iter().any(|injection| injection.fault == Fault::NospaceAlarm);
     let mut found = Vec::new();
-    for (machine, before) in &round.ground_before {
-        let Some(after) = round.ground_finally.get(machine) else { continue };
+    for (machine, before) in &round.machines_before {
+        let Some(after) = round.machines_finally.get(machine) else { continue };
         for (inode, path) in &before.data {
             let was_rewritten = rewritten && path.ends_with("/db");
             if !after.data.contains_key(inode) && !was_rewritten {
@@ -123,14 +123,14 @@ fn kept_data(round: &Round) -> Vec<String> {
     found
 }
 
-/// Where nothing is under way any more, nothing stays fenced, changed or behind; and a refusal changes nothing.
+/// After an operation that ended, nothing stays fenced, changed or left behind; and a refusal changes nothing.
 fn left_alone(round: &Round) -> Vec<String> {
     let mut found = Vec::new();
     if !matches!(round.first.code, Some(0 | 3 | 4)) {
         return found;
     }
     let refused = round.first.code == Some(4) && round.first.steps() == 0;
-    for (machine, before, after) in pairs(&round.ground_before, &round.ground_after) {
+    for (machine, before, after) in pairs(&round.machines_before, &round.machines_after) {
         let changed: Vec<&String> = before.units.symmetric_difference(&after.units).collect();
         if !changed.is_empty() {
             found.push(format!("{machine}: units are not as they were: {changed:?}"));
@@ -152,9 +152,9 @@ fn left_alone(round: &Round) -> Vec<String> {
 }
 
 fn pairs<'a>(
-    before: &'a BTreeMap<String, Ground>,
-    after: &'a BTreeMap<String, Ground>,
-) -> impl Iterator<Item = (&'a String, &'a Ground, &'a Ground)> {
+    before: &'a BTreeMap<String, MachineState>,
+    after: &'a BTreeMap<String, MachineState>,
+) -> impl Iterator<Item = (&'a String, &'a MachineState, &'a MachineState)> {
     before.iter().filter_map(|(machine, before)| Some((machine, before, after.get(machine)?)))
 }
 
@@ -187,8 +187,8 @@ fn second_run(round: &Round) -> Vec<String> {
 }
 
 /// The last error, without what differs from run to run.
-fn reason(ended: &Ended) -> String {
-    let line = ended.stderr.lines().rev().find(|line| line.starts_with("error:")).unwrap_or_default();
+fn reason(run: &RunResult) -> String {
+    let line = run.stderr.lines().rev().find(|line| line.starts_with("error:")).unwrap_or_default();
     line.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! A comparison for programs.
+//! The JSON and YAML of a comparison.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,30 @@ use lifeboat_etcd::compare::{Change, Changes, Divergence, Ineligible, KeyChange,
 use serde::Serialize;
 
 use super::Compared;
-use super::words::named;
-use crate::commands::hash::HashBody;
-use crate::commands::inspect::{LogPositionBody, RaftBody};
+use super::text::relation_name;
+use crate::commands::hash::HashView;
+use crate::commands::inspect::{LogPositionView, RaftView};
 use crate::source::combination;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ComparisonBody {
-    sources: Vec<SourceBody>,
+pub struct ComparisonView {
+    sources: Vec<SourceView>,
     freshest: Option<String>,
-    /// What a restore would take, or why none.
+    /// The source that a restore would use.
     chosen: Option<String>,
+    /// Why there is no such source.
     undecided: Option<String>,
-    pairs: Vec<PairBody>,
+    pairs: Vec<PairView>,
     /// The data dirs of each cluster, by its id: members of different clusters do not join each other.
     clusters: BTreeMap<String, Vec<String>>,
-    /// What the logs of a majority of a cluster's voters show to be committed.
-    committed: Vec<MajorityBody>,
+    /// What the logs of a majority of a cluster's voters prove to be committed.
+    committed: Vec<MajorityView>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MajorityBody {
+struct MajorityView {
     cluster_id: String,
     voters: usize,
     /// Voters whose logs were read.
@@ -40,16 +41,16 @@ struct MajorityBody {
     source: String,
     /// Index of the last entry that a majority of the voters has.
     held_by_majority: u64,
-    /// Index of the last entry that counts.
+    /// Index of the last entry that is applied.
     last: u64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SourceBody {
+struct SourceView {
     source: String,
     kind: Option<&'static str>,
-    /// Of a data dir whose own db is not used: what it is read as.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
     rank: Option<usize>,
     unfit: Option<String>,
@@ -59,34 +60,34 @@ struct SourceBody {
     live_keys: Option<u64>,
     raft_term: Option<u64>,
     consistent_index: Option<u64>,
-    raft: Option<RaftBody>,
-    /// Of a data dir that cannot be read otherwise.
-    log: Option<LogPositionBody>,
-    hash: Option<HashBody>,
-    /// Against that of the freshest.
+    raft: Option<RaftView>,
+    /// For a data dir that cannot be read otherwise.
+    log: Option<LogPositionView>,
+    hash: Option<HashView>,
+    /// Relation to the history of the freshest.
     history: Option<&'static str>,
-    lacks: Option<ChangesBody>,
-    alone: Option<ChangesBody>,
+    lacks: Option<ChangesView>,
+    alone: Option<ChangesView>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PairBody {
+struct PairView {
     sources: [String; 2],
     history: &'static str,
-    diverged: Option<DivergenceBody>,
+    diverged: Option<DivergenceView>,
 }
 
 #[derive(Serialize)]
-struct DivergenceBody {
+struct DivergenceView {
     revision: i64,
     exact: bool,
     shared: u64,
-    changes: [Option<ChangeBody>; 2],
+    changes: [Option<ChangeView>; 2],
 }
 
 #[derive(Serialize)]
-struct ChangeBody {
+struct ChangeView {
     /// Base64.
     key: String,
     deleted: bool,
@@ -94,15 +95,15 @@ struct ChangeBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ChangesBody {
+struct ChangesView {
     revisions: u64,
-    keys: Vec<KeyBody>,
+    keys: Vec<KeyView>,
     further_revisions: u64,
     complete: bool,
 }
 
 #[derive(Serialize)]
-struct KeyBody {
+struct KeyView {
     /// Base64.
     key: String,
     changes: u64,
@@ -110,9 +111,9 @@ struct KeyBody {
     deleted: bool,
 }
 
-impl From<&Changes> for ChangesBody {
+impl From<&Changes> for ChangesView {
     fn from(changes: &Changes) -> Self {
-        let key = |(key, change): (&Vec<u8>, &KeyChange)| KeyBody {
+        let key = |(key, change): (&Vec<u8>, &KeyChange)| KeyView {
             key: STANDARD.encode(key),
             changes: change.changes,
             revision: change.revision,
@@ -127,10 +128,10 @@ impl From<&Changes> for ChangesBody {
     }
 }
 
-impl From<&Divergence> for DivergenceBody {
+impl From<&Divergence> for DivergenceView {
     fn from(divergence: &Divergence) -> Self {
         let change =
-            |change: &Change| ChangeBody { key: STANDARD.encode(&change.key), deleted: change.deleted };
+            |change: &Change| ChangeView { key: STANDARD.encode(&change.key), deleted: change.deleted };
         Self {
             revision: divergence.revision,
             exact: divergence.exact,
@@ -140,20 +141,20 @@ impl From<&Divergence> for DivergenceBody {
     }
 }
 
-impl From<&Compared> for ComparisonBody {
+impl From<&Compared> for ComparisonView {
     fn from(compared: &Compared) -> Self {
         let comparison = &compared.comparison;
         let name = |place: usize| compared.names[place].clone();
         let choice = compared.choose();
-        let pair = |pair: &SourcePair| PairBody {
+        let pair = |pair: &SourcePair| PairView {
             sources: pair.sources.map(name),
-            history: named(&pair.relation),
+            history: relation_name(&pair.relation),
             diverged: match &pair.relation {
                 Relation::Diverged(divergence) => Some(divergence.into()),
                 _ => None,
             },
         };
-        let majority = |majority: &Majority| MajorityBody {
+        let majority = |majority: &Majority| MajorityView {
             cluster_id: majority.cluster_id.to_string(),
             voters: majority.voters,
             read: majority.read,
@@ -162,7 +163,7 @@ impl From<&Compared> for ComparisonBody {
             last: majority.last,
         };
         Self {
-            sources: compared.source_bodies(),
+            sources: compared.source_views(),
             freshest: comparison.ranking.first().copied().map(name),
             chosen: choice.as_ref().ok().copied().map(name),
             undecided: choice.as_ref().err().map(|why| compared.undecided(why)),
@@ -174,16 +175,16 @@ impl From<&Compared> for ComparisonBody {
 }
 
 impl Compared {
-    fn source_bodies(&self) -> Vec<SourceBody> {
+    fn source_views(&self) -> Vec<SourceView> {
         let comparison = &self.comparison;
         let ranks: BTreeMap<usize, usize> =
             comparison.ranking.iter().enumerate().map(|(rank, place)| (*place, rank + 1)).collect();
-        let body = |(place, name): (usize, &String)| {
+        let view = |(place, name): (usize, &String)| {
             let standing = &comparison.sources[place];
             let inspection = standing.inspection.as_ref();
             let state = inspection.map(|inspection| &inspection.state);
             let difference = comparison.differences.iter().find(|difference| difference.source == place);
-            SourceBody {
+            SourceView {
                 source: name.clone(),
                 kind: inspection.map(|inspection| inspection.origin.kind),
                 combination: self.sources[place].as_deref().ok().and_then(combination),
@@ -195,14 +196,14 @@ impl Compared {
                 live_keys: inspection.map(|inspection| inspection.live_keys),
                 raft_term: state.and_then(|state| state.term),
                 consistent_index: state.and_then(|state| state.consistent_index),
-                raft: inspection.and_then(|inspection| inspection.raft).map(RaftBody::from),
-                log: self.logs[place].map(LogPositionBody::from),
-                hash: comparison.hashes[place].map(HashBody::from),
+                raft: inspection.and_then(|inspection| inspection.raft).map(RaftView::from),
+                log: self.logs[place].map(LogPositionView::from),
+                hash: comparison.hashes[place].map(HashView::from),
                 history: self.history(place),
                 lacks: difference.map(|difference| (&difference.lacks).into()),
                 alone: difference.map(|difference| (&difference.alone).into()),
             }
         };
-        self.names.iter().enumerate().map(body).collect()
+        self.names.iter().enumerate().map(view).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Plans and reports as people read them.
+//! The text output of `recover`: plans and reports.
 
 use std::io::{self, Write};
 
@@ -11,24 +11,24 @@ use lifeboat_recovery::recover::{Report, RollbackReport};
 
 use crate::terminal::printable;
 
-/// Writes what was found and what is going to be done about it.
+/// Writes the findings and the plan for them.
 pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Result<()> {
     if diagnosis.is_healthy() {
-        writeln!(out, "Nothing found: there is nothing to do.")?;
+        writeln!(out, "No problems found; nothing to do.")?;
         return unused_source(out, plan.unused_source.as_ref());
     }
     if diagnosis.causes.is_empty() {
-        writeln!(out, "Nothing found in what could be asked: there is nothing to do before more is known.")?;
+        writeln!(out, "No problems found, but not everything could be determined; nothing to do yet.")?;
         unused_source(out, plan.unused_source.as_ref())?;
         return unknown(out, &diagnosis.unknown);
     }
-    writeln!(out, "Found:")?;
+    writeln!(out, "Findings:")?;
     for cause in &diagnosis.causes {
         writeln!(out, "  {}  {}: {}", cause.severity, cause.id, cause.summary)?;
     }
     candidates(out, plan)?;
     if plan.is_empty() {
-        writeln!(out, "\nNothing here can be done by Lifeboat.")?;
+        writeln!(out, "\nNo automated fix is available.")?;
     } else {
         writeln!(out, "\nPlan {}:", plan.id)?;
     }
@@ -38,20 +38,20 @@ pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Resu
 }
 
 fn step(out: &mut dyn Write, step: &Step) -> io::Result<()> {
-    let mark = if step.irreversible { "  (cannot be taken back)" } else { "" };
+    let mark = if step.irreversible { "  (irreversible)" } else { "" };
     writeln!(out, "  {:>2}. {}{mark}", step.number, step.title)?;
     step.changes.iter().try_for_each(|change| writeln!(out, "      - {change}"))
 }
 
-/// Writes what is left of an operation that was cut short.
+/// Writes the remaining steps of an interrupted operation.
 pub fn resuming(out: &mut dyn Write, operation: &Operation, plan: &Plan, left: &[&Step]) -> io::Result<()> {
     let (id, minutes) = (&operation.id, operation.idle_minutes());
-    writeln!(out, "Operation {id} was cut short; the last entry of its journal is {minutes} min old.")?;
-    writeln!(out, "\nLeft of plan {} for cluster {}:", plan.id, plan.cluster)?;
+    writeln!(out, "Operation {id} was interrupted; its last journal entry is {minutes} min old.")?;
+    writeln!(out, "\nRemaining steps of plan {} for cluster {}:", plan.id, plan.cluster)?;
     left.iter().try_for_each(|it| step(out, it))
 }
 
-/// Writes what a rollback would take back.
+/// Writes the steps that a rollback would undo.
 pub fn rolling_back(
     out: &mut dyn Write,
     operation: &Operation,
@@ -71,10 +71,7 @@ pub fn rollback(out: &mut dyn Write, report: &RollbackReport) -> io::Result<()> 
     writeln!(out, "Rolled back operation {}", report.operation)?;
     report.undone.iter().try_for_each(|title| writeln!(out, "  undone  {title}"))?;
     report.kept.iter().try_for_each(|title| writeln!(out, "  kept    {title}"))?;
-    writeln!(
-        out,
-        "What was restored meanwhile is beside the old data dirs, as DATA_DIR.lifeboat-PLAN-undone."
-    )
+    writeln!(out, "The restored data dirs were kept next to the old ones, as DATA_DIR.lifeboat-PLAN-undone.")
 }
 
 fn unused_source(out: &mut dyn Write, unused: Option<&String>) -> io::Result<()> {
@@ -85,11 +82,11 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     if plan.candidates.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\nWhere the state can come from, freshest first:")?;
+    writeln!(out, "\nSources to restore from, freshest first:")?;
     for candidate in &plan.candidates {
         let mark = if candidate.chosen { "->" } else { "  " };
         let revision = candidate.revision.map_or("-".into(), |revision| format!("revision {revision}"));
-        let newest = candidate.newest.map_or(String::new(), |at| format!(", in a file of {at:.0}"));
+        let newest = candidate.newest.map_or(String::new(), |at| format!(", file written {at:.0}"));
         let held = match (&candidate.combination, candidate.revision) {
             (Some(combination), None) => combination.clone(),
             (Some(combination), Some(_)) => format!("{combination}, {revision}"),
@@ -107,7 +104,7 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     }
 }
 
-/// Changes that are shown of entries that are not known to be committed; the JSON has more.
+/// Changes shown of entries that are not known to be committed; the JSON has more.
 const MAX_SHOWN_CHANGES: usize = 10;
 
 fn uncommitted(out: &mut dyn Write, entries: &Uncommitted) -> io::Result<()> {
@@ -115,13 +112,13 @@ fn uncommitted(out: &mut dyn Write, entries: &Uncommitted) -> io::Result<()> {
     let span = if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
     writeln!(
         out,
-        "     with {span} of its log, which no majority is known to hold: a client that got an error may find its write done"
+        "     with {span} of its log, not known to be on a majority: writes that failed for their client may take effect"
     )?;
     if !known {
-        return writeln!(out, "       which keys they change is not known");
+        return writeln!(out, "       the keys that they change are unknown");
     }
     if changes.is_empty() {
-        return writeln!(out, "       no key is changed");
+        return writeln!(out, "       no keys change");
     }
     for change in changes.iter().take(MAX_SHOWN_CHANGES) {
         let verb = if change.deleted { "delete" } else { "put" };
@@ -136,7 +133,7 @@ fn uncommitted(out: &mut dyn Write, entries: &Uncommitted) -> io::Result<()> {
 
 fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
     if !manual.is_empty() {
-        writeln!(out, "\nFor people to do:")?;
+        writeln!(out, "\nManual steps:")?;
     }
     manual.iter().try_for_each(|what| writeln!(out, "  - {what}"))
 }
@@ -144,14 +141,16 @@ fn manual(out: &mut dyn Write, manual: &[String]) -> io::Result<()> {
 /// Writes what was done.
 pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if report.recovered && report.rounds == 0 {
-        writeln!(out, "Nothing found: there was nothing to do.")?;
+        writeln!(out, "No problems found; nothing to do.")?;
         return unused_source(out, report.unused_source.as_ref());
     }
     let how = match report {
         Report { recovered: true, .. } => "Recovered in",
         Report { left, .. } if !left.is_empty() => "Not recovered after",
-        Report { rounds: 0, .. } => "Nothing found in what could be asked, and nothing done, in",
-        _ => "Nothing is found any more in what can be asked, after",
+        Report { rounds: 0, .. } => {
+            "No problems found, but not everything could be determined; nothing done in"
+        }
+        _ => "No problems left, but not everything could be determined, after",
     };
     writeln!(out, "{how} {:.1} s (operation {})", report.seconds, report.operation)?;
     for step in &report.steps {
@@ -163,16 +162,16 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         report.failed.iter().try_for_each(|failed| writeln!(out, "  - {failed}"))?;
     }
     if !report.lost.is_empty() {
-        writeln!(out, "\nThe state came from:")?;
+        writeln!(out, "\nRestored from:")?;
         report.lost.iter().try_for_each(|lost| writeln!(out, "  - {lost}"))?;
     }
     if !report.left.is_empty() {
-        writeln!(out, "\nStill found (see lifeboat diagnose):")?;
+        writeln!(out, "\nRemaining findings (see lifeboat diagnose):")?;
         report.left.iter().try_for_each(|left| writeln!(out, "  - {left}"))?;
     }
     unknown(out, &report.unknown)?;
     if !report.swept.is_empty() {
-        writeln!(out, "\nRemoved what earlier operations had left on machines:")?;
+        writeln!(out, "\nRemoved leftovers of earlier operations:")?;
         report.swept.iter().try_for_each(|what| writeln!(out, "  - {what}"))?;
     }
     unused_source(out, report.unused_source.as_ref())?;
@@ -181,7 +180,7 @@ pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 fn unknown(out: &mut dyn Write, unknown: &[Unknown]) -> io::Result<()> {
     if !unknown.is_empty() {
-        writeln!(out, "\nNot known, neither well nor broken:")?;
+        writeln!(out, "\nCould not determine:")?;
     }
     unknown.iter().try_for_each(|Unknown { what, reason }| writeln!(out, "  - {what}: {reason}"))
 }

@@ -1,4 +1,4 @@
-//! Colours for people: only where stdout is a terminal that wants them, which `NO_COLOR` and its like decide.
+//! Colours, if stdout is a terminal and `NO_COLOR` and the like allow them.
 
 use std::fmt;
 use std::io;
@@ -7,25 +7,25 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use lifeboat_recovery::finding::Severity;
 
-/// How text on stdout is painted.
+/// Styles for text on stdout.
 #[derive(Debug, Clone, Copy)]
-pub struct Paint {
+pub struct Styles {
     on: bool,
 }
 
-impl Paint {
-    /// As fits what stdout is.
+impl Styles {
+    /// Styles for stdout as it is, on or off.
     pub fn stdout() -> Self {
         Self { on: AutoStream::choice(&io::stdout()) != ColorChoice::Never }
     }
 
-    /// Whether there are colours.
+    /// Whether text is styled at all.
     pub fn is_on(self) -> bool {
         self.on
     }
 
-    /// Text in the colour of how bad it is.
-    pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Painted<T> {
+    /// Text in the colour of a severity.
+    pub fn severity<T: fmt::Display>(self, severity: Severity, text: T) -> Styled<T> {
         let colour = match severity {
             Severity::Warning => AnsiColor::Yellow,
             Severity::Error | Severity::Critical => AnsiColor::Red,
@@ -34,33 +34,33 @@ impl Paint {
         self.styled(if severity == Severity::Critical { style.bold() } else { style }, text)
     }
 
-    /// What is well.
-    pub fn good<T: fmt::Display>(self, text: T) -> Painted<T> {
+    /// Text about a healthy state.
+    pub fn good<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(AnsiColor::Green.on_default(), text)
     }
 
-    /// What matters most.
-    pub fn strong<T: fmt::Display>(self, text: T) -> Painted<T> {
+    /// Emphasized text.
+    pub fn strong<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().bold(), text)
     }
 
-    /// What matters less.
-    pub fn dim<T: fmt::Display>(self, text: T) -> Painted<T> {
+    /// De-emphasized text.
+    pub fn dim<T: fmt::Display>(self, text: T) -> Styled<T> {
         self.styled(Style::new().dimmed(), text)
     }
 
-    fn styled<T>(self, style: Style, text: T) -> Painted<T> {
-        Painted { style: if self.on { style } else { Style::new() }, text }
+    fn styled<T>(self, style: Style, text: T) -> Styled<T> {
+        Styled { style: if self.on { style } else { Style::new() }, text }
     }
 }
 
 /// Text with its style.
-pub struct Painted<T> {
+pub struct Styled<T> {
     style: Style,
     text: T,
 }
 
-impl<T: fmt::Display> fmt::Display for Painted<T> {
+impl<T: fmt::Display> fmt::Display for Styled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{:#}", self.style, self.text, self.style)
     }

@@ -1,19 +1,19 @@
-//! A comparison for people.
+//! The text output of a comparison.
 
 use std::io::{self, Write};
 
 use lifeboat_etcd::compare::{Changes, Divergence, Relation};
 
 use super::Compared;
-use super::words::{counted, diverged, shown};
+use super::text::{counted, diverged, printable_key};
 use crate::terminal::printable;
 
-/// Keys listed of what one source has and another lacks; `-o json` lists more.
-const MOST_KEYS: usize = 10;
+/// Keys listed that one source has and another lacks; `-o json` lists more.
+const MAX_KEYS: usize = 10;
 const HEADINGS: [&str; 9] = ["", "source", "kind", "revision", "compacted", "keys", "raft", "log to", "hash"];
 
 impl Compared {
-    /// Writes a row for each source, what each is to the freshest, and which one a restore would take.
+    /// Writes a row for each source, how each relates to the freshest, and which one a restore would use.
     pub fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         self.rows(out)?;
         writeln!(out)?;
@@ -21,11 +21,11 @@ impl Compared {
             writeln!(out, "{}.", printable(self.sentence(place).as_bytes()))?;
             self.lists(out, place)?;
         }
-        self.beside_each_other(out)?;
+        self.diverged_pairs(out)?;
         self.verdict(out)
     }
 
-    /// Those that are not fit.
+    /// The sources that are not usable.
     fn unranked(&self) -> impl Iterator<Item = usize> {
         (0..self.names.len()).filter(|place| !self.comparison.ranking.contains(place))
     }
@@ -79,7 +79,7 @@ impl Compared {
         ]
     }
 
-    /// What the freshest has and a source lacks, and the other way round; not where they have nothing in common.
+    /// Lists what the freshest has and a source lacks, and vice versa, unless they have nothing in common.
     fn lists(&self, out: &mut dyn Write, place: usize) -> io::Result<()> {
         let differences = &self.comparison.differences;
         let Some(difference) = differences.iter().find(|difference| difference.source == place) else {
@@ -91,23 +91,23 @@ impl Compared {
             Some(Relation::Diverged(_)) => {
                 writeln!(out, "  It lacks {}:", counted(&difference.lacks))?;
                 list(out, &difference.lacks)?;
-                writeln!(out, "  It has alone {}:", counted(&difference.alone))?;
+                writeln!(out, "  Only it has {}:", counted(&difference.alone))?;
                 list(out, &difference.alone)
             }
             _ => list(out, &difference.lacks),
         }
     }
 
-    /// How those stand to each other that diverge from the freshest.
-    fn beside_each_other(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// How the sources that diverge from the freshest relate to each other.
+    fn diverged_pairs(&self, out: &mut dyn Write) -> io::Result<()> {
         let freshest = self.comparison.ranking.first();
         for pair in &self.comparison.pairs {
             let [one, other] = pair.sources.map(|place| &self.names[place]);
-            let strays = pair.sources.iter().all(|place| self.history(*place) == Some("diverged"));
+            let both_diverged = pair.sources.iter().all(|place| self.history(*place) == Some("diverged"));
             match &pair.relation {
                 _ if pair.sources.iter().any(|place| Some(place) == freshest) => {}
                 Relation::Diverged(divergence) => writeln!(out, "{}.", diverged([other, one], divergence))?,
-                Relation::Agree { .. } if strays => writeln!(out, "{other} agrees with {one}.")?,
+                Relation::Agree { .. } if both_diverged => writeln!(out, "{other} agrees with {one}.")?,
                 _ => {}
             }
         }
@@ -116,37 +116,37 @@ impl Compared {
 
     fn verdict(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
-        for words in self.committed().into_iter().chain(self.left_out()).chain(self.apart()) {
-            writeln!(out, "{}.", printable(capitalized(&words).as_bytes()))?;
+        for sentence in self.committed().into_iter().chain(self.left_out()).chain(self.mixed_clusters()) {
+            writeln!(out, "{}.", printable(capitalized(&sentence).as_bytes()))?;
         }
         match self.choose() {
-            Ok(place) => writeln!(out, "A restore takes {}.", self.names[place]),
-            Err(why) => writeln!(out, "A restore does not choose between these: {}.", self.undecided(&why)),
+            Ok(place) => writeln!(out, "A restore would use {}.", self.names[place]),
+            Err(why) => writeln!(out, "A restore cannot choose between these: {}.", self.undecided(&why)),
         }
     }
 }
 
-/// As a sentence begins, unless it begins with a path.
-fn capitalized(words: &str) -> String {
+/// Capitalizes a sentence, unless it starts with a path.
+fn capitalized(sentence: &str) -> String {
     ["the ", "these "]
         .into_iter()
-        .find(|start| words.starts_with(start))
-        .map_or_else(|| words.to_owned(), |_| words[..1].to_uppercase() + &words[1..])
+        .find(|start| sentence.starts_with(start))
+        .map_or_else(|| sentence.to_owned(), |_| sentence[..1].to_uppercase() + &sentence[1..])
 }
 
 fn list(out: &mut dyn Write, changes: &Changes) -> io::Result<()> {
-    for (key, change) in changes.keys.iter().take(MOST_KEYS) {
+    for (key, change) in changes.keys.iter().take(MAX_KEYS) {
         let how = if change.deleted { "deleted" } else { "put" };
-        writeln!(out, "  {:>12}  {how:7}  {}", change.revision, shown(key))?;
+        writeln!(out, "  {:>12}  {how:7}  {}", change.revision, printable_key(key))?;
     }
-    if changes.keys.len() > MOST_KEYS {
-        writeln!(out, "  and {} keys more: -o json lists them", changes.keys.len() - MOST_KEYS)?;
+    if changes.keys.len() > MAX_KEYS {
+        writeln!(out, "  and {} more keys: -o json lists them", changes.keys.len() - MAX_KEYS)?;
     }
     if !changes.complete {
         let and = if changes.keys.is_empty() { "" } else { "and " };
         writeln!(
             out,
-            "  {and}what a compaction has taken away: deletions, and changes of keys changed again since"
+            "  {and}changes removed by compaction: deletions, and values that were overwritten since"
         )?;
     }
     Ok(())

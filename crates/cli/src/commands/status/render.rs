@@ -1,51 +1,51 @@
-//! `status` for people: a table for each layer, aligned, in colour where that is wanted.
+//! The text output of `status`: a table for each layer.
 
 use std::io::{self, Write};
 
 use lifeboat_recovery::finding::Severity;
 
 use crate::output::bytes;
-use crate::paint::Paint;
+use crate::styles::Styles;
 use crate::terminal::printable;
 
-use super::body::{Body, Controller, DiskRow, State};
+use super::view::{Controller, DiskRow, State, StatusView};
 
-pub(super) fn write(out: &mut dyn Write, body: &Body, paint: Paint) -> io::Result<()> {
-    heading(out, body, paint)?;
-    let mut tables = Tables { out, paint };
-    tables.hosts(body)?;
-    tables.members(body)?;
-    tables.masters(body)?;
-    tables.nodes(body)?;
-    tables.checks(body)?;
-    if body.single_points_of_failure.is_empty() {
+pub(super) fn write(out: &mut dyn Write, view: &StatusView, styles: Styles) -> io::Result<()> {
+    heading(out, view, styles)?;
+    let mut tables = Tables { out, styles };
+    tables.hosts(view)?;
+    tables.members(view)?;
+    tables.masters(view)?;
+    tables.nodes(view)?;
+    tables.checks(view)?;
+    if view.single_points_of_failure.is_empty() {
         return Ok(());
     }
-    writeln!(tables.out, "{}", paint.strong("Single points of failure"))?;
-    body.single_points_of_failure.iter().try_for_each(|point| writeln!(tables.out, "  {}", shown(point)))
+    writeln!(tables.out, "{}", styles.strong("Single points of failure"))?;
+    view.single_points_of_failure.iter().try_for_each(|point| writeln!(tables.out, "  {}", escaped(point)))
 }
 
-fn heading(out: &mut dyn Write, body: &Body, paint: Paint) -> io::Result<()> {
-    let cluster = paint.strong(shown(&body.cluster));
-    match &body.worst {
-        None if body.healthy => writeln!(out, "{cluster}: {}", paint.good("nothing found"))?,
+fn heading(out: &mut dyn Write, view: &StatusView, styles: Styles) -> io::Result<()> {
+    let cluster = styles.strong(escaped(&view.cluster));
+    match &view.worst {
+        None if view.healthy => writeln!(out, "{cluster}: {}", styles.good("no problems found"))?,
         None => writeln!(
             out,
-            "{cluster}: nothing found in what could be asked; what is not known: lifeboat diagnose"
+            "{cluster}: no problems found, but not everything could be determined: see lifeboat diagnose"
         )?,
         Some(worst) => {
-            let severity = paint.severity(worst.severity, worst.severity);
-            let others = match body.causes {
+            let severity = styles.severity(worst.severity, worst.severity);
+            let others = match view.causes {
                 0 | 1 => String::new(),
                 more => format!(" and {} more", more - 1),
             };
-            writeln!(out, "{cluster}: {severity}: {} [{}]{others}", shown(&worst.summary), worst.id)?;
+            writeln!(out, "{cluster}: {severity}: {} [{}]{others}", escaped(&worst.summary), worst.id)?;
         }
     }
     writeln!(out)
 }
 
-/// A cell, and how it is painted.
+/// The text of a cell and its style.
 type Cell = (String, Tone);
 
 #[derive(Clone, Copy)]
@@ -58,12 +58,12 @@ enum Tone {
 
 struct Tables<'a> {
     out: &'a mut dyn Write,
-    paint: Paint,
+    styles: Styles,
 }
 
 impl Tables<'_> {
-    fn hosts(&mut self, body: &Body) -> io::Result<()> {
-        let row = |host: &super::body::HostRow| {
+    fn hosts(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |host: &super::view::HostRow| {
             let clock = host.clock_offset.map_or("-".into(), |offset| format!("{offset:+.1} s"));
             let disks = host.disks.iter().map(free).collect::<Vec<_>>().join(", ");
             let roles = host.roles.join(", ");
@@ -78,19 +78,19 @@ impl Tables<'_> {
         };
         self.table(
             &["MACHINE", "ADDRESS", "STATE", "CLOCK", "FREE", "ROLES"],
-            body.hosts.iter().map(row).collect(),
+            view.hosts.iter().map(row).collect(),
         )
     }
 
-    fn members(&mut self, body: &Body) -> io::Result<()> {
-        let row = |member: &super::body::MemberRow| {
+    fn members(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |member: &super::view::MemberRow| {
             let size = |size: Option<u64>| size.map_or("-".into(), bytes);
             let number = |revision: Option<i64>| revision.map_or("-".into(), |revision| revision.to_string());
-            let leads = if member.leader { "leads" } else { "" };
+            let leader = if member.leader { "leader" } else { "" };
             vec![
                 plain(&member.name),
                 state(member.state),
-                plain(leads),
+                plain(leader),
                 plain(&number(member.revision)),
                 plain(&size(member.db_size)),
                 plain(&size(member.db_size_in_use)),
@@ -98,22 +98,22 @@ impl Tables<'_> {
             ]
         };
         let titles = ["ETCD", "STATE", "", "REVISION", "DB", "IN USE", "VERSION"];
-        self.table(&titles, body.members.iter().map(row).collect())
+        self.table(&titles, view.members.iter().map(row).collect())
     }
 
-    fn masters(&mut self, body: &Body) -> io::Result<()> {
-        let row = |master: &super::body::MasterRow| {
+    fn masters(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |master: &super::view::MasterRow| {
             let days = master.certificate_days.map_or("-".into(), |days| format!("{days} days"));
             let controllers = [master.controller_manager, master.scheduler].map(controller);
             let [manager, scheduler] = controllers;
             vec![plain(&master.name), state(master.api), plain(&days), manager, scheduler]
         };
         let titles = ["MASTER", "API", "CERTIFICATE", "CONTROLLER-MANAGER", "SCHEDULER"];
-        self.table(&titles, body.masters.iter().map(row).collect())
+        self.table(&titles, view.masters.iter().map(row).collect())
     }
 
-    fn nodes(&mut self, body: &Body) -> io::Result<()> {
-        let row = |node: &super::body::NodeRow| {
+    fn nodes(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |node: &super::view::NodeRow| {
             let cordoned = if node.cordoned == Some(true) { "cordoned" } else { "" };
             vec![
                 plain(&node.name),
@@ -122,17 +122,17 @@ impl Tables<'_> {
                 plain(cordoned),
             ]
         };
-        self.table(&["NODE", "STATE", "READY", ""], body.nodes.iter().map(row).collect())
+        self.table(&["NODE", "STATE", "READY", ""], view.nodes.iter().map(row).collect())
     }
 
-    fn checks(&mut self, body: &Body) -> io::Result<()> {
-        let row = |check: &super::body::CheckRow| {
+    fn checks(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |check: &super::view::CheckRow| {
             vec![plain(&check.name), state(check.state), plain(&check.detail)]
         };
-        self.table(&["CHECK", "STATE", "ANSWER"], body.checks.iter().map(row).collect())
+        self.table(&["CHECK", "STATE", "ANSWER"], view.checks.iter().map(row).collect())
     }
 
-    /// Columns as wide as their widest cell, and an empty line behind; nothing for no rows.
+    /// Writes aligned columns and an empty line; nothing if there are no rows.
     fn table(&mut self, titles: &[&str], rows: Vec<Vec<Cell>>) -> io::Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -164,15 +164,15 @@ impl Tables<'_> {
     fn cell(&mut self, text: &str, tone: Tone) -> io::Result<()> {
         match tone {
             Tone::Plain => write!(self.out, "{text}"),
-            Tone::Good => write!(self.out, "{}", self.paint.good(text)),
-            Tone::Bad => write!(self.out, "{}", self.paint.severity(Severity::Error, text)),
-            Tone::Dim => write!(self.out, "{}", self.paint.dim(text)),
+            Tone::Good => write!(self.out, "{}", self.styles.good(text)),
+            Tone::Bad => write!(self.out, "{}", self.styles.severity(Severity::Error, text)),
+            Tone::Dim => write!(self.out, "{}", self.styles.dim(text)),
         }
     }
 }
 
 fn plain(text: &str) -> Cell {
-    (shown(text), Tone::Plain)
+    (escaped(text), Tone::Plain)
 }
 
 fn state(state: State) -> Cell {
@@ -185,8 +185,8 @@ fn state(state: State) -> Cell {
 
 fn controller(controller: Controller) -> Cell {
     match controller {
-        Controller::Leads => ("leads".into(), Tone::Plain),
-        Controller::Runs => ("runs".into(), Tone::Plain),
+        Controller::Leads => ("leader".into(), Tone::Plain),
+        Controller::Runs => ("running".into(), Tone::Plain),
         Controller::Stopped => ("stopped".into(), Tone::Bad),
         Controller::Unknown => ("unknown".into(), Tone::Dim),
     }
@@ -196,7 +196,7 @@ fn free(disk: &DiskRow) -> String {
     format!("{} of {}", bytes(disk.available), disk.mount.display())
 }
 
-/// Machines say what they like; a terminal must not obey it.
-fn shown(text: &str) -> String {
+/// Escapes text from machines.
+fn escaped(text: &str) -> String {
     printable(text.as_bytes())
 }

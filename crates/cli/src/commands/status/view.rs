@@ -1,4 +1,4 @@
-//! What `status` tells: one row for each machine, member, master, node and check.
+//! The data of `status`: a row for each machine, member, master, node and check.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct StatusView {
     pub cluster: String,
     pub observed_at: String,
     pub healthy: bool,
-    /// How many causes `diagnose` names.
+    /// Number of causes in the diagnosis.
     pub causes: usize,
-    /// The first one, which is the worst.
+    /// The first cause, which is the worst.
     pub worst: Option<Worst>,
     pub hosts: Vec<HostRow>,
     pub members: Vec<MemberRow>,
@@ -34,7 +34,7 @@ pub(super) struct Worst {
     pub summary: String,
 }
 
-/// What a row says of its subject: `ok`, the id of its worst finding, or `unknown`.
+/// State of a row's subject: `ok`, the id of its worst finding, or `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]
 pub(super) enum State {
@@ -60,7 +60,7 @@ pub(super) struct HostRow {
     pub address: String,
     pub state: State,
     pub roles: Vec<String>,
-    /// Seconds its clock is ahead of ours.
+    /// Seconds that its clock is ahead of ours.
     pub clock_offset: Option<f64>,
     pub disks: Vec<DiskRow>,
 }
@@ -124,9 +124,9 @@ pub(super) struct CheckRow {
     pub detail: String,
 }
 
-impl Body {
+impl StatusView {
     pub(super) fn new(facts: &Facts, diagnosis: &Diagnosis) -> Self {
-        let found = Found(diagnosis.all());
+        let found = Findings(diagnosis.all());
         let inventory = &facts.inventory;
         let worst = diagnosis.causes.first().map(|cause| Worst {
             id: cause.id,
@@ -166,11 +166,11 @@ impl Body {
     }
 }
 
-/// All findings, to look up what there is about one subject.
-struct Found<'a>(Vec<&'a Finding>);
+/// All findings, to look them up by subject.
+struct Findings<'a>(Vec<&'a Finding>);
 
-impl Found<'_> {
-    /// The first finding about a subject whose id begins so: causes come before what follows from them.
+impl Findings<'_> {
+    /// The first finding about a subject with this id prefix. Causes come before their consequences.
     fn state(&self, subject: &str, prefix: &str, known: bool) -> State {
         self.any(subject, &[prefix], known)
     }
@@ -188,7 +188,7 @@ impl Found<'_> {
     }
 }
 
-fn host(found: &Found<'_>, name: &str, spec: &HostSpec, facts: &HostFacts) -> HostRow {
+fn host(found: &Findings<'_>, name: &str, spec: &HostSpec, facts: &HostFacts) -> HostRow {
     let known = facts.login.get() == Some(&Login::Ok);
     let disk = |(mount, disk): (&PathBuf, &lifeboat_recovery::facts::Disk)| DiskRow {
         mount: mount.clone(),
@@ -205,13 +205,13 @@ fn host(found: &Found<'_>, name: &str, spec: &HostSpec, facts: &HostFacts) -> Ho
     }
 }
 
-fn member(found: &Found<'_>, name: &str, host: &str, facts: &MemberFacts) -> MemberRow {
+fn member(found: &Findings<'_>, name: &str, host: &str, facts: &MemberFacts) -> MemberRow {
     let status = facts.status.get();
     let own = found.state(name, "etcd.member.", status.is_some());
     MemberRow {
         name: name.into(),
         host: host.into(),
-        // What is wrong with the member itself says more than what it is a part of.
+        // A finding about the member itself says more than one about the whole etcd.
         state: if matches!(own, State::Found(_)) {
             own
         } else {
@@ -225,7 +225,7 @@ fn member(found: &Found<'_>, name: &str, host: &str, facts: &MemberFacts) -> Mem
     }
 }
 
-fn master(found: &Found<'_>, facts: &Facts, name: &str, spec: &Master) -> MasterRow {
+fn master(found: &Findings<'_>, facts: &Facts, name: &str, spec: &Master) -> MasterRow {
     let seen = facts.masters.get(name);
     let ready = seen.and_then(|master| master.readyz.get()).is_some();
     let certificate = seen.and_then(|master| master.certificate.get());
@@ -247,7 +247,7 @@ fn master(found: &Found<'_>, facts: &Facts, name: &str, spec: &Master) -> Master
 fn controller(facts: &Facts, host: &str, service: &Service, lease: Option<&Lease>) -> Controller {
     let services = facts.hosts.get(host).and_then(|host| host.services.get());
     let state = services.and_then(|services| services.get(&service.key()));
-    // A holder calls itself by its machine's name, an underscore and a random id.
+    // The holder is the machine's name, an underscore and a random id.
     let holds = |lease: &Lease| lease.holder.rsplit_once('_').is_some_and(|(name, _)| name == host);
     match state.map(ServiceState::is_running) {
         Some(false) => Controller::Stopped,
@@ -257,15 +257,15 @@ fn controller(facts: &Facts, host: &str, service: &Service, lease: Option<&Lease
     }
 }
 
-/// The inventory's nodes, then those only the API knows.
-fn nodes(found: &Found<'_>, facts: &Facts) -> Vec<NodeRow> {
+/// The nodes in the inventory, then those that only the API knows.
+fn nodes(found: &Findings<'_>, facts: &Facts) -> Vec<NodeRow> {
     let known = facts.kubernetes.nodes.get().map(Vec::as_slice).unwrap_or_default();
     let object = |name: &str| known.iter().find(|node| node.name == name);
     let row = |host: Option<&str>, name: &str, node: Option<&Node>| {
         let of_node = found.state(name, "node.", node.is_some());
         NodeRow {
             name: name.into(),
-            // Findings about the kubelet are named after the machine.
+            // The subject of findings about the kubelet is the machine.
             state: match (of_node, host) {
                 (State::Found(id), _) => State::Found(id),
                 (other, Some(host)) => match found.state(host, "node.", false) {

@@ -1,4 +1,4 @@
-//! What `inspect` prints.
+//! The output of `inspect`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,12 +10,12 @@ use lifeboat_etcd::{
 };
 use serde::Serialize;
 
-use crate::commands::check::FindingBody;
+use crate::commands::check::FindingView;
 use crate::{output, terminal};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct InspectionView {
     source: String,
     kind: &'static str,
     #[serde(flatten)]
@@ -38,21 +38,21 @@ pub(super) struct Body {
     cluster_version: Option<String>,
     consistent_index: Option<u64>,
     raft_term: Option<u64>,
-    /// Of a data dir.
-    raft: Option<RaftBody>,
-    /// Entries at the end of the log that are not counted.
-    uncommitted: Option<UncommittedBody>,
-    /// What is worth knowing of the log, and of what lies beside the db.
-    notes: Vec<FindingBody>,
-    members: Vec<MemberBody>,
-    /// These voters, as `--initial-cluster` takes them.
+    /// For a data dir.
+    raft: Option<RaftView>,
+    /// Entries at the end of the log that are not applied.
+    uncommitted: Option<UncommittedView>,
+    /// Notes on the log, and on what lies next to the db.
+    notes: Vec<FindingView>,
+    members: Vec<MemberView>,
+    /// The voters, in the format of `--initial-cluster`.
     initial_cluster: Option<String>,
     members_removed: Vec<String>,
-    alarms: Vec<AlarmBody>,
+    alarms: Vec<AlarmView>,
     leases: usize,
     leased_keys: u64,
     keys_without_lease: u64,
-    auth: AuthBody,
+    auth: AuthView,
     encrypted_keys: BTreeMap<String, u64>,
     keys_by_prefix: BTreeMap<String, u64>,
     keys_of_further_prefixes: u64,
@@ -64,17 +64,17 @@ pub(super) struct Body {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reading {
-    /// Where its own db is not used: what it is read as.
+    /// What it is read as, if its own db is not used.
     pub(super) combination: Option<String>,
-    /// What shows that the log and what it is read on top of are of one history.
+    /// What shows that the log and the state it is read on top of have the same history.
     pub(super) identity: Option<String>,
-    /// What etcd itself does not start on.
+    /// What keeps etcd itself from starting.
     pub(super) stops_etcd: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RaftBody {
+pub struct RaftView {
     cluster_id: String,
     member_id: String,
     term: u64,
@@ -84,38 +84,39 @@ pub struct RaftBody {
     consistent_index: u64,
     replayed_to: u64,
     uncommitted_entries: u64,
-    /// How it is known which entries are committed: `commit-index`, `only-voter`, `majority`, or `whole-log` as asked.
+    /// How it is known which entries are committed: `commit-index`, `only-voter` or `majority`; `whole-log` if
+    /// requested.
     counted_by: &'static str,
 }
 
-/// Entries that are not known to be committed, and what they would change.
+/// Entries not known to be committed, and what they would change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UncommittedBody {
+pub struct UncommittedView {
     first: u64,
     last: u64,
-    changes: Vec<UncommittedChangeBody>,
+    changes: Vec<UncommittedChangeView>,
     further_changes: u64,
     /// Whether the changes could be computed.
     known: bool,
 }
 
 #[derive(Serialize)]
-struct UncommittedChangeBody {
+struct UncommittedChangeView {
     revision: i64,
     /// Base64.
     key: String,
     deleted: bool,
 }
 
-impl UncommittedBody {
-    /// Of what is worth knowing of a source.
+impl UncommittedView {
+    /// Finds them in the notes on a source.
     pub fn of(notes: &[FindingKind]) -> Option<Self> {
         let uncommitted = notes.iter().find_map(|kind| match kind {
             FindingKind::WalUncommitted(uncommitted) => Some(uncommitted),
             _ => None,
         })?;
-        let change = |change: &UncommittedChange| UncommittedChangeBody {
+        let change = |change: &UncommittedChange| UncommittedChangeView {
             revision: change.revision,
             key: STANDARD.encode(&change.key),
             deleted: change.deleted,
@@ -130,7 +131,7 @@ impl UncommittedBody {
     }
 }
 
-impl From<RaftPosition> for RaftBody {
+impl From<RaftPosition> for RaftView {
     fn from(position: RaftPosition) -> Self {
         let log = position.log;
         Self {
@@ -149,7 +150,7 @@ impl From<RaftPosition> for RaftBody {
 }
 
 #[derive(Serialize)]
-struct MemberBody {
+struct MemberView {
     id: String,
     name: String,
     #[serde(rename = "peerURLs")]
@@ -162,20 +163,20 @@ struct MemberBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct AlarmBody {
+struct AlarmView {
     member_id: String,
     alarm: String,
 }
 
 #[derive(Serialize)]
-struct AuthBody {
+struct AuthView {
     enabled: bool,
     revision: u64,
     users: Vec<String>,
     roles: Vec<String>,
 }
 
-impl Body {
+impl InspectionView {
     pub(super) fn new(inspection: &Inspection, reading: Reading) -> Self {
         let Inspection { origin, state, .. } = inspection;
         let (integrity, sha256) = match &inspection.integrity {
@@ -184,14 +185,14 @@ impl Body {
             Err(_) => ("mismatch", None),
         };
         let damage = inspection.integrity.as_ref().err();
-        let member = |member: &lifeboat_etcd::Member| MemberBody {
+        let member = |member: &lifeboat_etcd::Member| MemberView {
             id: member.id.to_string(),
             name: member.name.clone(),
             peer_urls: member.peer_urls.clone(),
             client_urls: member.client_urls.clone(),
             is_learner: member.is_learner,
         };
-        let alarm = |alarm: &lifeboat_etcd::Alarm| AlarmBody {
+        let alarm = |alarm: &lifeboat_etcd::Alarm| AlarmView {
             member_id: alarm.member.to_string(),
             alarm: alarm.kind.to_string(),
         };
@@ -214,9 +215,9 @@ impl Body {
             cluster_version: state.cluster_version.clone(),
             consistent_index: state.consistent_index,
             raft_term: state.term,
-            raft: inspection.raft.map(RaftBody::from),
-            uncommitted: UncommittedBody::of(&inspection.notes),
-            notes: inspection.notes.iter().map(FindingBody::from).collect(),
+            raft: inspection.raft.map(RaftView::from),
+            uncommitted: UncommittedView::of(&inspection.notes),
+            notes: inspection.notes.iter().map(FindingView::from).collect(),
             members: state.members.iter().map(member).collect(),
             initial_cluster: InitialCluster::of(&state.members, "").map(|cluster| cluster.to_string()),
             members_removed: state.members_removed.iter().map(ToString::to_string).collect(),
@@ -224,7 +225,7 @@ impl Body {
             leases: state.leases.len(),
             leased_keys: inspection.leased_keys,
             keys_without_lease: inspection.keys_without_lease,
-            auth: AuthBody {
+            auth: AuthView {
                 enabled: state.auth.enabled,
                 revision: state.auth.revision,
                 users: state.auth.users.clone(),
@@ -239,12 +240,12 @@ impl Body {
     }
 }
 
-impl Body {
+impl InspectionView {
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         let integrity = match (&self.integrity_error, self.integrity) {
             (Some(error), _) => format!("DAMAGED: {error}"),
             (None, "verified") => "sha256 verified".into(),
-            (None, _) => "no digest: a copy of a db, bit rot in values cannot be seen".into(),
+            (None, _) => "no digest (copy of a db): bit rot in values cannot be detected".into(),
         };
         let compact =
             if self.compact_revision < 0 { "never".into() } else { self.compact_revision.to_string() };
@@ -262,11 +263,11 @@ impl Body {
             ("etcd", format!("{} (cluster version {version})", self.written_by)),
             ("revision", self.revision.to_string()),
             ("compacted", compact),
-            ("keys", format!("{} alive, {} revisions", self.live_keys, self.revisions)),
+            ("keys", format!("{} live, {} revisions", self.live_keys, self.revisions)),
             ("leases", format!("{}, {} keys attached", self.leases, self.leased_keys)),
         ]);
         if self.keys_without_lease > 0 {
-            fields.push(("", format!("{} keys name a lease that is not there", self.keys_without_lease)));
+            fields.push(("", format!("{} keys refer to a missing lease", self.keys_without_lease)));
         }
         let auth = if self.auth.enabled { "on" } else { "off" };
         let (users, roles) = (self.auth.users.len(), self.auth.roles.len());
@@ -290,7 +291,7 @@ impl Body {
         self.prefix_table(out)
     }
 
-    /// Which Kubernetes cluster it is; nothing for a store of something else.
+    /// The Kubernetes cluster that a store belongs to, if any.
     fn kubernetes_field(&self) -> Option<(&'static str, String)> {
         let KubernetesIdentity { prefix, uid, node_count, .. } = &self.kubernetes;
         let uid = uid.as_deref().unwrap_or("unknown");
@@ -300,11 +301,11 @@ impl Body {
 
     fn raft_fields(&self) -> Vec<(&'static str, String)> {
         let Some(raft) = &self.raft else { return Vec::new() };
-        let RaftBody { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
+        let RaftView { member_id, cluster_id, term, consistent_index, replayed_to, .. } = raft;
         let uncommitted = match raft.uncommitted_entries {
             0 => String::new(),
-            1 => "; 1 more entry is not known to be committed, and not counted".into(),
-            entries => format!("; {entries} more entries are not known to be committed, and not counted"),
+            1 => "; 1 more entry is not known to be committed, and ignored".into(),
+            entries => format!("; {entries} more entries are not known to be committed, and ignored"),
         };
         let log = format!("term {term}, db at {consistent_index}, replayed to {replayed_to}{uncommitted}");
         vec![("member", format!("{member_id} of cluster {cluster_id}")), ("raft", log)]
@@ -318,7 +319,7 @@ impl Body {
             writeln!(out, "{count:>9}  {}", terminal::printable(name.as_bytes()))?;
         }
         if self.keys_of_further_prefixes > 0 {
-            writeln!(out, "{:>9}  (of further prefixes)", self.keys_of_further_prefixes)?;
+            writeln!(out, "{:>9}  (other prefixes)", self.keys_of_further_prefixes)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The person at the terminal.
+//! Shows plans and progress to the operator, and asks for confirmations.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
@@ -12,27 +12,29 @@ use lifeboat_recovery::recover::Desk;
 use crate::commands::Context;
 use crate::terminal::{stderr_clear_line, stderr_line, stderr_prompt, stderr_replace_line};
 
-use super::body;
+use super::render;
 
-/// Plans and progress on stderr, where they do not mix with the report; questions answered on stdin.
-pub struct Terminal {
+/// Plans, progress and questions on stderr, apart from the report on stdout; answers on stdin.
+pub struct Prompt {
     yes: bool,
     quiet: bool,
     terminal: bool,
-    begun: Instant,
+    started: Instant,
+    question: &'static str,
 }
 
-impl Terminal {
+impl Prompt {
     pub fn new(yes: bool, context: &Context) -> Self {
         Self {
             yes,
             quiet: context.progress.is_quiet(),
             terminal: io::stderr().is_terminal(),
-            begun: Instant::now(),
+            started: Instant::now(),
+            question: "Apply this plan?",
         }
     }
 
-    /// A line that the next one replaces, on a terminal.
+    /// Shows a line that the next one replaces, on a terminal.
     fn waiting(&self, line: &str) {
         if self.terminal && !self.quiet {
             let line: String = line.chars().take(110).collect();
@@ -48,10 +50,11 @@ impl Terminal {
     }
 }
 
-impl Desk for Terminal {
+impl Desk for Prompt {
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan) {
+        self.question = "Apply this plan?";
         let mut text = Vec::new();
-        if body::plan(&mut text, diagnosis, plan).is_ok() {
+        if render::plan(&mut text, diagnosis, plan).is_ok() {
             self.line(&format!("\nRound {round}\n{}", String::from_utf8_lossy(&text)));
         }
     }
@@ -61,38 +64,40 @@ impl Desk for Terminal {
             return true;
         }
         if !io::stdin().is_terminal() {
-            stderr_line(format_args!("stdin is not a terminal; pass --yes to run without a confirmation"));
+            stderr_line(format_args!("stdin is not a terminal; pass --yes to skip the confirmation"));
             return false;
         }
-        typed_yes("Do this? Type yes: ")
+        confirmed(self.question)
     }
 
     fn confirm_reboot(&mut self, step: &Step) -> bool {
         self.line(&format!("{}\n  - {}", step.title, step.changes.join("\n  - ")));
-        typed_yes("Reboot it then? Type yes: ")
+        confirmed("Reboot this machine if needed?")
     }
 
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]) {
+        self.question = "Resume this operation?";
         let mut text = Vec::new();
-        if body::resuming(&mut text, operation, plan, left).is_ok() {
+        if render::resuming(&mut text, operation, plan, left).is_ok() {
             self.line(&String::from_utf8_lossy(&text));
         }
     }
 
     fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>) {
+        self.question = "Roll back this operation?";
         let mut text = Vec::new();
-        if body::rolling_back(&mut text, operation, plan, undo).is_ok() {
+        if render::rolling_back(&mut text, operation, plan, undo).is_ok() {
             self.line(&String::from_utf8_lossy(&text));
         }
     }
 
     fn looking(&mut self) {
-        self.waiting("looking at the cluster ...");
+        self.waiting("diagnosing the cluster ...");
     }
 
     fn progress(&mut self, plan: &Plan, progress: Progress<'_>) {
         let of = plan.steps.len();
-        let elapsed = self.begun.elapsed().as_secs_f64();
+        let elapsed = self.started.elapsed().as_secs_f64();
         match progress {
             Progress::Begin(step) => self.waiting(&format!("[{}/{of}] {} ...", step.number, step.title)),
             Progress::Waiting(step, why) => {
@@ -116,8 +121,8 @@ impl Desk for Terminal {
     }
 }
 
-fn typed_yes(question: &str) -> bool {
-    stderr_prompt(question);
+fn confirmed(question: &str) -> bool {
+    stderr_prompt(&format!("{question} Type 'yes' to continue: "));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
 }

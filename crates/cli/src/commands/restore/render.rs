@@ -1,4 +1,4 @@
-//! What `restore` prints.
+//! The output of `restore`.
 
 use std::io::{self, Write};
 
@@ -6,16 +6,16 @@ use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport, Source};
 use serde::Serialize;
 
 use crate::commands::hash;
-use crate::commands::inspect::UncommittedBody;
-use crate::comparison::{Compared, ComparisonBody};
+use crate::commands::inspect::UncommittedView;
+use crate::comparison::{Compared, ComparisonView};
 use crate::output;
 use crate::source::combination;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct RestoreView {
     source: String,
-    /// Of a data dir whose own db is not used: what it is read as.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
     /// `verified`, `none` or `skipped`.
     integrity: &'static str,
@@ -27,18 +27,18 @@ pub(super) struct Body {
     live_keys: u64,
     revisions: u64,
     keys_without_lease: u64,
-    /// Which revisions the source lacks.
+    /// Revisions missing in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
     uncommitted_entries: u64,
-    /// What these entries would change.
-    uncommitted: Option<UncommittedBody>,
-    /// Of several sources, what the furthest log has and no source counts.
+    /// Changes in these entries.
+    uncommitted: Option<UncommittedView>,
+    /// With several sources: uncommitted entries that no source applies.
     #[serde(skip)]
     left_out: Option<String>,
-    /// Of several sources, that they are of several clusters.
+    /// With several sources: a warning that they belong to several clusters.
     #[serde(skip)]
-    apart: Option<String>,
+    mixed_clusters: Option<String>,
     hash: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     older_hash: Option<u32>,
@@ -47,30 +47,30 @@ pub(super) struct Body {
     cluster_id: String,
     initial_cluster: String,
     initial_cluster_token: String,
-    members: Vec<MemberBody>,
-    /// Of several sources.
-    comparison: Option<ComparisonBody>,
+    members: Vec<MemberView>,
+    /// With several sources.
+    comparison: Option<ComparisonView>,
     #[serde(skip)]
-    because: Vec<String>,
+    reasons: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MemberBody {
+struct MemberView {
     id: String,
     name: String,
     data_dir: String,
     wal_dir: Option<String>,
 }
 
-/// Why a source was taken, what the others are, and how it is known how far its log counts.
-fn because(compared: &Compared, source: &str) -> Vec<String> {
-    let mut lines = compared.because(source);
+/// Why a source was chosen, how the others relate to it, and what proves how far its log is committed.
+fn reasons(compared: &Compared, source: &str) -> Vec<String> {
+    let mut lines = compared.reasons(source);
     lines.extend(compared.committed());
     lines
 }
 
-impl Body {
+impl RestoreView {
     pub(super) fn new(
         source: String,
         read: &dyn Source,
@@ -78,15 +78,15 @@ impl Body {
         options: &RestoreOptions,
         compared: Option<&Compared>,
     ) -> Self {
-        let member = |member: &lifeboat_etcd::RestoredMember| MemberBody {
+        let member = |member: &lifeboat_etcd::RestoredMember| MemberView {
             id: member.id.to_string(),
             name: member.name.clone(),
             data_dir: member.data_dir.display().to_string(),
             wal_dir: member.wal_dir.as_ref().map(|dir| dir.display().to_string()),
         };
         Self {
-            because: compared.map(|compared| because(compared, &source)).unwrap_or_default(),
-            comparison: compared.map(ComparisonBody::from),
+            reasons: compared.map(|compared| reasons(compared, &source)).unwrap_or_default(),
+            comparison: compared.map(ComparisonView::from),
             source,
             combination: combination(read),
             integrity: match report.integrity {
@@ -103,9 +103,9 @@ impl Body {
             keys_without_lease: report.keys_without_lease,
             missing: report.missing.as_ref().map(ToString::to_string),
             uncommitted_entries: report.uncommitted_entries,
-            uncommitted: UncommittedBody::of(read.notes()),
+            uncommitted: UncommittedView::of(read.notes()),
             left_out: compared.and_then(Compared::left_out),
-            apart: compared.and_then(Compared::apart),
+            mixed_clusters: compared.and_then(Compared::mixed_clusters),
             hash: report.hash,
             older_hash: report.older_hash,
             db_bytes: report.db_bytes,
@@ -120,29 +120,23 @@ impl Body {
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         let integrity = match self.integrity {
             "verified" => "sha256 verified",
-            "none" => "no digest to verify: a copy of a db, bit rot in values cannot be seen",
-            _ => "not verified, as asked",
+            "none" => "no digest (copy of a db): bit rot in values cannot be detected",
+            _ => "not verified (--skip-hash-check)",
         };
-        let compacted = if self.compact_revision == self.revision {
-            "; all revisions before answer \"compacted\""
-        } else {
-            ""
-        };
+        let compacted =
+            if self.compact_revision == self.revision { "; all earlier revisions are compacted" } else { "" };
         let source = format!("{} at revision {}, {integrity}", self.source, self.source_revision);
         let mut fields = vec![("source", source)];
         fields.extend(self.combination.iter().map(|text| ("read as", text.clone())));
-        let because = self.because.iter().enumerate();
-        fields.extend(because.map(|(i, why)| (if i == 0 { "because" } else { "" }, why.clone())));
+        let reasons = self.reasons.iter().enumerate();
+        fields.extend(reasons.map(|(i, why)| (if i == 0 { "reason" } else { "" }, why.clone())));
         fields.extend([
             (
                 "keys",
-                format!(
-                    "{} alive, {} revisions of {}",
-                    self.live_keys, self.revisions, self.source_revisions
-                ),
+                format!("{} live, {} of {} revisions", self.live_keys, self.revisions, self.source_revisions),
             ),
             ("starts at", format!("revision {}{compacted}", self.revision)),
-            ("hash", format!("{} on every member before its first change", self.hash)),
+            ("hash", format!("{} on every member before its first write", self.hash)),
         ]);
         fields.extend(hash::older_field(self.older_hash));
         fields.extend([
@@ -150,27 +144,25 @@ impl Body {
             ("cluster", self.cluster_id.clone()),
         ]);
         if let Some(missing) = &self.missing {
-            let text = format!("{missing}: what they wrote is lost, as `lifeboat check` tells");
+            let text = format!("{missing}: their changes are lost (see `lifeboat check`)");
             fields.push(("warning", text));
         }
         if self.keys_without_lease > 0 {
-            let text = format!(
-                "{} live keys name a lease that is not there and never expire",
-                self.keys_without_lease
-            );
+            let text =
+                format!("{} live keys refer to a missing lease and never expire", self.keys_without_lease);
             fields.push(("warning", text));
         }
         if let Some(left_out) = &self.left_out {
             fields.push(("warning", left_out.clone()));
         } else if self.uncommitted_entries > 0 {
             let text = format!(
-                "entries at the end of the log that are left out, since they are not known to be committed: {}; when no other \
-                 member has a longer log, restore again with --uncommitted: clients may count on them",
+                "entries at the end of the log that are not known to be committed and left out: {}; if no other member has a \
+                 longer log, restore again with --uncommitted: clients may rely on them",
                 self.uncommitted_entries
             );
             fields.push(("warning", text));
         }
-        fields.extend(self.apart.iter().map(|apart| ("warning", apart.clone())));
+        fields.extend(self.mixed_clusters.iter().map(|text| ("warning", text.clone())));
         for member in &self.members {
             let wal = member.wal_dir.as_ref().map(|dir| format!(", WAL in {dir}")).unwrap_or_default();
             fields.push(("member", format!("{} {} in {}{wal}", member.id, member.name, member.data_dir)));

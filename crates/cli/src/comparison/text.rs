@@ -1,4 +1,4 @@
-//! A comparison in words.
+//! The sentences of a comparison.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,34 +11,34 @@ use super::choice::Undecided;
 use crate::source::combination;
 use crate::terminal::printable;
 
-/// Bytes of a key shown at most.
-const MOST_SHOWN: usize = 200;
+/// Bytes of a key that are shown.
+const MAX_KEY_BYTES: usize = 200;
 
 impl Compared {
-    /// What a source's history is to the freshest one's, for programs.
+    /// How the history of a source relates to that of the freshest, as in JSON.
     pub(super) fn history(&self, place: usize) -> Option<&'static str> {
         let freshest = self.comparison.ranking.first()?;
         if place == *freshest {
             return Some("freshest");
         }
-        self.comparison.relation(*freshest, place).map(named)
+        self.comparison.relation(*freshest, place).map(relation_name)
     }
 
-    /// Why a source was taken, and what the others are.
-    pub fn because(&self, taken: &str) -> Vec<String> {
+    /// Why a source was chosen, and how the others relate to it.
+    pub fn reasons(&self, taken: &str) -> Vec<String> {
         let mut lines: Vec<(bool, String)> = Vec::new();
         for (place, name) in self.names.iter().enumerate() {
             let is_taken = name == taken;
-            let asked = is_taken && self.history(place) != Some("freshest");
-            let asked = if asked { "; taken as asked" } else { "" };
-            lines.push((!is_taken, self.sentence(place) + asked));
+            let is_selected = is_taken && self.history(place) != Some("freshest");
+            let selected = if is_selected { "; selected with --take" } else { "" };
+            lines.push((!is_taken, self.sentence(place) + selected));
         }
         lines.sort_by_key(|(is_other, _)| *is_other);
         lines.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// What the log of a source ends with that no source counts, where no source shows what became of that; of several the
-    /// one that goes furthest.
+    /// Uncommitted entries at the end of a log that no source applies, if no source shows what became of them. Of
+    /// several logs the one that goes furthest.
     pub fn left_out(&self) -> Option<String> {
         let position = |place: &usize| {
             let raft = self.comparison.sources[*place].inspection.as_ref()?.raft?;
@@ -50,14 +50,14 @@ impl Compared {
         let (name, entries) =
             (&self.names[place], if entries == 1 { "1 entry".into() } else { format!("{entries} entries") });
         Some(format!(
-            "the log of {name} ends with {entries} not known to be committed and not counted; clients may count on that where \
-             no other member had a longer log: --uncommitted takes it in"
+            "the log of {name} ends with {entries} not known to be committed and ignored; if no other member had a longer log, \
+             clients may rely on that: --uncommitted applies it"
         ))
     }
 
-    /// What the logs of a majority of the voters show to be committed, where that is more than each says for itself.
+    /// What the logs of a majority of the voters prove to be committed, if that is more than each shows by itself.
     pub fn committed(&self) -> Vec<String> {
-        let words = |majority: &Majority| {
+        let sentence = |majority: &Majority| {
             let Majority { voters, read, place, held, last, .. } = majority;
             let name = &self.names[*place];
             let beyond = match last.saturating_sub(*held) {
@@ -74,26 +74,26 @@ impl Compared {
                 "the logs of {read} of {voters} voters hold every committed entry, and {name} has the most up-to-date one{beyond}"
             )
         };
-        // Of one that cannot be read, it is said that its log runs further.
+        // For an unreadable source, its longer log is reported instead.
         let is_fit = |majority: &&Majority| self.comparison.ranking.contains(&majority.place);
-        self.majorities.iter().filter(is_fit).map(words).collect()
+        self.majorities.iter().filter(is_fit).map(sentence).collect()
     }
 
-    /// That the sources are of several clusters, whose members refuse each other.
-    pub fn apart(&self) -> Option<String> {
+    /// Says that the sources belong to several clusters, whose members refuse each other.
+    pub fn mixed_clusters(&self) -> Option<String> {
         let clusters = self.clusters();
         let named = clusters.iter().map(|(id, names)| format!("{id} ({})", names.join(", ")));
         (clusters.len() > 1).then(|| {
             format!(
-                "these belong to {} clusters and will not join each other: {}; restore all members from one of them, \
-                 with one token",
+                "these belong to {} clusters and cannot join each other: {}; restore all members from one of them, with \
+                 one token",
                 clusters.len(),
                 named.collect::<Vec<_>>().join(", ")
             )
         })
     }
 
-    /// The clusters that data dirs are of, by id, with their names.
+    /// The data dirs of each cluster, by cluster id.
     pub(super) fn clusters(&self) -> BTreeMap<String, Vec<String>> {
         let mut clusters: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (place, name) in self.names.iter().enumerate() {
@@ -104,14 +104,14 @@ impl Compared {
         clusters
     }
 
-    /// The cluster that a data dir is of.
+    /// The cluster that a data dir belongs to.
     fn cluster_of(&self, place: usize) -> Option<ClusterId> {
         let inspection = self.comparison.sources[place].inspection.as_ref();
         let raft = inspection.and_then(|inspection| inspection.raft).map(|raft| raft.log.cluster_id);
         raft.or(self.logs[place].map(|log| log.log.cluster_id))
     }
 
-    /// Why no source is taken without asking.
+    /// Why no source is chosen.
     pub(super) fn undecided(&self, why: &Undecided) -> String {
         let why = match why {
             Undecided::NoChoice(why) => why,
@@ -123,25 +123,25 @@ impl Compared {
         match why {
             NoChoice::NoneEligible => {
                 let all: Vec<usize> = (0..self.names.len()).collect();
-                format!("no source is fit to be taken: {}", sentences(&all))
+                format!("no source is usable: {}", sentences(&all))
             }
             NoChoice::Diverged { freshest, from } => {
                 format!("{}, but {}", self.sentence(*freshest), sentences(from))
             }
             NoChoice::Unknown { freshest, from } => format!(
-                "{}, but whether it goes on from every other cannot be told: {}",
+                "{}, but it cannot be determined whether it continues every other source: {}",
                 self.sentence(*freshest),
                 sentences(from)
             ),
         }
     }
 
-    /// What a source is, beside the freshest.
+    /// How a source relates to the freshest.
     pub(super) fn sentence(&self, place: usize) -> String {
         let name = &self.names[place];
         if let Some(unfit) = &self.comparison.sources[place].ineligible {
-            let further = self.runs_further(place).unwrap_or_default();
-            return format!("{name} is not fit to be taken: {unfit}; {}{further}", unfit.remedy());
+            let further = self.longer_log_text(place).unwrap_or_default();
+            return format!("{name} is not usable: {unfit}; {}{further}", unfit.remedy());
         }
         let freshest = self.comparison.ranking.first().copied().unwrap_or(place);
         let first = &self.names[freshest];
@@ -153,21 +153,21 @@ impl Compared {
             },
             Some(Relation::Agree { whole }) => self.earlier(place, freshest, *whole),
             Some(Relation::Unknown) => {
-                format!("{name} has nothing in common with {first} that is left to be compared")
+                format!("{name} has no revisions left in common with {first} to compare")
             }
             Some(Relation::Diverged(Divergence { shared: 0, .. })) => {
-                format!("{name} has no revision in common with {first}: it is of another history")
+                format!("{name} has no revision in common with {first}: it has a different history")
             }
             Some(Relation::Diverged(divergence)) => diverged([name, first], divergence),
         }
     }
 
-    /// That the log of a source which is not fit goes further than any which is.
-    fn runs_further(&self, place: usize) -> Option<String> {
+    /// Says that the log of an unusable source goes further than all usable ones.
+    fn longer_log_text(&self, place: usize) -> Option<String> {
         let log = self.longer_log(place)?;
         Some(format!(
-            ". Its log runs to entry {} of term {}, further than any other here: it may hold changes that none of them has; \
-             lifeboat salvage takes what it still holds",
+            ". Its log goes to entry {} of term {}, further than any other source: it may hold changes that no other has; \
+             `lifeboat salvage` saves what it still holds",
             log.last_index, log.last_term
         ))
     }
@@ -176,20 +176,20 @@ impl Compared {
         let (name, first) = (&self.names[place], &self.names[freshest]);
         let lacks = self.lacks(place).map(counted);
         let missing = lacks.map(|lacks| format!(", and lacks {lacks}")).unwrap_or_default();
-        let elsewhere = match self.comparison.is_one_cluster(freshest, place) {
+        let restored = match self.comparison.is_one_cluster(freshest, place) {
             true => "",
-            false => "; they have no member in common, as after a restore in between",
+            false => "; they have no member in common, as after a restore",
         };
         match (whole, missing.as_str()) {
             (true, "") => match (self.cluster_of(place), self.cluster_of(freshest)) {
                 (Some(own), Some(other)) if own != other => {
-                    format!("{name} holds the same keys as {first}, and is of another cluster, {own}")
+                    format!("{name} holds the same keys as {first}, but belongs to another cluster, {own}")
                 }
-                _ => format!("{name} holds the same as {first}"),
+                _ => format!("{name} holds the same data as {first}"),
             },
             (true, _) => format!("{name} is an earlier state of {first}{missing}"),
             (false, _) => format!(
-                "{name} is an earlier state of {first} as far as can be seen, which is compacted beyond it{missing}{elsewhere}"
+                "{name} appears to be an earlier state of {first}, which is compacted beyond it{missing}{restored}"
             ),
         }
     }
@@ -201,27 +201,27 @@ impl Compared {
     }
 }
 
-/// The second of the two is the first that was compared.
+/// Where two histories diverge; the second of the two is the first that was compared.
 pub(super) fn diverged([name, first]: [&String; 2], divergence: &Divergence) -> String {
     let [theirs, own] = divergence.changes.each_ref().map(Option::as_ref);
     let at = match divergence.exact {
         true => format!("at revision {}", divergence.revision),
-        false => format!("at a revision that is compacted away (first seen at {})", divergence.revision),
+        false => format!("at a compacted revision (first seen at {})", divergence.revision),
     };
-    format!("{name} DIVERGED from {first} {at}: there it {}, and {first} {}", does(own), does(theirs))
+    format!("{name} DIVERGED from {first} {at}: {name} {}, {first} {}", does(own), does(theirs))
 }
 
-/// What a source does at a revision.
+/// The change that a source has at a revision.
 fn does(change: Option<&Change>) -> String {
     match change {
         None => "has nothing left".into(),
-        Some(Change { key, deleted: true }) => format!("deletes {}", shown(key)),
-        Some(Change { key, deleted: false }) => format!("puts {}", shown(key)),
+        Some(Change { key, deleted: true }) => format!("deletes {}", printable_key(key)),
+        Some(Change { key, deleted: false }) => format!("puts {}", printable_key(key)),
     }
 }
 
-/// A relation, for programs.
-pub(super) fn named(relation: &Relation) -> &'static str {
+/// The name of a relation in JSON.
+pub(super) fn relation_name(relation: &Relation) -> &'static str {
     match relation {
         Relation::Agree { whole: true } => "agrees",
         Relation::Agree { whole: false } => "agrees-in-part",
@@ -230,20 +230,20 @@ pub(super) fn named(relation: &Relation) -> &'static str {
     }
 }
 
-/// `12 changes of 7 keys`.
+/// `12 changes to 7 keys`.
 pub(super) fn counted(changes: &Changes) -> String {
     let keys = changes.keys.len();
     let (change, key) = (plural(changes.revisions, "change"), plural(keys as u64, "key"));
-    let further = if changes.further_revisions > 0 { " and further ones" } else { "" };
-    format!("{change} of {key}{further}")
+    let further = if changes.further_revisions > 0 { " and more" } else { "" };
+    format!("{change} to {key}{further}")
 }
 
 fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// A key that cannot drive a terminal or fill a screen.
-pub(super) fn shown(key: &[u8]) -> String {
-    let start = printable(key.get(..MOST_SHOWN).unwrap_or(key));
-    if key.len() > MOST_SHOWN { format!("{start}... ({} bytes)", key.len()) } else { start }
+/// A key, escaped and shortened.
+pub(super) fn printable_key(key: &[u8]) -> String {
+    let start = printable(key.get(..MAX_KEY_BYTES).unwrap_or(key));
+    if key.len() > MAX_KEY_BYTES { format!("{start}... ({} bytes)", key.len()) } else { start }
 }

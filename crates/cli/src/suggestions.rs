@@ -1,9 +1,9 @@
-//! What to type instead of an invalid command line, where similar spelling is not enough to know.
+//! Suggestions for invalid command lines that clap cannot make from similar spelling.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Words for a verb from other tools and from everyday speech.
+/// Synonyms of verbs, from other tools and everyday language.
 const VERBS: &[(&str, &[&str])] = &[
     ("diagnose", &["doctor", "health", "why", "analyze", "analyse", "triage"]),
     ("recover", &["repair", "fix", "heal", "mend", "rescue", "rebuild", "plan", "apply", "resume"]),
@@ -16,15 +16,15 @@ const VERBS: &[(&str, &[&str])] = &[
     ("get", &["read", "cat", "keys"]),
 ];
 
-/// Puts what helps in the place of what clap would suggest.
+/// Replaces clap's suggestion where there is a better one.
 pub fn suggest(mut error: clap::Error) -> clap::Error {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     match error.kind() {
-        // The verbs of `recover` are optional, and stand in brackets.
+        // `recover` shows its optional subcommands as [COMMAND].
         ErrorKind::InvalidSubcommand if usage.contains("<COMMAND>") => {
             let word = text(&error, ContextKind::InvalidSubcommand).to_lowercase();
-            let behind = std::env::args().skip_while(|argument| !argument.eq_ignore_ascii_case(&word)).nth(1);
-            if let Some(verb) = behind.and_then(|second| snapshot_verb(&word, &second)) {
+            let next = std::env::args().skip_while(|argument| !argument.eq_ignore_ascii_case(&word)).nth(1);
+            if let Some(verb) = next.and_then(|second| snapshot_verb(&word, &second)) {
                 error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![verb.to_owned()]));
             } else if let Some((verb, _)) = VERBS.iter().find(|(_, words)| words.contains(&word.as_str())) {
                 let verb = ContextValue::Strings(vec![(*verb).to_owned()]);
@@ -32,7 +32,7 @@ pub fn suggest(mut error: clap::Error) -> clap::Error {
             }
         }
         ErrorKind::UnknownArgument => {
-            if let Some(tip) = instead(&text(&error, ContextKind::InvalidArg), &usage) {
+            if let Some(tip) = argument_tip(&text(&error, ContextKind::InvalidArg), &usage) {
                 error.remove(ContextKind::SuggestedArg);
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
             }
@@ -42,7 +42,7 @@ pub fn suggest(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// What stands for `etcdutl snapshot VERB` and `etcdctl snapshot VERB` here.
+/// The equivalent of `etcdutl snapshot VERB` and `etcdctl snapshot VERB`.
 fn snapshot_verb(first: &str, second: &str) -> Option<&'static str> {
     match (first, second) {
         ("snapshot", "restore") => Some("restore"),
@@ -52,15 +52,15 @@ fn snapshot_verb(first: &str, second: &str) -> Option<&'static str> {
     }
 }
 
-fn instead(argument: &str, usage: &str) -> Option<String> {
+fn argument_tip(argument: &str, usage: &str) -> Option<String> {
     match argument {
         "--json" | "--yaml" => {
             let format = argument.trim_start_matches('-');
             Some(format!("for output as {}, use '-o {format}'", format.to_uppercase()))
         }
-        key if usage.contains("lifeboat get") && !key.starts_with('-') => {
-            Some(format!("for the key itself, use '--key {key}'; for all that begin so, '--prefix {key}'"))
-        }
+        key if usage.contains("lifeboat get") && !key.starts_with('-') => Some(format!(
+            "to read this key, use '--key {key}'; to read all keys with this prefix, use '--prefix {key}'"
+        )),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The lab's cluster, and `lifeboat` beside it.
+//! The lab's cluster, and runs of `lifeboat` against it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,13 +12,13 @@ use lab::machines::{Lab, Layout, Machine, Role, Topology};
 use lifeboat_client::{Client, ConnectOptions};
 use serde_json::Value;
 
-/// Longest until a cluster that is up has settled.
+/// Timeout until a cluster that is up is healthy.
 const SETTLE: Duration = Duration::from_secs(120);
 
-/// Longest until a cluster that a scenario has left behind is well; then a new one is made.
+/// Timeout until a cluster that a scenario has left is healthy; after it, a new one is made.
 const REUSE: Duration = Duration::from_secs(40);
 
-/// What `lifeboat` did.
+/// A finished run of `lifeboat`.
 pub struct Run {
     pub code: Option<i32>,
     pub stdout: String,
@@ -27,57 +27,58 @@ pub struct Run {
 }
 
 impl Run {
-    /// Everything it said, for a failed test to show.
-    pub fn said(&self) -> String {
+    /// All its output, for messages of failed tests.
+    pub fn output(&self) -> String {
         format!("exit {:?} after {:.1?}\n{}\n{}", self.code, self.took, self.stdout, self.stderr)
     }
 
-    /// The steps that were carried out, as the report of a recovery lists them.
+    /// The steps that were executed, as listed in the report of a recovery.
     pub fn steps(&self) -> Vec<&str> {
         self.stdout.lines().filter(|line| line.starts_with("  ") && line.contains(" s  ")).collect()
     }
 
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}", self.said());
+        assert_eq!(self.code, Some(code), "{}", self.output());
         self
     }
 }
 
-/// A cluster that is well, its inventory, and a snapshot directory.
-pub struct Scene {
+/// A healthy cluster, its inventory, and a snapshot directory.
+pub struct Harness {
     pub lab: Lab,
     pub dir: PathBuf,
 }
 
-impl Scene {
-    /// The lab of this kind: the one that is up, if it is well, else a new one.
+impl Harness {
+    /// A lab of this kind: the one that is up, if it is healthy, otherwise a new one.
     pub fn on(topology: Topology, layout: Layout) -> Self {
-        PLAYED.store(true, Ordering::Relaxed);
+        STARTED.store(true, Ordering::Relaxed);
         if let Ok(lab) = Lab::open() {
             let same = (lab.blueprint().topology, lab.blueprint().layout) == (topology, layout);
-            let scene = Self::begin(lab);
-            if same && scene.is_well_within(REUSE) {
-                return scene;
+            let harness = Self::new(lab);
+            if same && harness.is_healthy_within(REUSE) {
+                return harness;
             }
-            end();
+            tear_down();
         }
         let mut up = Command::new(lab_program());
         up.args(["up", "--topology", &topology.to_string(), "--layout", &layout.to_string()]);
         let status = up.stdin(Stdio::null()).status().expect("run lab");
         assert!(status.success(), "lab up: {status}");
-        let scene = Self::begin(Lab::open().expect("the lab that is up"));
-        assert!(scene.is_well_within(SETTLE), "{}", scene.lifeboat(&["diagnose"]).said());
-        scene
+        let harness = Self::new(Lab::open().expect("the lab that is up"));
+        assert!(harness.is_healthy_within(SETTLE), "{}", harness.lifeboat(&["diagnose"]).output());
+        harness
     }
 
-    fn begin(lab: Lab) -> Self {
-        let dir = lab.state_dir().join("scene");
+    fn new(lab: Lab) -> Self {
+        let dir = lab.state_dir().join("harness");
         incident::write_inventory(&dir).expect("write the inventory");
         Self { lab, dir }
     }
 
-    /// A cluster that has just come up or back still restarts what was there before its API servers.
-    fn is_well_within(&self, limit: Duration) -> bool {
+    /// Waits until the cluster is healthy: right after a start, it still restarts what was there before its API
+    /// servers.
+    fn is_healthy_within(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             match self.lifeboat(&["diagnose"]).code {
@@ -102,10 +103,13 @@ impl Scene {
         Run { code: status.code(), stdout: text(stdout), stderr: text(stderr), took: begin.elapsed() }
     }
 
-    /// Starts `lifeboat`, what it says going to a file.
+    /// Starts `lifeboat` with its output in a file.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        let log =
-            fs::File::options().create(true).append(true).open(self.dir.join("said")).expect("open log");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("output.log"))
+            .expect("open log");
         let mut command = self.command(arguments);
         command.stdout(log.try_clone().expect("clone").into_file()).stderr(log.into_file());
         command.spawn().expect("start lifeboat")
@@ -114,12 +118,12 @@ impl Scene {
     /// The ids of the causes that `diagnose` names.
     pub fn causes(&self) -> Vec<String> {
         let run = self.lifeboat(&["diagnose", "-o", "json"]);
-        let said: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.said()));
-        let causes = said["causes"].as_array().unwrap_or_else(|| panic!("{}", run.said()));
+        let json: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{}", run.output()));
+        let causes = json["causes"].as_array().unwrap_or_else(|| panic!("{}", run.output()));
         causes.iter().map(|cause| cause["id"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Waits until `diagnose` names just these causes.
+    /// Waits until `diagnose` finds exactly these causes.
     pub fn wait_for_causes(&self, expected: &[&str]) {
         self.eventually(&format!("diagnose finds {expected:?}"), || {
             let causes = self.causes();
@@ -129,15 +133,15 @@ impl Scene {
         });
     }
 
-    /// Waits until a cause of `diagnose` has one of these ids.
-    pub fn wait_for_a_cause_of(&self, ids: &[&str]) {
+    /// Waits until `diagnose` finds a cause with one of these ids.
+    pub fn wait_for_any_cause(&self, ids: &[&str]) {
         self.eventually(&format!("diagnose finds one of {ids:?}"), || match self.causes() {
             causes if causes.iter().any(|cause| ids.contains(&cause.as_str())) => Ok(()),
             causes => Err(format!("{causes:?}")),
         });
     }
 
-    /// Recovers unattended, shows the time of each step, and finds the cluster well.
+    /// Recovers without confirmations, prints the time of each step, and expects a healthy cluster.
     pub fn recover(&self, title: &str) -> Run {
         self.recover_with(title, &[])
     }
@@ -145,7 +149,7 @@ impl Scene {
     pub fn recover_with(&self, title: &str, arguments: &[&str]) -> Run {
         let ended = AtomicBool::new(false);
         let (run, answers) = thread::scope(|scope| {
-            let workload = scope.spawn(|| self.workload_answers_for_good_after(&ended));
+            let workload = scope.spawn(|| self.measure_workload_downtime(&ended));
             let run = self.lifeboat(&[&["recover", "--yes"], arguments].concat());
             ended.store(true, Ordering::Relaxed);
             (run, workload.join().expect("asking the workload"))
@@ -156,12 +160,12 @@ impl Scene {
             run.stdout
         );
         let run = run.expect(0);
-        self.assert_well();
+        self.assert_healthy();
         run
     }
 
-    /// Asks the workload until told to end; how long it took until it answered and went on doing so.
-    fn workload_answers_for_good_after(&self, ended: &AtomicBool) -> Duration {
+    /// Polls the workload until `ended`; returns how long it took until it answered and kept answering.
+    fn measure_workload_downtime(&self, ended: &AtomicBool) -> Duration {
         let (begin, mut answers) = (Instant::now(), None);
         while !ended.load(Ordering::Relaxed) {
             match self.ask_workload() {
@@ -180,11 +184,11 @@ impl Scene {
         answer(self.lab.ns_command("curl").args(["-sSf", "-m", "2", &url])).map(drop)
     }
 
-    /// What a recovered cluster is: nothing found, every member with the same data, API servers ready, nodes Ready,
-    /// the workload answering. `lifeboat` says so; what others say is asked besides.
-    pub fn assert_well(&self) {
+    /// Expects a recovered cluster: no findings, every member with the same data, API servers ready, nodes Ready, and a
+    /// workload that answers. Checked with `lifeboat` and, independently, with other tools.
+    pub fn assert_healthy(&self) {
         let run = self.lifeboat(&["diagnose"]);
-        assert_eq!(run.code, Some(0), "{}", run.said());
+        assert_eq!(run.code, Some(0), "{}", run.output());
         assert_eq!(self.hashes().len(), 1, "the members' data differs: {:?}", self.hashes());
         for master in self.lab.blueprint().with_role(Role::Master) {
             let server = format!("--server=https://{}:6443", master.ip);
@@ -195,15 +199,16 @@ impl Scene {
         self.ask_workload().expect("the workload answers");
     }
 
-    /// HashKV of every member at one revision; one entry when their data is the same.
+    /// HashKV of every member at one revision; a single entry if their data is equal.
     fn hashes(&self) -> std::collections::BTreeSet<String> {
         let mut endpoints = self.lab.blueprint().etcd_endpoints();
         let all = endpoints.join(",");
         let revision = self.etcd(&endpoints.remove(0), async |client| {
             client.status().await.expect("status").header.revision
         });
-        let said = self.etcdctl(&["--endpoints", &all, "endpoint", "hashkv", "--rev", &revision.to_string()]);
-        let lines = said.expect("hashkv");
+        let hashes =
+            self.etcdctl(&["--endpoints", &all, "endpoint", "hashkv", "--rev", &revision.to_string()]);
+        let lines = hashes.expect("hashkv");
         lines.lines().filter_map(|line| Some(line.split(", ").nth(1)?.to_owned())).collect()
     }
 
@@ -211,7 +216,7 @@ impl Scene {
         answer(self.lab.kubectl().arg("--request-timeout=10s").args(arguments))
     }
 
-    /// The real etcdctl, with a client's certificate.
+    /// Runs the real etcdctl with a client certificate.
     pub fn etcdctl(&self, arguments: &[&str]) -> Result<String, String> {
         let etcd = lab::peers::etcd(lab::peers::EtcdVersion::V3_6).expect("etcd");
         let (ca, cert, key) = self.lab.etcd_client_files();
@@ -220,7 +225,7 @@ impl Scene {
         answer(&mut command)
     }
 
-    /// Asks one member, inside the lab's network.
+    /// Connects to one member from inside the lab's network.
     pub fn etcd<T: Send>(&self, endpoint: &str, ask: impl AsyncFnOnce(Client) -> T + Send) -> T {
         let options = self.etcd_options();
         let work = || {
@@ -249,7 +254,7 @@ impl Scene {
         self.lab.blueprint().with_role(Role::Etcd).map(|machine| machine.name.clone()).collect()
     }
 
-    /// Saves a snapshot where the inventory looks for them, and no other stays there.
+    /// Saves a snapshot to the inventory's snapshot directory, as the only one there.
     pub fn snapshot(&self) -> PathBuf {
         let dir = self.dir.join("snapshots");
         fs::remove_dir_all(&dir).expect("remove old snapshots");
@@ -270,7 +275,7 @@ impl Scene {
         self.machine(machine).exec(&["sh", "-c", script]).expect("run a command in a machine")
     }
 
-    /// Asks until the answer is yes.
+    /// Retries until the question is answered with `Ok`.
     pub fn eventually(&self, what: &str, mut question: impl FnMut() -> Result<(), String>) {
         let deadline = Instant::now() + SETTLE;
         while let Err(why) = question() {
@@ -280,15 +285,15 @@ impl Scene {
     }
 }
 
-static PLAYED: AtomicBool = AtomicBool::new(false);
+static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether there has been any scenario: the lab is ours then.
-pub fn any_played() -> bool {
-    PLAYED.load(Ordering::Relaxed)
+/// Whether any scenario has started, so that the lab is ours.
+pub fn any_started() -> bool {
+    STARTED.load(Ordering::Relaxed)
 }
 
 /// Takes the lab down, if one is up.
-pub fn end() {
+pub fn tear_down() {
     if let Err(error) = Lab::down(false) {
         eprintln!("{error:#}");
     }

@@ -1,4 +1,4 @@
-//! What `salvage` prints.
+//! The output of `salvage`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,24 +7,24 @@ use lifeboat_etcd::salvage::{Alternative, BucketOrigin, BucketReport, LogReport,
 use lifeboat_etcd::{Exported, Integrity, KeyList, Ranges};
 use serde::Serialize;
 
-use crate::commands::check::FindingBody;
+use crate::commands::check::FindingView;
 use crate::{output, terminal};
 
-/// Findings, ranges and keys shown to people at most: the account is to fit a screen.
-const MOST_SHOWN: usize = 8;
+/// Findings, ranges and keys listed in the text output, which should fit a screen.
+const MAX_LISTED: usize = 8;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct SalvageView {
     file: String,
     source: String,
     complete: bool,
-    /// `newest`, `older` or `found`; null when no root was found, or when the own db is not used.
+    /// `newest`, `older` or `found`; null if no root was found, or if the data dir's own db is not used.
     state: Option<&'static str>,
-    /// Of a data dir whose own db is not used: what was saved instead.
+    /// What a data dir is read as, if its own db is not used.
     combination: Option<String>,
-    /// What another way would have kept.
-    passed_over: Option<PassedOverBody>,
+    /// What the alternative would have kept.
+    passed_over: Option<PassedOverView>,
     /// `verified`, `none` or `mismatch`.
     integrity: &'static str,
     size: u64,
@@ -37,11 +37,11 @@ pub(super) struct Body {
     revisions: u64,
     revisions_from_pages: u64,
     revisions_left_out: u64,
-    lost: Vec<RangeBody>,
+    lost: Vec<RangeView>,
     lost_ranges: u64,
-    /// null when it is not known how many.
+    /// null if the number is unknown.
     lost_revisions: Option<u64>,
-    possibly_lost: Vec<RangeBody>,
+    possibly_lost: Vec<RangeView>,
     possibly_lost_ranges: u64,
     conflicts: Vec<String>,
     unlisted_conflicts: u64,
@@ -51,28 +51,28 @@ pub(super) struct Body {
     pages: u64,
     broken_pages: u64,
     broken_bytes: u64,
-    buckets: Vec<BucketBody>,
-    /// Of a data dir.
-    log: Option<LogBody>,
-    findings: Vec<FindingBody>,
+    buckets: Vec<BucketView>,
+    /// For a data dir.
+    log: Option<ReplayView>,
+    findings: Vec<FindingView>,
     unlisted_findings: u64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PassedOverBody {
+struct PassedOverView {
     revision: i64,
     live_keys: u64,
 }
 
 #[derive(Serialize)]
-struct RangeBody {
+struct RangeView {
     first: i64,
     last: Option<i64>,
 }
 
 #[derive(Serialize)]
-struct BucketBody {
+struct BucketView {
     name: &'static str,
     from: Option<&'static str>,
     whole: bool,
@@ -80,17 +80,17 @@ struct BucketBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LogBody {
+struct ReplayView {
     replayed: u64,
-    not_replayed: Option<EntriesBody>,
+    not_replayed: Option<EntriesView>,
     uncommitted: u64,
-    /// That entries name which are not replayed.
+    /// Keys in entries that are not replayed.
     not_replayed_keys: Vec<String>,
     unlisted_not_replayed_keys: u64,
 }
 
 #[derive(Serialize)]
-struct EntriesBody {
+struct EntriesView {
     first: u64,
     last: u64,
 }
@@ -103,11 +103,11 @@ fn which(which: RootKind) -> &'static str {
     }
 }
 
-fn ranges(ranges: &Ranges) -> Vec<RangeBody> {
-    ranges.listed.iter().map(|(first, last)| RangeBody { first: *first, last: *last }).collect()
+fn ranges(ranges: &Ranges) -> Vec<RangeView> {
+    ranges.listed.iter().map(|(first, last)| RangeView { first: *first, last: *last }).collect()
 }
 
-impl From<&BucketReport> for BucketBody {
+impl From<&BucketReport> for BucketView {
     fn from(account: &BucketReport) -> Self {
         let from = match account.origin {
             BucketOrigin::Root(state) => Some(which(state)),
@@ -119,12 +119,12 @@ impl From<&BucketReport> for BucketBody {
     }
 }
 
-impl LogBody {
+impl ReplayView {
     fn new(account: LogReport, keys: &KeyList) -> Self {
         let LogReport { replayed, not_replayed, uncommitted } = account;
         Self {
             replayed,
-            not_replayed: not_replayed.map(|(first, last)| EntriesBody { first, last }),
+            not_replayed: not_replayed.map(|(first, last)| EntriesView { first, last }),
             uncommitted,
             not_replayed_keys: keys.listed.iter().map(|key| terminal::printable(key)).collect(),
             unlisted_not_replayed_keys: keys.count.saturating_sub(keys.listed.len() as u64),
@@ -132,7 +132,7 @@ impl LogBody {
     }
 }
 
-impl Body {
+impl SalvageView {
     pub(super) fn new(
         path: &Path,
         out: &Path,
@@ -150,7 +150,7 @@ impl Body {
             combination,
             passed_over: account
                 .alternative
-                .map(|Alternative { revision, live_keys }| PassedOverBody { revision, live_keys }),
+                .map(|Alternative { revision, live_keys }| PassedOverView { revision, live_keys }),
             integrity: match account.integrity {
                 Some(Integrity::Sha256(_)) => "verified",
                 Some(Integrity::None) => "none",
@@ -178,28 +178,28 @@ impl Body {
             pages: account.pages,
             broken_pages: account.broken_pages,
             broken_bytes: account.broken_pages * u64::from(account.page_size),
-            buckets: account.buckets.iter().map(BucketBody::from).collect(),
-            log: account.log.map(|log| LogBody::new(log, &account.not_replayed_keys)),
-            findings: account.problems.listed.iter().map(FindingBody::from).collect(),
+            buckets: account.buckets.iter().map(BucketView::from).collect(),
+            log: account.log.map(|log| ReplayView::new(log, &account.not_replayed_keys)),
+            findings: account.problems.listed.iter().map(FindingView::from).collect(),
             unlisted_findings: unlisted(account.problems.count, account.problems.listed.len()),
         }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
-        for finding in self.findings.iter().take(MOST_SHOWN) {
+        for finding in self.findings.iter().take(MAX_LISTED) {
             finding.write(out)?;
         }
         let more =
-            (self.findings.len().saturating_sub(MOST_SHOWN) as u64).saturating_add(self.unlisted_findings);
+            (self.findings.len().saturating_sub(MAX_LISTED) as u64).saturating_add(self.unlisted_findings);
         if more > 0 {
             writeln!(out, "and {more} more findings: -o json lists them")?;
         }
         let state = match (&self.combination, self.state) {
             (Some(combination), _) => combination,
-            (None, Some("newest")) => "its newest state",
-            (None, Some("older")) => "the state before its newest, which is broken",
-            (None, Some(_)) => "a root that was found, as no meta page is valid",
-            (None, None) => "no root at all",
+            (None, Some("newest")) => "newest",
+            (None, Some("older")) => "the one before the newest, which is damaged",
+            (None, Some(_)) => "from a root page found by search (no valid meta page)",
+            (None, None) => "no root page found",
         };
         let compacted = match self.compact_revision {
             ..0 => String::new(),
@@ -207,19 +207,19 @@ impl Body {
         };
         let from_pages = match self.revisions_from_pages {
             0 => String::new(),
-            count => format!(", {count} of them from pages that no tree leads to"),
+            count => format!(", {count} of them from pages outside any tree"),
         };
         let mut fields = vec![
             ("salvaged", format!("{} ({}), from {}", self.file, output::bytes(self.size), self.source)),
-            ("by", state.into()),
+            ("state", state.into()),
             ("complete", self.verdict().into()),
             ("revision", format!("{}{compacted}", self.revision)),
-            ("kept", format!("{} revisions{from_pages}; {} keys alive", self.revisions, self.live_keys)),
+            ("kept", format!("{} revisions{from_pages}; {} live keys", self.revisions, self.live_keys)),
         ];
-        fields.extend(self.passed_over.as_ref().map(|PassedOverBody { revision, live_keys }| {
-            let way =
+        fields.extend(self.passed_over.as_ref().map(|PassedOverView { revision, live_keys }| {
+            let alternative =
                 if self.combination.is_some() { "the data dir's own db" } else { "the log without that db" };
-            ("instead of", format!("{way}, which gives {live_keys} keys up to revision {revision}"))
+            ("instead of", format!("{alternative}, which gives {live_keys} keys up to revision {revision}"))
         }));
         fields.extend(self.losses());
         fields.extend(self.lost_buckets());
@@ -231,17 +231,17 @@ impl Body {
     fn verdict(&self) -> &'static str {
         match (self.complete, self.integrity) {
             (true, "verified") => "yes, sha256 verified",
-            (true, _) => "yes: no revision is missing; bit rot in values cannot be seen without a digest",
-            (false, "mismatch") => "NO, and the bytes are not those that were saved",
+            (true, _) => "yes: no revision is missing; bit rot in values cannot be detected without a digest",
+            (false, "mismatch") => "NO, and the sha256 does not match",
             (false, _) if self.state == Some("found") && !self.is_missing_anything() => {
-                "NOT PROVED: nothing is seen to be missing, but no meta page says that this root is the newest"
+                "NOT PROVEN: nothing seems to be missing, but no meta page confirms that this root is the newest"
             }
             (false, _) => "NO",
         }
     }
 
     fn is_missing_anything(&self) -> bool {
-        let of_log = |log: &LogBody| log.not_replayed.is_some() || log.uncommitted > 0;
+        let of_log = |log: &ReplayView| log.not_replayed.is_some() || log.uncommitted > 0;
         self.lost_ranges + self.possibly_lost_ranges + self.revisions_left_out > 0
             || self.buckets.iter().any(|bucket| !bucket.whole)
             || self.log.as_ref().is_some_and(of_log)
@@ -259,21 +259,21 @@ impl Body {
         }
         if self.revisions_left_out > 0 {
             let text = format!(
-                "{} revisions found on pages no longer in use, which may have been compacted away since",
+                "{} revisions found on unused pages, which may have been compacted since",
                 self.revisions_left_out
             );
             fields.push(("left out", text));
         }
         let conflicts = self.conflicts.len() as u64 + self.unlisted_conflicts;
         if conflicts > 0 {
-            fields.push(("conflicts", format!("{conflicts} revisions of which copies differ")));
+            fields.push(("conflicts", format!("{conflicts} revisions with differing copies")));
         }
         let keys = self.doubtful_keys.len() as u64 + self.unlisted_doubtful_keys;
         if keys > 0 {
-            let shown: Vec<_> = self.doubtful_keys.iter().take(MOST_SHOWN).map(String::as_str).collect();
+            let shown: Vec<_> = self.doubtful_keys.iter().take(MAX_LISTED).map(String::as_str).collect();
             let more = if keys > shown.len() as u64 { ", ..." } else { "" };
             let text =
-                format!("{keys} keys may have a newer value, or be deleted: {}{more}", shown.join(", "));
+                format!("{keys} keys may have a newer value or be deleted: {}{more}", shown.join(", "));
             fields.push(("doubtful", text));
         }
         if self.broken_pages > 0 {
@@ -285,32 +285,34 @@ impl Body {
     }
 
     fn lost_buckets(&self) -> Option<(&'static str, String)> {
-        let text = |bucket: &BucketBody| match bucket.from {
+        let text = |bucket: &BucketView| match bucket.from {
             None => format!("{} is lost", bucket.name),
-            Some(_) => format!("{} is there in part", bucket.name),
+            Some(_) => format!("{} is incomplete", bucket.name),
         };
         let damaged: Vec<_> = self.buckets.iter().filter(|bucket| !bucket.whole).map(text).collect();
         (!damaged.is_empty()).then(|| ("buckets", damaged.join(", ")))
     }
 }
 
-impl LogBody {
+impl ReplayView {
     fn text(&self) -> String {
         let mut text = format!("{} entries replayed", self.replayed);
-        if let Some(EntriesBody { first, last }) = self.not_replayed {
-            text += &format!("; entries {first} to {last} are not: the state they go on from is not whole");
+        if let Some(EntriesView { first, last }) = self.not_replayed {
+            text += &format!(
+                "; entries {first} to {last} are not, since the state that they continue from is incomplete"
+            );
             let count = self.not_replayed_keys.len() as u64 + self.unlisted_not_replayed_keys;
             if count > 0 {
                 let shown: Vec<_> =
-                    self.not_replayed_keys.iter().take(MOST_SHOWN).map(String::as_str).collect();
+                    self.not_replayed_keys.iter().take(MAX_LISTED).map(String::as_str).collect();
                 let more = if count > shown.len() as u64 { ", ..." } else { "" };
-                text += &format!("; those that can be read write {count} keys: {}{more}", shown.join(", "));
+                text += &format!("; the readable ones change {count} keys: {}{more}", shown.join(", "));
             }
         }
         if self.uncommitted > 0 {
             text += &format!(
-                "; {} entries more are not known to be committed, and left out: where this was the last member to run, \
-                 clients may count on them, and --uncommitted takes them in",
+                "; {} more entries are not known to be committed and left out: if this member was the last to run, clients \
+                 may rely on them, and --uncommitted applies them",
                 self.uncommitted
             );
         }
@@ -318,14 +320,14 @@ impl LogBody {
     }
 }
 
-fn range_text(ranges: &[RangeBody], count: u64) -> String {
-    let text = |range: &RangeBody| match range.last {
+fn range_text(ranges: &[RangeView], count: u64) -> String {
+    let text = |range: &RangeView| match range.last {
         Some(last) if last == range.first => last.to_string(),
         Some(last) => format!("{} to {last}", range.first),
         None => format!("from {} on", range.first),
     };
-    let shown: Vec<_> = ranges.iter().take(MOST_SHOWN).map(text).collect();
+    let shown: Vec<_> = ranges.iter().take(MAX_LISTED).map(text).collect();
     let more = count.saturating_sub(shown.len() as u64);
-    let more = if more > 0 { format!(", and {more} ranges more") } else { String::new() };
+    let more = if more > 0 { format!(", and {more} more ranges") } else { String::new() };
     shown.join(", ") + &more
 }
