@@ -136,7 +136,7 @@ fn inventory_of_nothing(dir: &Path, more: &str) -> PathBuf {
     };
     let text = format!(
         "version: 1\ncluster: nowhere\nhosts:\n{}{}{}etcd:\n  members:\n{}{}{}kubernetes:\n  kubeconfig: \
-         kubeconfig\n  masters:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
+         kubeconfig\n  controlPlane:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
          kube-apiserver.service}}\n      controllerManager: {{unit: kube-controller-manager.service}}\n      \
          scheduler: {{unit: kube-scheduler.service}}\n{more}",
         host("m1", 2),

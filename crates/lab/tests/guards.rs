@@ -34,7 +34,7 @@ fn inventory(cluster: &Cluster) -> Inventory {
         members.keys().map(|name| (name, json!({"address": format!("{name}.test")}))).collect();
     serde_json::from_value(json!({
         "version": 1, "cluster": "test", "hosts": hosts, "etcd": {"members": members},
-        "kubernetes": {"kubeconfig": "/nonexistent", "masters": {}},
+        "kubernetes": {"kubeconfig": "/nonexistent", "controlPlane": {}},
     }))
     .unwrap()
 }

@@ -27,7 +27,7 @@ fn inventory(sshd: &Sshd, destination: &str) -> Inventory {
             "dataDir": dir.join("data"),
             "service": { "staticPod": { "manifest": dir.join("etcd.yaml"), "process": PROGRAM } },
         } } },
-        "kubernetes": { "kubeconfig": "/dev/null", "masters": {} },
+        "kubernetes": { "kubeconfig": "/dev/null", "controlPlane": {} },
     });
     serde_json::from_value(json).unwrap()
 }

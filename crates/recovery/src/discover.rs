@@ -241,7 +241,7 @@ fn empty(cluster: String, ssh: Ssh) -> Inventory {
         kubernetes: Kubernetes {
             kubeconfig: std::path::Path::new(CREDENTIALS).join(output::KUBECONFIG),
             uid: None,
-            masters: Default::default(),
+            control_plane: Default::default(),
             nodes: Default::default(),
         },
         cloud: None,

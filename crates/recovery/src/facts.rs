@@ -42,9 +42,10 @@ pub struct Facts {
     pub hosts: BTreeMap<String, HostFacts>,
     /// The etcd members, by name.
     pub members: BTreeMap<String, MemberFacts>,
-    /// The masters, by the name of their machine.
-    pub masters: BTreeMap<String, MasterFacts>,
-    /// What the API tells, asked of the first master that answers.
+    /// The control plane machines, by name.
+    #[serde(rename = "masters")]
+    pub control_plane: BTreeMap<String, ControlPlaneFacts>,
+    /// What the API tells, asked of the first API server that answers.
     pub kubernetes: KubernetesFacts,
     /// The inventory's checks, by name.
     pub checks: BTreeMap<String, Fact<CheckAnswer>>,

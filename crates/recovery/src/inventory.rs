@@ -7,7 +7,7 @@ mod secret_ref;
 mod tree;
 mod validate;
 
-pub use load::{InventoryError, Problem};
+pub use load::{InventoryError, Loaded, Problem};
 pub(crate) use model::is_between;
 pub use model::*;
 pub use schema::schema;

@@ -83,7 +83,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
     let seen: &(dyn Fn(&str) + Sync) = &seen;
     let hosts = Hosts::new(inventory, access, seen);
     let depth = etcd::Depth { hosts: &hosts, keep_program: look.keep_program };
-    let (cloud, mut host_facts, members, (masters, kubernetes), checks) = tokio::join!(
+    let (cloud, mut host_facts, members, (control_plane, kubernetes), checks) = tokio::join!(
         cloud_facts(inventory, access, seen),
         hosts.all(),
         etcd::look(inventory, access, look.data_dirs.then_some(depth), true, seen),
@@ -104,7 +104,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
         cloud,
         hosts: host_facts,
         members,
-        masters,
+        control_plane,
         kubernetes,
         checks,
         pending_operation: None,
@@ -116,7 +116,7 @@ fn total(inventory: &Inventory) -> usize {
     usize::from(inventory.cloud.is_some())
         + inventory.hosts.len()
         + inventory.etcd.members.len()
-        + inventory.kubernetes.masters.len()
+        + inventory.kubernetes.control_plane.len()
         + cluster
         + inventory.checks.len()
 }

@@ -48,8 +48,8 @@ fn etcd(facts: &Facts) -> Vec<String> {
 fn control_plane(inventory: &Inventory) -> Vec<String> {
     let kubernetes = &inventory.kubernetes;
     let mut found = Vec::new();
-    if let (Some(master), 1) = (kubernetes.masters.keys().next(), kubernetes.masters.len()) {
-        found.push(format!("{master} is the only master: without it there is no API"));
+    if let (Some(host), 1) = (kubernetes.control_plane.keys().next(), kubernetes.control_plane.len()) {
+        found.push(format!("{host} is the only control plane machine: without it there is no API"));
     }
     if let (Some(node), 1) = (kubernetes.nodes.keys().next(), kubernetes.nodes.len()) {
         found.push(format!("{node} is the only node: without it no pod runs"));

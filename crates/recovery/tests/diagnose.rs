@@ -220,12 +220,12 @@ fn what_rests_on_one_thing_alone_is_named_while_all_is_well() {
     for named in ["only nfs has the role nfs", "IP range reserved", "no snapshots"] {
         assert!(healthy.contains(named), "{healthy}");
     }
-    assert!(!healthy.contains("master") && !healthy.contains("losing"), "{healthy}");
-    facts.inventory.kubernetes.masters.retain(|name, _| name == "m1");
+    assert!(!healthy.contains("control plane machine") && !healthy.contains("losing"), "{healthy}");
+    facts.inventory.kubernetes.control_plane.retain(|name, _| name == "m1");
     facts.inventory.etcd.members.values_mut().for_each(|member| member.host = "e1".into());
     facts.inventory.snapshots = vec!["/backup".into()];
     let weak = points(&facts);
-    for named in ["m1 is the only master", "e1 carries 3 etcd members"] {
+    for named in ["m1 is the only control plane machine", "e1 carries 3 etcd members"] {
         assert!(weak.contains(named), "{weak}");
     }
     assert!(!weak.contains("snapshots"), "{weak}");

@@ -118,7 +118,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         credentials: files.iter().map(|file| file.display().to_string()).collect(),
         hosts: found.inventory.hosts.len(),
         members: found.inventory.etcd.members.len(),
-        masters: found.inventory.kubernetes.masters.len(),
+        masters: found.inventory.kubernetes.control_plane.len(),
         nodes: found.inventory.kubernetes.nodes.len(),
         notes,
     };

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::host::Command;
 use crate::inventory::{
-    ClientTls, Cloud, HostSpec, Inventory, Master, MemberSpec, NodeSpec, Service, StaticPod, check_url,
-    is_name,
+    ClientTls, Cloud, ControlPlaneSpec, HostSpec, Inventory, MemberSpec, NodeSpec, Service, StaticPod,
+    check_url, is_name,
 };
 
 use super::address::{of_url, valid};
@@ -21,10 +21,10 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
     let mut draft = Draft { found, names: Vec::new(), inventory, notes };
     draft.hosts();
     draft.members().await;
-    draft.masters();
+    draft.control_plane();
     draft.nodes();
     let Draft { found, mut inventory, mut notes, .. } = draft;
-    if inventory.etcd.members.is_empty() || inventory.kubernetes.masters.is_empty() {
+    if inventory.etcd.members.is_empty() || inventory.kubernetes.control_plane.is_empty() {
         let why = [("etcd", &found.no_members), ("API", &found.no_api)];
         notes.extend(
             why.iter().filter(|(_, why)| !why.is_empty()).map(|(what, why)| format!("{what}: {why}")),
@@ -189,25 +189,25 @@ impl Draft {
         MemberSpec { host, client_url, peer_url, data_dir, wal_dir: None, service, owner: None }
     }
 
-    fn masters(&mut self) {
+    fn control_plane(&mut self) {
         let Self { found, names, inventory, notes } = self;
         for (machine, name) in found.machines.iter().zip(names.iter()) {
             let Some(process) = machine.running("kube-apiserver").next() else { continue };
             let Some(url) = kubernetes::url(machine, &found.address_of(machine)) else { continue };
             let mut service = |program: &str| known(notes, service(machine, program), name, program);
-            let master = Master {
+            let spec = ControlPlaneSpec {
                 url,
                 apiserver: service("kube-apiserver"),
                 controller_manager: service("kube-controller-manager"),
                 scheduler: service("kube-scheduler"),
                 certificate: process.flag("tls-cert-file").map(|path| machine.path_of(process, path)),
             };
-            inventory.kubernetes.masters.insert(name.clone(), master);
+            inventory.kubernetes.control_plane.insert(name.clone(), spec);
         }
         for address in found.api.iter().flat_map(|api| &api.apiservers) {
             if !found.machines.iter().any(|machine| machine.has_address(address)) {
                 notes.push(format!(
-                    "the API server at {address} was not seen: add its machine to kubernetes.masters"
+                    "the API server at {address} was not seen: add its machine to kubernetes.controlPlane"
                 ));
             }
         }

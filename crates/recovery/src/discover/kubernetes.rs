@@ -44,7 +44,7 @@ pub(super) fn url(machine: &Machine, address: &str) -> Option<String> {
     Some(format!("https://{host}:{port}"))
 }
 
-/// What the API of the first master tells that lets us do everything; else why not.
+/// What the first API server that lets us do everything reports; else why there is none.
 pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> String) -> Result<Told, String> {
     let mut why = String::from("no kube-apiserver was found on the machines that were looked at");
     for machine in machines {

@@ -217,8 +217,8 @@ impl Seen<'_, '_> {
 
     async fn apiserver_kept(&self, hosts: &[String]) -> Option<String> {
         let inventory = self.context.inventory;
-        let asked = inventory.kubernetes.masters.keys().map(|host| async move {
-            let facts = probe::kubernetes::master(inventory, self.context.access, host).await;
+        let asked = inventory.kubernetes.control_plane.keys().map(|host| async move {
+            let facts = probe::kubernetes::api_server(inventory, self.context.access, host).await;
             (host, facts.readyz.get().is_some_and(|health| health.ok))
         });
         let ready: Vec<&String> =

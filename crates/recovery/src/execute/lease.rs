@@ -54,9 +54,9 @@ fn given_up(spec: LeaseSpec) -> LeaseSpec {
 
 /// The leases that somebody holds. One that is not there yet is held by nobody.
 async fn held(context: &Context<'_>) -> Result<(Api<Lease>, Vec<Lease>), StepError> {
-    let master = ready(context.inventory, context.access).await;
-    let master = master.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
-    let client = context.access.api(master).await.map_err(|error| StepError::Fatal(error.to_string()))?;
+    let server = ready(context.inventory, context.access).await;
+    let server = server.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
+    let client = context.access.api(server).await.map_err(|error| StepError::Fatal(error.to_string()))?;
     let api: Api<Lease> = Api::namespaced(client, "kube-system");
     let mut held = Vec::new();
     for name in [CONTROLLER_MANAGER, SCHEDULER] {

@@ -136,9 +136,9 @@ struct NodeClient {
 
 impl NodeClient {
     async fn new(context: &Context<'_>, host: &str) -> Result<Self, StepError> {
-        let master = ready(context.inventory, context.access).await;
-        let master = master.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
-        let client = context.access.api(master).await.map_err(|error| StepError::Fatal(error.to_string()))?;
+        let server = ready(context.inventory, context.access).await;
+        let server = server.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
+        let client = context.access.api(server).await.map_err(|error| StepError::Fatal(error.to_string()))?;
         let name = context.inventory.node_name(host).to_owned();
         Ok(Self { name, nodes: Api::all(client.clone()), client })
     }

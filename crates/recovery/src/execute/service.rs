@@ -348,11 +348,11 @@ async fn is_well(context: &Context<'_>, service: &HostService) -> bool {
         let read = async { Ok::<_, StepError>(context.etcd(name).await?.member_list(true).await?) };
         return read.await.is_ok();
     }
-    let master = context.inventory.kubernetes.masters.get(&service.host);
-    if master.is_none_or(|master| master.apiserver != service.service) {
+    let spec = context.inventory.kubernetes.control_plane.get(&service.host);
+    if spec.is_none_or(|spec| spec.apiserver != service.service) {
         return false;
     }
-    let facts = probe::kubernetes::master(context.inventory, context.access, &service.host).await;
+    let facts = probe::kubernetes::api_server(context.inventory, context.access, &service.host).await;
     facts.readyz.get().is_some_and(|health| health.ok)
 }
 

@@ -75,7 +75,7 @@ pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> R
     let diagnosis = rules::diagnose(&facts);
     if diagnosis.is_healthy() {
         // Leaders that were cut off hold their leases for a while and look well.
-        let led = !context.inventory.kubernetes.masters.is_empty();
+        let led = !context.inventory.kubernetes.control_plane.is_empty();
         return if led { leaders(context, step).await } else { Ok(State::Done) };
     }
     let quorum = facts.members.values().any(MemberFacts::sees_quorum);
@@ -173,7 +173,7 @@ pub(super) async fn etcd(
 /// Whether API servers are ready.
 pub(super) async fn apiservers(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
     let asked = hosts.iter().map(|host| async move {
-        let facts = probe::kubernetes::master(context.inventory, context.access, host).await;
+        let facts = probe::kubernetes::api_server(context.inventory, context.access, host).await;
         match (facts.readyz.get(), facts.readyz.why_unknown()) {
             (Some(health), _) if health.ok => Ok(None),
             (Some(health), _) => Ok(Some(format!("{host}: {}", health.detail))),

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Fact;
 
-/// What one master's API server says.
+/// What one control plane machine's API server says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MasterFacts {
+pub struct ControlPlaneFacts {
     /// `/livez`.
     pub livez: Fact<Health>,
     /// `/readyz`.

@@ -8,11 +8,13 @@ use serde_saphyr::Location;
 
 use crate::ownership::{OwnershipError, ensure_own, ensure_ssh_config};
 
-use super::tree::{Node, locate};
+use super::tree::{Node, Tree, locate};
 use super::{Cloud, Inventory, SecretRef, schema, validate};
 
 /// The version of inventories that is read.
 const VERSION: u32 = 1;
+/// The field of `kubernetes` that was called `masters`.
+const CONTROL_PLANE: &str = "controlPlane";
 
 /// All that is known of an inventory of another version.
 #[derive(serde::Deserialize)]
@@ -83,12 +85,21 @@ fn lines(file: &Path, problems: &[Problem]) -> String {
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// An inventory that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The inventory.
+    pub inventory: Inventory,
+    /// What should be changed in it, with file and place.
+    pub warnings: Vec<String>,
+}
+
 impl Inventory {
-    /// Reads an inventory. Relative paths in it that are on this machine are meant from its directory on.
+    /// Reads an inventory. Relative paths to files on this machine are resolved against the inventory's directory.
     ///
     /// # Errors
     /// It cannot be read, others can change it or a file it names, or it has problems: all that can be told at once.
-    pub fn load(file: &Path) -> Result<Self, InventoryError> {
+    pub fn load(file: &Path) -> Result<Loaded, InventoryError> {
         ensure_own(file)?;
         let text = fs::read_to_string(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => InventoryError::Missing(file.to_owned()),
@@ -96,10 +107,11 @@ impl Inventory {
         })?;
         let base = std::path::absolute(file).map_err(InventoryError::Unreadable)?;
         let base = base.parent().unwrap_or(Path::new("/"));
-        let inventory = Self::parse(&text, base)
+        let mut loaded = Self::parse(&text, base)
             .map_err(|problems| InventoryError::Invalid { file: file.to_owned(), problems })?;
-        inventory.ensure_own_files()?;
-        Ok(inventory)
+        loaded.inventory.ensure_own_files()?;
+        loaded.warnings.iter_mut().for_each(|warning| *warning = format!("{}:{warning}", file.display()));
+        Ok(loaded)
     }
 
     /// Refuses files that decide whom we log in to and as whom, where others can change them.
@@ -124,7 +136,7 @@ impl Inventory {
     ///
     /// # Errors
     /// Everything wrong with it.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn parse(text: &str, base: &Path) -> Result<Loaded, Vec<Problem>> {
         let whole = |error: &serde_saphyr::Error| {
             let plain = error.without_snippet();
             // The place is told beside it.
@@ -132,7 +144,7 @@ impl Inventory {
             let message = message.lines().next().unwrap_or_default().to_owned();
             vec![Problem::at(plain.location(), &[], message)]
         };
-        let root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
+        let mut root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
         // What another version says its fields mean is beyond this one.
         if let Ok(Version { version }) = serde_saphyr::from_str(text)
             && version != VERSION
@@ -140,6 +152,7 @@ impl Inventory {
             let message = format!("this Lifeboat reads version {VERSION}, not {version}");
             return Err(placed(&root, vec![Problem::at(None, &["version".to_owned()], message)]));
         }
+        let renamed = rename_masters(&mut root).map_err(|problem| vec![problem])?;
         let mismatches = schema::mismatches(&root);
         if !mismatches.is_empty() {
             return Err(placed(&root, mismatches));
@@ -150,7 +163,9 @@ impl Inventory {
             return Err(placed(&root, problems));
         }
         inventory.local_paths().into_iter().for_each(|path| *path = base.join(&*path));
-        Ok(inventory)
+        let warnings =
+            renamed.iter().map(|problem| format!("{}:{}: {problem}", problem.line, problem.column));
+        Ok(Loaded { inventory, warnings: warnings.collect() })
     }
 
     /// The paths in it that are on the machine Lifeboat runs on.
@@ -171,6 +186,28 @@ impl Inventory {
         paths.extend(&mut self.snapshots);
         paths
     }
+}
+
+/// Gives `kubernetes.masters` its new name, `controlPlane`; a warning where it is there, an error where both are.
+fn rename_masters(root: &mut Node) -> Result<Option<Problem>, Problem> {
+    let Some(Tree::Map(fields)) = entry(&mut root.value, "kubernetes").map(|node| &mut node.value) else {
+        return Ok(None);
+    };
+    let both = fields.iter().any(|(key, _)| key.value == CONTROL_PLANE);
+    let Some((key, _)) = fields.iter_mut().find(|(key, _)| key.value == "masters") else { return Ok(None) };
+    let path = ["kubernetes", "masters"].map(str::to_owned);
+    let problem = |message: &str| Problem::at(Some(key.referenced), &path, message);
+    if both {
+        return Err(problem("controlPlane is set too; it replaces masters: remove masters"));
+    }
+    let warning = problem("deprecated field; rename it to controlPlane");
+    key.value = CONTROL_PLANE.to_owned();
+    Ok(Some(warning))
+}
+
+fn entry<'a>(tree: &'a mut Tree, name: &str) -> Option<&'a mut Node> {
+    let Tree::Map(entries) = tree else { return None };
+    entries.iter_mut().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }
 
 /// Problems with their places, in the order of the file.
@@ -197,10 +234,54 @@ mod tests {
 
     #[test]
     fn a_good_one_is_read_and_written_back() {
-        let inventory = Inventory::parse(GOOD, Path::new("/base")).unwrap();
+        let Loaded { inventory, warnings } = Inventory::parse(GOOD, Path::new("/base")).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(inventory.kubernetes.kubeconfig, Path::new("/base/lifeboat-credentials/admin.kubeconfig"));
         let written = serde_saphyr::to_string(&inventory).unwrap();
-        assert_eq!(Inventory::parse(&written, Path::new("/elsewhere")).unwrap(), inventory);
+        assert_eq!(Inventory::parse(&written, Path::new("/elsewhere")).unwrap().inventory, inventory);
+    }
+
+    #[test]
+    fn the_old_name_of_the_control_plane_is_read_with_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lifeboat.yaml");
+        fs::write(dir.path().join("kubeconfig"), "").unwrap();
+        let text = r#"{"version": 1, "cluster": "c", "hosts": {"m1": {"address": "10.0.0.1"}},
+            "etcd": {"members": {"m1": {"host": "m1", "clientUrl": "https://10.0.0.1:2379",
+                "peerUrl": "https://10.0.0.1:2380", "dataDir": "/var/lib/etcd",
+                "service": {"unit": "etcd.service"}}}},
+            "kubernetes": {"kubeconfig": "kubeconfig",
+                "masters": {"m1": {"url": "https://10.0.0.1:6443", "apiserver": {"unit": "a.service"},
+                "controllerManager": {"unit": "c.service"}, "scheduler": {"unit": "s.service"}}}}}"#;
+        let load = |text: &str| {
+            fs::write(&file, text).unwrap();
+            Inventory::load(&file).unwrap()
+        };
+        let (old, new) = (load(text), load(&text.replace("masters", "controlPlane")));
+        assert_eq!((&old.inventory, &new.warnings), (&new.inventory, &Vec::new()));
+        let [warning] = old.warnings.as_slice() else { panic!("{:?}", old.warnings) };
+        assert!(warning.starts_with(&format!("{}:6:", file.display())), "{warning}");
+        assert!(
+            warning.ends_with(": kubernetes.masters: deprecated field; rename it to controlPlane"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn problems_under_the_old_name_have_their_place_and_both_names_are_refused() {
+        let old = GOOD.replace("  controlPlane:\n", "  masters:\n");
+        let at = |text: &str, what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+        let line = at(&old, "url: https://10.123.0.231:6443");
+        assert_eq!(
+            problems(&old.replace("https://10.123.0.231:6443", "http://10.123.0.231:6443")),
+            [format!(
+                "{line}:12: kubernetes.controlPlane.m1.url: \"http://10.123.0.231:6443\" must begin with https://"
+            )]
+        );
+        let both = GOOD.replace("  controlPlane:\n", "  masters: {}\n  controlPlane:\n");
+        let line = at(&both, "masters: {}");
+        let message = "controlPlane is set too; it replaces masters: remove masters";
+        assert_eq!(problems(&both), [format!("{line}:3: kubernetes.masters: {message}")]);
     }
 
     #[test]
@@ -227,7 +308,7 @@ etcd:
       dataDir: /var/lib/etcd
       service: {systemd: etcd.service}
 kubernetes:
-  masters: {}
+  controlPlane: {}
 ";
         assert_eq!(
             problems(text),
@@ -275,7 +356,7 @@ etcd:
       service: {staticPod: {manifest: etcd.yaml, process: ''}}
 kubernetes:
   kubeconfig: admin.conf
-  masters: {}
+  controlPlane: {}
   nodes:
     m1: {name: same}
     m2: {name: same}
@@ -305,7 +386,7 @@ cloud:
                 "24:16: etcd.members.e2.peerUrl: URL http://10.0.0.1:2380 is also etcd.members.e1.peerUrl",
                 "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path: it is on the machine",
                 "26:59: etcd.members.e2.service.staticPod.process: must be the name of a program",
-                "29:3: kubernetes.masters: must not be empty",
+                "29:3: kubernetes.controlPlane: must not be empty",
                 "32:16: kubernetes.nodes.m2.name: node same is also kubernetes.nodes.m1.name",
                 "33:5: kubernetes.nodes.m3: no such host: m3; hosts has m1, m2",
                 "37:24: cloud.zstack.accessKeyId.env: must not be empty",

@@ -53,9 +53,8 @@ impl Inventory {
     pub fn services_on(&self, host: &str) -> Vec<Service> {
         let members = self.etcd.members.values().filter(|member| member.host == host);
         let mut services: Vec<Service> = members.map(|member| member.service.clone()).collect();
-        if let Some(master) = self.kubernetes.masters.get(host) {
-            services
-                .extend([&master.apiserver, &master.controller_manager, &master.scheduler].map(Clone::clone));
+        if let Some(spec) = self.kubernetes.control_plane.get(host) {
+            services.extend([&spec.apiserver, &spec.controller_manager, &spec.scheduler].map(Clone::clone));
         }
         services.extend(self.kubernetes.nodes.get(host).map(|node| Service::Unit(node.kubelet.clone())));
         services
@@ -79,7 +78,7 @@ impl Inventory {
 
     /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
     pub fn holds_cluster_up(&self, host: &str) -> bool {
-        self.kubernetes.masters.contains_key(host)
+        self.kubernetes.control_plane.contains_key(host)
             || self.etcd.members.values().any(|member| member.host == host)
     }
 
@@ -245,24 +244,25 @@ pub struct StaticPod {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubernetes {
-    /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by each
-    /// master's own.
+    /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by
+    /// the `url` of each control plane machine.
     pub kubeconfig: PathBuf,
     /// UID of the namespace kube-system, by which a state of this cluster is told from another cluster's. `lifeboat init`
     /// writes it; `kubectl get namespace kube-system -o jsonpath={.metadata.uid}` shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The masters, by the name of their machine.
-    pub masters: BTreeMap<String, Master>,
+    /// The machines of the control plane, by name. `masters` is the field's old name.
+    #[serde(alias = "masters")]
+    pub control_plane: BTreeMap<String, ControlPlaneSpec>,
     /// The nodes, by the name of their machine.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<String, NodeSpec>,
 }
 
-/// A master.
+/// A control plane machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Master {
+pub struct ControlPlaneSpec {
     /// Its own API server, not a load balancer's address.
     pub url: String,
     /// What runs the API server.
@@ -398,7 +398,7 @@ mod tests {
         let kubernetes = |uid: Option<&str>| Kubernetes {
             kubeconfig: PathBuf::new(),
             uid: uid.map(str::to_owned),
-            masters: BTreeMap::new(),
+            control_plane: BTreeMap::new(),
             nodes: BTreeMap::new(),
         };
         let identity = |prefix: &str, uid: Option<&str>| KubernetesIdentity {

@@ -160,16 +160,16 @@ impl Check<'_> {
     }
 
     fn kubernetes(&mut self, kubernetes: &Kubernetes) {
-        self.filled(&["kubernetes", "masters"], kubernetes.masters.is_empty());
-        for (name, master) in &kubernetes.masters {
-            let at = |field| ["kubernetes", "masters", name, field];
-            self.known_host(&["kubernetes", "masters", name], name);
-            self.url(&at("url"), &master.url, &["https"], false);
-            self.once(&at("url"), "URL", &master.url);
-            self.service(&at("apiserver"), &master.apiserver);
-            self.service(&at("controllerManager"), &master.controller_manager);
-            self.service(&at("scheduler"), &master.scheduler);
-            if let Some(certificate) = &master.certificate {
+        self.filled(&["kubernetes", "controlPlane"], kubernetes.control_plane.is_empty());
+        for (name, spec) in &kubernetes.control_plane {
+            let at = |field| ["kubernetes", "controlPlane", name, field];
+            self.known_host(&["kubernetes", "controlPlane", name], name);
+            self.url(&at("url"), &spec.url, &["https"], false);
+            self.once(&at("url"), "URL", &spec.url);
+            self.service(&at("apiserver"), &spec.apiserver);
+            self.service(&at("controllerManager"), &spec.controller_manager);
+            self.service(&at("scheduler"), &spec.scheduler);
+            if let Some(certificate) = &spec.certificate {
                 self.absolute(&at("certificate"), certificate);
             }
         }

@@ -146,7 +146,7 @@ impl Plan {
                 restored.as_ref().map_or(Ok(()), |cluster| self.is_restored(inventory, cluster))
             }
             Action::WaitForApiservers { hosts } => {
-                all(hosts, |host| inventory.kubernetes.masters.contains_key(host))
+                all(hosts, |host| inventory.kubernetes.control_plane.contains_key(host))
             }
             Action::RecoverNodes { hosts } => {
                 all(hosts, |host| inventory.kubernetes.nodes.contains_key(host))

@@ -14,11 +14,11 @@ const LEADER_SECONDS: u64 = 90;
 
 /// Adds what the control plane needs, API servers before their clients.
 pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
-    let masters = &draft.facts.inventory.kubernetes.masters;
+    let specs = &draft.facts.inventory.kubernetes.control_plane;
     let is_apiserver =
-        |host: &str, service: &Service| masters.get(host).is_some_and(|master| master.apiserver == *service);
+        |host: &str, service: &Service| specs.get(host).is_some_and(|spec| spec.apiserver == *service);
     let is_controller = |host: &str, service: &Service| {
-        masters.get(host).is_some_and(|m| m.controller_manager == *service || m.scheduler == *service)
+        specs.get(host).is_some_and(|m| m.controller_manager == *service || m.scheduler == *service)
     };
     let (start, restart) = (collect(wants, is_apiserver, false), collect(wants, is_apiserver, true));
     let hosts: Vec<String> = start.iter().chain(&restart).map(|service| service.host.clone()).collect();

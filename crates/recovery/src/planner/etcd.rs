@@ -181,9 +181,9 @@ fn has_corrupt_alarm(draft: &Draft<'_>, id: &str) -> bool {
 /// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away
 /// it answers nobody and keeps its connections, so its clients hang, and so does the kubelet that is to start the member.
 fn dependent_apiserver(draft: &Draft<'_>, spec: &MemberSpec) -> Option<HostService> {
-    let apiserver = draft.facts.inventory.kubernetes.masters.get(&spec.host)?.apiserver.clone();
+    let apiserver = draft.facts.inventory.kubernetes.control_plane.get(&spec.host)?.apiserver.clone();
     let pods = matches!((&spec.service, &apiserver), (Service::StaticPod(_), Service::StaticPod(_)));
-    let ready = draft.facts.masters.get(&spec.host)?.readyz.get().is_some_and(|health| health.ok);
+    let ready = draft.facts.control_plane.get(&spec.host)?.readyz.get().is_some_and(|health| health.ok);
     (pods && !ready).then(|| HostService { host: spec.host.clone(), service: apiserver })
 }
 

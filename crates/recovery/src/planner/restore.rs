@@ -64,7 +64,7 @@ fn reachable(facts: &Facts) -> Result<(), PlanError> {
     let inventory = &facts.inventory;
     let hosts = inventory.etcd.members.values().map(|member| &member.host);
     let look = Look::new(facts);
-    for host in hosts.chain(inventory.kubernetes.masters.keys()) {
+    for host in hosts.chain(inventory.kubernetes.control_plane.keys()) {
         if !look.is_trusted(host) {
             return Err(PlanError::WrongMachine(host.clone()));
         }
@@ -256,15 +256,15 @@ fn members(facts: &Facts) -> Vec<HostService> {
 }
 
 fn apiservers(facts: &Facts) -> Vec<HostService> {
-    let masters = facts.inventory.kubernetes.masters.iter();
-    masters.map(|(host, m)| HostService { host: host.clone(), service: m.apiserver.clone() }).collect()
+    let specs = facts.inventory.kubernetes.control_plane.iter();
+    specs.map(|(host, m)| HostService { host: host.clone(), service: m.apiserver.clone() }).collect()
 }
 
 fn controllers(facts: &Facts) -> Vec<HostService> {
-    let masters = facts.inventory.kubernetes.masters.iter();
-    let both = |(host, master): (&String, &crate::inventory::Master)| {
-        [&master.controller_manager, &master.scheduler]
+    let specs = facts.inventory.kubernetes.control_plane.iter();
+    let both = |(host, spec): (&String, &crate::inventory::ControlPlaneSpec)| {
+        [&spec.controller_manager, &spec.scheduler]
             .map(|service| HostService { host: host.clone(), service: service.clone() })
     };
-    masters.flat_map(both).collect()
+    specs.flat_map(both).collect()
 }

@@ -34,9 +34,9 @@ pub struct Access {
 /// Why there is no client for an API server. That it does not answer is no reason: nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The inventory has no such master.
-    #[error("the inventory has no master {0}")]
-    UnknownMaster(String),
+    /// The inventory has no such control plane machine.
+    #[error("the inventory has no control plane machine {0}")]
+    UnknownMachine(String),
     /// The kubeconfig cannot be used.
     #[error("kubeconfig {}: {why}", path.display())]
     Kubeconfig {
@@ -45,11 +45,11 @@ pub enum ApiError {
         /// What is wrong with it, never its content.
         why: String,
     },
-    /// The master's URL cannot be used.
-    #[error("{master}'s url: {why}; write https://HOST:6443")]
+    /// The URL of its API server cannot be used.
+    #[error("kubernetes.controlPlane.{host}.url: {why}; write https://HOST:6443")]
     Url {
-        /// The master.
-        master: String,
+        /// The control plane machine.
+        host: String,
         /// What is wrong with it.
         why: String,
     },
@@ -94,23 +94,23 @@ impl Access {
         Client::connect(&options, url).await
     }
 
-    /// A client of one master's own API server, with the rights of the inventory's kubeconfig. Its certificate and
+    /// A client of the API server on one machine, with the rights of the inventory's kubeconfig. Its certificate and
     /// the name in it are always verified.
     ///
     /// # Errors
-    /// [`ApiError`] when the kubeconfig or the master's URL cannot be used.
-    pub async fn api(&self, master: &str) -> Result<kube::Client, ApiError> {
-        let config = self.kubeconfig(master).await?;
+    /// [`ApiError`] when the kubeconfig or the URL cannot be used.
+    pub async fn api(&self, host: &str) -> Result<kube::Client, ApiError> {
+        let config = self.kubeconfig(host).await?;
         kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::reason::of(&error)))
     }
 
-    /// The inventory's kubeconfig, for one master. Files are read again: people correct them meanwhile.
-    async fn kubeconfig(&self, master: &str) -> Result<Config, ApiError> {
-        let spec = self.kubernetes.masters.get(master);
-        let spec = spec.ok_or_else(|| ApiError::UnknownMaster(master.into()))?;
+    /// The inventory's kubeconfig, for one API server. Files are read again: people correct them meanwhile.
+    async fn kubeconfig(&self, host: &str) -> Result<Config, ApiError> {
+        let spec = self.kubernetes.control_plane.get(host);
+        let spec = spec.ok_or_else(|| ApiError::UnknownMachine(host.into()))?;
         let url = spec.url.parse();
         let url = url.map_err(|error: http::uri::InvalidUri| ApiError::Url {
-            master: master.into(),
+            host: host.into(),
             why: error.to_string(),
         })?;
         let read = Kubeconfig::read_from(&self.kubernetes.kubeconfig).map_err(|error| self.unfit(&error))?;

@@ -155,7 +155,7 @@ fn source(member: &str, call: &str) -> String {
 
 impl Answers {
     async fn of(inventory: &Inventory, access: &Access, name: &str) -> Self {
-        let holds_kubernetes = !inventory.kubernetes.masters.is_empty();
+        let holds_kubernetes = !inventory.kubernetes.control_plane.is_empty();
         let of = |call| source(name, call);
         let (status, member_list, range) =
             (of("Maintenance.Status"), of("Cluster.MemberList"), of("KV.Range"));

@@ -1,10 +1,10 @@
-//! The masters: API servers and their certificates, controller-managers, schedulers.
+//! The control plane: API servers and their certificates, controller-managers, schedulers.
 
 use jiff::SignedDuration;
 
-use crate::facts::{Fact, Health, MasterFacts};
+use crate::facts::{ControlPlaneFacts, Fact, Health};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::inventory::{Master, Service};
+use crate::inventory::{ControlPlaneSpec, Service};
 
 use super::etcd::{Cluster, Quorum};
 use super::look::{Look, no_answer, seen_in};
@@ -15,23 +15,23 @@ const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     let mut found = Vec::new();
-    for (host, master) in &look.inventory().kubernetes.masters {
-        found.extend(not_running(look, host, &master.controller_manager, FindingId::ControllerManagerDown));
-        found.extend(not_running(look, host, &master.scheduler, FindingId::SchedulerDown));
-        let Some(facts) = look.facts.masters.get(host) else { continue };
+    for (host, spec) in &look.inventory().kubernetes.control_plane {
+        found.extend(not_running(look, host, &spec.controller_manager, FindingId::ControllerManagerDown));
+        found.extend(not_running(look, host, &spec.scheduler, FindingId::SchedulerDown));
+        let Some(facts) = look.facts.control_plane.get(host) else { continue };
         found.extend(certificate(look, host, facts));
-        found.extend(apiserver(look, cluster, host, master, facts));
+        found.extend(apiserver(look, cluster, host, spec, facts));
     }
-    every_master_makes_it_critical(look, &mut found);
+    all_machines_make_it_critical(look, &mut found);
     found
 }
 
-/// What all masters have stands in for nothing any more.
-fn every_master_makes_it_critical(look: &Look<'_>, found: &mut [Sighting]) {
+/// A finding on every control plane machine leaves no other to stand in.
+fn all_machines_make_it_critical(look: &Look<'_>, found: &mut [Sighting]) {
     let api = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
     for family in [&api[..], &[FindingId::ControllerManagerDown], &[FindingId::SchedulerDown]] {
         let has = |host: &String| found.iter().any(|f| family.contains(&f.id) && f.hosts.contains(host));
-        if look.inventory().kubernetes.masters.keys().all(has) {
+        if look.inventory().kubernetes.control_plane.keys().all(has) {
             let all = found.iter_mut().filter(|sighting| family.contains(&sighting.id));
             all.for_each(|sighting| sighting.severity = Severity::Critical);
         }
@@ -54,7 +54,7 @@ fn not_running(look: &Look<'_>, host: &str, service: &Service, id: FindingId) ->
     )
 }
 
-fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sighting> {
+fn certificate(look: &Look<'_>, host: &str, facts: &ControlPlaneFacts) -> Option<Sighting> {
     let certificate = facts.certificate.get()?;
     let left = certificate.not_after.duration_since(look.facts.observed_at);
     let day = day(certificate.not_after);
@@ -85,10 +85,10 @@ fn apiserver(
     look: &Look<'_>,
     cluster: &Cluster<'_>,
     host: &str,
-    master: &Master,
-    facts: &MasterFacts,
+    spec: &ControlPlaneSpec,
+    facts: &ControlPlaneFacts,
 ) -> Option<Sighting> {
-    let service = &master.apiserver;
+    let service = &spec.apiserver;
     let state = look.service(host, service);
     let condition = condition(facts, state.map(crate::facts::ServiceState::is_running))?;
     let (id, summary) = match condition {
@@ -130,7 +130,7 @@ enum Condition {
 }
 
 /// What is wrong with an API server; `None` when nothing is, or nothing is known.
-fn condition(facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
+fn condition(facts: &ControlPlaneFacts, running: Option<bool>) -> Option<Condition> {
     let (livez, readyz) = (facts.livez.get(), facts.readyz.get());
     if readyz.is_some_and(|health| health.ok) {
         return None;
@@ -157,7 +157,7 @@ fn is_own_account(detail: &str) -> bool {
 }
 
 /// What its health endpoints say; once, when both say the same.
-fn health(host: &str, facts: &MasterFacts) -> Vec<Evidence> {
+fn health(host: &str, facts: &ControlPlaneFacts) -> Vec<Evidence> {
     let line = |what: &str, fact: &Fact<Health>| match fact.get() {
         Some(health) if health.ok => None,
         Some(health) => Some(seen_in(fact, format!("{host} {what}: {}", health.detail))),

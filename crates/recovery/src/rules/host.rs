@@ -96,8 +96,8 @@ fn seen_at_work(look: &Look<'_>, host: &str) -> Vec<Evidence> {
         let status = &look.facts.members.get(name)?.status;
         status.get().map(|_| seen_in(status, format!("{host}: etcd member {name} answers")))
     });
-    let api = look.facts.masters.get(host).filter(|_| look.api_answers(host));
-    let api = api.map(|master| seen_in(&master.readyz, format!("{host}: its API server is ready")));
+    let api = look.facts.control_plane.get(host).filter(|_| look.api_answers(host));
+    let api = api.map(|facts| seen_in(&facts.readyz, format!("{host}: its API server is ready")));
     let nodes = &look.facts.kubernetes.nodes;
     let node = look.node_is_heard(host).then(|| seen_in(nodes, format!("{host}: its node is Ready")));
     members.chain(api).chain(node).collect()

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::facts::{Fact, Lease};
 use crate::finding::{FindingId, Remedy, Severity};
-use crate::inventory::{Master, Service};
+use crate::inventory::{ControlPlaneSpec, Service};
 
 use super::host::clocks_agree;
 use super::look::{Look, seen_in};
@@ -15,8 +15,8 @@ const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
     let kubernetes = &look.facts.kubernetes;
-    let controllers = |master: &Master| master.controller_manager.clone();
-    let schedulers = |master: &Master| master.scheduler.clone();
+    let controllers = |spec: &ControlPlaneSpec| spec.controller_manager.clone();
+    let schedulers = |spec: &ControlPlaneSpec| spec.scheduler.clone();
     [
         judge(look, FindingId::ControllerManagerNoLeader, &kubernetes.controller_manager, &controllers),
         judge(look, FindingId::SchedulerNoLeader, &kubernetes.scheduler, &schedulers),
@@ -30,18 +30,18 @@ fn judge(
     look: &Look<'_>,
     id: FindingId,
     fact: &Fact<Lease>,
-    service: &dyn Fn(&Master) -> Service,
+    service: &dyn Fn(&ControlPlaneSpec) -> Service,
 ) -> Option<Sighting> {
     let seen = without_leader(look, fact.get()?)?;
-    let masters = &look.inventory().kubernetes.masters;
-    let running = masters.iter().filter(|(host, master)| {
-        look.service(host, &service(master)).is_some_and(crate::facts::ServiceState::is_running)
+    let specs = &look.inventory().kubernetes.control_plane;
+    let running = specs.iter().filter(|(host, spec)| {
+        look.service(host, &service(spec)).is_some_and(crate::facts::ServiceState::is_running)
     });
     let restarts =
-        running.map(|(host, master)| Remedy::RestartService { host: host.clone(), service: service(master) });
+        running.map(|(host, spec)| Remedy::RestartService { host: host.clone(), service: service(spec) });
     Some(
         Sighting::new(id, Severity::Critical)
-            .about(masters.keys())
+            .about(specs.keys())
             .shown_by([seen_in(fact, seen)])
             .remedies(restarts),
     )

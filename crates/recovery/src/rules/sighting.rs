@@ -117,7 +117,7 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
         }
         Remedy::RestoreCluster => {
             let members = inventory.etcd.members.values().map(|member| member.host.clone());
-            members.chain(inventory.kubernetes.masters.keys().cloned()).collect()
+            members.chain(inventory.kubernetes.control_plane.keys().cloned()).collect()
         }
         Remedy::AttachNics { .. }
         | Remedy::StartVm { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Fact, HostFacts, MasterFacts, MemberFacts};
+use crate::facts::{ControlPlaneFacts, Fact, HostFacts, MemberFacts};
 use crate::finding::{FindingId, Severity, Unknown};
 
 use super::look::Look;
@@ -24,7 +24,7 @@ pub(super) fn list(look: &Look<'_>, found: &[Sighting]) -> Vec<Unknown> {
     let mut open = Open::default();
     hosts(look, found, &mut open);
     members(look, found, &mut open);
-    masters(look, found, &mut open);
+    control_plane(look, found, &mut open);
     kubernetes(look, found, &mut open);
     checks(look, found, &mut open);
     open.list()
@@ -104,13 +104,13 @@ fn is_etcd(id: FindingId) -> bool {
     id.as_str().starts_with("etcd.member.")
 }
 
-fn masters(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+fn control_plane(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
     let explained = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
-    for (host, facts) in &look.facts.masters {
+    for (host, facts) in &look.facts.control_plane {
         if is_on(found, &explained, host) || is_hidden(found, host) {
             continue;
         }
-        let MasterFacts { livez, readyz, certificate } = facts;
+        let ControlPlaneFacts { livez, readyz, certificate } = facts;
         let owner = format!("API server on {host}");
         open.add(&owner, "livez", livez);
         open.add(&owner, "readyz", readyz);

@@ -139,7 +139,8 @@ fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
     let on = |host: &String| hosts.contains(host);
     let members =
         inventory.etcd.members.iter().filter(|(name, spec)| on(&spec.host) && !look.member_answers(name));
-    let masters = inventory.kubernetes.masters.keys().filter(|host| on(host) && !look.api_answers(host));
+    let servers =
+        inventory.kubernetes.control_plane.keys().filter(|host| on(host) && !look.api_answers(host));
     let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host) && !look.node_is_heard(host));
     let mut carried = Vec::new();
     let mut add = |what: &str, names: Vec<String>| {
@@ -148,7 +149,7 @@ fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
         }
     };
     add("etcd on", members.map(|(name, _)| name.clone()).collect());
-    add("API on", masters.cloned().collect());
+    add("API on", servers.cloned().collect());
     add("pods on", nodes.cloned().collect());
     for host in hosts.iter().filter(|host| !look.answers(host)) {
         let roles = inventory.hosts.get(host).map(|spec| spec.roles.as_slice()).unwrap_or_default();

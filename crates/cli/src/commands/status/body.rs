@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lifeboat_recovery::facts::{Facts, HostFacts, Lease, Login, MemberFacts, Node, ServiceState};
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Severity};
-use lifeboat_recovery::inventory::{HostSpec, Master, Service};
+use lifeboat_recovery::inventory::{ControlPlaneSpec, HostSpec, Service};
 use lifeboat_recovery::weak_points::weak_points;
 use serde::Serialize;
 
@@ -142,7 +142,7 @@ impl Body {
             .members
             .iter()
             .filter_map(|(name, spec)| Some(member(&found, name, &spec.host, facts.members.get(name)?)));
-        let masters = inventory.kubernetes.masters.iter();
+        let masters = inventory.kubernetes.control_plane.iter();
         let checks = facts.checks.iter().map(|(name, fact)| CheckRow {
             name: name.clone(),
             state: found.state(name, "check.", fact.get().is_some()),
@@ -225,8 +225,8 @@ fn member(found: &Found<'_>, name: &str, host: &str, facts: &MemberFacts) -> Mem
     }
 }
 
-fn master(found: &Found<'_>, facts: &Facts, name: &str, spec: &Master) -> MasterRow {
-    let seen = facts.masters.get(name);
+fn master(found: &Found<'_>, facts: &Facts, name: &str, spec: &ControlPlaneSpec) -> MasterRow {
+    let seen = facts.control_plane.get(name);
     let ready = seen.and_then(|master| master.readyz.get()).is_some();
     let certificate = seen.and_then(|master| master.certificate.get());
     let kubernetes = &facts.kubernetes;

@@ -28,8 +28,8 @@ const NO_LEASE: &str =
     "there is no such lease: none has led on this data, or they run without leader election";
 
 /// Asks one API server for everything.
-pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts {
-    let source = |what: &str| format!("API server {master}: {what}");
+pub(super) async fn look(client: &kube::Client, host: &str) -> KubernetesFacts {
+    let source = |what: &str| format!("API server {host}: {what}");
     let system: Api<ApiLease> = Api::namespaced(client.clone(), "kube-system");
     let node_leases: Api<ApiLease> = Api::namespaced(client.clone(), "kube-node-lease");
     let nodes: Api<ApiNode> = Api::all(client.clone());

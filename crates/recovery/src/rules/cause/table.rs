@@ -201,7 +201,7 @@ fn none_left(look: &Look<'_>, all: &[Sighting], id: FindingId) -> bool {
     }
     let is_hit =
         |host: &String| all.iter().any(|sighting| sighting.id == id && sighting.hosts.contains(host));
-    look.masters_in_reach().all(is_hit)
+    look.control_plane_in_reach().all(is_hit)
 }
 
 #[cfg(test)]

@@ -289,7 +289,8 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         last_index == 0 && list.is_some_and(|list| list.iter().any(started))
     };
     // Kubernetes writes hundreds of keys before anything else.
-    let empty = |state: &DataDirState| state.keys == 0 && !look.inventory().kubernetes.masters.is_empty();
+    let empty =
+        |state: &DataDirState| state.keys == 0 && !look.inventory().kubernetes.control_plane.is_empty();
     if let Some(status) = seen.status() {
         return match foreign(&status.cluster_id, &status.member_id) {
             true => State::Foreign,

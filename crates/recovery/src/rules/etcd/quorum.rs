@@ -126,7 +126,7 @@ fn stuck(cluster: &Cluster<'_>) -> String {
 
 fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
     let inventory = look.inventory();
-    inventory.kubernetes.masters.contains_key(host)
+    inventory.kubernetes.control_plane.contains_key(host)
         || inventory.etcd.members.values().any(|member| member.host == host)
 }
 
