@@ -195,7 +195,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_seen() {
                  accessKeySecret: {env: LIFEBOAT_TEST_SECRET}\n    ipRanges: []\n";
     let inventory = inventory_of_nothing(dir.path(), cloud).display().to_string();
     let id = [("LIFEBOAT_TEST_ID", "id-not-to-be-printed")];
-    let why = "the cloud's accessKeySecret: the environment variable LIFEBOAT_TEST_SECRET is to hold it, and is not set";
+    let why = "the cloud's accessKeySecret: environment variable LIFEBOAT_TEST_SECRET is not set";
     for verb in
         [&["diagnose", "-o", "json"][..], &["recover", "plan", "-o", "json"], &["status", "-o", "json"]]
     {

@@ -116,7 +116,7 @@ async fn a_kubeconfig_of_a_machine_runs_nothing_here_and_reads_nothing() {
         ),
     ] {
         let (why, _) = liar.init(SURVEY, &kubeconfig(&user, &cluster)).await;
-        assert!(why.contains(field) && why.contains("is not taken from a machine"), "{why}");
+        assert!(why.contains(field) && why.contains("is not accepted from a machine"), "{why}");
     }
     assert_eq!(liar.left(), Vec::<String>::new());
 }

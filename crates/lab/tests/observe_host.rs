@@ -109,7 +109,7 @@ async fn a_data_dir_is_left_alone_where_that_is_not_sure_to_be_right() {
     let why = |facts: Facts| facts.members["e1"].data_dir.why_unknown().unwrap().to_owned();
 
     let quick = why(observe(&inventory, &Look::quick()).await);
-    assert!(quick.contains("not to be read"), "{quick}");
+    assert!(quick.contains("not requested"), "{quick}");
 
     inventory.hosts.get_mut("m1").unwrap().machine_id = Some("0".repeat(32));
     let another = why(observe(&inventory, &Look::whole()).await);

@@ -149,8 +149,8 @@ impl Found {
             }
             let (one, other) = (&known.seen.hostname, &machine.seen.hostname);
             self.notes.push(format!(
-                "{one} and {other} have the same machine id, which therefore tells nothing: \
-                 systemd-machine-id-setup makes a new one on a clone"
+                "{one} and {other} have the same machine id, so it identifies neither: run systemd-machine-id-setup \
+                 on the clone"
             ));
             known.seen.machine_id = None;
             machine.seen.machine_id = None;
@@ -193,7 +193,7 @@ impl Found {
             }
             if address::is_here(&address).await {
                 self.notes.push(format!(
-                    "{address} is this computer, and was not looked at: if it is a machine of the cluster, add --from {LOCAL}"
+                    "{address} is this computer and was skipped: if it is part of the cluster, add --from {LOCAL}"
                 ));
                 self.tried.insert(address);
                 continue;

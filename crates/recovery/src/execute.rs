@@ -214,7 +214,7 @@ async fn until_checked(
                 return Err(why);
             }
             Err(StepError::Passing(why)) if Instant::now() >= deadline => {
-                return Err(format!("not known after {} s whether the fences hold: {why}", limit.as_secs()));
+                return Err(format!("could not verify the fences within {} s: {why}", limit.as_secs()));
             }
             Err(StepError::Passing(why)) => watch(Progress::Waiting(step, &why)),
         }

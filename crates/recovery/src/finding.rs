@@ -188,14 +188,16 @@ impl Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AttachNics { hosts } => write!(f, "put back the NICs of {} as they were", hosts.join(", ")),
-            Self::StartVm { host } => write!(f, "switch on the VM of {host}"),
+            Self::AttachNics { hosts } => write!(f, "reattach the NICs of {}", hosts.join(", ")),
+            Self::StartVm { host } => write!(f, "power on the VM of {host}"),
             Self::StartService { host, service } => write!(f, "start {} on {host}", service.label()),
             Self::RestartService { host, service } => write!(f, "restart {} on {host}", service.label()),
             Self::EnableService { host, service } => write!(f, "enable {} on {host}", service.label()),
-            Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
-            Self::RestoreCluster => f.write_str("rebuild etcd from the newest state that can be read"),
-            Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
+            Self::ReplaceMember { member } => write!(f, "replace etcd member {member} with a new one"),
+            Self::RestoreCluster => f.write_str("rebuild the etcd cluster from the most recent usable state"),
+            Self::ClearNospace { .. } => {
+                f.write_str("compact and defragment etcd, then clear the NOSPACE alarm")
+            }
             Self::DisarmCorrupt { id } => {
                 write!(f, "compare the members, and disarm the CORRUPT alarm of {id}")
             }

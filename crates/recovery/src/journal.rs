@@ -104,8 +104,8 @@ pub enum JournalError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A line before the last is not what was written.
-    #[error("{}: line {line} is damaged; what was done cannot be told from it: look at the machines, \
-             then `lifeboat recover abandon` and plan again", path.display())]
+    #[error("{}: line {line} is damaged, so the completed steps are unknown: check the machines, then run `lifeboat \
+             recover abandon` and plan again", path.display())]
     Damaged {
         /// The journal.
         path: PathBuf,

@@ -24,12 +24,12 @@ pub const RECOVERED: &str = "recovered";
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
     /// Another Lifeboat works on this cluster from this machine.
-    #[error("another lifeboat is at work on this cluster from this machine (lock: {})", .0.display())]
+    #[error("another lifeboat on this machine is working on this cluster (lock: {})", .0.display())]
     Busy(PathBuf),
     /// An earlier operation did not end.
     #[error(
-        "operation {0} did not end: go on with it by `lifeboat recover resume`, or give it up by \
-         `lifeboat recover abandon`"
+        "operation {0} is unfinished: continue with `lifeboat recover resume`, or discard it with `lifeboat recover \
+         abandon`"
     )]
     Unfinished(String),
     /// An operation that is being rolled back does not go forward again.
@@ -37,8 +37,8 @@ pub enum OperationError {
     RollingBack(String),
     /// Operations are kept beside the inventory, and this one is of another cluster.
     #[error(
-        "{id} is of cluster {theirs}, and the inventory is of {ours}: name the inventory of {theirs} with --inventory, and \
-         keep the inventories of clusters in directories of their own"
+        "{id} belongs to cluster {theirs}, the inventory to {ours}: pass the inventory of {theirs} with \
+         --inventory, and keep each cluster's inventory in its own directory"
     )]
     OtherCluster {
         /// The operation or the plan.
@@ -49,7 +49,7 @@ pub enum OperationError {
         ours: String,
     },
     /// There is nothing to resume.
-    #[error("no operation is unfinished")]
+    #[error("there is no unfinished operation")]
     Nothing,
     /// A plan file that is not there or not one.
     #[error("{}: {why}", path.display())]
@@ -334,7 +334,7 @@ fn ensure_own_journal(dir: &Path) -> Result<(), OperationError> {
 }
 
 fn ensure_plain(path: &Path, is_so: bool) -> Result<(), OperationError> {
-    let why = "a link or another kind of file is in the place of one of lifeboat's own";
+    let why = "a link or another kind of file is in place of a lifeboat file";
     if is_so { Ok(()) } else { Err(OperationError::Foreign { path: path.into(), why }) }
 }
 

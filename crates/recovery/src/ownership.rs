@@ -24,7 +24,7 @@ const STICKY: u32 = 0o1000;
 pub enum OwnershipError {
     /// Somebody else owns it.
     #[error(
-        "{} is owned by uid {uid}, not by you or root: what it says would be done with your rights; if you trust it: \
+        "{} is owned by uid {uid}, not by you or root: it would be used with your privileges; if you trust it: \
          chown {own} {}", path.display(), path.display()
     )]
     Owner {
@@ -37,7 +37,7 @@ pub enum OwnershipError {
     },
     /// Its group or everybody can write it.
     #[error(
-        "{} can be written by others (mode {mode:04o}): what it says would be done with your rights; if you trust it: \
+        "{} can be written by others (mode {mode:04o}): it would be used with your privileges; if you trust it: \
          chmod go-w {}", path.display(), path.display()
     )]
     Writable {

@@ -52,8 +52,8 @@ pub struct PlanOptions {
 pub enum PlanError {
     /// No state to restore is left anywhere, as far as can be seen.
     #[error(
-        "no state to restore from: no member's data dir can be read and no sound snapshot is known; \
-         name one with --source, or list it under `snapshots` in the inventory"
+        "no state to restore from: no member's data dir is readable and no usable snapshot is known; pass one with \
+         --source, or list it under `snapshots` in the inventory"
     )]
     NoSource,
     /// What was asked for with `--source` cannot be taken.
@@ -61,8 +61,8 @@ pub enum PlanError {
     BadSource(StateSource, String),
     /// A snapshot holds more than the best member does.
     #[error(
-        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or rolled back; say \
-         which state is right with --source"
+        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or \
+         rolled back; choose the right state with --source"
     )]
     Undecided {
         /// The member with most.
@@ -76,8 +76,8 @@ pub enum PlanError {
     },
     /// A member that waits for the others may hold more than what would be restored.
     #[error(
-        "{member} on {host} runs and does not answer, so its data cannot be read, and it may hold writes that {chosen} lacks; \
-         stop {service} on {host} and recover again, or name the state to restore with --source"
+        "{member} on {host} runs and does not answer, so its data cannot be read, and it may hold writes that \
+         {chosen} lacks; stop {service} on {host} and recover again, or choose the state to restore with --source"
     )]
     Unread {
         /// The member.
@@ -91,8 +91,8 @@ pub enum PlanError {
     },
     /// What a member holds is not known, so that it may hold more than what would be restored.
     #[error(
-        "{member}: {why}; it may hold writes that {chosen} lacks: settle that and recover again, or name the state to restore \
-         with --source"
+        "{member}: {why}; it may hold writes that {chosen} lacks: resolve that and recover again, or choose the \
+         state to restore with --source"
     )]
     Unknown {
         /// The member.
@@ -104,8 +104,9 @@ pub enum PlanError {
     },
     /// The log of a member whose db cannot be used goes further than what would be restored, and is not read with it.
     #[error(
-        "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be lost; \
-         `lifeboat salvage` on {host} makes a file of what is left, to be named with --source; or name the state to restore"
+        "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be \
+         lost; `lifeboat salvage` on {host} makes a file of what is left for --source; or choose the state to \
+         restore"
     )]
     Further {
         /// The member.
@@ -123,32 +124,32 @@ pub enum PlanError {
     },
     /// The freshest state is that of a member with a CORRUPT alarm, or of one of several that etcd found to differ.
     #[error(
-        "{0} is under a CORRUPT alarm: etcd found members that hold different data; compare it with what else is left (lifeboat \
-         inspect ONE OTHER), and say which state is right with --source"
+        "{0} has a CORRUPT alarm: etcd found members with different data; compare it with the other copies \
+         (lifeboat inspect ONE OTHER), and choose the right state with --source"
     )]
     Corrupt(Box<StateSource>),
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(
-        "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \
-         by `lifeboat recover resume`, or name the state to restore with --source"
+        "{0} is fenced by an unfinished recovery, and the data it moved aside is newer than any snapshot: continue \
+         with `lifeboat recover resume`, or choose the state to restore with --source"
     )]
     Fenced(String),
     /// The members' data is of several clusters.
     #[error(
-        "the members' data is of different clusters, which cannot be ranked: {0}; say which state is right with \
+        "the members' data belongs to different clusters and cannot be ranked: {0}; choose the right state with \
          --source member:NAME"
     )]
     Apart(String),
     /// The snapshots are of several Kubernetes clusters, and nothing shows which of them is this one.
     #[error(
-        "the snapshots are of different clusters, and nothing that can be read shows which is this one: {0}; name the right \
-         one with --source"
+        "the snapshots belong to different clusters, and nothing readable shows which is this one: {0}; choose the \
+         right one with --source"
     )]
     MixedSnapshots(String),
     /// A machine that must be fenced may be another one.
     #[error(
-        "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not rebuilt, whatever \
-         --source says, before that is settled (lifeboat explain host.wrong-machine, host.key-changed)"
+        "{0} may not be the inventory's machine and is left alone: etcd is not rebuilt, even with --source, until \
+         that is resolved (lifeboat explain host.wrong-machine, host.key-changed)"
     )]
     WrongMachine(String),
     /// Nothing tells which of several processes is the static pod's: the others would be killed with it.
@@ -170,8 +171,8 @@ pub enum PlanError {
     Preflight(Vec<String>),
     /// A machine that must be fenced cannot be reached.
     #[error(
-        "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
-         bring the machine back, or make sure that it is off and take it out of the inventory"
+        "cannot fence {0}: a restored cluster must not start beside an old member or API server; bring the machine \
+         back, or make sure that it is off and remove it from the inventory"
     )]
     CannotFence(String),
 }
@@ -277,8 +278,7 @@ fn is_started_in_vain(finding: &Finding, tried: &Tried) -> bool {
 /// Says that the state a person has named is not restored.
 pub(crate) fn unused(source: &StateSource) -> String {
     format!(
-        "--source {source} is not used: nothing found calls for etcd to be rebuilt, and --source only says which \
-         state that takes"
+        "--source {source} is not used: no finding needs an etcd rebuild, and --source only chooses its state"
     )
 }
 
@@ -316,8 +316,8 @@ impl Wants {
         });
         let manual = |member| {
             format!(
-                "{member} is not replaced before it is decided which state is right: a new member gets what the leader \
-                 holds, and what is left of {member}'s data may tell"
+                "{member} is not replaced until the right state is known: a new member copies the leader's data, \
+                 and {member}'s own data may show which is right"
             )
         };
         self.manual.extend(kept.into_iter().map(manual));

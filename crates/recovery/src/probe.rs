@@ -194,13 +194,13 @@ impl<'a> Hosts<'a> {
         let facts = self.machine(name)?.facts.clone().await;
         match facts.login.get() {
             Some(Login::Ok) => {}
-            _ => return Err(format!("one cannot log in to {name}")),
+            _ => return Err(format!("cannot log in to {name}")),
         }
         let expected = inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
         match expected {
-            Some(expected) if facts.machine_id.get() != Some(expected) => Err(format!(
-                "it is not sure that the machine at {name}'s address is {name}: its machine id differs"
-            )),
+            Some(expected) if facts.machine_id.get() != Some(expected) => {
+                Err(format!("the machine at {name}'s address may not be {name}: its machine id differs"))
+            }
             _ => Ok(facts),
         }
     }

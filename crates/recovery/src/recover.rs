@@ -406,8 +406,8 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
     report.manual.extend(operation.journal.entries().iter().filter_map(not_rebooted));
     let how = match report {
         Report { recovered: true, .. } => RECOVERED,
-        Report { left, .. } if left.is_empty() => "nothing found, and not all is known",
-        _ => "findings are left",
+        Report { left, .. } if left.is_empty() => "nothing found, but not everything is known",
+        _ => "findings remain",
     };
     operation.journal.record(Event::Ended { how: how.into() })?;
     Ok(())
@@ -417,7 +417,7 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
 fn not_rebooted(entry: &Entry) -> Option<String> {
     let Event::Note { note, .. } = &entry.event else { return None };
     let (host, why) = note.strip_prefix(GIVEN_UP)?.split_once(": ")?;
-    Some(format!("see to {host}'s node by hand: {why}"))
+    Some(format!("fix {host}'s node by hand: {why}"))
 }
 
 #[cfg(test)]

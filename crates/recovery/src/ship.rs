@@ -65,7 +65,8 @@ impl Shipped {
         let mut lines = said.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine());
         if machine != ours {
-            let why = format!("it is {machine}, this Lifeboat is for {ours}: run one made for {machine}");
+            let why =
+                format!("it is {machine}, this Lifeboat is built for {ours}: use a build for {machine}");
             return Err(failure(host, why));
         }
         if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {

@@ -13,7 +13,7 @@ pub fn weak_points(facts: &Facts) -> Vec<String> {
     found.extend(roles(inventory));
     found.extend(ranges(inventory));
     if inventory.snapshots.is_empty() {
-        found.push("no snapshots are listed in the inventory: what every member loses is lost".into());
+        found.push("the inventory lists no snapshots: data lost on every member cannot be recovered".into());
     }
     found
 }

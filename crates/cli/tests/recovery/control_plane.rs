@@ -59,7 +59,7 @@ fn refused_with_other_steps(scene: &Scene) {
     let path = scene.dir.join("other.json");
     write_json(&path, &plan).expect("write it");
     let refused = scene.lifeboat(&["recover", "apply", "other.json", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("does not hold what follows from the cluster"), "{}", refused.said());
+    assert!(refused.stderr.contains("the plan file does not match the cluster"), "{}", refused.said());
     fs::remove_file(path).expect("remove it");
 }
 
@@ -74,6 +74,6 @@ fn a_kubelet_hangs(scene: &Scene) {
     assert!(run.stdout.contains("n2"), "{}", run.said());
     scene.assert_well();
     let refused = scene.lifeboat(&apply).expect(4);
-    assert!(refused.stderr.contains("not as it was when the plan was made"), "{}", refused.said());
+    assert!(refused.stderr.contains("has changed since the plan was made"), "{}", refused.said());
     fs::remove_file(scene.dir.join("plan.json")).expect("remove the plan");
 }

@@ -15,7 +15,7 @@ pub(super) async fn add(
     let (nics, ranges) = match (cloud.nics().await, cloud.ip_ranges().await) {
         (Ok(nics), Ok(ranges)) => (nics, ranges),
         (Err(error), _) | (_, Err(error)) => {
-            notes.push(format!("the cloud's NICs are not known, so none can be put back: {error}"));
+            notes.push(format!("cannot list the cloud's NICs, so none can be restored: {error}"));
             return Vec::new();
         }
     };

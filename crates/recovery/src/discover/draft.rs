@@ -70,11 +70,11 @@ impl Draft {
             if let Some(bundle) =
                 seen.processes.iter().map(|process| process.program.as_str()).find(is_bundle)
             {
-                self.notes.push(format!("{name}: what {bundle} runs inside of itself is not seen"));
+                self.notes.push(format!("{name}: components inside {bundle} are not visible"));
             }
             if seen.processes.is_empty() && seen.roles.is_empty() {
                 self.notes
-                    .push(format!("{name}: nothing of the cluster runs there: say in roles what it is for"));
+                    .push(format!("{name}: no cluster component runs there: set roles to what it provides"));
             }
             let spec = HostSpec {
                 ssh: Some(machine.destination.clone()).filter(|destination| *destination != address),
@@ -119,7 +119,7 @@ impl Draft {
             if !processes.is_empty() {
                 let why = &self.found.no_members;
                 self.notes
-                    .push(format!("etcd did not tell its members: those not seen are missing here: {why}"));
+                    .push(format!("cannot list etcd members, so those not found are missing here: {why}"));
             }
             let member =
                 |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
@@ -133,7 +133,7 @@ impl Draft {
         for member in listed {
             if !member.name.is_empty() && !is_name(&member.name) {
                 self.notes.push(format!(
-                    "etcd member {:?} has a name that no inventory can hold: left out",
+                    "etcd member {:?} has a name that is not valid in an inventory: left out",
                     member.name
                 ));
                 continue;
@@ -144,9 +144,7 @@ impl Draft {
             let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls))
             else {
                 let whom = if member.name.is_empty() { member.peer_urls.join(",") } else { member.name };
-                self.notes.push(format!(
-                    "etcd member {whom} has never started, or has no URL for others: left out"
-                ));
+                self.notes.push(format!("etcd member {whom} never started or has no peer URL: left out"));
                 continue;
             };
             let own = |(_, settings, _): &(usize, etcd::Settings, Place)| {
@@ -181,8 +179,8 @@ impl Draft {
         let address = of_url(&peer_url).unwrap_or_default();
         let host = self.host_at(&address, name, None);
         self.notes.push(format!(
-            "{host}: etcd member {name} was not seen running: dataDir /var/lib/etcd and service etcd.service are guesses, \
-             check them before you need them"
+            "{host}: etcd member {name} was not found running: dataDir /var/lib/etcd and service etcd.service are \
+             guesses; verify them"
         ));
         let service = Service::Unit("etcd.service".into());
         let data_dir = "/var/lib/etcd".into();
@@ -207,7 +205,7 @@ impl Draft {
         for address in found.api.iter().flat_map(|api| &api.apiservers) {
             if !found.machines.iter().any(|machine| machine.has_address(address)) {
                 notes.push(format!(
-                    "the API server at {address} was not seen: add its machine to kubernetes.controlPlane"
+                    "the API server at {address} was not found: add its machine to kubernetes.controlPlane"
                 ));
             }
         }
@@ -222,7 +220,7 @@ impl Draft {
         for node in nodes {
             let address = node.address.as_deref().and_then(valid).filter(|_| is_name(&node.name));
             let Some(address) = &address else {
-                self.notes.push(format!("node {} has no InternalIP that can be used: left out", node.name));
+                self.notes.push(format!("node {} has no usable InternalIP: left out", node.name));
                 continue;
             };
             let host = self.host_at(address, &node.name, node.machine_id);
@@ -245,7 +243,7 @@ impl Draft {
         let unit =
             machine.and_then(|machine| machine.running("kubelet").next()).and_then(|it| it.unit.clone());
         if unit.is_none() {
-            self.notes.push(format!("{host}: its kubelet was not seen: its unit is a guess"));
+            self.notes.push(format!("{host}: kubelet not found: its unit is a guess"));
         }
         let kubelet = unit.unwrap_or_else(|| "kubelet.service".into());
         let name = Some(name.to_owned()).filter(|name| name != host);
@@ -266,9 +264,7 @@ fn is_bundle(program: &&str) -> bool {
 fn known(notes: &mut Vec<String>, service: Option<Service>, host: &str, program: &str) -> Service {
     service.unwrap_or_else(|| {
         let unit = format!("{program}.service");
-        notes.push(format!(
-            "{host}: {program} was not seen in a systemd unit or static pod: {unit} is a guess"
-        ));
+        notes.push(format!("{host}: {program} not found in a systemd unit or static pod: {unit} is a guess"));
         Service::Unit(unit)
     })
 }

@@ -46,7 +46,7 @@ pub(super) fn url(machine: &Machine, address: &str) -> Option<String> {
 
 /// What the first API server that lets us do everything reports; else why there is none.
 pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> String) -> Result<Told, String> {
-    let mut why = String::from("no kube-apiserver was found on the machines that were looked at");
+    let mut why = String::from("no kube-apiserver found on the examined machines");
     for machine in machines {
         let Some(url) = url(machine, &address(machine)) else { continue };
         let mut files = machine.seen.kubeconfigs.clone();
@@ -109,7 +109,7 @@ fn node(node: Node) -> NodeSeen {
 
 async fn client(kubeconfig: &[u8]) -> Result<Client, String> {
     // What is wrong with it is not told: errors show the lines around it.
-    let unfit = "it is no kubeconfig that can be used here";
+    let unfit = "not a usable kubeconfig";
     let text = std::str::from_utf8(kubeconfig).map_err(|_| unfit)?;
     let read = Kubeconfig::from_yaml(text).map_err(|_| unfit)?;
     let mut config = access::direct(read).await.map_err(|_| unfit)?;

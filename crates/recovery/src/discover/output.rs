@@ -26,10 +26,10 @@ pub enum DiscoverError {
     #[error("{} exists: move it aside, or name another place with --out", .0.display())]
     Exists(PathBuf),
     /// No machine could be looked at.
-    #[error("no machine that --from names could be looked at\n{}", list("  - ", .0))]
+    #[error("none of the --from machines could be examined\n{}", list("  - ", .0))]
     NoMachine(Vec<String>),
     /// There is no cluster to write down.
-    #[error("no whole control plane was found: name more of its machines with --from\n{}", list("  - ", .0))]
+    #[error("incomplete control plane: add more of its machines with --from\n{}", list("  - ", .0))]
     Incomplete(Vec<String>),
     /// Others could take or replace the credentials.
     #[error(transparent)]

@@ -66,7 +66,7 @@ pub(super) async fn is_running(context: &Context<'_>, vm: &str) -> Result<State,
     match vms.iter().find(|known| known.uuid == vm) {
         Some(known) if known.state == "Running" => Ok(State::Done),
         Some(known) => Ok(State::NotYet(format!("the cloud says it is {}", known.state))),
-        None => Err(StepError::Fatal(format!("the cloud knows no VM {vm}"))),
+        None => Err(StepError::Fatal(format!("the cloud has no VM {vm}"))),
     }
 }
 

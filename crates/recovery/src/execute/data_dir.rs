@@ -151,7 +151,7 @@ pub(super) async fn is_restored(
     let expected = cluster(&restored.initial_cluster, &restored.token)?.id().to_string();
     let host = context.host(&spec.host)?;
     if context.ask(&spec.host, Command::script(IS_PARTIAL, [text(&dirs.data)])).await?.contains("yes") {
-        return Ok(State::NotYet(format!("{member}'s restore was cut short")));
+        return Ok(State::NotYet(format!("{member}'s restore was interrupted")));
     }
     let shipped = Shipped::send(host.as_ref()).await?;
     let found = match ship::inspect_data_dir(

@@ -157,7 +157,7 @@ pub(super) async fn refresh(
     }
     distribute(context, step, source, revision, hosts).await.map_err(|error| match error {
         StepError::Refused(why) => StepError::Refused(format!(
-            "{why}. Services are fenced by now: put everything back with `lifeboat recover rollback` first"
+            "{why}. Services are already fenced: run `lifeboat recover rollback` first"
         )),
         error => error,
     })

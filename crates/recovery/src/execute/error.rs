@@ -76,7 +76,7 @@ pub enum ExecuteError {
         why: String,
     },
     /// A step could not be taken back.
-    #[error("step {number} is not taken back: {title}: {why}")]
+    #[error("step {number} is not rolled back: {title}: {why}")]
     Undo {
         /// Its number.
         number: u32,
@@ -86,7 +86,7 @@ pub enum ExecuteError {
         why: String,
     },
     /// A guard did not hold before anything of the plan was done.
-    #[error("refused before anything was touched: {why}")]
+    #[error("refused before any change: {why}")]
     Refused {
         /// What does not hold.
         why: String,

@@ -39,8 +39,9 @@ const TAKEN: i32 = 76;
 pub enum LockError {
     /// Another operation holds it.
     #[error(
-        "another operator is at work on this cluster: {holder} (lock on {host}). If that run is dead, resume it where it \
-         ran, or remove operator.lock from /var/lib/lifeboat and /run/lifeboat on every machine of the cluster"
+        "another operator is working on this cluster: {holder} (lock on {host}). If that run is dead, resume it \
+         where it ran, or remove operator.lock from /var/lib/lifeboat and /run/lifeboat on every machine of the \
+         cluster"
     )]
     Held {
         /// The machine the lock was found on.
@@ -50,7 +51,8 @@ pub enum LockError {
     },
     /// A command that an earlier run left there has not ended.
     #[error(
-        "a command of an earlier run is still at work on {host}: it holds /run/lifeboat.lock; run this again when it has ended"
+        "a command of an earlier run is still running on {host} (it holds /run/lifeboat.lock): retry when it has \
+         ended"
     )]
     AtWork {
         /// The machine.

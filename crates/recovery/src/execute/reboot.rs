@@ -71,7 +71,7 @@ fn objection(context: &Context<'_>, step: u32, host: &str) -> Option<String> {
         return Some("it has a role".into());
     }
     if !context.may_reboot.contains(host) {
-        return Some("nobody agreed to a reboot".into());
+        return Some("the reboot was not approved".into());
     }
     let reboots = context.plan.steps.iter().filter(|earlier| earlier.number < step);
     let reboots = reboots.filter(|earlier| matches!(earlier.action, Action::RebootNode { .. }));

@@ -137,7 +137,7 @@ async fn put_back(context: &Context<'_>, member: &str, dirs: &DataDirs) -> Resul
     let spec = context.member(member)?;
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     if let State::NotYet(why) = service::are_fenced(context, &[service]).await? {
-        return Err(StepError::Fatal(format!("{why}: its data dir is not put back while it may start")));
+        return Err(StepError::Fatal(format!("{why}: its data dir is not moved back while it may start")));
     }
     let command = Command::script(PUT_BACK, Aside::of(context, dirs).arguments(dirs));
     context.change(&spec.host, command.within(MOVE)).await?;

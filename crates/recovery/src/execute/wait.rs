@@ -157,7 +157,7 @@ pub(super) async fn etcd(
         }
         if first.hash != its.hash {
             return Err(StepError::Fatal(format!(
-                "{name} holds other data than the others at revision {}",
+                "{name} has different data than the others at revision {}",
                 its.revision
             )));
         }

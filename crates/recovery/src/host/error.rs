@@ -30,7 +30,7 @@ pub enum HostError {
         why: String,
     },
     /// The command did not end in time. It may still run there.
-    #[error("{host}: {command}: no end after {}s", limit.as_secs())]
+    #[error("{host}: {command}: timed out after {}s", limit.as_secs())]
     Timeout {
         /// The machine.
         host: String,

@@ -118,7 +118,7 @@ impl SshHost {
             _ => {
                 self.forget(master).await;
                 let said = refusal::line(&String::from_utf8_lossy(&ended.stderr));
-                let why = format!("the connection broke while this ran there: {command} {said}");
+                let why = format!("connection lost while running: {command} {said}");
                 Err(HostError::Unreachable { host: self.name.clone(), why: why.trim_end().into() })
             }
         }

@@ -27,8 +27,8 @@ struct Version {
 pub enum InventoryError {
     /// There is no such file.
     #[error(
-        "no inventory at {}: name yours with --inventory or LIFEBOAT_INVENTORY; while a cluster runs, \
-         `lifeboat init --from MACHINE` writes one. Snapshots and data dirs are inspected and restored without", .0.display()
+        "no inventory at {}: set --inventory or LIFEBOAT_INVENTORY; while the cluster runs, `lifeboat init --from \
+         MACHINE` writes one. Snapshots and data dirs are inspected and restored without one", .0.display()
     )]
     Missing(PathBuf),
     /// The file cannot be read; the error names it.
@@ -315,7 +315,7 @@ kubernetes:
             [
                 "1:10: version: must be a whole number, not text",
                 "4:3: hosts.m1: address is missing",
-                "5:5: hosts.m1.adress: unknown field; known here: address, machineId, roles, ssh, vm",
+                "5:5: hosts.m1.adress: unknown field; allowed: address, machineId, roles, ssh, vm",
                 "6:7: hosts.m2: must be a mapping, not text",
                 "14:16: etcd.members.e1.service: must be a mapping with unit or staticPod, not text",
                 "17:7: etcd.members.e2.clientUrl: must be text, not a list",
@@ -375,22 +375,22 @@ cloud:
                 "2:10: cluster: must be letters, digits, - _ and ., and start with a letter or digit",
                 "4:38: hosts.m1.machineId: must be the 32 hexadecimal digits of /etc/machine-id",
                 "6:14: hosts.m2.address: address 10.0.0.1 is also hosts.m1.address",
-                "7:10: hosts.m2.ssh: must not be empty, start with - or hold spaces",
+                "7:10: hosts.m2.ssh: must not be empty, start with - or contain spaces",
                 "11:30: hosts.m2.vm.nics.0.ip: must be an IP address",
                 "12:45: hosts.m2.vm.nics.1.mac: MAC fa:16:3e:00:00:01 is also hosts.m2.vm.nics.0.mac",
                 "16:13: etcd.members.e1.host: no such host: m9; hosts has m1, m2",
                 "17:18: etcd.members.e1.clientUrl: \"10.0.0.1:2379\" must begin with http:// or https://",
-                "19:16: etcd.members.e1.dataDir: must be an absolute path: it is on the machine",
-                "20:23: etcd.members.e1.service.unit: must be a unit of systemd, such as etcd.service",
+                "19:16: etcd.members.e1.dataDir: must be an absolute path on the machine",
+                "20:23: etcd.members.e1.service.unit: must be a systemd unit, such as etcd.service",
                 "23:18: etcd.members.e2.clientUrl: \"https://10.0.0.2:2379/path\" must end with the port",
                 "24:16: etcd.members.e2.peerUrl: URL http://10.0.0.1:2380 is also etcd.members.e1.peerUrl",
-                "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path: it is on the machine",
+                "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path on the machine",
                 "26:59: etcd.members.e2.service.staticPod.process: must be the name of a program",
                 "29:3: kubernetes.controlPlane: must not be empty",
                 "32:16: kubernetes.nodes.m2.name: node same is also kubernetes.nodes.m1.name",
                 "33:5: kubernetes.nodes.m3: no such host: m3; hosts has m1, m2",
                 "37:24: cloud.zstack.accessKeyId.env: must not be empty",
-                "40:9: cloud.zstack.ipRanges.0: 10.0.0.9 lies behind 10.0.0.1",
+                "40:9: cloud.zstack.ipRanges.0: 10.0.0.9 is after 10.0.0.1",
             ]
         );
     }

@@ -11,13 +11,13 @@ use crate::secret::Secret;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The environment has no such variable, or one that is no text.
-    #[error("the environment variable {0} is to hold it, and is not set")]
+    #[error("environment variable {0} is not set")]
     Env(String),
     /// The file cannot be read.
     #[error("{0}")]
     File(std::io::Error),
     /// Nothing is there.
-    #[error("the file {} is to hold it, and is empty", .0.display())]
+    #[error("file {} is empty", .0.display())]
     Empty(PathBuf),
 }
 

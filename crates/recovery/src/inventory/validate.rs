@@ -32,7 +32,7 @@ pub(super) fn problems(inventory: &Inventory) -> Vec<Problem> {
 }
 
 const NAME: &str = "must be letters, digits, - _ and ., and start with a letter or digit";
-const ARGUMENT: &str = "must not be empty, start with - or hold spaces";
+const ARGUMENT: &str = "must not be empty, start with - or contain spaces";
 
 struct Check<'a> {
     hosts: &'a BTreeMap<String, HostSpec>,
@@ -83,9 +83,9 @@ impl Check<'_> {
     }
 
     fn absolute(&mut self, path: &[&str], file: &Path) {
-        self.that(path, file.is_absolute(), "must be an absolute path: it is on the machine");
+        self.that(path, file.is_absolute(), "must be an absolute path on the machine");
         let plain = !file.to_string_lossy().contains(char::is_control);
-        self.that(path, plain, "must not hold control characters");
+        self.that(path, plain, "must not contain control characters");
     }
 
     fn ip(&mut self, path: &[&str], ip: &str) {
@@ -148,7 +148,7 @@ impl Check<'_> {
                 self.that(
                     &at("walDir"),
                     !wal_dir.starts_with(&member.data_dir),
-                    "must not lie in the data dir: leave it out where the WAL is at its usual place",
+                    "must be outside the data dir; omit it if the WAL is in its default place",
                 );
             }
             self.service(&at("service"), &member.service);
@@ -199,7 +199,7 @@ impl Check<'_> {
     }
 
     fn unit(&mut self, path: &[&str], unit: &str) {
-        self.that(path, text::is_unit(unit), "must be a unit of systemd, such as etcd.service");
+        self.that(path, text::is_unit(unit), "must be a systemd unit, such as etcd.service");
     }
 
     fn zstack(&mut self, zstack: &Zstack) {

@@ -120,9 +120,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     let beside = dependent_apiserver(draft, spec).map(|apiserver| {
         let fence = draft.steps.add(120, Action::Fence { services: vec![apiserver.clone()] });
-        draft
-            .steps
-            .changing(format!("it has no other etcd than {name}; its clients go to the other API servers"));
+        draft.steps.changing(format!("its only etcd is {name}; its clients use the other API servers"));
         draft.steps.guarded(guards.clone());
         draft.steps.guarded([Guard::ApiserverKept { hosts: vec![apiserver.host.clone()] }]);
         (apiserver, fence)
@@ -140,9 +138,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     if let Some(old) = &old {
         let action = Action::RemoveMember { member: member(), id: old.id.clone() };
         draft.steps.add(60, action);
-        draft.steps.changing(
-            "the others keep their quorum; a member that is taken out cannot come back with its old data",
-        );
+        draft.steps.changing("the others keep quorum; a removed member cannot return with its old data");
         draft.steps.guarded([quorum()]).irreversible();
     }
     let learner = Action::AddLearner { member: member(), dirs };

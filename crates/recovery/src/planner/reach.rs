@@ -88,7 +88,7 @@ fn attach(draft: &mut Draft<'_>, host: &str, ranges: &[u32], back: &mut Back) {
         }
         let action = Action::AttachNic { host: host.into(), vm: vm.uuid.clone(), nic: nic.clone() };
         let step = draft.steps.add(ATTACH_SECONDS, action);
-        draft.steps.changing(format!("{host} is on the network again with the address and MAC it had"));
+        draft.steps.changing(format!("{host} is back on the network with its address and MAC"));
         draft.steps.needing(Needs::Steps(ranges.to_vec()));
         back.add(host, step);
     }

@@ -88,7 +88,7 @@ fn defined(facts: &Facts) -> Result<(), PlanError> {
             Service::StaticPod(pod) => format!("manifest {}", pod.manifest.display()),
         };
         is_undefined.then(|| {
-            format!("{host}: there is no {what} to fence; put it back, or correct what the inventory says of {host}")
+            format!("{host}: there is no {what} to fence; restore it, or correct {host} in the inventory")
         })
     });
     let wrong: Vec<String> = wrong.collect();
@@ -119,9 +119,7 @@ fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)
     // A person who named the state has seen that etcd serves another one.
     let mut guards: Vec<Guard> = if serves { Vec::new() } else { vec![Guard::QuorumLost] };
     if !serves {
-        draft
-            .established
-            .push("quorum: no member serves one, so the fence takes nothing away that works".into());
+        draft.established.push("quorum: already lost, so the fence stops nothing that works".into());
     }
     for (member, dirs) in dirs {
         guards.push(Guard::Data { member: member.clone(), dirs: dirs.clone() });
@@ -130,7 +128,7 @@ fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)
     let mut add = |services: Vec<HostService>| {
         let number = draft.steps.add(FENCE_SECONDS, Action::Fence { services });
         draft.steps.guarded(guards.clone());
-        draft.steps.changing("stopped, and kept from starting until Lifeboat releases it, reboots included");
+        draft.steps.changing("stopped and fenced until Lifeboat releases it, even across reboots");
         number
     };
     let facts = draft.facts;
@@ -207,7 +205,7 @@ fn restore_members(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)]) -> Restor
             Action::RestoreMember { member: name.clone(), dirs: dirs.clone(), cluster: cluster.clone() };
         draft.steps.add(RESTORE_SECONDS, action);
         draft.steps.changing(
-            "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads again",
+            "new data dir; revisions jump by 1000000000 and older ones are compacted, so that clients list again",
         );
     }
     cluster
@@ -218,7 +216,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     let facts = draft.facts;
     let etcd = members(facts);
     draft.steps.add(START_SECONDS, Action::Release { services: etcd });
-    draft.steps.changing("from the first write on, the old data dirs are history").irreversible();
+    draft.steps.changing("after the first write the old data dirs are outdated").irreversible();
     draft.steps.ends(fences.etcd);
     let names = facts.inventory.etcd.members.keys().cloned().collect();
     let action = Action::WaitForEtcd { members: names, restored: Some(cluster) };
@@ -227,7 +225,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     let apiservers = apiservers(facts);
     let hosts: Vec<String> = apiservers.iter().map(|service| service.host.clone()).collect();
     draft.steps.add(START_SECONDS, Action::Release { services: apiservers });
-    draft.steps.changing("kubelets remove at once every pod that the restored state does not know");
+    draft.steps.changing("kubelets immediately remove pods that are not in the restored state");
     draft.steps.ends(fences.control_plane);
     draft.steps.add(180, Action::WaitForApiservers { hosts });
 

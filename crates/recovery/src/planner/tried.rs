@@ -140,8 +140,8 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
             }
         }
         Remedy::ReplaceMember { member } if tried.replaced.contains(member) => after.advise(format!(
-            "etcd member {member} was replaced and is still not healthy: its log says why (certificates, flags, the way \
-             to its peers)"
+            "etcd member {member} was replaced and is still not healthy: its log says why (certificates, flags, \
+             network to its peers)"
         )),
         Remedy::RecoverNode { host } if tried.kubelets.contains(host) => {
             after.advise(format!(
@@ -208,7 +208,5 @@ fn in_vain(host: &str, service: &Service) -> String {
 
 fn in_the_cloud(tried: &Tried, host: &str) -> String {
     let why = tried.refused.get(host).map(String::as_str).unwrap_or_default();
-    format!(
-        "the cloud did not bring {host} back: {why}; see to it there, then `lifeboat recover` tries again"
-    )
+    format!("the cloud did not recover {host}: {why}; fix it there, then run `lifeboat recover` again")
 }

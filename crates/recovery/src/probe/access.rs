@@ -60,7 +60,7 @@ impl Access {
     pub fn new(inventory: &Inventory, hosts: BTreeMap<String, Arc<dyn Host>>) -> Self {
         Self {
             hosts,
-            cloud: Err("there is no way to the cloud".into()),
+            cloud: Err("no access to the cloud".into()),
             etcd: inventory.etcd.clone(),
             kubernetes: inventory.kubernetes.clone(),
         }
@@ -133,7 +133,7 @@ impl Access {
     fn unfit(&self, error: &KubeconfigError) -> ApiError {
         match error {
             // The parser shows the lines around the fault, and those may be a token.
-            KubeconfigError::Parse(_) => self.bad_kubeconfig("it is no kubeconfig in YAML"),
+            KubeconfigError::Parse(_) => self.bad_kubeconfig("not a kubeconfig in YAML"),
             other => self.bad_kubeconfig(super::reason::of(other)),
         }
     }

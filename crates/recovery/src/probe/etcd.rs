@@ -130,7 +130,7 @@ async fn storage_of(
     depth: Depth<'_, '_>,
 ) -> Fact<Storage> {
     let host = match depth.hosts.trusted(inventory, &spec.host).await {
-        Ok(_) => access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host)),
+        Ok(_) => access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host)),
         Err(why) => Err(why),
     };
     match host {
@@ -302,7 +302,7 @@ async fn alarms(answers: &BTreeMap<&String, Answers>) -> Vec<Fact<Vec<Alarm>>> {
     let told: BTreeMap<&str, Fact<Vec<Alarm>>> = join_all(asked).await.into_iter().flatten().collect();
     let of = |answers: &Answers| {
         let told = answers.cluster().and_then(|cluster| told.get(cluster)).cloned();
-        let why = "asking for alarms needs a quorum, and no member of its cluster has one";
+        let why = "listing alarms needs quorum, which its cluster has lost";
         told.unwrap_or_else(|| Fact::unknown(source(&answers.name, "Maintenance.Alarm"), why))
     };
     answers.values().map(of).collect()

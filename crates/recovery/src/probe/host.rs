@@ -187,7 +187,7 @@ fn known<T>(source: String, answer: Result<T, String>) -> Fact<T> {
 
 /// What is said of a machine that there is no way to.
 pub(super) fn unasked(inventory: &Inventory, name: &str) -> HostFacts {
-    let why = "there is no way to this machine: give it an address in the inventory";
+    let why = "no access to this machine: set its address in the inventory";
     let source = |what: &str| format!("ssh {name}: {what}");
     nothing(&Questions::new(inventory, name), Fact::unknown(source("login"), why), why, source)
 }

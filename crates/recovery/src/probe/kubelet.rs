@@ -53,7 +53,7 @@ fn is_well(node: &Node) -> bool {
 }
 
 async fn one(access: &Access, name: &str, unit: &str) -> Result<KubeletApi, String> {
-    let host = access.hosts.get(name).ok_or_else(|| format!("there is no way to {name}"))?;
+    let host = access.hosts.get(name).ok_or_else(|| format!("no access to {name}"))?;
     let output = host.run(&Command::script(SCRIPT, [unit]).within(LIMIT)).await;
     read(&output.map_err(|error| reason::of(&error))?.text())
 }

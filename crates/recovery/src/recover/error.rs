@@ -19,7 +19,10 @@ pub enum RecoverError {
     Lock(#[from] LockError),
     /// A step failed or a stop was asked for; `lifeboat recover resume` goes on, and where it can still be undone,
     /// `lifeboat recover rollback` does.
-    #[error("{why}; go on with: lifeboat recover resume{}", if *.reversible { "; or undo it: lifeboat recover rollback" } else { "" })]
+    #[error(
+        "{why}; continue with: lifeboat recover resume{}",
+        if *.reversible { "; or undo it: lifeboat recover rollback" } else { "" }
+    )]
     Unfinished {
         /// What ended it.
         why: ExecuteError,
@@ -31,9 +34,9 @@ pub enum RecoverError {
     RollbackUnfinished(ExecuteError),
     /// The way back is closed.
     #[error(
-        "operation {operation} cannot be rolled back: step {number} ({title}) was begun, and {why}. Go on with: lifeboat \
-         recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} (lifeboat explain \
-         service.fenced)"
+        "operation {operation} cannot be rolled back: step {number} ({title}) has started, and {why}. Continue \
+         with: lifeboat recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} \
+         (lifeboat explain service.fenced)"
     )]
     NoWayBack {
         /// The operation.
@@ -51,11 +54,11 @@ pub enum RecoverError {
     #[error(transparent)]
     Refused(ExecuteError),
     /// What the plan rests on has changed.
-    #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
+    #[error("the cluster has changed since the plan was made: {}; plan again", describe(.0))]
     Drift(Vec<Drift>),
     /// A plan file holds other steps than those that follow from the cluster.
     #[error(
-        "the plan file does not hold what follows from the cluster as it is: it says {theirs:?} where {ours:?} is due; plan again"
+        "the plan file does not match the cluster: it has {theirs:?} where {ours:?} is expected; plan again"
     )]
     OtherPlan {
         /// The first step that differs, of the file.
@@ -68,9 +71,9 @@ pub enum RecoverError {
     Declined(Declined),
     /// Somebody started etcd since it was fenced for the restore that would go on.
     #[error(
-        "{member} serves cluster {cluster}, which is not the one that is being restored: etcd was started again since it \
-         was fenced, and what was written since would be lost; give this operation up by `lifeboat recover abandon`, then \
-         look again: lifeboat diagnose"
+        "{member} serves cluster {cluster}, which is not the one being restored: etcd was started after it was \
+         fenced, and writes since then would be lost; discard this operation with `lifeboat recover abandon`, then \
+         run: lifeboat diagnose"
     )]
     Served {
         /// The member.
@@ -87,14 +90,14 @@ pub enum Declined {
     #[error("nothing was done")]
     Nothing,
     /// Rounds that are done.
-    #[error("round {0} was not started; what was done before it stands, and `lifeboat recover` looks again")]
+    #[error("round {0} was not started; earlier rounds stand; run `lifeboat recover` to continue")]
     Round(usize),
     /// A rollback.
     #[error("nothing was rolled back")]
     Rollback,
     /// What was done before it was cut short.
     #[error(
-        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` gives it up"
+        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` discards it"
     )]
     Resumed,
 }

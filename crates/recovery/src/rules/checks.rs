@@ -15,7 +15,7 @@ pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
                 .about([&check.name])
                 .shown_by([seen_in(fact, format!("{}: {}", check.url, answer.detail))])
                 .manual(format!(
-                    "nothing Lifeboat looks at explains why {} fails: follow its URL {} hop by hop",
+                    "no finding explains why {} fails: trace its URL {} hop by hop",
                     check.name, check.url
                 )),
         );

@@ -38,10 +38,10 @@ fn unreachable(look: &Look<'_>, cloud: &CloudFacts) -> Option<Sighting> {
     (!silent.is_empty()).then(|| {
         Sighting::new(FindingId::CloudUnreachable, Severity::Warning)
             .about([zstack.endpoint.as_str()])
-            .summary(format!("The cloud's API at {} cannot be asked", zstack.endpoint))
+            .summary(format!("The cloud's API at {} is unavailable", zstack.endpoint))
             .shown_by(silent)
             .manual(format!(
-                "check that {} can be reached from here and takes the access key",
+                "check that {} is reachable from here and accepts the access key",
                 zstack.endpoint
             ))
     })
@@ -109,7 +109,7 @@ fn nic_missing(
         None => sighting.remedy(Remedy::AttachNics { hosts: vec![host.into()] }),
         // The cloud gives an address once; only people know whether its holder may lose it.
         Some(other) => sighting.manual(format!(
-            "take {} away from VM {} in the cloud, since it is {host}'s address, then run `lifeboat recover`",
+            "release {} from VM {} in the cloud, since it is {host}'s address, then run `lifeboat recover`",
             nic.ip, other.vm
         )),
     }
@@ -145,8 +145,8 @@ fn nic_changed(cloud: &CloudFacts, host: &str, nic: &NicSpec, there: &CloudNic) 
             .on(host)
             .shown_by([seen_in(&cloud.nics, seen)])
             .manual(format!(
-                "detach that NIC from {host} in the cloud and run `lifeboat recover`, which attaches it as it was; \
-                 or, if the change is meant, write it into the inventory"
+                "detach that NIC from {host} in the cloud and run `lifeboat recover`, which reattaches it; or, if \
+                 the change is intended, update the inventory"
             ))
     })
 }

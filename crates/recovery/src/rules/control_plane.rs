@@ -61,7 +61,7 @@ fn certificate(look: &Look<'_>, host: &str, facts: &ControlPlaneFacts) -> Option
     let seen =
         |what: &str| [seen_in(&facts.certificate, format!("{host}: {} {what} {day}", certificate.subject))];
     let renew =
-        "renew the API server's certificate and its like (`kubeadm certs renew all`, or as it was made)";
+        "renew the API server's certificates (`kubeadm certs renew all`, or the way they were issued)";
     if left.is_negative() {
         return Some(
             Sighting::new(FindingId::ApiserverCertExpired, Severity::Error)

@@ -9,7 +9,7 @@ const NOT_EXAMINED: &[&str] = &[
     "kube-proxy and services",
     "ingress",
     "webhooks and API services",
-    "certificates other than those of API servers and of kubelets that are not heard",
+    "certificates except those of API servers and of silent kubelets",
     "logs",
 ];
 

@@ -58,7 +58,7 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                         "start sshd on {who} from its console, and see there that no other machine has its address",
                     ),
                 false => sighting
-                    .manual("look at the console of {who}: is it on, and on the network with its address?"),
+                    .manual("check the console of {who}: is it powered on, and on the network with its address?"),
             })
         }
         Login::HostKeyChanged(why) => Some(
@@ -66,8 +66,8 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                 .on(host)
                 .shown_by(evidence(why))
                 .manual(format!(
-                    "find out on {host}'s console whether its host key was really renewed; only then \
-                     `ssh-keygen -R {address}` and log in once by hand"
+                    "check on {host}'s console that its host key was really renewed; only then `ssh-keygen -R \
+                     {address}` and log in once by hand"
                 )),
         ),
         Login::Denied(why) => {
@@ -78,7 +78,7 @@ fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Optio
                     .shown_by(evidence(why))
                     .shown_by(seen_at_work(look, host))
                     .manual(format!(
-                        "let {user} log in to {{who}} with a key, and use sudo without a password"
+                        "allow {user} to log in to {{who}} with a key and use passwordless sudo"
                     )),
             )
         }
@@ -128,7 +128,7 @@ fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
     what.extend(dirs.iter().map(|(path, _)| format!("the data in {}", path.display())));
     let sighting = Sighting::new(FindingId::HostReset, Severity::Error)
         .on(host)
-        .summary(format!("{host} has lost what it ran: {} are missing", listed(&what)))
+        .summary(format!("{host} has lost its units and data: {} are missing", listed(&what)))
         .shown_by([seen_in(&facts.services, format!("{host}: there is no {}", listed(&missing)))])
         .shown_by(data)
         .manual(format!(
@@ -214,7 +214,7 @@ fn full(host: &str, facts: &HostFacts) -> Option<Sighting> {
             .on(host)
             .summary(format!("{host}'s disk is full: {}", listed(&mounts)))
             .shown_by(evidence)
-            .manual(format!("make room on {host} in {}; Lifeboat deletes nothing", listed(&mounts)))
+            .manual(format!("free up space on {host} in {}; Lifeboat deletes nothing", listed(&mounts)))
     })
 }
 
@@ -257,7 +257,7 @@ fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
         .collect();
     let names: Vec<String> = held.iter().map(|service| service.label().to_owned()).collect();
     (!held.is_empty()).then(|| {
-        let seen = seen_in(&facts.services, format!("{host}: Lifeboat holds {} stopped", listed(&names)));
+        let seen = seen_in(&facts.services, format!("{host}: fenced by Lifeboat: {}", listed(&names)));
         let back = |service: &&&Service| {
             let in_place = look.service(host, service).is_some_and(|state| state.enabled);
             in_place && matches!(service, Service::StaticPod(_))
@@ -267,12 +267,12 @@ fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
         });
         let sighting = Sighting::new(FindingId::ServiceFenced, Severity::Error)
             .on(host)
-            .summary(format!("Lifeboat holds {} on {host} stopped, from a recovery that did not end", listed(&names)))
+            .summary(format!("Fenced by an unfinished recovery on {host}: {}", listed(&names)))
             .shown_by([seen])
             .shown_by(written_back)
             .manual(
-                "go on with the recovery that was cut short: `lifeboat recover resume`; where it was given up, or is to be \
-                 (`lifeboat recover abandon`), release what it holds by hand, as `lifeboat explain service.fenced` says",
+                "continue the interrupted recovery: `lifeboat recover resume`; if it was or will be discarded \
+                 (`lifeboat recover abandon`), release its fences by hand (`lifeboat explain service.fenced`)",
             );
         held.iter().fold(sighting, |sighting, service| sighting.with_service(host, service))
     })

@@ -63,7 +63,7 @@ fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
         match host_of(look, &node.name) {
             Some(host) => unheard(look, host, sighting.of(&node.name, host)),
             None => sighting.about([&node.name]).manual(format!(
-                "node {} is not in the inventory: add its machine, or look at its kubelet by hand",
+                "node {} is not in the inventory: add its machine, or check its kubelet by hand",
                 node.name
             )),
         }
@@ -83,8 +83,8 @@ fn unheard(look: &Look<'_>, host: &str, sighting: Sighting) -> Sighting {
         let sighting = sighting.remedy(restart);
         return match answers(look, host) {
             true => sighting.manual(format!(
-                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
-                 hear of it (its certificate, the way to its API server)"
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why it does \
+                 not report to the API (certificate, network to its API server)"
             )),
             false => sighting,
         };
@@ -92,11 +92,11 @@ fn unheard(look: &Look<'_>, host: &str, sighting: Sighting) -> Sighting {
     match cut_off(look, host, fact, api) {
         Some(_) => sighting,
         None => sighting
-            .shown_by([seen_in(fact, format!("{host}: a TCP connection to {} can be made", api.server))])
+            .shown_by([seen_in(fact, format!("{host}: TCP connection to {} succeeds", api.server))])
             .remedy(restart)
             .manual(format!(
-                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
-                 hear of it"
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why it does \
+                 not report to the API"
             )),
     }
 }
@@ -132,11 +132,11 @@ fn cut_off(look: &Look<'_>, host: &str, fact: &Fact<KubeletApi>, api: &KubeletAp
         Sighting::new(FindingId::NodeApiUnreachable, Severity::Error)
             .on(host)
             .alone()
-            .summary(format!("{host}'s kubelet does not reach the API at {}: {why}", api.server))
+            .summary(format!("{host}'s kubelet cannot reach the API at {}: {why}", api.server))
             .shown_by([seen_in(fact, format!("{host}: no TCP connection to {}: {why}", api.server))])
             .manual(format!(
-                "on {host}, see why {} does not answer: the load balancer there or in front of the API servers, the route, a \
-                 firewall; a reboot does not help",
+                "on {host}, check why {} does not answer: the load balancer there or in front of the API servers, \
+                 the route, a firewall; a reboot does not help",
                 api.server
             )),
     )
@@ -194,7 +194,7 @@ fn left_over(look: &Look<'_>) -> Vec<Sighting> {
         .map(|name| {
             Sighting::new(FindingId::NodeMissing, Severity::Warning)
                 .about([name])
-                .summary(format!("There is a kubelet's lease {name}, and neither a Node object nor a machine of that name"))
+                .summary(format!("A kubelet renews lease {name}, but no Node object or machine has that name"))
                 .shown_by([seen_in(fact, format!("lease {name} in kube-node-lease"))])
                 .manual(format!("find the machine whose kubelet is called {name}, or `kubectl -n kube-node-lease delete lease {name}`"))
         })

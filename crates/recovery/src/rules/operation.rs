@@ -11,14 +11,14 @@ pub(super) fn look(look: &Look<'_>) -> Option<Sighting> {
     Some(
         Sighting::new(FindingId::OperationPending, Severity::Warning)
             .about([id])
-            .summary(format!("Operation {id}, started {:.0}, did not end", pending.started))
+            .summary(format!("Operation {id}, started {:.0}, is unfinished", pending.started))
             .shown_by([Evidence {
-                seen: format!("the last entry of its journal is of {:.0}: {}", pending.last_entry, pending.last),
+                seen: format!("its last journal entry, {:.0}: {}", pending.last_entry, pending.last),
                 source: format!("{}", pending.journal.display()),
             }])
             .manual(
-                "continue it with `lifeboat recover resume`, or give it up with `lifeboat recover abandon`: until then \
-                 `lifeboat recover` refuses to begin",
+                "continue it with `lifeboat recover resume`, or discard it with `lifeboat recover abandon`: until \
+                 then `lifeboat recover` does not start",
             ),
     )
 }

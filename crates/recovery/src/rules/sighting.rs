@@ -150,7 +150,7 @@ pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>)
             "there is no unit {unit} on {host}: install it again, or correct the unit name in the inventory"
         )),
         (Service::Unit(unit), Some(state)) if state.sub == "masked" => Remedy::Manual(format!(
-            "{unit} on {host} is masked, so nothing can start it: find out who masked it and why, then `systemctl unmask {unit}`"
+            "{unit} on {host} is masked and cannot start: find out why, then `systemctl unmask {unit}`"
         )),
         (Service::Unit(unit), Some(state)) if does_not_load(state) => Remedy::Manual(format!(
             "systemd cannot load {unit} on {host}: `systemctl status {unit}` and `systemd-analyze verify {unit}` say which line \

@@ -67,10 +67,10 @@ fn with_flag(text: &str, program: &str, (name, value): Flag<'_>) -> Result<Strin
     let words: Vec<&Spanned<String>> = container.words().collect();
     let first = words.first().map(|word| base(&word.value)).unwrap_or_default();
     if SHELLS.contains(&first) {
-        return Err(format!("it starts {program} by {first}, which takes no flags for it"));
+        return Err(format!("it starts {program} through {first}, which takes no flags for it"));
     }
     if words.iter().any(|word| flag_of(&word.value).is_some_and(|(flag, _)| flag == "config-file")) {
-        return Err("it uses --config-file, which shuts out flags".into());
+        return Err("it uses --config-file, so etcd ignores flags".into());
     }
     // The last one counts.
     let found = words.iter().rposition(|word| flag_of(&word.value).is_some_and(|(flag, _)| flag == name));
@@ -81,8 +81,7 @@ fn with_flag(text: &str, program: &str, (name, value): Flag<'_>) -> Result<Strin
     };
     let is_value = |place: &&Spanned<String>| word.starts_with('-') || !place.value.starts_with('-');
     let place = words.get(at).copied().filter(|place| is_value(place)).ok_or("a flag in it has no value")?;
-    let changed =
-        splice.apply(text, bytes(place)?, &word).ok_or("its flags stand in a form that cannot be changed")?;
+    let changed = splice.apply(text, bytes(place)?, &word).ok_or("its flags are in an unsupported form")?;
     verify(text, &changed, index, container.command.len(), at, &word, splice)?;
     Ok(changed)
 }
@@ -173,7 +172,7 @@ fn verify(
         Splice::Replace => *words.get_mut(at).ok_or("a flag in it has no value")? = word.into(),
         Splice::Append => words.push(word.into()),
     }
-    if expected == found { Ok(()) } else { Err("its flags stand in a form that cannot be changed".into()) }
+    if expected == found { Ok(()) } else { Err("its flags are in an unsupported form".into()) }
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ pub(super) fn drop_in(text: &str, own: &str, flags: &[Flag<'_>]) -> Result<Strin
     let words = words(command.trim_start_matches(['@', '-', ':', '+', '!', '|']));
     let program = words.first().map(|word| word.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
     if SHELLS.contains(&program) {
-        return Err(format!("it starts etcd by {program}, which takes no flags for it"));
+        return Err(format!("it starts etcd through {program}, which takes no flags for it"));
     }
     let is_file = |word: &&String| word.trim_start_matches('-').split('=').next() == Some("config-file");
     if words.iter().any(|word| is_file(&word)) {
-        return Err("it uses --config-file, which shuts out flags".into());
+        return Err("it uses --config-file, so etcd ignores flags".into());
     }
     let flags = flags.iter().map(|(name, value)| quoted(&format!("--{name}={value}")));
     let flags = flags.collect::<Vec<_>>().join(" ");

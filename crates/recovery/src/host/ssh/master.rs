@@ -64,7 +64,7 @@ impl Master {
             host: host.into(),
             command: "ssh".into(),
             why: match error.kind() {
-                io::ErrorKind::NotFound => "not installed here: install OpenSSH's client".into(),
+                io::ErrorKind::NotFound => "not installed: install the OpenSSH client".into(),
                 _ => error.to_string(),
             },
         };
@@ -115,9 +115,7 @@ impl Master {
         match code {
             Some(0) => Ok(()),
             None | Some(SSH_FAILED) => unreachable(&said),
-            Some(_) => {
-                denied(format!("it takes root: log in as root, or allow sudo without a password: {said}"))
-            }
+            Some(_) => denied(format!("root is required: log in as root or allow passwordless sudo: {said}")),
         }
     }
 

@@ -94,7 +94,7 @@ pub async fn send(
     };
     let io = |error: io::Error| failed(error.to_string());
     let target = to.to_str().filter(|path| path.starts_with('/'));
-    let target = target.ok_or_else(|| failed("its path there must be absolute, and text".into()))?;
+    let target = target.ok_or_else(|| failed("the remote path must be absolute and UTF-8".into()))?;
     let (size, digest) = digest(from.into()).await.map_err(io)?;
     let said = look(host, to, size, &digest).await?;
     if said == "have" {

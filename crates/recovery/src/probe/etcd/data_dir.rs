@@ -34,7 +34,7 @@ pub(super) async fn look(
         if !silent {
             return Err(format!("{name} runs on it"));
         }
-        let depth = depth.ok_or("data dirs were not to be read")?;
+        let depth = depth.ok_or("reading data dirs was not requested")?;
         // What lies where the inventory says is not the member's data if its service keeps it elsewhere.
         let known = storage.and_then(Fact::get);
         if let Some(conflict) = known.and_then(|storage| storage.conflict(name, spec)) {
@@ -44,7 +44,7 @@ pub(super) async fn look(
             return Err(why);
         }
         let active = running(inventory, spec, depth.hosts).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let attempts = if active.is_some() { 1 } else { ATTEMPTS };
         let is_named = known.is_some_and(|storage| storage.unnamed().is_none());
@@ -80,7 +80,7 @@ pub(super) async fn log(
     let source = format!("ssh {}: log of {}", spec.host, spec.data_dir.display());
     let read = async {
         depth.hosts.trusted(inventory, &spec.host).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let read = with_program(host.as_ref(), depth.keep_program, async |shipped| {
             ship::inspect_log(host.as_ref(), shipped, &spec.data_dir, spec.wal_dir.as_deref()).await
@@ -124,7 +124,7 @@ pub(super) async fn beside(
     let source = format!("ssh {}: data dirs", spec.host);
     let found = async {
         depth.hosts.trusted(inventory, &spec.host).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let found = with_program(host.as_ref(), depth.keep_program, async |shipped| {
             ship::find_data_dirs(host.as_ref(), shipped, spec, search).await
@@ -164,7 +164,7 @@ async fn running(
 ) -> Result<Option<String>, String> {
     let facts = hosts.trusted(inventory, &spec.host).await?;
     let state = facts.services.get().and_then(|services| services.get(&spec.service.key()));
-    let unknown = || format!("it is not known whether {} runs on {}", spec.service.label(), spec.host);
+    let unknown = || format!("cannot tell whether {} runs on {}", spec.service.label(), spec.host);
     let state = state.ok_or_else(unknown)?;
     Ok(state.is_running().then(|| state.active.clone()))
 }

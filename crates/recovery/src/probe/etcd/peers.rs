@@ -45,7 +45,7 @@ async fn one(
     name: &str,
     spec: &MemberSpec,
 ) -> Result<BTreeMap<String, Reach>, String> {
-    let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+    let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
     let others = inventory.etcd.members.iter().filter(|(other, _)| *other != name);
     let mut arguments = Vec::new();
     for (other, spec) in others {

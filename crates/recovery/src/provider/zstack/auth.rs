@@ -95,7 +95,7 @@ impl Auth {
 
 fn unfit(http: &Http, _: &InvalidHeaderValue) -> ProviderError {
     http.unauthorized(
-        "the AccessKey or session holds characters that no header can; see how it is stored".into(),
+        "the AccessKey or session contains characters that a header cannot; check how it is stored".into(),
     )
 }
 

@@ -117,7 +117,7 @@ impl ZStack {
             id = id.next_attempt();
         }
         Err(ProviderError::refused(format!(
-            "{api} was tried {MOST_ATTEMPTS} times; see why it fails in the cloud"
+            "{api} was tried {MOST_ATTEMPTS} times; check in the cloud why it fails"
         )))
     }
 

@@ -91,9 +91,9 @@ fn unknown_member(cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
     };
     let hashes: BTreeSet<_> = cluster.members.iter().map(hash).collect();
     let is_same = hashes.len() == 1 && !hashes.contains(&None);
-    let sighting = sighting
-        .about([NO_MEMBER.to_owned()])
-        .summary("etcd refuses writes: it found members that hold different data, and could not tell which one is wrong");
+    let sighting = sighting.about([NO_MEMBER.to_owned()]).summary(
+        "etcd refuses writes: it found members with different data and cannot tell which one is wrong",
+    );
     match is_same {
         true => sighting.remedy(Remedy::DisarmCorrupt { id: NO_MEMBER.into() }),
         false => sighting.manual(
@@ -121,7 +121,7 @@ fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
                 .remedy(Remedy::DisarmCorrupt { id: name });
         }
         let sighting = sighting
-            .summary(format!("etcd refuses writes: it found that {name} holds other data than the rest"));
+            .summary(format!("etcd refuses writes: it found that {name} has different data than the others"));
         let sighting = match member {
             Some(member) => sighting.of(&name, &member.spec.host),
             None => sighting.about([name.clone()]),

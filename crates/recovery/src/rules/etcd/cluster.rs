@@ -129,8 +129,8 @@ impl<'a> Cluster<'a> {
             Some(margin) if margin.holds() => match self.is_apart(member) {
                 false => Remedy::ReplaceMember { member: member.into() },
                 true => Remedy::Manual(format!(
-                    "{member} cannot be replaced while its machine and the others' do not reach each other's peer addresses: open \
-                     the way (firewall, route), then recover again"
+                    "{member} cannot be replaced while it and its peers cannot connect to each other: fix the \
+                     network (firewall, route), then recover again"
                 )),
             },
             margin => Remedy::Manual(quorum::keep(member, margin.as_ref())),

@@ -39,7 +39,7 @@ fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -
     Sighting::new(FindingId::EtcdMemberDiverged, Severity::Error)
         .of(member.name, &member.spec.host)
         .with_service(&member.spec.host, &member.spec.service)
-        .summary(format!("etcd member {} holds other data than the others", member.name))
+        .summary(format!("etcd member {} has different data than the others", member.name))
         .shown_by([
             line(member, hash),
             Evidence { seen: format!("the others: {right:08x}"), ..line(member, hash) },

@@ -103,11 +103,11 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         }
         State::Silent | State::CutOff if !cluster.unreached_by(name).is_empty() => {
             let url = &member.spec.peer_url;
-            sighting(FindingId::EtcdMemberDown, format!("Its peers do not reach {place} at {url}"))
+            sighting(FindingId::EtcdMemberDown, format!("Peers cannot reach {place} at {url}"))
                 .shown_by(cluster.unreached_by(name))
                 .manual(format!(
-                    "open the way to {url} from the other members' machines (firewall, route, listen address); a restart does \
-                     not help"
+                    "make {url} reachable from the other members' machines (firewall, route, listen address); a \
+                     restart does not help"
                 ))
         }
         State::Silent => {
@@ -136,7 +136,7 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 Some(db) => {
                     format!("The log of {place} was cut: it ends at entry {last}, before its db at {db}")
                 }
-                None => format!("The data of {place} is broken"),
+                None => format!("The data of {place} is damaged"),
             };
             sighting(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
         }
@@ -179,7 +179,7 @@ fn learner(member: &Member<'_>, place: &str) -> Sighting {
     let id = member.facts.status.get().map(|status| status.member_id.clone()).unwrap_or_default();
     Sighting::new(FindingId::EtcdMemberLearner, Severity::Warning)
         .of(member.name, &member.spec.host)
-        .summary(format!("{place} is only a learner: it has the data and no vote"))
+        .summary(format!("{place} is a learner: it has the data but no vote"))
         .shown_by([seen_in(&member.facts.status, format!("{} says that it is a learner", member.name))])
         .manual(format!("once it has caught up: `etcdctl member promote {id}`"))
 }
@@ -229,7 +229,7 @@ fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
     let own = member.facts.cluster_id();
     match (own, &cluster.id) {
         (Some(own), Some(id)) if own != id => format!("{place} belongs to another cluster"),
-        _ => format!("{place} was taken out of the cluster: the others do not list it"),
+        _ => format!("{place} was removed from the cluster: the others do not list it"),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     let missing: Vec<&Member<'_>> = cluster.members.iter().filter(|m| m.state != State::Serving).collect();
     let (voters, needed) = (cluster.voters, cluster.majority());
     let summary = match serving {
-        0 => format!("etcd has no quorum: none of {voters} members answers, {needed} are needed"),
+        0 => format!("etcd has no quorum: 0 of {voters} members answer, {needed} are needed"),
         1 => format!("etcd has no quorum: 1 of {voters} members answers, {needed} are needed"),
         some if some < needed => {
             format!("etcd has no quorum: {some} of {voters} members answer, {needed} are needed")
@@ -59,9 +59,9 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
         }
         State::Silent => "runs and does not answer",
         State::Stopped => "is stopped",
-        State::Corrupt => "is broken",
+        State::Corrupt => "is damaged",
         State::DataMissing => "has no data",
-        State::Foreign => "belongs to another cluster, or was taken out of this one",
+        State::Foreign => "belongs to another cluster, or was removed from this one",
         State::Gone => "cannot be reached",
         State::Unknown => "could not be asked",
     };
@@ -83,13 +83,14 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
             cluster.members.iter().filter_map(|member| set_going(look, cluster, member)).collect();
         if starts.is_empty() && !cut_off.is_empty() {
             return sighting.shown_by(cut_off).manual(
-                "the members do not reach each other's peer addresses: open the way (firewall, route); a restart does not help",
+                "the members cannot connect to each other's peer addresses: fix the network (firewall, route); a \
+                 restart does not help",
             );
         }
         if starts.is_empty() && cluster.serving() >= cluster.majority() {
             return sighting.manual(
-                "the members answer and do not find each other: check the way between their peer URLs, and the \
-                 certificates they show to each other",
+                "the members answer but do not connect to each other: check the network between their peer URLs and \
+                 their peer certificates",
             );
         }
         if starts.is_empty() {
@@ -108,7 +109,7 @@ fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sightin
         return sighting.remedy(Remedy::RestoreCluster);
     }
     sighting.manual(format!(
-        "etcd has to be rebuilt, which must not be done while {} may be another machine: settle that first",
+        "etcd must be rebuilt, but not while {} may be another machine: resolve that first",
         listed(&untrusted)
     ))
 }
@@ -118,8 +119,8 @@ fn stuck(cluster: &Cluster<'_>) -> String {
     let missing = cluster.members.iter().filter(|member| member.state != State::Serving);
     let names: Vec<String> = missing.map(|member| member.name.clone()).collect();
     format!(
-        "bring {} back, whose data may still be there; if it is lost, name the state to rebuild the cluster from: `lifeboat \
-         recover --source member:NAME`, or --source SNAPSHOT",
+        "bring back {}, which may still have its data; if it is lost, choose the state to rebuild the cluster from: \
+         `lifeboat recover --source member:NAME`, or --source SNAPSHOT",
         listed(&names)
     )
 }

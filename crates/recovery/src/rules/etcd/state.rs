@@ -186,8 +186,8 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
 /// What to do about a state that is not this cluster's; `is_only` where no member is known to hold it.
 fn advice(look: &Look<'_>, serving: &[&Member<'_>], is_only: bool) -> Vec<Remedy> {
     let mut advice = vec![Remedy::Manual(
-        "stop the API servers now, so that nothing more is written or killed; restart no kubelet and reboot no node: pods \
-         that the state does not have would be removed"
+        "stop the API servers now, so that nothing more is written or removed; do not restart kubelets or reboot \
+         nodes: pods that are not in the state would be removed"
             .to_owned(),
     )];
     let found: Vec<(&MemberSpec, &FoundDir, i64)> = serving

@@ -49,8 +49,8 @@ fn sighting(look: &Look<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Opti
             .summary(summary)
             .shown_by([seen_in(&teller.facts.member_list, seen)])
             .manual(format!(
-                "if {called} is one of yours, enter it in the inventory; if it was added by mistake or is gone for good, remove it: \
-                 `etcdctl member remove {id}`"
+                "if {called} is yours, add it to the inventory; if it was added by mistake or is permanently gone, \
+                 remove it: `etcdctl member remove {id}`"
             )),
     )
 }
