@@ -12,7 +12,7 @@ use lifeboat_recovery::discover::{Request, discover};
 use lifeboat_recovery::inventory::Ssh;
 use tempfile::TempDir;
 
-/// Answers as `survey.sh` does, and gives `kubeconfig` for every file that is asked for.
+/// Answers as `host_scan.sh` does, and gives `kubeconfig` for every file that is asked for.
 const LIES: &str = r#"#!/bin/sh
 case $SSH_ORIGINAL_COMMAND in
 *"sh -s"*)

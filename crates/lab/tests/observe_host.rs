@@ -9,7 +9,7 @@ use lab::sshd::Sshd;
 use lifeboat_recovery::facts::{Facts, HostFacts, Login};
 use lifeboat_recovery::host;
 use lifeboat_recovery::inventory::Inventory;
-use lifeboat_recovery::probe::{self, Access, Look};
+use lifeboat_recovery::probe::{self, Access, ProbeOptions};
 
 /// The program of the member's static pod: a name that the kernel cuts short, and that nothing else has.
 const PROGRAM: &str = "lifeboat-observed-etcd";
@@ -33,11 +33,11 @@ fn inventory(sshd: &Sshd, destination: &str) -> Inventory {
 }
 
 async fn look(inventory: &Inventory) -> HostFacts {
-    probe::host::look(inventory, "m1", host::hosts(inventory)["m1"].as_ref()).await
+    probe::host::collect(inventory, "m1", host::hosts(inventory)["m1"].as_ref()).await
 }
 
-async fn observe(inventory: &Inventory, look: &Look<'_>) -> Facts {
-    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), look).await
+async fn observe(inventory: &Inventory, options: &ProbeOptions<'_>) -> Facts {
+    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), options).await
 }
 
 /// A process under the name of the member's program, ended with its owner.
@@ -108,14 +108,14 @@ async fn a_data_dir_is_left_alone_where_that_is_not_sure_to_be_right() {
     let mut inventory = inventory(&sshd, "machine");
     let why = |facts: Facts| facts.members["e1"].data_dir.why_unknown().unwrap().to_owned();
 
-    let quick = why(observe(&inventory, &Look::quick()).await);
+    let quick = why(observe(&inventory, &ProbeOptions::quick()).await);
     assert!(quick.contains("not requested"), "{quick}");
 
     inventory.hosts.get_mut("m1").unwrap().machine_id = Some("0".repeat(32));
-    let another = why(observe(&inventory, &Look::whole()).await);
+    let another = why(observe(&inventory, &ProbeOptions::whole()).await);
     assert!(another.contains("machine id"), "{another}");
 
     inventory.hosts.get_mut("m1").unwrap().ssh = Some("nobody".into());
-    let nobody = why(observe(&inventory, &Look::whole()).await);
+    let nobody = why(observe(&inventory, &ProbeOptions::whole()).await);
     assert!(nobody.contains("log in"), "{nobody}");
 }

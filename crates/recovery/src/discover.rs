@@ -5,13 +5,13 @@
 
 mod address;
 mod cloud;
-mod draft;
 mod etcd;
+mod host_scan;
+mod inventory_builder;
 mod kubeconfig;
 mod kubernetes;
 pub(crate) mod manifest;
 mod output;
-mod survey;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use lifeboat_client::messages::Member;
 use crate::host::{Host, LocalHost, SshHost};
 use crate::inventory::{Inventory, Ssh, Zstack};
 use crate::provider::CloudProvider;
+use host_scan::Machine;
 pub use output::{CREDENTIALS, DiscoverError, Discovered};
-use survey::Machine;
 
 /// How often what was found may lead to further machines.
 const ROUNDS: usize = 6;
@@ -72,7 +72,7 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
         if found.api.is_none() {
             (request.watch)("asking the API for its nodes");
             match kubernetes::ask(&found.machines, |machine| found.address_of(machine)).await {
-                Ok(told) => found.api = Some(told),
+                Ok(api) => found.api = Some(api),
                 Err(why) => found.no_api = why,
             }
         }
@@ -81,7 +81,7 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
             break;
         }
     }
-    draft::draft(request, found).await
+    inventory_builder::build(request, found).await
 }
 
 /// Where to look.
@@ -117,7 +117,7 @@ struct Found {
     members: Option<Vec<Member>>,
     no_members: String,
     credentials: Option<etcd::Credentials>,
-    api: Option<kubernetes::Told>,
+    api: Option<kubernetes::ApiInfo>,
     no_api: String,
 }
 
@@ -127,7 +127,7 @@ impl Found {
         let looks: Vec<_> = looks
             .map(|destination| async move {
                 (request.watch)(&format!("looking at {}", destination.text()));
-                Machine::look(destination.text(), destination.host(&request.ssh)).await
+                Machine::scan(destination.text(), destination.host(&request.ssh)).await
             })
             .collect();
         let looks: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).collect().await;
@@ -140,20 +140,20 @@ impl Found {
     }
 
     fn add(&mut self, mut machine: Machine) {
-        let same_id = |known: &&mut Machine| known.seen.machine_id == machine.seen.machine_id;
+        let same_id = |known: &&mut Machine| known.scan.machine_id == machine.scan.machine_id;
         if let Some(known) =
-            self.machines.iter_mut().find(same_id).filter(|_| machine.seen.machine_id.is_some())
+            self.machines.iter_mut().find(same_id).filter(|_| machine.scan.machine_id.is_some())
         {
-            if known.seen.addresses.iter().any(|address| machine.seen.addresses.contains(address)) {
+            if known.scan.addresses.iter().any(|address| machine.scan.addresses.contains(address)) {
                 return;
             }
-            let (one, other) = (&known.seen.hostname, &machine.seen.hostname);
+            let (one, other) = (&known.scan.hostname, &machine.scan.hostname);
             self.notes.push(format!(
                 "{one} and {other} have the same machine id, so it identifies neither: run systemd-machine-id-setup \
                  on the clone"
             ));
-            known.seen.machine_id = None;
-            machine.seen.machine_id = None;
+            known.scan.machine_id = None;
+            machine.scan.machine_id = None;
         }
         self.machines.push(machine);
     }
@@ -176,8 +176,8 @@ impl Found {
             }
         }
         urls.retain(|url| address::of_url(url).is_some());
-        let mut seen = BTreeSet::new();
-        urls.retain(|url| seen.insert(url.clone()));
+        let mut known = BTreeSet::new();
+        urls.retain(|url| known.insert(url.clone()));
         urls
     }
 
@@ -213,8 +213,8 @@ impl Found {
         let mut addresses: Vec<String> =
             urls.map(String::as_str).chain(servers).filter_map(address::of_url).collect();
         if let Some(api) = &self.api {
-            let told = api.nodes.iter().filter_map(|node| node.address.as_ref()).chain(&api.apiservers);
-            addresses.extend(told.filter_map(|address| address::valid(address)));
+            let all = api.nodes.iter().filter_map(|node| node.address.as_ref()).chain(&api.apiservers);
+            addresses.extend(all.filter_map(|address| address::valid(address)));
         }
         addresses
     }
@@ -222,7 +222,7 @@ impl Found {
     /// The address by which the cluster knows a machine, or else by which we do.
     fn address_of(&self, machine: &Machine) -> String {
         let known = self.cluster_addresses().into_iter().find(|address| machine.has_address(address));
-        let addresses = || machine.seen.addresses.iter().map(ToString::to_string);
+        let addresses = || machine.scan.addresses.iter().map(ToString::to_string);
         let given = || addresses().find(|address| *address == machine.destination);
         known.or_else(given).or_else(|| addresses().next()).unwrap_or_else(|| machine.destination.clone())
     }

@@ -16,8 +16,8 @@ mod fences;
 mod file;
 mod guard;
 mod join;
+mod leader_lease;
 mod learner;
-mod lease;
 mod leftovers;
 mod lock;
 mod node;
@@ -92,7 +92,7 @@ pub async fn execute(
     let history = History::of(recorded);
     let mut failed = Vec::new();
     for step in &context.plan.steps {
-        if history.is_superseded(step) || history.settled(step) {
+        if history.is_superseded(step) || history.stabilized(step) {
             continue;
         }
         if !step.needs.allow(&failed) {
@@ -153,8 +153,8 @@ impl History {
     }
 
     /// Whether it was a pause that has passed.
-    fn settled(&self, step: &Step) -> bool {
-        matches!(step.action, crate::plan::Action::Settle { .. }) && self.is_done(step)
+    fn stabilized(&self, step: &Step) -> bool {
+        matches!(step.action, crate::plan::Action::Stabilize { .. }) && self.is_done(step)
     }
 }
 

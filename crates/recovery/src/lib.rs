@@ -8,6 +8,7 @@
 //!
 //! Nothing that decides does I/O ([`rules`], [`planner`], [`quorum`]); nothing that does I/O decides ([`probe`], [`execute`]).
 
+pub mod agent;
 pub mod discover;
 mod etcd_settings;
 pub mod execute;
@@ -26,5 +27,4 @@ pub mod quorum;
 pub mod recover;
 pub mod rules;
 pub mod secret;
-pub mod ship;
-pub mod weak_points;
+pub mod single_points_of_failure;

@@ -41,7 +41,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machine_ids: BTreeMap<String, String>,
     /// The findings it is meant to end, as `id` and subjects.
-    pub treats: Vec<Treated>,
+    pub treats: Vec<Addressed>,
     /// Where the state of a restore could come from, best first; empty where nothing is restored.
     pub candidates: Vec<Candidate>,
     /// How many older snapshots were not read, since a newer one is sound.
@@ -140,7 +140,7 @@ impl Plan {
 /// A finding a plan is meant to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Treated {
+pub struct Addressed {
     /// Its id.
     pub id: FindingId,
     /// Its subjects.

@@ -9,10 +9,10 @@ mod control_plane;
 mod etcd;
 mod fingerprint;
 mod identity;
+mod infrastructure;
 mod log;
 mod nodes;
 pub(crate) mod preflight;
-mod reach;
 mod restore;
 mod snapshot;
 mod steps;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
-use crate::plan::{Action, HostService, Plan, SCHEMA_VERSION, StateSource, Step, Treated};
+use crate::plan::{Action, Addressed, HostService, Plan, SCHEMA_VERSION, StateSource, Step};
 pub(crate) use candidates::find_snapshots;
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
@@ -64,7 +64,7 @@ pub enum PlanError {
         "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or \
          rolled back; choose the right state with --source"
     )]
-    Undecided {
+    AmbiguousState {
         /// The member with most.
         member: Box<StateSource>,
         /// Its revision.
@@ -139,7 +139,7 @@ pub enum PlanError {
         "the members' data belongs to different clusters and cannot be ranked: {0}; choose the right state with \
          --source member:NAME"
     )]
-    Apart(String),
+    MixedClusters(String),
     /// The snapshots are of several Kubernetes clusters, and nothing shows which of them is this one.
     #[error(
         "the snapshots belong to different clusters, and nothing readable shows which is this one: {0}; choose the \
@@ -190,20 +190,20 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         established: Vec::new(),
         manual: Vec::new(),
     };
-    let mut wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
+    let mut remedies = Remedies::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
     if diagnosis.all().into_iter().any(awaits_a_state) {
-        wants.keep_members();
+        remedies.keep_members();
     }
     let restores = restores(diagnosis, options.source.as_ref(), &options.tried);
-    reach::plan(&mut draft, &wants);
+    infrastructure::plan(&mut draft, &remedies);
     if draft.steps.is_empty() {
         if restores {
             restore::plan(&mut draft)?;
         } else {
-            let in_order = etcd::plan(&mut draft, &wants)?;
-            control_plane::plan(&mut draft, &wants);
-            nodes::plan(&mut draft, &wants);
-            control_plane::enable(&mut draft, &wants);
+            let in_order = etcd::plan(&mut draft, &remedies)?;
+            control_plane::plan(&mut draft, &remedies);
+            nodes::plan(&mut draft, &remedies);
+            control_plane::enable(&mut draft, &remedies);
             draft.steps.independent_behind(in_order);
         }
     }
@@ -216,11 +216,11 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         observed_at: facts.observed_at,
         source: options.source.clone(),
         machine_ids: machine_ids(facts),
-        treats: treated(diagnosis),
+        treats: addressed(diagnosis),
         unread_snapshots: if draft.candidates.is_empty() { 0 } else { options.snapshots.unread },
         candidates: draft.candidates,
         steps,
-        manual: [wants.manual, draft.manual].concat(),
+        manual: [remedies.manual, draft.manual].concat(),
         unused_source: options.source.as_ref().filter(|_| !restores).map(unused),
         fingerprint: fingerprint(facts, diagnosis),
     })
@@ -256,7 +256,7 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>, trie
         let mut all = diagnosis.all().into_iter();
         all.any(|finding| awaits_a_state(finding) || is_started_in_vain(finding, tried))
     };
-    Wants::of(&diagnosis.causes).restore || (source.is_some() && awaited())
+    Remedies::of(&diagnosis.causes).restore || (source.is_some() && awaited())
 }
 
 /// Whether only a person can say which state is right.
@@ -296,18 +296,18 @@ struct Draft<'a> {
 
 /// The remedies of a diagnosis, each once.
 #[derive(Default)]
-struct Wants {
-    remedies: Vec<Remedy>,
+struct Remedies {
+    automatic: Vec<Remedy>,
     restore: bool,
     manual: Vec<String>,
 }
 
-impl Wants {
+impl Remedies {
     /// Leaves members as they are while only a person can say which state is right: a new one would get the leader's, and
     /// what is left of the old one's data may tell.
     fn keep_members(&mut self) {
         let mut kept = Vec::new();
-        self.remedies.retain(|remedy| match remedy {
+        self.automatic.retain(|remedy| match remedy {
             Remedy::ReplaceMember { member } => {
                 kept.push(member.clone());
                 false
@@ -324,9 +324,9 @@ impl Wants {
     }
 
     fn of(causes: &[Finding]) -> Self {
-        let mut wants = Self::default();
-        causes.iter().for_each(|cause| wants.add(cause));
-        wants
+        let mut remedies = Self::default();
+        causes.iter().for_each(|cause| remedies.add(cause));
+        remedies
     }
 
     /// Takes a finding's remedies, and those of what follows from it; not while only a person can end the finding,
@@ -337,7 +337,7 @@ impl Wants {
                 (_, Some(text)) if self.manual.iter().any(|known| known == text) => {}
                 (_, Some(text)) => self.manual.push(text.to_owned()),
                 (Remedy::RestoreCluster, _) => self.restore = true,
-                (other, _) if !self.remedies.contains(other) => self.remedies.push(other.clone()),
+                (other, _) if !self.automatic.contains(other) => self.automatic.push(other.clone()),
                 _ => {}
             }
         }
@@ -355,7 +355,7 @@ fn machine_ids(facts: &Facts) -> BTreeMap<String, String> {
     facts.hosts.iter().filter_map(seen).collect()
 }
 
-fn treated(diagnosis: &Diagnosis) -> Vec<Treated> {
-    let treated = |cause: &Finding| Treated { id: cause.id, subjects: cause.subjects.clone() };
-    diagnosis.causes.iter().map(treated).collect()
+fn addressed(diagnosis: &Diagnosis) -> Vec<Addressed> {
+    let addressed = |cause: &Finding| Addressed { id: cause.id, subjects: cause.subjects.clone() };
+    diagnosis.causes.iter().map(addressed).collect()
 }

@@ -7,12 +7,12 @@
 pub mod access;
 pub mod checks;
 pub mod cloud;
+pub(crate) mod error_text;
 pub mod etcd;
 pub mod host;
 mod kubelet;
 pub mod kubernetes;
 mod reach;
-pub(crate) mod reason;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ pub use access::{Access, ApiError};
 
 /// How deep to look, and who watches.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub struct ProbeOptions<'a> {
     data_dirs: bool,
     keep_program: bool,
     watch: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
@@ -45,7 +45,7 @@ pub struct Progress<'a> {
     pub total: usize,
 }
 
-impl<'a> Look<'a> {
+impl<'a> ProbeOptions<'a> {
     /// Everything that can be asked within seconds.
     pub fn quick() -> Self {
         Self { data_dirs: false, keep_program: false, watch: None }
@@ -71,27 +71,27 @@ impl<'a> Look<'a> {
 }
 
 /// Looks at everything an inventory names.
-pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) -> Facts {
+pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOptions<'_>) -> Facts {
     let observed_at = Timestamp::now();
     let (done, total) = (AtomicUsize::new(0), total(inventory));
     let seen = |what: &str| {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(watch) = look.watch {
+        if let Some(watch) = options.watch {
             watch(Progress { what, done, total });
         }
     };
     let seen: &(dyn Fn(&str) + Sync) = &seen;
     let hosts = Hosts::new(inventory, access, seen);
-    let depth = etcd::Depth { hosts: &hosts, keep_program: look.keep_program };
+    let depth = etcd::Depth { hosts: &hosts, keep_program: options.keep_program };
     let (cloud, mut host_facts, members, (control_plane, kubernetes), checks) = tokio::join!(
         cloud_facts(inventory, access, seen),
         hosts.all(),
-        etcd::look(inventory, access, look.data_dirs.then_some(depth), true, seen),
-        kubernetes::look(inventory, access, &hosts, seen),
+        etcd::collect(inventory, access, options.data_dirs.then_some(depth), true, seen),
+        kubernetes::collect(inventory, access, &hosts, seen),
         check_facts(inventory, seen),
     );
-    if look.data_dirs {
-        for (name, fact) in kubelet::look(inventory, access, &hosts, &kubernetes.nodes).await {
+    if options.data_dirs {
+        for (name, fact) in kubelet::collect(inventory, access, &hosts, &kubernetes.nodes).await {
             if let Some(host) = host_facts.get_mut(&name) {
                 host.kubelet_api = Some(fact);
             }
@@ -128,7 +128,7 @@ async fn cloud_facts(
 ) -> Option<CloudFacts> {
     inventory.cloud.as_ref()?;
     let facts = match &access.cloud {
-        Ok(cloud) => cloud::look(cloud.as_ref()).await,
+        Ok(cloud) => cloud::collect(cloud.as_ref()).await,
         Err(why) => cloud::unasked(why),
     };
     seen("the cloud");
@@ -158,10 +158,10 @@ struct Machine<'a> {
 
 impl<'a> Hosts<'a> {
     fn new(inventory: &'a Inventory, access: &'a Access, seen: &'a (dyn Fn(&str) + Sync)) -> Self {
-        let look = |name: &'a String| {
+        let collect = |name: &'a String| {
             let facts = async move {
                 let facts = match access.hosts.get(name) {
-                    Some(host) => host::look(inventory, name, host.as_ref()).await,
+                    Some(host) => host::collect(inventory, name, host.as_ref()).await,
                     None => host::unasked(inventory, name),
                 };
                 seen(&format!("host {name}"));
@@ -169,7 +169,7 @@ impl<'a> Hosts<'a> {
             };
             (name.as_str(), Machine { facts: facts.boxed().shared(), turn: Mutex::new(()) })
         };
-        Self(inventory.hosts.keys().map(look).collect())
+        Self(inventory.hosts.keys().map(collect).collect())
     }
 
     async fn all(&self) -> BTreeMap<String, HostFacts> {

@@ -22,7 +22,7 @@ use crate::plan::{Action, Plan, StateSource, Step};
 use crate::planner::{
     PlanError, PlanOptions, Snapshots, Tried, drift, find_snapshots, fingerprint, plan, restores, unused,
 };
-use crate::probe::{Access, Look, observe};
+use crate::probe::{Access, ProbeOptions, observe};
 use crate::rules::diagnose;
 pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
@@ -94,7 +94,7 @@ impl Recovery<'_> {
     /// [`PlanError`].
     pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
         // Nothing may be done after it: nothing stays on the machines.
-        let mut facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let mut facts = observe(self.inventory, self.access, &ProbeOptions::whole()).await;
         facts.pending_operation = Operations::pending(&self.inventory_path)?;
         let diagnosis = diagnose(&facts);
         let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
@@ -128,7 +128,7 @@ impl Recovery<'_> {
         let mut operation = operations.begin(false)?;
         self.locked(&mut operation, desk, async |this, operation, desk, report| {
             desk.looking();
-            let (facts, diagnosis) = this.look().await;
+            let (facts, diagnosis) = this.observe().await;
             refuse_drift(plan, &facts, &diagnosis)?;
             // What is shown and done is what follows from the cluster as it is; the file only says what was agreed to.
             // Whether one is done is asked for when its turn comes.
@@ -210,7 +210,8 @@ impl Recovery<'_> {
         loop {
             desk.looking();
             let rounds = operation.rounds();
-            let (facts, diagnosis) = if rounds > 0 { self.look_at_end().await } else { self.look().await };
+            let (facts, diagnosis) =
+                if rounds > 0 { self.observe_at_end().await } else { self.observe().await };
             let begin = Instant::now();
             let restored = has_restored(operation, self.inventory)?;
             let source = self.source.as_ref().filter(|_| !restored);
@@ -235,7 +236,7 @@ impl Recovery<'_> {
             }
             if begin.elapsed() > FRESH {
                 desk.looking();
-                let (facts, diagnosis) = self.look().await;
+                let (facts, diagnosis) = self.observe().await;
                 refuse_drift(&plan, &facts, &diagnosis)?;
             }
             self.run(operation, &plan, &[], desk, report).await?;
@@ -297,26 +298,26 @@ impl Recovery<'_> {
         report: &mut Report,
     ) -> Result<(), RecoverError> {
         desk.looking();
-        let (_, diagnosis) = self.look_at_end().await;
+        let (_, diagnosis) = self.observe_at_end().await;
         end(operation, report, &diagnosis)
     }
 
-    async fn look(&self) -> (Facts, Diagnosis) {
-        let facts = observe(self.inventory, self.access, &Look::whole().keeping_program()).await;
+    async fn observe(&self) -> (Facts, Diagnosis) {
+        let facts = observe(self.inventory, self.access, &ProbeOptions::whole().keeping_program()).await;
         let diagnosis = diagnose(&facts);
         (facts, diagnosis)
     }
 
     /// Looks, after something was done that may have been the last there was to do.
-    async fn look_at_end(&self) -> (Facts, Diagnosis) {
+    async fn observe_at_end(&self) -> (Facts, Diagnosis) {
         for _ in 1..LOOKS {
-            let (facts, diagnosis) = self.look().await;
+            let (facts, diagnosis) = self.observe().await;
             if diagnosis.is_healthy() || !diagnosis.causes.is_empty() {
                 return (facts, diagnosis);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.look().await
+        self.observe().await
     }
 
     async fn decide(

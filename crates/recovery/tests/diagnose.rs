@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy};
 use lifeboat_recovery::rules::diagnose;
-use lifeboat_recovery::weak_points::weak_points;
+use lifeboat_recovery::single_points_of_failure::single_points_of_failure;
 
 use cluster::cases;
 
@@ -215,7 +215,7 @@ fn every_id_is_found_in_some_case() {
 #[test]
 fn what_rests_on_one_thing_alone_is_named_while_all_is_well() {
     let mut facts = cases::all()["healthy"].clone();
-    let points = |facts: &Facts| weak_points(facts).join("\n");
+    let points = |facts: &Facts| single_points_of_failure(facts).join("\n");
     let healthy = points(&facts);
     for named in ["only nfs has the role nfs", "IP range reserved", "no snapshots"] {
         assert!(healthy.contains(named), "{healthy}");

@@ -83,7 +83,7 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         Action::Preflight
         | Action::CreateIpRange { .. }
         | Action::WaitForHosts { .. }
-        | Action::Settle { .. }
+        | Action::Stabilize { .. }
         | Action::WaitForEtcd { .. }
         | Action::RemoveMember { .. }
         | Action::DisarmCorrupt { .. }
@@ -554,7 +554,7 @@ fn members_of_different_clusters_are_not_ranked() {
     let DataDir::Sound(mut state) = cluster::sound("m2", 40_000) else { panic!() };
     (state.cluster_id, state.last_term) = ("aaaa000011112222".into(), 90);
     facts.members.get_mut("m2").unwrap().data_dir.answer = Answer::Value(DataDir::Sound(state));
-    let Err(PlanError::Apart(said)) = planned(&facts) else { panic!("a choice was made") };
+    let Err(PlanError::MixedClusters(said)) = planned(&facts) else { panic!("a choice was made") };
     assert!(said.contains("e1 at revision 41200") && said.contains("aaaa000011112222"), "{said}");
     let named = planned_from(&facts, StateSource::Member("e1".into())).unwrap();
     assert!(named.restores());
@@ -814,7 +814,7 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     let plan = planned_with(&facts, vec![two], None).unwrap();
     assert!(plan.candidates[0].chosen && plan.candidates[0].source == StateSource::Member("e1".into()));
     let refused = planned_with(&facts, vec![one], None);
-    assert!(matches!(refused, Err(PlanError::Undecided { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(PlanError::AmbiguousState { .. })), "{refused:?}");
 }
 
 /// Hazard 1: with e1 away, m2 and m3 are the quorum, whatever an alarm says of m3's data; and of four voters three are

@@ -4,7 +4,7 @@ mod body;
 mod table;
 
 use anyhow::Result;
-use lifeboat_recovery::probe::Look;
+use lifeboat_recovery::probe::ProbeOptions;
 use lifeboat_recovery::rules::diagnose;
 
 use crate::commands::Context;
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let facts = args.from.facts(&Look::quick(), context)?;
+    let facts = args.from.facts(&ProbeOptions::quick(), context)?;
     let diagnosis = diagnose(&facts);
     let body = Body::new(&facts, &diagnosis);
     output::print(context.format, &body, |out| table::write(out, &body, Paint::stdout()))?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::etcd_settings::Invocation;
 
-use super::survey::{Machine, Process};
+use super::host_scan::{Machine, Process};
 
 /// How an etcd process was started, as far as it matters here.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -126,7 +126,7 @@ async fn read(
 }
 
 async fn ask(url: &str, credentials: Option<&Credentials>) -> Result<Vec<Member>, String> {
-    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::probe::reason::of(error));
+    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::probe::error_text::of(error));
     let mut options = ConnectOptions {
         dial_timeout: Duration::from_secs(2),
         command_timeout: Duration::from_secs(3),

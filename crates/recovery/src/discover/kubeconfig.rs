@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::inventory::is_host;
 
-use super::survey::Machine;
+use super::host_scan::Machine;
 
 /// Fields of a cluster and of a user that say nothing here.
 const IGNORED: [&str; 3] = ["server", "extensions", "disable-compression"];

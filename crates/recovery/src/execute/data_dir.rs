@@ -8,11 +8,11 @@ use std::time::Duration;
 use lifeboat_etcd::InitialCluster;
 use serde::{Deserialize, Serialize};
 
+use crate::agent::{self, Agent, LogPlace};
 use crate::facts::{DataDir, DataDirs, MemberStatus};
 use crate::host::Command;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, RestoredCluster};
-use crate::ship::{self, LogPlace, Shipped};
 
 use super::context::Context;
 use super::error::StepError;
@@ -153,10 +153,10 @@ pub(super) async fn is_restored(
     if context.ask(&spec.host, Command::script(IS_PARTIAL, [text(&dirs.data)])).await?.contains("yes") {
         return Ok(State::NotYet(format!("{member}'s restore was interrupted")));
     }
-    let shipped = Shipped::send(host.as_ref()).await?;
-    let found = match ship::inspect_data_dir(
+    let agent = Agent::send(host.as_ref()).await?;
+    let found = match agent::inspect_data_dir(
         host.as_ref(),
-        &shipped,
+        &agent,
         &dirs.data,
         dirs.wal.as_deref(),
         LogPlace::Known,
@@ -194,7 +194,7 @@ pub(super) async fn restore(
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
     distribute::ensure_delivered(context, &spec.host).await?;
-    let shipped = Shipped::send(host.as_ref()).await?;
+    let agent = Agent::send(host.as_ref()).await?;
     let (state, dir) = (text(&context.remote_state()), text(&dirs.data));
     let mut arguments = vec![
         "restore",
@@ -217,10 +217,8 @@ pub(super) async fn restore(
     if !wal.is_empty() {
         arguments.extend(["--wal-dir", wal.as_str()]);
     }
-    let command = Command::script(
-        RESTORE,
-        [dir.clone(), wal.clone()].into_iter().chain(shipped.command(arguments).argv),
-    );
+    let command =
+        Command::script(RESTORE, [dir.clone(), wal.clone()].into_iter().chain(agent.command(arguments).argv));
     let output = context.change(&spec.host, command.within(WORK)).await?;
     if let Ok(written) = serde_json::from_slice::<Written>(&output.stdout) {
         let written = serde_json::to_string(&written).map_err(|error| StepError::Fatal(error.to_string()))?;

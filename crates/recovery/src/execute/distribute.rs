@@ -8,10 +8,10 @@ use std::time::Duration;
 use fs_err as fs;
 use futures::future::try_join_all;
 
+use crate::agent::Agent;
 use crate::facts::DataDirs;
 use crate::host::{self, Command};
 use crate::plan::{Action, Base, StateSource};
-use crate::ship::Shipped;
 
 use super::context::Context;
 use super::error::StepError;
@@ -224,13 +224,13 @@ async fn fetch(
 ) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
-    let shipped = Shipped::send(host.as_ref()).await?;
+    let agent = Agent::send(host.as_ref()).await?;
     let export = context.remote_dir().join(format!("export-{member}.db"));
     let dirs = data_dir::now(context, member, spec).await?;
     let before = stamp(context, &spec.host, &dirs).await?;
     let exported = format!("{EXPORTED}{member} at {before}");
     if !(context.notes(step).contains(&exported) && exists(context, &spec.host, &export).await?) {
-        save(context, member, &shipped, &dirs, log, &export).await?;
+        save(context, member, &agent, &dirs, log, &export).await?;
         // What is cut short from here on goes on with this file.
         context.note(step, exported)?;
     }
@@ -246,7 +246,7 @@ async fn fetch(
 async fn save(
     context: &Context<'_>,
     member: &str,
-    shipped: &Shipped,
+    agent: &Agent,
     dirs: &DataDirs,
     log: &Log,
     export: &Path,
@@ -267,7 +267,7 @@ async fn save(
     if let Some(wal) = &dirs.wal {
         arguments.extend(["--wal-dir".into(), wal.display().to_string()]);
     }
-    let saved = context.change(host, shipped.command(arguments).within(EXPORT)).await;
+    let saved = context.change(host, agent.command(arguments).within(EXPORT)).await;
     saved.map(drop).map_err(|error| match (error, log) {
         (StepError::Fatal(why), _) if is_held(&why) => StepError::Rejected(why),
         // Nothing was touched: the log and what it was to be read on top of are as they were.

@@ -76,7 +76,7 @@ mod tests {
             Action::Release { services: vec![etcd.clone()] },
             Action::Release { services: vec![api.clone()] },
             Action::Release { services: vec![scheduler.clone()] },
-            Action::Settle { seconds: 1 },
+            Action::Stabilize { seconds: 1 },
         ];
         let steps = (1..).zip(actions).map(|(number, action)| Step {
             number,

@@ -136,7 +136,7 @@ impl Seen<'_, '_> {
         let same = self.context.guarded(&spec.host, Command::new(["true"]));
         self.context.ask(&spec.host, same).await.map_err(|error| error.to_string())?;
         let host = self.context.host(&spec.host).map_err(|error| error.to_string())?;
-        let fact = probe::etcd::storage::look(member, spec, host.as_ref()).await;
+        let fact = probe::etcd::storage::collect(member, spec, host.as_ref()).await;
         match fact.answer {
             Answer::Value(storage) => Ok((spec, storage)),
             Answer::Unknown(why) => Err(format!("{member}: data location unknown: {why}")),

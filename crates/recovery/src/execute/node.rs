@@ -109,7 +109,7 @@ pub(super) async fn wait(
 async fn without_kubelet(context: &Context<'_>, hosts: &[String]) -> Vec<String> {
     let asked = hosts.iter().map(|name| async move {
         let host = context.access.hosts.get(name)?;
-        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let facts = probe::host::collect(context.inventory, name, host.as_ref()).await;
         let health = facts.kubelet.as_ref()?.get()?;
         (!health.ok).then(|| name.clone())
     });

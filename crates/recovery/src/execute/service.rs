@@ -217,7 +217,7 @@ pub(super) async fn all(
     question: Question,
 ) -> Result<State, StepError> {
     let asked = services.iter().map(|service| async move {
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         Ok::<_, StepError>(
             question(service.service.label(), &seen).map(|why| format!("{}: {why}", service.host)),
         )
@@ -231,7 +231,7 @@ pub(super) async fn all(
 pub(super) async fn are_fenced(context: &Context<'_>, services: &[HostService]) -> Result<State, StepError> {
     let seen = services
         .iter()
-        .map(|service| async move { Ok::<_, StepError>((service, look(context, service).await?)) });
+        .map(|service| async move { Ok::<_, StepError>((service, query(context, service).await?)) });
     let seen = try_join_all(seen).await?;
     let written_back = seen.iter().find_map(|(service, seen)| match (&seen.fence, &service.service) {
         (Fence::Undone(file), Service::StaticPod(pod)) => Some((&service.host, file, pod)),
@@ -283,7 +283,7 @@ pub(super) async fn fence(
     let notes = context.notes(step);
     let open = services.iter().filter(|service| !notes.iter().any(|note| note.starts_with(&before(service))));
     let seen =
-        open.map(|service| async move { Ok::<_, StepError>((service, look(context, service).await?)) });
+        open.map(|service| async move { Ok::<_, StepError>((service, query(context, service).await?)) });
     for (service, seen) in try_join_all(seen).await? {
         let state = match seen.fence {
             Fence::Open => seen.active,
@@ -370,7 +370,7 @@ pub(super) async fn restarted(
             }
             return Ok(State::NotYet(format!("{}: not restarted yet", service.host)));
         };
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         if seen.run == before {
             return Ok(State::NotYet(format!("{}: still the old run", service.host)));
         }
@@ -392,7 +392,7 @@ pub(super) async fn restart(
         let prefix = noted(service);
         let before =
             context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix).map(str::to_owned));
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         if before.as_ref().is_some_and(|before| *before != seen.run) || is_well(context, service).await {
             continue;
         }
@@ -408,7 +408,7 @@ fn noted(service: &HostService) -> String {
     format!("restart {} on {}, which ran as ", service.service.label(), service.host)
 }
 
-async fn look(context: &Context<'_>, service: &HostService) -> Result<Seen, StepError> {
+async fn query(context: &Context<'_>, service: &HostService) -> Result<Seen, StepError> {
     let command = command(context, service, &format!("{DEFINITION}{UNIT_STATE}"), POD_STATE);
     let said = context.ask(&service.host, command).await?;
     let mut lines = said.lines().peekable();

@@ -53,7 +53,7 @@ impl<'a> Undo<'a> {
                 Action::Preflight
                     | Action::ConfirmState { .. }
                     | Action::WaitForHosts { .. }
-                    | Action::Settle { .. }
+                    | Action::Stabilize { .. }
                     | Action::WaitForEtcd { .. }
             )
         };

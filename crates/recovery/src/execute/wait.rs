@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::facts::{Login, MemberFacts};
 use crate::plan::{Action, RestoredCluster};
-use crate::probe::{self, Look};
+use crate::probe::{self, ProbeOptions};
 use crate::rules;
 
 use super::context::Context;
@@ -30,7 +30,7 @@ pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) ->
         let Some(host) = context.access.hosts.get(name) else {
             return Ok(Some(format!("{name} is unknown")));
         };
-        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let facts = probe::host::collect(context.inventory, name, host.as_ref()).await;
         let expected = context.machine_id(name);
         match (facts.login.get(), facts.machine_id.get(), expected) {
             (Some(Login::Ok), Some(id), Some(expected)) if id != expected => Err(StepError::Fatal(format!(
@@ -65,13 +65,13 @@ fn refused<'a>(context: &'a Context<'_>) -> Vec<&'a String> {
 
 /// Whether nothing more is to be expected from waiting: all is well and lives, the time is over, or the cluster has had
 /// its chance and a quorum of members does not even run.
-pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> Result<State, StepError> {
+pub(super) async fn stabilized(context: &Context<'_>, step: u32, seconds: u64) -> Result<State, StepError> {
     let since = begun(context, step)?;
     let waited = Timestamp::now().duration_since(since).unsigned_abs();
     if waited >= Duration::from_secs(seconds) {
         return Ok(State::Done);
     }
-    let facts = probe::observe(context.inventory, context.access, &Look::quick()).await;
+    let facts = probe::observe(context.inventory, context.access, &ProbeOptions::quick()).await;
     let diagnosis = rules::diagnose(&facts);
     if diagnosis.is_healthy() {
         // Leaders that were cut off hold their leases for a while and look well.

@@ -42,7 +42,8 @@ pub enum Action {
     },
     /// Give what is back the time to recover by itself; ends early once all is well, or once it plainly will not be.
     /// Never fails: the next round decides from what is seen then.
-    Settle {
+    #[serde(rename = "settle")]
+    Stabilize {
         /// Longest wait.
         seconds: u64,
     },

@@ -157,7 +157,7 @@ impl Plan {
             Action::WaitForChecks { checks } => {
                 all(checks, |name| inventory.checks.iter().any(|check| check.name == *name))
             }
-            Action::Preflight | Action::Settle { .. } | Action::WaitForLeaders => Ok(()),
+            Action::Preflight | Action::Stabilize { .. } | Action::WaitForLeaders => Ok(()),
         }
     }
 }

@@ -20,7 +20,7 @@ impl Action {
                 let accept = if hosts.len() == 1 { "accepts" } else { "accept" };
                 format!("Wait until {} {accept} SSH logins", hosts.join(", "))
             }
-            Self::Settle { .. } => "Wait for dependents to recover".into(),
+            Self::Stabilize { .. } => "Wait for dependents to recover".into(),
             Self::Fence { services } => format!("Stop and fence {}", names(services)),
             Self::Release { services } | Self::Start { services } => format!("Start {}", names(services)),
             Self::Restart { services } => format!("Restart {}", names(services)),

@@ -402,7 +402,7 @@ fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     }
     let mut said: Vec<String> = readable.into_iter().map(|(_, said)| said).collect();
     said.dedup();
-    Err(PlanError::Apart(said.join(", ")))
+    Err(PlanError::MixedClusters(said.join(", ")))
 }
 
 /// A member holds all that its snapshots do. One that holds less was re-initialized, or restored from something older still:
@@ -419,7 +419,7 @@ fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
     let member = first(|candidate| matches!(candidate.source, StateSource::Member(_)));
     let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));
     match (member, snapshot) {
-        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::Undecided {
+        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::AmbiguousState {
             member: Box::new(member.source.clone()),
             held,
             snapshot: Box::new(snapshot.source.clone()),

@@ -9,7 +9,7 @@ use crate::plan::{Action, Guard, HostService};
 use crate::quorum::{self, Margin, seats};
 
 use super::preflight::{self, Room};
-use super::{Draft, PlanError, Wants};
+use super::{Draft, PlanError, Remedies};
 
 const START_SECONDS: u64 = 90;
 const WAIT_SECONDS: u64 = 60;
@@ -17,11 +17,11 @@ const WAIT_SECONDS: u64 = 60;
 const CATCH_UP_SECONDS: u64 = 900;
 
 /// Adds what etcd needs; how many steps must be done in order, each only after those before it.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanError> {
-    start(draft, wants);
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) -> Result<usize, PlanError> {
+    start(draft, remedies);
     let mut in_order = draft.steps.count();
     // One at a time: the next replacement is planned from what the cluster looks like after the first.
-    let replace = wants.remedies.iter().find_map(|remedy| match remedy {
+    let replace = remedies.automatic.iter().find_map(|remedy| match remedy {
         Remedy::ReplaceMember { member } => Some(member),
         _ => None,
     });
@@ -36,7 +36,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanEr
             }
         }
     }
-    for remedy in &wants.remedies {
+    for remedy in &remedies.automatic {
         if let Remedy::DisarmCorrupt { id } = remedy {
             disarm(draft, id);
         }
@@ -54,12 +54,12 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanEr
 
 /// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
 /// next round: one that does not come up is then known better.
-fn start(draft: &mut Draft<'_>, wants: &Wants) {
+fn start(draft: &mut Draft<'_>, remedies: &Remedies) {
     let (mut start, mut restart) = (Vec::new(), Vec::new());
     for member in draft.facts.inventory.etcd.members.values() {
         let service = HostService { host: member.host.clone(), service: member.service.clone() };
         let is = |host: &String, its: &Service| *host == member.host && *its == member.service;
-        for remedy in &wants.remedies {
+        for remedy in &remedies.automatic {
             match remedy {
                 Remedy::StartService { host, service: its } if is(host, its) => start.push(service.clone()),
                 Remedy::RestartService { host, service: its } if is(host, its) => {

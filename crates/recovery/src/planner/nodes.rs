@@ -3,7 +3,7 @@
 use crate::finding::Remedy;
 use crate::plan::Action;
 
-use super::{Draft, Wants};
+use super::{Draft, Remedies};
 
 /// Seconds a node gets: to come by itself, and after a restart of its kubelet.
 const NODE_SECONDS: u64 = 120;
@@ -12,9 +12,9 @@ const REBOOT_SECONDS: u64 = 480;
 const CHECK_SECONDS: u64 = 120;
 
 /// Adds what nodes need.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
-    let hosts: Vec<String> = wants
-        .remedies
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
+    let hosts: Vec<String> = remedies
+        .automatic
         .iter()
         .filter_map(|remedy| match remedy {
             Remedy::RecoverNode { host } => Some(host.clone()),
@@ -25,7 +25,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
         recover(draft, hosts);
     }
     if !draft.steps.is_empty() {
-        super::reach::settle(draft);
+        super::infrastructure::stabilize(draft);
         checks(draft);
     }
 }

@@ -5,7 +5,7 @@ use crate::facts::{DataDir, DataDirs, Facts, Login, MemberFacts};
 use crate::host::transfer_seconds;
 use crate::inventory::Service;
 use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
-use crate::rules::look::Look;
+use crate::rules::facts_view::FactsView;
 
 use super::candidates::{candidates, choose};
 use super::preflight::{self, Room};
@@ -24,7 +24,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     reachable(facts)?;
     defined(facts)?;
     if draft.options.source.is_none() {
-        unheld(facts)?;
+        ensure_not_fenced(facts)?;
     }
     draft.candidates = candidates(facts, &draft.options.snapshots.read);
     let (source, revision) = choose(draft)?;
@@ -63,12 +63,12 @@ fn establish(draft: &mut Draft<'_>, source: &StateSource) -> Result<Vec<(String,
 fn reachable(facts: &Facts) -> Result<(), PlanError> {
     let inventory = &facts.inventory;
     let hosts = inventory.etcd.members.values().map(|member| &member.host);
-    let look = Look::new(facts);
+    let view = FactsView::new(facts);
     for host in hosts.chain(inventory.kubernetes.control_plane.keys()) {
-        if !look.is_trusted(host) {
+        if !view.is_trusted(host) {
             return Err(PlanError::WrongMachine(host.clone()));
         }
-        if look.login(host) != Some(&Login::Ok) {
+        if view.login(host) != Some(&Login::Ok) {
             return Err(PlanError::CannotFence(host.clone()));
         }
     }
@@ -80,9 +80,9 @@ fn defined(facts: &Facts) -> Result<(), PlanError> {
     let mut services = apiservers(facts);
     services.extend(controllers(facts));
     services.extend(members(facts));
-    let look = Look::new(facts);
+    let view = FactsView::new(facts);
     let wrong = services.iter().filter_map(|HostService { host, service }| {
-        let is_undefined = look.service(host, service)?.is_undefined(service);
+        let is_undefined = view.service(host, service)?.is_undefined(service);
         let what = match service {
             Service::Unit(unit) => format!("unit {unit}"),
             Service::StaticPod(pod) => format!("manifest {}", pod.manifest.display()),
@@ -96,7 +96,7 @@ fn defined(facts: &Facts) -> Result<(), PlanError> {
 }
 
 /// Data dirs that are gone because an earlier recovery moved them aside are not gone.
-fn unheld(facts: &Facts) -> Result<(), PlanError> {
+fn ensure_not_fenced(facts: &Facts) -> Result<(), PlanError> {
     for HostService { host, service } in members(facts) {
         let states = facts.hosts.get(&host).and_then(|host| host.services.get());
         if states.and_then(|states| states.get(&service.key())).is_some_and(|state| state.fenced) {
@@ -235,8 +235,8 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     draft.steps.add(START_SECONDS, Action::Release { services: controllers });
     draft.steps.ends(leases);
     let restored = draft.steps.count();
-    let look = Look::new(facts);
-    let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !look.is_behind(host));
+    let view = FactsView::new(facts);
+    let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !view.is_behind(host));
     let nodes: Vec<String> = nodes.cloned().collect();
     if !nodes.is_empty() {
         nodes::recover(draft, nodes);

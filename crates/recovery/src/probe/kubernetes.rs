@@ -15,7 +15,7 @@ use crate::facts::{Certificate, ControlPlaneFacts, Fact, Health, KubernetesFacts
 use crate::inventory::Inventory;
 
 use super::access::Access;
-use super::{Hosts, reason};
+use super::{Hosts, error_text};
 
 /// A certificate from its DER encoding.
 pub(super) fn certificate(der: &[u8]) -> Result<Certificate, String> {
@@ -32,7 +32,7 @@ pub async fn api_server(inventory: &Inventory, access: &Access, name: &str) -> C
                 (known(source("/livez"), livez), known(source("/readyz"), readyz))
             }
             Err(error) => {
-                let why = reason::of(&error);
+                let why = error_text::of(&error);
                 (Fact::unknown(source("/livez"), &why), Fact::unknown(source("/readyz"), &why))
             }
         }
@@ -65,7 +65,7 @@ pub async fn ready<'a>(inventory: &'a Inventory, access: &Access) -> Option<&'a 
 }
 
 /// Asks every API server, and one of them for the rest.
-pub(super) async fn look(
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     hosts: &Hosts<'_>,
@@ -109,8 +109,8 @@ async fn certificate_file(
 
 async fn through(access: &Access, name: &str) -> KubernetesFacts {
     match access.api(name).await {
-        Ok(client) => objects::look(&client, name).await,
-        Err(error) => KubernetesFacts::unasked(&reason::of(&error)),
+        Ok(client) => objects::collect(&client, name).await,
+        Err(error) => KubernetesFacts::unasked(&error_text::of(&error)),
     }
 }
 

@@ -59,10 +59,10 @@ async fn where_nothing_answers_everything_is_unknown_with_its_reason() {
     let access = access(&inventory);
     let progress = StdMutex::new(Vec::new());
     let watch = |at: Progress<'_>| progress.lock().unwrap().push((at.done, at.total, at.what.to_owned()));
-    let look = Look::whole().watched(&watch);
+    let options = ProbeOptions::whole().watched(&watch);
     // A bound for a test that hangs, not a claim.
     let facts =
-        tokio::time::timeout(Duration::from_secs(60), observe(&inventory, &access, &look)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), observe(&inventory, &access, &options)).await.unwrap();
 
     for host in facts.hosts.values() {
         assert!(

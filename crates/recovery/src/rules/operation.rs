@@ -2,14 +2,14 @@
 
 use crate::finding::{Evidence, FindingId, Severity};
 
-use super::look::Look;
-use super::sighting::Sighting;
+use super::facts_view::FactsView;
+use super::symptom::Symptom;
 
-pub(super) fn look(look: &Look<'_>) -> Option<Sighting> {
-    let pending = look.facts.pending_operation.as_ref()?;
+pub(super) fn evaluate(view: &FactsView<'_>) -> Option<Symptom> {
+    let pending = view.facts.pending_operation.as_ref()?;
     let id = &pending.id;
     Some(
-        Sighting::new(FindingId::OperationPending, Severity::Warning)
+        Symptom::new(FindingId::OperationPending, Severity::Warning)
             .about([id])
             .summary(format!("Operation {id}, started {:.0}, is unfinished", pending.started))
             .shown_by([Evidence {

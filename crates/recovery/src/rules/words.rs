@@ -2,8 +2,8 @@
 
 use crate::finding::FindingId;
 
-use super::look::Look;
-use super::sighting::listed;
+use super::facts_view::FactsView;
+use super::symptom::listed;
 
 /// The sentence for a finding of these subjects.
 pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
@@ -86,7 +86,7 @@ fn verb(many: bool) -> &'static str {
 }
 
 /// What cannot work, or cannot be relied on, until a finding is gone.
-pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<String> {
+pub(super) fn blocks(view: &FactsView<'_>, id: FindingId, hosts: &[String]) -> Vec<String> {
     let fixed: &[&str] = match id {
         FindingId::CloudUnreachable => &["repair of NICs and VMs"],
         FindingId::EtcdQuorumLost => &["all etcd writes, and so all Kubernetes changes"],
@@ -112,7 +112,7 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
         | FindingId::HostDenied
         | FindingId::HostReset
         | FindingId::HostDiskFull
-        | FindingId::HostDiskReadOnly => return carried(look, hosts),
+        | FindingId::HostDiskReadOnly => return carried(view, hosts),
         FindingId::ApiserverDown | FindingId::ApiserverNotReady | FindingId::ApiserverCertExpired => {
             &["kubectl and all other clients of these API servers"]
         }
@@ -128,14 +128,14 @@ pub(super) fn blocks(look: &Look<'_>, id: FindingId, hosts: &[String]) -> Vec<St
 }
 
 /// What runs on these machines and is not seen at work in the same look: who depends on it is who feels it.
-fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
-    let inventory = look.inventory();
+fn carried(view: &FactsView<'_>, hosts: &[String]) -> Vec<String> {
+    let inventory = view.inventory();
     let on = |host: &String| hosts.contains(host);
     let members =
-        inventory.etcd.members.iter().filter(|(name, spec)| on(&spec.host) && !look.member_answers(name));
+        inventory.etcd.members.iter().filter(|(name, spec)| on(&spec.host) && !view.member_answers(name));
     let servers =
-        inventory.kubernetes.control_plane.keys().filter(|host| on(host) && !look.api_answers(host));
-    let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host) && !look.node_is_heard(host));
+        inventory.kubernetes.control_plane.keys().filter(|host| on(host) && !view.api_answers(host));
+    let nodes = inventory.kubernetes.nodes.keys().filter(|host| on(host) && !view.node_is_heard(host));
     let mut carried = Vec::new();
     let mut add = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
@@ -145,7 +145,7 @@ fn carried(look: &Look<'_>, hosts: &[String]) -> Vec<String> {
     add("etcd on", members.map(|(name, _)| name.clone()).collect());
     add("API on", servers.cloned().collect());
     add("pods on", nodes.cloned().collect());
-    for host in hosts.iter().filter(|host| !look.answers(host)) {
+    for host in hosts.iter().filter(|host| !view.answers(host)) {
         let roles = inventory.hosts.get(host).map(|spec| spec.roles.as_slice()).unwrap_or_default();
         roles.iter().for_each(|role| add(role, vec![format!("on {host}")]));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lifeboat_recovery::facts::{Facts, HostFacts, Lease, Login, MemberFacts, Node, ServiceState};
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Severity};
 use lifeboat_recovery::inventory::{ControlPlaneSpec, HostSpec, Service};
-use lifeboat_recovery::weak_points::weak_points;
+use lifeboat_recovery::single_points_of_failure::single_points_of_failure;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -161,7 +161,7 @@ impl Body {
             masters: masters.map(|(name, spec)| master(&found, facts, name, spec)).collect(),
             nodes: nodes(&found, facts),
             checks: checks.collect(),
-            single_points_of_failure: weak_points(facts),
+            single_points_of_failure: single_points_of_failure(facts),
         }
     }
 }

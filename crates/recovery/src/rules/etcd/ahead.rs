@@ -7,8 +7,8 @@ use lifeboat_etcd::EntryId;
 
 use crate::facts::{DataDir, has_corrupt_alarm};
 use crate::finding::{Evidence, Remedy};
-use crate::rules::look::seen_in;
-use crate::rules::sighting::listed;
+use crate::rules::facts_view::seen_in;
+use crate::rules::symptom::listed;
 
 use super::cluster::{Cluster, Member, State};
 

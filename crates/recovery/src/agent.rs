@@ -27,23 +27,23 @@ if [ -x "$1" ]; then sha256sum < "$1"; fi
 /// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
 /// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
-const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
+const INSPECT_DATA_DIR: &str = include_str!("agent/inspect.sh");
 /// Functions of a shell that tell which file system of a machine's `fstab` is not mounted.
-pub(crate) const UNMOUNTED: &str = include_str!("ship/unmounted.sh");
+pub(crate) const UNMOUNTED: &str = include_str!("agent/unmounted.sh");
 
 /// Prints the data dirs on a machine, one a line.
-const FIND_DATA_DIRS: &str = include_str!("ship/find.sh");
+const FIND_DATA_DIRS: &str = include_str!("agent/find.sh");
 /// So many data dirs of a machine are read.
 const MAX_FOUND_DIRS: usize = 8;
 
 /// Lifeboat's program on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shipped {
+pub struct Agent {
     program: PathBuf,
     was_there: bool,
 }
 
-impl Shipped {
+impl Agent {
     /// Sends the program that runs here, unless it is there already.
     ///
     /// # Errors
@@ -60,8 +60,8 @@ impl Shipped {
     pub async fn send_file(host: &dyn Host, program: &Path) -> Result<Self, HostError> {
         let digest = own_digest(program).await.map_err(|error| failure(host, error.to_string()))?;
         let there = Path::new(DIR).join(digest.get(..PREFIX).unwrap_or(&digest)).join("lifeboat");
-        let mut shipped = Self { program: there, was_there: true };
-        let said = host.run_ok(&Command::script(LOOK, [shipped.path()])).await?.text();
+        let mut agent = Self { program: there, was_there: true };
+        let said = host.run_ok(&Command::script(LOOK, [agent.path()])).await?.text();
         let mut lines = said.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine());
         if machine != ours {
@@ -70,12 +70,12 @@ impl Shipped {
             return Err(failure(host, why));
         }
         if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
-            shipped.was_there = false;
-            host::send(host, None, program, &shipped.program, 0o700).await?;
+            agent.was_there = false;
+            host::send(host, None, program, &agent.program, 0o700).await?;
             // A C library that is too old, or a file system that lets nothing be run.
-            host.run_ok(&shipped.command(["--version"])).await?;
+            host.run_ok(&agent.command(["--version"])).await?;
         }
-        Ok(shipped)
+        Ok(agent)
     }
 
     /// Whether it was there before: somebody else may use it.
@@ -119,15 +119,15 @@ pub enum LogPlace {
 /// The machine does not answer, or its data dir cannot be read for another reason than damage.
 pub async fn inspect_data_dir(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     dir: &Path,
     wal_dir: Option<&Path>,
     log: LogPlace,
 ) -> Result<DataDir, HostError> {
-    let held = inspect(host, shipped.path(), dir, wal_dir, log, "/etc/fstab").await?;
+    let held = inspect(host, agent.path(), dir, wal_dir, log, "/etc/fstab").await?;
     Ok(match held {
         DataDir::Damaged(damage) if damage.log.is_none() => {
-            let log = inspect_log(host, shipped, dir, wal_dir).await?;
+            let log = inspect_log(host, agent, dir, wal_dir).await?;
             DataDir::Damaged(Damage { log, ..damage })
         }
         held => held,
@@ -140,7 +140,7 @@ pub async fn inspect_data_dir(
 /// The machine does not answer.
 pub async fn inspect_log(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     dir: &Path,
     wal_dir: Option<&Path>,
 ) -> Result<Option<LogState>, HostError> {
@@ -148,7 +148,7 @@ pub async fn inspect_log(
     let mut arguments = vec!["inspect", &dir, "--raft", "--quiet", "-o", "json"];
     let wal = wal_dir.map(|wal| wal.display().to_string());
     arguments.extend(wal.iter().flat_map(|wal| ["--wal-dir", wal.as_str()]));
-    let output = host.run(&shipped.command(arguments).within(INSPECT)).await?;
+    let output = host.run(&agent.command(arguments).within(INSPECT)).await?;
     Ok(inspection::read_log(&output.stdout))
 }
 
@@ -210,7 +210,7 @@ pub enum Search {
 /// The machine does not answer.
 pub async fn find_data_dirs(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     member: &MemberSpec,
     search: Search,
 ) -> Result<Vec<FoundDir>, HostError> {
@@ -225,7 +225,7 @@ pub async fn find_data_dirs(
     let mut dirs = Vec::new();
     for line in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
         let path = PathBuf::from(line);
-        let holds = inspect_data_dir(host, shipped, &path, None, LogPlace::Unknown).await.ok();
+        let holds = inspect_data_dir(host, agent, &path, None, LogPlace::Unknown).await.ok();
         dirs.push(FoundDir { path, named: named == Some(line), holds });
     }
     Ok(dirs)

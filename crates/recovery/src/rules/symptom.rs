@@ -6,11 +6,11 @@ use crate::facts::ServiceState;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::Service;
 
-use super::look::Look;
+use super::facts_view::FactsView;
 
 /// One thing that is wrong, in one place.
 #[derive(Debug, Clone)]
-pub(super) struct Sighting {
+pub(super) struct Symptom {
     pub id: FindingId,
     /// Machines, members or nodes, as people name them.
     pub subjects: Vec<String>,
@@ -27,7 +27,7 @@ pub(super) struct Sighting {
     pub alone: bool,
 }
 
-impl Sighting {
+impl Symptom {
     pub fn new(id: FindingId, severity: Severity) -> Self {
         Self {
             id,
@@ -105,8 +105,8 @@ impl Sighting {
 }
 
 /// The machines a remedy changes something on. The cloud's own side of a machine is not the machine.
-pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = String> + use<> {
-    let inventory = look.inventory();
+pub(super) fn touches(view: &FactsView<'_>, remedy: &Remedy) -> impl Iterator<Item = String> + use<> {
+    let inventory = view.inventory();
     let hosts: Vec<String> = match remedy {
         Remedy::StartService { host, .. }
         | Remedy::RestartService { host, .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::facts::{Disk, KubeletHealth, Leftovers, PodProcess, ServiceState, ToldBy, starts_at_boot};
-use crate::probe::reason::one_line;
+use crate::probe::error_text::one_line;
 
 /// A look at a machine is a few kilobytes.
 const LARGEST: usize = 1 << 20;
@@ -23,9 +23,9 @@ pub(super) fn body(text: &str) -> Result<&str> {
 }
 
 /// The lines of an answer, by their first word.
-pub(super) struct Said<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct ScriptOutput<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
-impl<'a> Said<'a> {
+impl<'a> ScriptOutput<'a> {
     pub fn of(body: &'a str) -> Self {
         let mut lines: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for line in body.lines() {

@@ -4,20 +4,20 @@ use crate::finding::Remedy;
 use crate::inventory::{Cloud, IpRangeSpec};
 use crate::plan::{Action, Needs};
 
-use super::{Draft, Wants};
+use super::{Draft, Remedies};
 
 /// Longest an attach may take; ZStack answers in seconds unless its agents are busy.
 const ATTACH_SECONDS: u64 = 120;
 /// Longest from power-on to a login.
 const BOOT_SECONDS: u64 = 300;
 /// How long members, API servers and nodes get to find each other again by themselves.
-const SETTLE_SECONDS: u64 = 30;
+const STABILIZE_SECONDS: u64 = 30;
 
 /// Adds what brings machines back; nothing when all that can be brought back are there. Machines do not need each other:
 /// one that the cloud refuses keeps none of the others away.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
     let mut back = Back::default();
-    for remedy in &wants.remedies {
+    for remedy in &remedies.automatic {
         match remedy {
             Remedy::AttachNics { hosts } => {
                 let ranges = create_ranges(draft);
@@ -36,7 +36,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     let Back { hosts, steps } = back;
     draft.steps.add(BOOT_SECONDS, Action::WaitForHosts { hosts });
     draft.steps.needing(Needs::OneOf(steps.clone()));
-    settle(draft);
+    stabilize(draft);
     draft.steps.needing(Needs::OneOf(steps));
 }
 
@@ -57,8 +57,8 @@ impl Back {
 }
 
 /// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
-pub(super) fn settle(draft: &mut Draft<'_>) {
-    draft.steps.add(SETTLE_SECONDS + 30, Action::Settle { seconds: SETTLE_SECONDS });
+pub(super) fn stabilize(draft: &mut Draft<'_>) {
+    draft.steps.add(STABILIZE_SECONDS + 30, Action::Stabilize { seconds: STABILIZE_SECONDS });
 }
 
 /// Addresses can be given out only inside a range: those that are gone are made again.

@@ -10,20 +10,20 @@ use crate::inventory::{
 };
 
 use super::address::{of_url, valid};
+use super::host_scan::{Machine, Process};
 use super::output::{CA, CERT, CREDENTIALS, Credential, KEY, KUBECONFIG};
-use super::survey::{Machine, Process};
 use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, kubernetes};
 
 /// Writes down what was found, and what was not.
-pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
+pub(super) async fn build(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
     let notes = std::mem::take(&mut found.notes);
     let inventory = empty(request.cluster, request.ssh);
-    let mut draft = Draft { found, names: Vec::new(), inventory, notes };
-    draft.hosts();
-    draft.members().await;
-    draft.control_plane();
-    draft.nodes();
-    let Draft { found, mut inventory, mut notes, .. } = draft;
+    let mut builder = InventoryBuilder { found, names: Vec::new(), inventory, notes };
+    builder.hosts();
+    builder.members().await;
+    builder.control_plane();
+    builder.nodes();
+    let InventoryBuilder { found, mut inventory, mut notes, .. } = builder;
     if inventory.etcd.members.is_empty() || inventory.kubernetes.control_plane.is_empty() {
         let why = [("etcd", &found.no_members), ("API", &found.no_api)];
         notes.extend(
@@ -44,7 +44,7 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
             .extend([(CA, ca), (CERT, cert), (KEY, key)].map(|(name, bytes)| Credential { name, bytes }));
     }
     match found.api {
-        Some(told) => credentials.push(Credential { name: KUBECONFIG, bytes: told.kubeconfig }),
+        Some(api) => credentials.push(Credential { name: KUBECONFIG, bytes: api.kubeconfig }),
         None => notes.push(format!(
             "no kubeconfig was taken ({}): put one with cluster-admin rights at kubernetes.kubeconfig",
             found.no_api
@@ -53,7 +53,7 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
     Ok(Discovered::new(inventory, &notes, credentials))
 }
 
-struct Draft {
+struct InventoryBuilder {
     found: Found,
     /// The hosts' names, in the order of the machines.
     names: Vec<String>,
@@ -61,12 +61,12 @@ struct Draft {
     notes: Vec<String>,
 }
 
-impl Draft {
+impl InventoryBuilder {
     fn hosts(&mut self) {
         for machine in &self.found.machines {
             let address = self.found.address_of(machine);
-            let name = unused(&self.inventory.hosts, &machine.seen.hostname, &address);
-            let seen = &machine.seen;
+            let name = unused(&self.inventory.hosts, &machine.scan.hostname, &address);
+            let seen = &machine.scan;
             if let Some(bundle) =
                 seen.processes.iter().map(|process| process.program.as_str()).find(is_bundle)
             {
@@ -230,7 +230,7 @@ impl Draft {
             let kubelet = |(machine, host): (&Machine, &String)| {
                 let process = machine.running("kubelet").next()?;
                 let name = process.flag("hostname-override").filter(|name| is_name(name));
-                Some((host.clone(), name.unwrap_or(&machine.seen.hostname).to_owned()))
+                Some((host.clone(), name.unwrap_or(&machine.scan.hostname).to_owned()))
             };
             let seen: Vec<_> = self.found.machines.iter().zip(&self.names).filter_map(kubelet).collect();
             seen.iter().for_each(|(host, name)| self.node(host, name));
@@ -280,7 +280,7 @@ fn service(machine: &Machine, program: &str) -> Option<Service> {
         return Some(Service::StaticPod(StaticPod { manifest, process: program.into() }));
     }
     let unit = format!("{program}.service");
-    (running.is_none() && machine.seen.units.contains(&unit)).then_some(Service::Unit(unit))
+    (running.is_none() && machine.scan.units.contains(&unit)).then_some(Service::Unit(unit))
 }
 
 /// Where a member lives on its machine.
@@ -312,7 +312,7 @@ fn unused(hosts: &BTreeMap<String, HostSpec>, name: &str, address: &str) -> Stri
 mod tests {
     use lifeboat_client::messages::Member;
 
-    use super::super::kubernetes::{NodeSeen, Told};
+    use super::super::kubernetes::{ApiInfo, NodeInfo};
     use super::*;
 
     fn member(name: &str, host: &str) -> Member {
@@ -324,8 +324,8 @@ mod tests {
         }
     }
 
-    fn node(name: &str, address: &str) -> NodeSeen {
-        NodeSeen { name: name.into(), address: Some(address.into()), machine_id: None }
+    fn node(name: &str, address: &str) -> NodeInfo {
+        NodeInfo { name: name.into(), address: Some(address.into()), machine_id: None }
     }
 
     /// What a cluster says of its members and nodes becomes commands, paths and unit lines later.
@@ -349,19 +349,19 @@ mod tests {
             ("option", "-oProxyCommand=id"),
             ("local", "local"),
         ];
-        let told = Told {
+        let api = ApiInfo {
             kubeconfig: Vec::new(),
             uid: None,
             nodes: nodes.map(|(name, address)| node(name, address)).to_vec(),
             apiservers: Vec::new(),
         };
         let members = members.map(|(name, host)| member(name, host)).to_vec();
-        let found = Found { members: Some(members), api: Some(told), ..Found::default() };
+        let found = Found { members: Some(members), api: Some(api), ..Found::default() };
         let inventory = empty("prod".into(), crate::inventory::Ssh::default());
-        let mut draft = Draft { found, names: Vec::new(), inventory, notes: Vec::new() };
-        draft.members().await;
-        draft.nodes();
-        let Draft { inventory, notes, .. } = draft;
+        let mut builder = InventoryBuilder { found, names: Vec::new(), inventory, notes: Vec::new() };
+        builder.members().await;
+        builder.nodes();
+        let InventoryBuilder { inventory, notes, .. } = builder;
         assert_eq!(inventory.etcd.members.keys().collect::<Vec<_>>(), ["good"]);
         assert_eq!(inventory.kubernetes.nodes.keys().collect::<Vec<_>>(), ["good", "second"]);
         assert_eq!(inventory.hosts.keys().collect::<Vec<_>>(), ["good", "second"]);

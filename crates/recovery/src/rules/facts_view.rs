@@ -5,11 +5,11 @@ use crate::finding::Evidence;
 use crate::inventory::{HostSpec, Inventory, Service};
 
 /// One look at a cluster.
-pub(crate) struct Look<'a> {
+pub(crate) struct FactsView<'a> {
     pub facts: &'a Facts,
 }
 
-impl<'a> Look<'a> {
+impl<'a> FactsView<'a> {
     pub fn new(facts: &'a Facts) -> Self {
         Self { facts }
     }

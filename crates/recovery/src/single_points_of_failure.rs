@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::inventory::{Cloud, Inventory};
 
 /// What the loss of one thing would stop, one sentence each.
-pub fn weak_points(facts: &Facts) -> Vec<String> {
+pub fn single_points_of_failure(facts: &Facts) -> Vec<String> {
     let inventory = &facts.inventory;
     let mut found = etcd(facts);
     found.extend(control_plane(inventory));

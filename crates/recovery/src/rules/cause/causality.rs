@@ -2,8 +2,8 @@
 
 use crate::finding::FindingId::{self, *};
 use crate::inventory::Service;
-use crate::rules::look::Look;
-use crate::rules::sighting::Sighting;
+use crate::rules::facts_view::FactsView;
+use crate::rules::symptom::Symptom;
 
 /// `cause` explains `effects` within `scope`.
 pub(super) struct Row {
@@ -105,7 +105,7 @@ const fn row(cause: FindingId, scope: Scope, effects: &'static [FindingId]) -> R
 }
 
 /// From the ground up: the first row that fits an effect wins.
-pub(super) const EXPLAINS: &[Row] = &[
+pub(super) const CAUSALITY: &[Row] = &[
     row(VmMissing, Scope::Host, NO_LOGIN),
     row(VmMissing, Scope::Host, ON_HOST),
     row(NicMissing, Scope::Host, NO_LOGIN),
@@ -175,7 +175,7 @@ const STOPS_WITH_KUBELET: &[FindingId] =
 
 impl Scope {
     /// Whether `effect` lies within this scope of `cause`.
-    pub fn holds(self, look: &Look<'_>, all: &[Sighting], cause: &Sighting, effect: &Sighting) -> bool {
+    pub fn holds(self, view: &FactsView<'_>, all: &[Symptom], cause: &Symptom, effect: &Symptom) -> bool {
         let same_host =
             || !effect.hosts.is_empty() && effect.hosts.iter().all(|host| cause.hosts.contains(host));
         let is_static =
@@ -187,21 +187,20 @@ impl Scope {
                 !effect.services.is_empty() && effect.services.iter().all(|s| cause.services.contains(s))
             }
             Self::Clients => cause.services.iter().any(|(host, service)| {
-                look.service(host, service).is_some_and(crate::facts::ServiceState::is_running)
+                view.service(host, service).is_some_and(crate::facts::ServiceState::is_running)
             }),
-            Self::NoneLeft => none_left(look, all, cause.id),
+            Self::NoneLeft => none_left(view, all, cause.id),
             Self::Everywhere => true,
         }
     }
 }
 
-fn none_left(look: &Look<'_>, all: &[Sighting], id: FindingId) -> bool {
+fn none_left(view: &FactsView<'_>, all: &[Symptom], id: FindingId) -> bool {
     if API.contains(&id) {
-        return !look.api_is_ready();
+        return !view.api_is_ready();
     }
-    let is_hit =
-        |host: &String| all.iter().any(|sighting| sighting.id == id && sighting.hosts.contains(host));
-    look.control_plane_in_reach().all(is_hit)
+    let is_hit = |host: &String| all.iter().any(|symptom| symptom.id == id && symptom.hosts.contains(host));
+    view.control_plane_in_reach().all(is_hit)
 }
 
 #[cfg(test)]
@@ -216,7 +215,7 @@ mod tests {
             let mut next = 0;
             while let Some(cause) = reached.get(next).copied() {
                 next += 1;
-                for effect in EXPLAINS.iter().filter(|row| row.cause == cause).flat_map(|row| row.effects) {
+                for effect in CAUSALITY.iter().filter(|row| row.cause == cause).flat_map(|row| row.effects) {
                     assert_ne!(effect, start, "{start} explains itself by way of {cause}");
                     if !reached.contains(effect) {
                         reached.push(*effect);
