@@ -47,7 +47,7 @@ const MAX_REJECTIONS: u32 = 4;
 /// Whether a step's result is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// It is.
+    /// The result is there; nothing to do.
     Done,
     /// It is not, and why.
     NotYet(String),
@@ -62,7 +62,7 @@ pub enum Progress<'a> {
     Waiting(&'a Step, &'a str),
     /// A step is done, in this time; `already` when there was nothing to do.
     Done {
-        /// The step.
+        /// Step that is executed.
         step: &'a Step,
         /// How long it took.
         took: Duration,

@@ -29,7 +29,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Facts {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the format: [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// When the look began.
     pub observed_at: Timestamp,
@@ -58,7 +58,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingOperation {
-    /// Its id.
+    /// Operation id.
     pub id: String,
     /// When it began.
     pub started: Timestamp,
@@ -66,7 +66,7 @@ pub struct PendingOperation {
     pub last_entry: Timestamp,
     /// What that entry says.
     pub last: String,
-    /// Its journal.
+    /// Path of its journal.
     pub journal: PathBuf,
 }
 

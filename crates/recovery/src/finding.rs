@@ -48,7 +48,7 @@ impl Diagnosis {
     }
 }
 
-/// Something wrong.
+/// A problem of the cluster, with its evidence, impact and remedies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -56,9 +56,9 @@ pub struct Finding {
     pub id: FindingId,
     /// Which machines, members or nodes of the inventory, sorted.
     pub subjects: Vec<String>,
-    /// How bad.
+    /// The worst of its own severity and that of its consequences.
     pub severity: Severity,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub summary: String,
     /// What shows it.
     pub evidence: Vec<Evidence>,
@@ -70,11 +70,11 @@ pub struct Finding {
     pub consequences: Vec<Finding>,
 }
 
-/// How bad.
+/// How much the cluster is affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// Will hurt.
+    /// Nothing fails yet, but will.
     Warning,
     /// Hurts, and something still stands in for it.
     Error,
@@ -106,9 +106,9 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unknown {
-    /// What.
+    /// Name of the fact.
     pub what: String,
-    /// Why.
+    /// Why it could not be determined.
     pub reason: String,
 }
 
@@ -118,38 +118,38 @@ pub struct Unknown {
 pub enum Remedy {
     /// Put back the NICs of these machines as the inventory has them.
     AttachNics {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
     /// Switch on the VM of this machine.
     StartVm {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
     },
     /// Start a service that is stopped.
     StartService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
     /// Restart a service that runs and does not do its work.
     RestartService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
     /// Have a service start at boot.
     EnableService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
     /// Replace an etcd member, while the others have a quorum.
     ReplaceMember {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
     },
     /// Rebuild the etcd cluster from the freshest state there is.

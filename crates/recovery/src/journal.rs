@@ -18,14 +18,14 @@ pub(crate) const GIVEN_UP: &str = "given up: ";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What happened.
+/// A recorded event of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
@@ -41,30 +41,30 @@ pub enum Event {
     },
     /// A step is about to be done.
     Begin {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
     },
     /// Something a later run must know, written before it is done: a machine about to be rebooted.
     Note {
-        /// The step.
+        /// Step number, from 1.
         step: u32,
-        /// The words.
+        /// Text of the note.
         note: String,
     },
     /// A step is done and was found to be.
     Done {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
         /// Whether it was found done without anything to do.
         already: bool,
     },
     /// A step failed.
     Failed {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
     /// The plan is being rolled back: from here on nothing goes forward.
@@ -74,7 +74,7 @@ pub enum Event {
     },
     /// What a step did is taken back.
     Undone {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
     },
     /// Every step of the plan is done.
@@ -107,7 +107,7 @@ pub enum JournalError {
     #[error("{}: line {line} is damaged, so the completed steps are unknown: check the machines, then run `lifeboat \
              recover abandon` and plan again", path.display())]
     Damaged {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
         /// The line, from 1.
         line: usize,

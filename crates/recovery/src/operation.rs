@@ -43,9 +43,9 @@ pub enum OperationError {
     OtherCluster {
         /// The operation or the plan.
         id: String,
-        /// Its cluster.
+        /// Cluster name in the operation's plan.
         theirs: String,
-        /// The inventory's.
+        /// Cluster name in the inventory.
         ours: String,
     },
     /// There is nothing to resume.
@@ -54,7 +54,7 @@ pub enum OperationError {
     /// A plan file that is not there or not one.
     #[error("{}: {why}", path.display())]
     BadPlan {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: String,
@@ -62,7 +62,7 @@ pub enum OperationError {
     /// A plan that names what the inventory does not have.
     #[error("{}: {why}", path.display())]
     ForeignPlan {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: PlanMismatch,
@@ -107,22 +107,22 @@ pub struct Operations {
 /// What an operation did.
 #[derive(Debug)]
 pub struct Past {
-    /// Its plans.
+    /// Accepted plans, oldest first.
     pub plans: Vec<Plan>,
-    /// Its journal.
+    /// Journal entries, oldest first.
     pub journal: Vec<Entry>,
     /// Whether it has ended.
     pub ended: bool,
 }
 
-/// One operation.
+/// An operation on disk: its directory, plans and journal.
 #[derive(Debug)]
 pub struct Operation {
     /// Its unique name: the time it began and a few random letters.
     pub id: String,
     /// Where its files are.
     pub dir: PathBuf,
-    /// Its journal.
+    /// Journal that new entries are appended to.
     pub journal: Journal,
 }
 

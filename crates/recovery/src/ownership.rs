@@ -30,7 +30,7 @@ pub enum OwnershipError {
     Owner {
         /// The file or directory.
         path: PathBuf,
-        /// Its owner.
+        /// uid of the owner.
         uid: u32,
         /// Who should own it.
         own: u32,
@@ -43,7 +43,7 @@ pub enum OwnershipError {
     Writable {
         /// The file or directory.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits.
         mode: u32,
     },
     /// It cannot be looked at. The error names it.

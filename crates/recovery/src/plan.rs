@@ -26,7 +26,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the format: [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Unique name; what is moved aside and the new cluster's token carry it.
     pub id: String,
@@ -141,9 +141,9 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Addressed {
-    /// Its id.
+    /// Id of the finding.
     pub id: FindingId,
-    /// Its subjects.
+    /// Machines, members or nodes of the finding.
     pub subjects: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ pub struct Addressed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Candidate {
-    /// Where.
+    /// Where the state comes from.
     pub source: StateSource,
     /// Revision of its keyspace, when known.
     pub revision: Option<i64>,
@@ -189,7 +189,7 @@ pub enum StateSource {
     Snapshot(PathBuf),
     /// A member's log on top of another state of its cluster, where its own db cannot be used.
     Log {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// What its log goes on from.
         base: Base,
@@ -272,7 +272,7 @@ impl fmt::Display for StateSource {
     }
 }
 
-/// One step.
+/// A step of a plan: an action with its limits and guards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {

@@ -67,11 +67,11 @@ pub enum PlanError {
     AmbiguousState {
         /// The member with most.
         member: Box<StateSource>,
-        /// Its revision.
+        /// Current revision of the member.
         held: i64,
         /// The snapshot with most.
         snapshot: Box<StateSource>,
-        /// Its revision.
+        /// Current revision of the snapshot.
         saved: i64,
     },
     /// A member that waits for the others may hold more than what would be restored.
@@ -80,9 +80,9 @@ pub enum PlanError {
          {chosen} lacks; stop {service} on {host} and recover again, or choose the state to restore with --source"
     )]
     Unread {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
         /// What runs it.
         service: String,
@@ -95,7 +95,7 @@ pub enum PlanError {
          state to restore with --source"
     )]
     Unknown {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// Why it is not known.
         why: String,
@@ -109,9 +109,9 @@ pub enum PlanError {
          restore"
     )]
     Further {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
         /// Index of its last entry.
         last: u64,
@@ -159,11 +159,11 @@ pub enum PlanError {
         processes.len(), processes.join("; ")
     )]
     AmbiguousProcess {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The program of the static pod.
         service: String,
-        /// The processes.
+        /// PIDs and command lines.
         processes: Vec<String>,
     },
     /// A check before the first change does not hold, or cannot be made.

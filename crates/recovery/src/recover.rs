@@ -61,7 +61,7 @@ pub trait Desk {
 /// Whether machines may be rebooted whose nodes a restart of the kubelet does not bring back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboots {
-    /// None.
+    /// Reboot no node.
     Never,
     /// Each that the person agrees to.
     Ask,

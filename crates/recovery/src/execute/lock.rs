@@ -55,7 +55,7 @@ pub enum LockError {
          ended"
     )]
     AtWork {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
     },
     /// A machine that answers could not be locked.

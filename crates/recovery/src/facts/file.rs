@@ -21,7 +21,7 @@ pub enum FactsFileError {
     /// The file is no file of facts.
     #[error("{}: not a facts file; record one with `lifeboat diagnose --save-facts`", path.display())]
     Unfit {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         source: serde_json::Error,
@@ -29,7 +29,7 @@ pub enum FactsFileError {
     /// The file is larger than any facts.
     #[error("{}: larger than {} MiB, not a facts file", path.display(), LARGEST >> 20)]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Another version of Lifeboat wrote it.
@@ -38,7 +38,7 @@ pub enum FactsFileError {
         path.display()
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The version in it.
         found: u32,

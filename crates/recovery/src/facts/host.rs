@@ -14,7 +14,7 @@ use crate::inventory::Service;
 pub struct HostFacts {
     /// Whether Lifeboat can log in. Everything below is unknown where it cannot.
     pub login: Fact<Login>,
-    /// `/etc/machine-id`.
+    /// Content of `/etc/machine-id`.
     pub machine_id: Fact<String>,
     /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
     pub boot_id: Fact<String>,
@@ -135,7 +135,7 @@ pub struct ServiceState {
 pub struct PodProcess {
     /// How it compares with the pod of the manifest.
     pub told_by: ToldBy,
-    /// Its PID.
+    /// Process id.
     pub pid: u32,
     /// Its pod or unit, and the flags that identify it.
     pub what: String,

@@ -71,9 +71,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PlaceKind {
-    /// A directory.
+    /// A directory is there.
     Directory,
-    /// Nothing.
+    /// Nothing is there.
     Absent,
     /// Something that is not a directory.
     Other,

@@ -13,7 +13,7 @@ macro_rules! finding_ids {
         }
 
         impl FindingId {
-            /// Every id.
+            /// All ids, from the ground up.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The id as it is written.

@@ -8,7 +8,7 @@ pub enum HostError {
     /// No way to it, or the way broke: then a command may have been done or not.
     #[error("{host}: unreachable: {why}")]
     Unreachable {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// In the words of `ssh`.
         why: String,
@@ -16,7 +16,7 @@ pub enum HostError {
     /// It shows a host key that is not the one in `known_hosts`, or `known_hosts` has none for it. Never overridden.
     #[error("{host}: host key not accepted: {why}")]
     HostKeyChanged {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// In the words of `ssh`, and what to do.
         why: String,
@@ -24,7 +24,7 @@ pub enum HostError {
     /// It does not let us in, or not become root.
     #[error("{host}: login refused: {why}")]
     Denied {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// In the words of `ssh` or `sudo`.
         why: String,
@@ -32,19 +32,19 @@ pub enum HostError {
     /// The command did not end in time. It may still run there.
     #[error("{host}: {command}: timed out after {}s", limit.as_secs())]
     Timeout {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The command.
+        /// Command, shortened for messages.
         command: String,
-        /// The limit.
+        /// Time limit that it exceeded.
         limit: Duration,
     },
     /// The command failed.
     #[error("{host}: {command}: {why}")]
     Failed {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The command.
+        /// Command, shortened for messages.
         command: String,
         /// Exit code and what it said.
         why: String,

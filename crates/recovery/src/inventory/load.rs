@@ -40,7 +40,7 @@ pub enum InventoryError {
     /// It is not as it must be; one problem a line, each with its place.
     #[error("{}", lines(file, problems))]
     Invalid {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// What is wrong, in the order of the file.
         problems: Vec<Problem>,
@@ -88,7 +88,7 @@ fn lines(file: &Path, problems: &[Problem]) -> String {
 /// An inventory that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// The inventory.
+    /// The inventory, with absolute paths.
     pub inventory: Inventory,
     /// What should be changed in it, with file and place.
     pub warnings: Vec<String>,

@@ -16,35 +16,35 @@ pub enum Action {
     Preflight,
     /// Make an IP range of the cloud that is gone.
     CreateIpRange {
-        /// The range.
+        /// Range, as in the inventory.
         range: IpRangeSpec,
     },
     /// Attach a NIC with its address and MAC.
     AttachNic {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The cloud's id of its VM.
         vm: String,
-        /// The NIC.
+        /// NIC, as in the inventory.
         nic: NicSpec,
     },
     /// Switch on a VM.
     StartVm {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The cloud's id of its VM.
         vm: String,
     },
     /// Wait until one can log in to machines, and they are the right ones.
     WaitForHosts {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
     /// Give what is back the time to recover by itself; ends early once all is well, or once it plainly will not be.
     /// Never fails: the next round decides from what is seen then.
     #[serde(rename = "settle")]
     Stabilize {
-        /// Longest wait.
+        /// Longest wait in seconds.
         seconds: u64,
     },
     /// Stop services and keep them from being started by anything, reboots included.
@@ -92,7 +92,7 @@ pub enum Action {
     },
     /// Rename a member's old data dir, and its WAL dir.
     MoveAside {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// What is renamed.
         dirs: DataDirs,
@@ -101,7 +101,7 @@ pub enum Action {
     },
     /// Write a member's data dir from the distributed state.
     RestoreMember {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// Where it is written.
         dirs: DataDirs,
@@ -110,7 +110,7 @@ pub enum Action {
     },
     /// Wait until members form a cluster with one leader, equal HashKV and no CORRUPT alarm.
     WaitForEtcd {
-        /// The members.
+        /// Names of the etcd members.
         members: Vec<String>,
         /// What they must serve, where a restore has written it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,26 +118,26 @@ pub enum Action {
     },
     /// Take an old member out of the cluster's list.
     RemoveMember {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
         /// Its id in hexadecimal.
         id: String,
     },
     /// Add a member as a learner and start it with an empty data dir.
     AddLearner {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
         /// Its data dir, and where its old one was moved from.
         dirs: DataDirs,
     },
     /// Make a learner that has caught up a voting member.
     PromoteLearner {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
     },
     /// Compact history, defragment members one after the other, and take the NOSPACE alarms off.
     ClearNospace {
-        /// The members.
+        /// Names of the etcd members.
         members: Vec<String>,
     },
     /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, or of none, where all members hold the same data.
@@ -147,7 +147,7 @@ pub enum Action {
     },
     /// Wait until API servers are ready.
     WaitForApiservers {
-        /// Their machines.
+        /// Inventory names of their machines.
         hosts: Vec<String>,
     },
     /// Give up the leader leases of controller-managers and schedulers, all of which are fenced.
@@ -160,23 +160,23 @@ pub enum Action {
     /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted. Nodes that are left keep
     /// nothing else waiting.
     RecoverNodes {
-        /// Their machines.
+        /// Inventory names of their machines.
         hosts: Vec<String>,
     },
     /// Cordon and drain a node that is still not Ready, reboot its machine, and uncordon it. Only with an operator's
     /// consent, and never a machine that has a role.
     RebootNode {
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
     },
     /// Wait until the inventory's checks pass.
     WaitForChecks {
-        /// Their names.
+        /// Names of the checks.
         checks: Vec<String>,
     },
     /// Remove the distributed state and Lifeboat's program from machines.
     CleanUp {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
 }
@@ -185,7 +185,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestoredCluster {
-    /// `--initial-cluster`.
+    /// Value of etcd's `--initial-cluster`.
     pub initial_cluster: String,
     /// `--initial-cluster-token`; its own for every restore.
     pub token: String,
@@ -195,8 +195,8 @@ pub struct RestoredCluster {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostService {
-    /// The machine.
+    /// Inventory name of the machine.
     pub host: String,
-    /// The service.
+    /// Unit or static pod.
     pub service: Service,
 }

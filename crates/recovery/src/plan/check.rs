@@ -15,11 +15,11 @@ pub enum PlanMismatch {
     /// A step names something that the inventory does not have.
     #[error("step {step} ({what}) names {name}, which is not in the inventory")]
     Foreign {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
         /// What it does.
         what: String,
-        /// The name.
+        /// The unknown name.
         name: String,
     },
 }

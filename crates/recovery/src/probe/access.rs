@@ -40,7 +40,7 @@ pub enum ApiError {
     /// The kubeconfig cannot be used.
     #[error("kubeconfig {}: {why}", path.display())]
     Kubeconfig {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it, never its content.
         why: String,

@@ -21,15 +21,15 @@ pub enum ProviderError {
     /// No answer: no connection, one that broke, a gateway with nothing behind it, or none in time.
     #[error("the cloud's API at {endpoint} does not answer; check that its management node runs")]
     Unreachable {
-        /// The API.
+        /// URL of the cloud's API.
         endpoint: String,
-        /// Why.
+        /// Error of the HTTP client.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The cloud does not accept the key, the account or the session.
     #[error("the cloud at {endpoint} rejected the credentials: {message}")]
     Unauthorized {
-        /// The API.
+        /// URL of the cloud's API.
         endpoint: String,
         /// What the cloud says.
         message: String,

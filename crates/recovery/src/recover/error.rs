@@ -14,7 +14,7 @@ pub enum RecoverError {
     /// The operation's files.
     #[error(transparent)]
     Operation(#[from] OperationError),
-    /// Another operator.
+    /// Another operator holds the lock, or it cannot be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A step failed or a stop was asked for; `lifeboat recover resume` goes on, and where it can still be undone,
@@ -39,13 +39,13 @@ pub enum RecoverError {
          (lifeboat explain service.fenced)"
     )]
     NoWayBack {
-        /// The operation.
+        /// Operation id.
         operation: String,
-        /// The plan.
+        /// Plan id.
         plan: String,
         /// The step that closed it.
         number: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
         /// Why there is no way back.
         why: String,
@@ -76,7 +76,7 @@ pub enum RecoverError {
          run: lifeboat diagnose"
     )]
     Served {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// The cluster it is in, in hexadecimal.
         cluster: String,
@@ -86,13 +86,13 @@ pub enum RecoverError {
 /// What there is of an operation that a person has said no to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
-    /// Nothing.
+    /// Nothing was done.
     #[error("nothing was done")]
     Nothing,
     /// Rounds that are done.
     #[error("round {0} was not started; earlier rounds stand; run `lifeboat recover` to continue")]
     Round(usize),
-    /// A rollback.
+    /// A rollback was not confirmed.
     #[error("nothing was rolled back")]
     Rollback,
     /// What was done before it was cut short.

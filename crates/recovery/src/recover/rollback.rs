@@ -18,7 +18,7 @@ const ROLLED_BACK: &str = "rolled back";
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackReport {
-    /// The operation.
+    /// Operation id.
     pub operation: String,
     /// When it ended.
     pub ended: Timestamp,

@@ -203,7 +203,7 @@ pub(super) fn listed(names: &[String]) -> String {
     }
 }
 
-/// `2026-11-29`.
+/// Date in UTC, such as `2026-11-29`.
 pub(super) fn day(at: Timestamp) -> String {
     at.to_string().split('T').next().unwrap_or_default().to_owned()
 }

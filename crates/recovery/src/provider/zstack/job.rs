@@ -64,7 +64,7 @@ impl ZStack {
         }
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
         match self.call(Method::GET, path, query, None, None).await? {
             Answer::Done(value) => Ok(value),

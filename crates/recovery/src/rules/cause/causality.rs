@@ -25,7 +25,7 @@ pub(super) enum Scope {
     Clients,
     /// Everywhere, once nothing of the cause's kind is left that works.
     NoneLeft,
-    /// Everywhere.
+    /// Any place in the cluster.
     Everywhere,
 }
 
