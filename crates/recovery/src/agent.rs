@@ -1,4 +1,4 @@
-//! Lifeboat's own program on machines, so that heavy work runs where the data is and only results travel.
+//! The Lifeboat binary on machines: heavy work runs where the data is, and only results are transferred.
 
 mod inspection;
 
@@ -11,11 +11,11 @@ use crate::facts::{Damage, DataDir, FoundDir, LogState};
 use crate::host::{self, Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
-/// Where the program is kept on machines, in a directory named by its SHA-256.
+/// Directory of the binary on machines; its subdirectory is named by the SHA-256.
 const DIR: &str = "/var/lib/lifeboat/bin";
-/// How much of the SHA-256 names the directory; the whole of it is compared.
+/// Hex digits of the SHA-256 in the directory name; the full digest is compared.
 const PREFIX: usize = 16;
-/// Longest a data dir may take to be read; gigabytes on a slow disk do.
+/// Time limit for reading a data dir: gigabytes on a slow disk take minutes.
 const INSPECT: Duration = Duration::from_secs(300);
 
 /// Kernel and architecture, and the SHA-256 of `$1` if it is there.
@@ -33,10 +33,10 @@ pub(crate) const UNMOUNTED: &str = include_str!("agent/unmounted.sh");
 
 /// Prints the data dirs on a machine, one a line.
 const FIND_DATA_DIRS: &str = include_str!("agent/find.sh");
-/// So many data dirs of a machine are read.
+/// Maximum number of data dirs that are read on a machine.
 const MAX_FOUND_DIRS: usize = 8;
 
-/// Lifeboat's program on a machine.
+/// The Lifeboat binary on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
     program: PathBuf,
@@ -44,7 +44,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Sends the program that runs here, unless it is there already.
+    /// Sends the running binary, unless the machine has it.
     ///
     /// # Errors
     /// The machine does not answer, is of another architecture, or cannot run or keep the program.
@@ -72,18 +72,18 @@ impl Agent {
         if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
             agent.was_there = false;
             host::send(host, None, program, &agent.program, 0o700).await?;
-            // A C library that is too old, or a file system that lets nothing be run.
+            // The C library is too old, or the file system is mounted noexec.
             host.run_ok(&agent.command(["--version"])).await?;
         }
         Ok(agent)
     }
 
-    /// Whether it was there before: somebody else may use it.
+    /// Whether the machine had it before: another run may use it.
     pub fn was_there(&self) -> bool {
         self.was_there
     }
 
-    /// A command line of it.
+    /// A command that runs it with these arguments.
     pub fn command<S: Into<String>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let arguments = arguments.into_iter().map(Into::into);
         Command::new(std::iter::once(self.path()).chain(arguments))
@@ -104,7 +104,7 @@ impl Agent {
     }
 }
 
-/// Whether a log that is not where it is looked for may be somewhere else.
+/// Whether a log that is missing at the expected path may be elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogPlace {
     /// The member's service says that it is there, or was.
@@ -231,7 +231,7 @@ pub async fn find_data_dirs(
     Ok(dirs)
 }
 
-/// The program that runs here, also when its file has been replaced or removed meanwhile.
+/// The running binary, even if its file was replaced or removed meanwhile.
 fn own_program() -> std::io::Result<PathBuf> {
     let program = Path::new("/proc/self/exe");
     if program.exists() { Ok(program.into()) } else { std::env::current_exe() }

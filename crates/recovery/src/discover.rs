@@ -1,6 +1,6 @@
 //! Discovery: from one machine of a running cluster to its inventory. Nothing is changed anywhere.
 //!
-//! Machines are looked at in rounds: what one round finds in flags, in etcd's member list and in the API names the
+//! Machines are scanned in rounds: what one round finds in flags, in etcd's member list and in the API names the
 //! machines of the next.
 
 mod address;
@@ -25,16 +25,16 @@ use crate::provider::CloudProvider;
 use host_scan::Machine;
 pub use output::{CREDENTIALS, DiscoverError, Discovered};
 
-/// How often what was found may lead to further machines.
+/// Maximum number of rounds.
 const ROUNDS: usize = 6;
-/// Machines that are looked at at the same time.
+/// Machines that are scanned concurrently.
 const AT_ONCE: usize = 16;
-/// How a person names the machine Lifeboat runs on.
+/// Name of the machine Lifeboat runs on, in `--from` and the inventory.
 const LOCAL: &str = "local";
 
 /// Where to begin, and how to get there.
 pub struct Request<'a> {
-    /// What to give to `ssh`: at least one machine of the control plane. `local` is this one.
+    /// Destinations for `ssh`, with at least one control plane machine. `local` is this machine.
     pub from: Vec<String>,
     /// How to log in.
     pub ssh: Ssh,
@@ -42,15 +42,15 @@ pub struct Request<'a> {
     pub cluster: String,
     /// The cloud the machines are in.
     pub cloud: Option<(Zstack, Arc<dyn CloudProvider>)>,
-    /// Told what is being done.
+    /// Called with a description of each step.
     pub watch: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Looks at a cluster.
 ///
 /// # Errors
-/// [`DiscoverError::NoMachine`] when none could be looked at, [`DiscoverError::Incomplete`] when no etcd or no API server
-/// was found.
+/// [`DiscoverError::NoMachine`] when no machine could be scanned, [`DiscoverError::Incomplete`] when no etcd or no
+/// API server was found.
 pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError> {
     let mut found = Found::default();
     let mut next: Vec<Destination> = request.from.iter().cloned().map(Destination::Given).collect();
@@ -86,9 +86,9 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
 
 /// Where to look.
 enum Destination {
-    /// What a person has given with `--from`: anything that `ssh` takes, or `local`.
+    /// A `--from` argument: an `ssh` destination, or `local`.
     Given(String),
-    /// An address that a machine has named, always behind `ssh`.
+    /// An address reported by a machine; always reached through `ssh`.
     Found(String),
 }
 
@@ -106,11 +106,11 @@ impl Destination {
     }
 }
 
-/// What is known so far.
+/// Results of the rounds so far.
 #[derive(Default)]
 struct Found {
     machines: Vec<Machine>,
-    /// Destinations that were tried, and addresses that are not to be.
+    /// Destinations that were tried, and addresses to skip.
     tried: BTreeSet<String>,
     /// What could not be seen.
     notes: Vec<String>,
@@ -181,8 +181,8 @@ impl Found {
         urls
     }
 
-    /// Addresses of the cluster that are on no machine seen so far. None of them is this computer's: a machine that names
-    /// one would have us look at ourselves, as root.
+    /// Addresses of the cluster that are on no machine seen so far. None of them is this computer's: otherwise a
+    /// machine could make us scan our own computer as root.
     async fn unseen(&mut self) -> Vec<Destination> {
         let addresses: BTreeSet<String> = self.cluster_addresses().into_iter().collect();
         let mut unseen = Vec::new();
@@ -203,7 +203,7 @@ impl Found {
         unseen
     }
 
-    /// Addresses by which parts of the cluster know each other.
+    /// Addresses that cluster components use for each other.
     fn cluster_addresses(&self) -> Vec<String> {
         let members = self.members.iter().flatten();
         let urls = members.flat_map(|member| member.peer_urls.iter().chain(&member.client_urls));
@@ -228,7 +228,7 @@ impl Found {
     }
 }
 
-/// The inventory with nothing in it yet.
+/// An empty inventory.
 fn empty(cluster: String, ssh: Ssh) -> Inventory {
     use crate::inventory::{Etcd, Kubernetes};
 

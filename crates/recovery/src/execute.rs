@@ -1,4 +1,4 @@
-//! The executor: does a plan's steps in order, journalled, so that its own death at any moment costs nothing but time.
+//! The executor: runs a plan's steps in order and journals them, so that a crash at any moment only costs time.
 //!
 //! Every step asks first whether it is done, acts, and asks until it is; asking is what `resume` relies on, not the
 //! journal. The journal says how far a run came, and which results must still stand: what an earlier step brought
@@ -37,11 +37,11 @@ pub use leftovers::{forget, sweep};
 pub use lock::{LockError, OperatorLock};
 pub use undo::{Undo, is_still_fenced, undo};
 
-/// How often a step that waits looks again.
+/// Poll interval of a waiting step.
 const POLL: Duration = Duration::from_millis(300);
-/// How long after an action that failed in passing it is tried again.
+/// Pause before a transient failure is retried.
 const RETRY: Duration = Duration::from_secs(1);
-/// So often an action is tried that was rejected, with longer and longer pauses.
+/// Maximum attempts of a rejected action, with growing pauses.
 const MAX_REJECTIONS: u32 = 4;
 
 /// Whether a step's result is there.
@@ -49,7 +49,7 @@ const MAX_REJECTIONS: u32 = 4;
 enum State {
     /// The result is there; nothing to do.
     Done,
-    /// It is not, and why.
+    /// The result is missing, with the reason.
     NotYet(String),
 }
 
@@ -71,7 +71,7 @@ pub enum Progress<'a> {
     },
     /// A step failed.
     Failed(&'a Step, &'a str),
-    /// What a step did is taken back.
+    /// A step is rolled back.
     Undoing(&'a Step),
     /// It is taken back, in this time.
     Undone(&'a Step, Duration),
@@ -79,7 +79,7 @@ pub enum Progress<'a> {
 
 /// Does the steps of the context's plan, leaving out what `recorded` shows done and is found to stand.
 ///
-/// `stop` is looked at between steps: a run that is asked to stop ends at the next safe point.
+/// `stop` is checked between steps: a run that is asked to stop ends at the next safe point.
 ///
 /// # Errors
 /// [`ExecuteError::Step`] with the step that failed, [`ExecuteError::Stopped`]; both can be resumed.
@@ -103,7 +103,7 @@ pub async fn execute(
             return Err(ExecuteError::Stopped { before: step.number });
         }
         match run_step(context, step, &history, watch).await {
-            // What does not need it goes on, and the next round decides without it.
+            // Independent steps continue, and the next round decides without this one.
             Err(ExecuteError::Step { .. }) if is_dispensable(context, step) => failed.push(step.number),
             result => result?,
         }
@@ -152,7 +152,7 @@ impl History {
         step.holds_until.is_some_and(|until| until <= self.reached)
     }
 
-    /// Whether it was a pause that has passed.
+    /// Whether it is a pause that is over.
     fn stabilized(&self, step: &Step) -> bool {
         matches!(step.action, crate::plan::Action::Stabilize { .. }) && self.is_done(step)
     }
@@ -222,7 +222,7 @@ async fn until_checked(
     }
 }
 
-/// Why a step did not come to its end.
+/// Why a step failed.
 struct Failure {
     why: String,
     /// Whether a guard did not hold and the step has done nothing.

@@ -1,4 +1,4 @@
-//! The journal of an operation: what was about to be done before it is done, and how it ended after.
+//! The journal of an operation: each action is recorded before it starts, and its result after.
 //!
 //! JSON Lines, each line synced before the next action begins, each with a CRC of its entry, so that what a power
 //! loss left half-written is told from what was tampered with. `jq .entry` reads it.
@@ -67,12 +67,12 @@ pub enum Event {
         /// Reason, as text for people.
         why: String,
     },
-    /// The plan is being rolled back: from here on nothing goes forward.
+    /// The plan is being rolled back; it cannot be resumed.
     RollingBack {
         /// The plan's id.
         plan: String,
     },
-    /// What a step did is taken back.
+    /// A step is rolled back.
     Undone {
         /// Step number, from 1.
         step: u32,
@@ -82,7 +82,7 @@ pub enum Event {
         /// The plan's id.
         plan: String,
     },
-    /// The operation is over: nothing is left to resume.
+    /// The operation has ended.
     Ended {
         /// `recovered`, `applied`, `abandoned`, `rolled back`, or what is left for people.
         how: String,
@@ -97,13 +97,13 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// What is wrong with a journal.
+/// Errors of a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A line before the last is not what was written.
+    /// A line before the last does not match its CRC.
     #[error("{}: line {line} is damaged, so the completed steps are unknown: check the machines, then run `lifeboat \
              recover abandon` and plan again", path.display())]
     Damaged {
@@ -136,7 +136,7 @@ impl Journal {
         Ok(Self { file, entries: Vec::new() })
     }
 
-    /// Opens a journal to go on with it. A last line that a crash cut short never happened: it is cut off.
+    /// Opens a journal to append to it. A last line that a crash cut short is removed.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] when another line does not match its CRC.

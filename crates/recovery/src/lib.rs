@@ -1,4 +1,4 @@
-//! Observe, decide and act: what is broken in a Kubernetes cluster, why, and the way back.
+//! Observe, decide and act: what is broken in a Kubernetes cluster, why, and how to recover it.
 //!
 //! Three stages with data between them; each arrow is a value that can be saved, shown, tested and replayed:
 //!

@@ -1,4 +1,4 @@
-//! Plans: what to do, in order, with what each step changes and what cannot be taken back.
+//! Plans: steps in order, with what each changes and which are irreversible.
 
 mod action;
 mod check;
@@ -21,8 +21,8 @@ pub use guard::*;
 /// Version of the plan file.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// One round of a recovery: everything that can be decided from one set of facts. What the machines tell once
-/// they can be reached again is decided in the next round.
+/// One round of a recovery: everything that can be decided from one set of facts. What depends on machines that come
+/// back is decided in the next round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
@@ -34,7 +34,7 @@ pub struct Plan {
     pub cluster: String,
     /// When the facts it follows from were gathered.
     pub observed_at: Timestamp,
-    /// Where a person has said that a restore takes its state from.
+    /// State that `--source` chooses for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<StateSource>,
     /// `/etc/machine-id` of the machines that were seen: nothing is changed on another machine at one's address.
@@ -49,9 +49,9 @@ pub struct Plan {
     pub unread_snapshots: usize,
     /// What to do, in order.
     pub steps: Vec<Step>,
-    /// What only people can do, before or after.
+    /// Manual steps, before or after.
     pub manual: Vec<String>,
-    /// That the state a person has named is not restored, and why.
+    /// Why the state of `--source` is not restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_source: Option<String>,
     /// What the plan rests on: `apply` refuses when one of these has changed.
@@ -282,9 +282,9 @@ pub struct Step {
     pub title: String,
     /// What is done.
     pub action: Action,
-    /// What is different afterwards, one line each.
+    /// Changes that it makes, one line each.
     pub changes: Vec<String>,
-    /// Whether Lifeboat cannot take it back.
+    /// Whether it cannot be rolled back.
     pub irreversible: bool,
     /// Seconds after which it counts as failed.
     pub timeout_seconds: u64,

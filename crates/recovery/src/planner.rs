@@ -1,8 +1,8 @@
 //! The planner: from facts and findings to the steps of one round. Pure: what it needs to know of files and
 //! machines is handed in.
 //!
-//! Layers go from the ground up: a machine without a NIC is asked nothing more, so a round that brings machines
-//! back ends there, and the next round decides from what they tell.
+//! Layers go from the ground up: a machine without a NIC cannot be asked, so a round that recovers machines ends
+//! there, and the next round decides from their facts.
 
 mod candidates;
 mod control_plane;
@@ -32,14 +32,14 @@ pub use snapshot::{Snapshot, SnapshotIdentity, Snapshots};
 use steps::Steps;
 pub use tried::Tried;
 
-/// What a plan depends on beside facts.
+/// Inputs of the planner besides facts.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
     /// Unique name of the plan.
     pub id: String,
     /// The snapshots there are.
     pub snapshots: Snapshots,
-    /// Where a restore must take its state from, when a person has said so.
+    /// State that `--source` chooses for a restore.
     pub source: Option<StateSource>,
     /// What earlier plans have tried.
     pub tried: Tried,
@@ -122,7 +122,8 @@ pub enum PlanError {
         /// The state that would be restored.
         chosen: Box<StateSource>,
     },
-    /// The freshest state is that of a member with a CORRUPT alarm, or of one of several that etcd found to differ.
+    /// The most recent state is that of a member with a CORRUPT alarm, or of one of several that etcd found to
+    /// differ.
     #[error(
         "{0} has a CORRUPT alarm: etcd found members with different data; compare it with the other copies \
          (lifeboat inspect ONE OTHER), and choose the right state with --source"

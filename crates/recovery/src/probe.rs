@@ -1,8 +1,8 @@
-//! Observation: every layer is asked at the same time, from outside, and each answer becomes a fact.
+//! Observation: all layers are queried concurrently, from outside, and each answer becomes a fact.
 //!
-//! A question that cannot be asked or gets no answer never fails the look: its fact is unknown, with the reason.
-//! Every question has a limit of its own, so that the whole has one too. The executor asks the same questions, layer
-//! by layer.
+//! A question that cannot be asked or gets no answer never fails the observation: its fact is unknown, with the
+//! reason. Every question has a limit of its own, so that the whole has one too. The executor asks the same
+//! questions, layer by layer.
 
 pub mod access;
 pub mod checks;
@@ -26,7 +26,7 @@ use crate::facts::{self, CheckAnswer, CloudFacts, Fact, Facts, HostFacts, Login}
 use crate::inventory::Inventory;
 pub use access::{Access, ApiError};
 
-/// How deep to look, and who watches.
+/// Depth of the observation, and its progress callback.
 #[derive(Clone, Copy)]
 pub struct ProbeOptions<'a> {
     data_dirs: bool,
@@ -34,12 +34,12 @@ pub struct ProbeOptions<'a> {
     watch: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
 }
 
-/// How far a look has come.
+/// Progress of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// What has just been seen, such as `host m1`.
+    /// The last item that was observed, such as `host m1`.
     pub what: &'a str,
-    /// How much has been seen.
+    /// Number of items observed.
     pub done: usize,
     /// Of how much.
     pub total: usize,
@@ -70,7 +70,7 @@ impl<'a> ProbeOptions<'a> {
     }
 }
 
-/// Looks at everything an inventory names.
+/// Observes everything in an inventory.
 pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOptions<'_>) -> Facts {
     let observed_at = Timestamp::now();
     let (done, total) = (AtomicUsize::new(0), total(inventory));
@@ -147,7 +147,7 @@ async fn check_facts(
     join_all(asked).await.into_iter().collect()
 }
 
-/// The looks at the machines. Each machine is looked at once, however many wait for what it shows.
+/// The observations of machines. Each machine is observed once, however many tasks wait for it.
 struct Hosts<'a>(BTreeMap<&'a str, Machine<'a>>);
 
 struct Machine<'a> {
@@ -189,7 +189,7 @@ impl<'a> Hosts<'a> {
         Ok(self.machine(name)?.turn.lock().await)
     }
 
-    /// What a machine shows, if one can log in to it and it is the one the inventory means; else why not.
+    /// Facts of a machine that accepts logins and has the right machine id; else the reason.
     async fn trusted(&self, inventory: &Inventory, name: &str) -> Result<HostFacts, String> {
         let facts = self.machine(name)?.facts.clone().await;
         match facts.login.get() {

@@ -1,4 +1,4 @@
-//! A recovery from beginning to end: rounds of look, decide, ask the person, act, until nothing is found any more.
+//! A recovery from start to end: rounds of observe, decide, confirm, act, until nothing is found.
 
 mod error;
 mod report;
@@ -28,7 +28,7 @@ pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
 pub use rollback::RollbackReport;
 
-/// So many rounds without an end mean that the plans do not help.
+/// Maximum number of rounds; beyond it the plans do not help.
 const MAX_ROUNDS: usize = 8;
 /// How often to look where nothing is wrong and not all is known, and how long to wait in between: what was just
 /// started may not answer yet.
@@ -37,24 +37,24 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// A plan that was looked at for longer than this is compared with what is now before it is done.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// For so long a remedy that did not help is not tried again.
+/// How long a remedy that did not help is not retried.
 const REMEMBER: SignedDuration = SignedDuration::from_mins(30);
 
-/// The person at the desk.
+/// The person who runs Lifeboat.
 pub trait Desk {
-    /// Shows what was found and what is going to be done about it.
+    /// Shows the findings and the plan.
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan);
     /// Asks whether to do it.
     fn confirm(&mut self, plan: &Plan) -> bool;
     /// Asks whether a machine may be rebooted, should its node still not be Ready by then.
     fn confirm_reboot(&mut self, step: &Step) -> bool;
-    /// Shows an operation that was cut short and the steps of its plan that are left.
+    /// Shows an interrupted operation and the remaining steps of its plan.
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]);
-    /// Shows what a rollback would take back, and what stays as it is.
+    /// Shows what a rollback would undo, and what stays.
     fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>);
-    /// Shows a look at the cluster that begins.
+    /// Shows that an observation starts.
     fn looking(&mut self);
-    /// Shows how a step goes.
+    /// Shows the progress of a step.
     fn progress(&mut self, plan: &Plan, progress: Progress<'_>);
 }
 
@@ -63,7 +63,7 @@ pub trait Desk {
 pub enum Reboots {
     /// Reboot no node.
     Never,
-    /// Each that the person agrees to.
+    /// Ask for each.
     Ask,
     /// Each that the plan names.
     All,
@@ -71,13 +71,13 @@ pub enum Reboots {
 
 /// What a recovery works with.
 pub struct Recovery<'a> {
-    /// What the cluster is meant to be.
+    /// The inventory of the cluster.
     pub inventory: &'a Inventory,
     /// The inventory's file, beside which operations are kept.
     pub inventory_path: PathBuf,
     /// The ways in.
     pub access: &'a Access,
-    /// Where a restore must take its state from, when a person has said so.
+    /// State that `--source` chooses for a restore.
     pub source: Option<StateSource>,
     /// Whether machines may be rebooted.
     pub reboots: Reboots,
@@ -88,7 +88,7 @@ pub struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    /// Looks, and decides on one round.
+    /// Observes, and plans one round.
     ///
     /// # Errors
     /// [`PlanError`].
@@ -145,8 +145,8 @@ impl Recovery<'_> {
         .await
     }
 
-    /// Ends the operation that did not end, without undoing it: what it fenced stays fenced, what it moved stays moved.
-    /// The state that it sent to machines, with every Secret in it, is removed.
+    /// Ends the unfinished operation without undoing it: fences stay, and moved data stays moved. The state that it
+    /// sent to machines, with every Secret in it, is removed.
     ///
     /// # Errors
     /// [`RecoverError`].
@@ -191,7 +191,7 @@ impl Recovery<'_> {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
         if !matches!(result, Err(RecoverError::Unfinished { .. } | RecoverError::RollbackUnfinished(_))) {
-            // Another operator's program is not ours to remove.
+            // The binary of another operator must not be removed.
             if !matches!(result, Err(RecoverError::Lock(_))) {
                 forget(&self.access.hosts).await;
             }
@@ -290,7 +290,7 @@ impl Recovery<'_> {
         agreed
     }
 
-    /// Looks once more after the only plan of an operation.
+    /// Observes again after the only plan of an operation.
     async fn close(
         &self,
         operation: &mut Operation,
@@ -308,7 +308,7 @@ impl Recovery<'_> {
         (facts, diagnosis)
     }
 
-    /// Looks, after something was done that may have been the last there was to do.
+    /// Observes at what may be the end of a recovery.
     async fn observe_at_end(&self) -> (Facts, Diagnosis) {
         for _ in 1..LOOKS {
             let (facts, diagnosis) = self.observe().await;

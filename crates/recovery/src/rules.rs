@@ -1,8 +1,7 @@
 //! The rules: from facts to findings, causes first. Pure functions: the same facts give the same diagnosis.
 //!
-//! Each layer tells what it sees by itself, one `Symptom` at a time, without looking at the others. Afterwards
-//! one place, `cause`, hangs what follows under what it follows from, by a table, and puts symptoms of one
-//! kind below one cause together into one finding.
+//! Each layer reports its own symptoms (`Symptom`) independently. Then `cause` attaches consequences to their causes
+//! by a table, and merges symptoms of one kind below one cause into one finding.
 
 mod cause;
 mod checks;
@@ -25,9 +24,9 @@ use crate::inventory::Service;
 use facts_view::FactsView;
 use symptom::Symptom;
 
-/// Tells what is wrong and why, from one look at a cluster.
+/// Diagnoses one observation of a cluster.
 ///
-/// What could not be asked is neither right nor wrong: it is listed as unknown, unless a finding explains it.
+/// What could not be determined is listed as unknown, unless a finding explains it.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     let view = FactsView::new(facts);
     let cluster = etcd::Cluster::of(&view);
@@ -52,8 +51,7 @@ pub fn diagnose(facts: &Facts) -> Diagnosis {
     }
 }
 
-/// Takes away every remedy that would touch a machine which is not known to be the right one, and every start that is
-/// not ours to make.
+/// Removes remedies that would change a machine whose identity is in doubt, and starts that are up to others.
 fn untouchable(view: &FactsView<'_>, symptoms: &mut [Symptom]) {
     let trusted = |remedy: &Remedy| symptom::touches(view, remedy).all(|host| view.is_trusted(&host));
     for symptom in symptoms {

@@ -1,4 +1,4 @@
-//! Single points of failure: what a cluster rests on alone, even while all is well.
+//! Single points of failure: components without redundancy.
 
 use std::collections::BTreeMap;
 

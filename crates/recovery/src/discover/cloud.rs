@@ -6,7 +6,7 @@ use crate::facts::CloudNic;
 use crate::inventory::{HostSpec, IpRangeSpec, NicSpec, Vm};
 use crate::provider::CloudProvider;
 
-/// Gives every machine its VM, and tells the IP ranges their addresses are in. What could not be found is noted.
+/// Assigns each machine its VM, and returns the IP ranges of their addresses. Failures are noted.
 pub(super) async fn add(
     cloud: &dyn CloudProvider,
     hosts: &mut BTreeMap<String, HostSpec>,

@@ -1,4 +1,4 @@
-//! The etcd cluster: how its processes were started, who may ask it, and whom it has for members.
+//! The etcd cluster: how its processes were started, its client credentials and its members.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -145,7 +145,7 @@ async fn ask(url: &str, credentials: Option<&Credentials>) -> Result<Vec<Member>
     Ok(answer.members)
 }
 
-/// Writes a file for us alone.
+/// Writes a file with mode 0600.
 pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     use std::io::Write;

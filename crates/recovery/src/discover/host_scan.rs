@@ -14,7 +14,7 @@ use super::manifest::{self, Manifest};
 /// Largest file that is read: certificates, keys, configuration.
 const FILE_LIMIT: &str = "1048576";
 
-/// A machine that was looked at.
+/// A machine that was scanned.
 pub(super) struct Machine {
     /// What was given to `ssh`.
     pub(super) destination: String,
@@ -24,7 +24,7 @@ pub(super) struct Machine {
     pub(super) manifests: Vec<Manifest>,
 }
 
-/// What a look at a machine shows.
+/// Result of a scan.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct HostScan {
     pub(super) hostname: String,
@@ -34,7 +34,7 @@ pub(super) struct HostScan {
     pub(super) kubeconfigs: Vec<PathBuf>,
     /// Unit files of the control plane, whether they run or not.
     pub(super) units: BTreeSet<String>,
-    /// What it is to others, beside the control plane.
+    /// Services outside the control plane that it provides, such as `nfs`.
     pub(super) roles: BTreeSet<String>,
 }
 
@@ -59,7 +59,7 @@ impl Process {
 }
 
 impl Machine {
-    /// Looks at a machine.
+    /// Scans a machine.
     pub(super) async fn scan(destination: &str, host: Arc<dyn Host>) -> Result<Self, HostError> {
         let command = Command::script(include_str!("host_scan.sh"), [""; 0]).within(Duration::from_secs(20));
         let scan = parse(&host.run_ok(&command).await?.text());
@@ -106,7 +106,7 @@ impl Machine {
     }
 }
 
-/// Takes what has the form it must have, and passes over the rest: a machine may say anything.
+/// Takes well-formed values and ignores the rest: the machine's answer is untrusted.
 fn parse(text: &str) -> HostScan {
     let mut scan = HostScan::default();
     for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {

@@ -1,4 +1,4 @@
-//! The inventory out of what was found.
+//! Builds the inventory from the scans.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::host_scan::{Machine, Process};
 use super::output::{CA, CERT, CREDENTIALS, Credential, KEY, KUBECONFIG};
 use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, kubernetes};
 
-/// Writes down what was found, and what was not.
+/// Builds the inventory, with notes on what was not found.
 pub(super) async fn build(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
     let notes = std::mem::take(&mut found.notes);
     let inventory = empty(request.cluster, request.ssh);
@@ -255,7 +255,7 @@ impl InventoryBuilder {
     }
 }
 
-/// Whether a program is a whole control plane in one process.
+/// Whether a program bundles a control plane in one process, such as k3s.
 fn is_bundle(program: &&str) -> bool {
     ["k3s", "rke2"].contains(program)
 }
@@ -283,7 +283,7 @@ fn service(machine: &Machine, program: &str) -> Option<Service> {
     (running.is_none() && machine.scan.units.contains(&unit)).then_some(Service::Unit(unit))
 }
 
-/// Where a member lives on its machine.
+/// Paths and service of a member on its machine.
 struct Place {
     data_dir: PathBuf,
     wal_dir: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! A kubeconfig from a machine, rebuilt from an allow-list.
 //!
 //! A kubeconfig can run commands (`exec`), read files (`tokenFile`) and send credentials elsewhere (`proxy-url`,
-//! `insecure-skip-tls-verify`) on the computer of its user. One that lies on a machine of the cluster is that
-//! machine's word: of it only a CA, a client certificate with its key and a token are taken.
+//! `insecure-skip-tls-verify`) on the computer of its user. One that lies on a machine of the cluster is untrusted:
+//! only a CA, a client certificate with its key and a token are accepted.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::inventory::is_host;
 
 use super::host_scan::Machine;
 
-/// Fields of a cluster and of a user that say nothing here.
+/// Fields of a cluster and of a user that are ignored.
 const IGNORED: [&str; 3] = ["server", "extensions", "disable-compression"];
 
 /// The credentials of a kubeconfig, by value or by their path on the machine. They are secrets: no `Debug`.

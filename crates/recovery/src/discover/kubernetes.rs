@@ -1,4 +1,4 @@
-//! The API: a kubeconfig that may do everything, the nodes, and where further API servers are.
+//! The API: a kubeconfig with cluster-admin rights, the nodes, and further API servers.
 
 use std::path::Path;
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
     }
 }
 
-/// Brings a step's result about; doing it twice does it once.
+/// Does a step; idempotent.
 pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
     let number = step.number;
     match &step.action {

@@ -1,4 +1,4 @@
-//! What is asked of the cloud.
+//! Actions of the cloud.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) async fn is_running(context: &Context<'_>, vm: &str) -> Result<State,
     }
 }
 
-/// Switches a VM on.
+/// Powers on a VM.
 pub(super) async fn start(context: &Context<'_>, step: u32, vm: &str) -> Result<(), StepError> {
     Ok(provider(context)?.start_vm(vm, &job(context, step)).await?)
 }

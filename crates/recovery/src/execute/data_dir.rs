@@ -29,7 +29,7 @@ const MOVE_ASIDE: &str = include_str!("data_dir/move_aside.sh");
 const RESTORE: &str = include_str!("data_dir/restore.sh");
 const OWN: &str = include_str!("data_dir/own.sh");
 
-/// Whether a restore of this member was cut short: its temporary directory is still there.
+/// Whether a restore of this member was interrupted: its temporary directory exists.
 const IS_PARTIAL: &str =
     r#"for stage in "$1"/.lifeboat-restoring-*; do if [ -e "$stage" ]; then echo yes; fi; done"#;
 
@@ -47,7 +47,7 @@ struct Written {
     older_hash: Option<u32>,
 }
 
-/// The names a member's old data gets.
+/// New paths of a member's old data.
 pub(super) struct Aside {
     to: PathBuf,
     inside: PathBuf,

@@ -292,7 +292,7 @@ async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<Str
     Ok(context.ask(host, command).await?.trim().to_owned())
 }
 
-/// Reads the whole file once: a state that turns out broken or older than planned must not replace anything.
+/// Reads the whole file once: a state that is damaged or older than planned must not replace anything.
 async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
     let path = local.to_path_buf();
     let inspected = tokio::task::spawn_blocking(move || crate::planner::Snapshot::read(&path).revision);

@@ -20,7 +20,7 @@ use super::context::Context;
 use super::distribute;
 use super::error::StepError;
 
-/// So long a guard may not hold before the step is refused: an election takes a second or two.
+/// How long a guard may fail before the step is refused: an election takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to ask again.
 const POLL: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Seen<'_, '_> {
         self.votes.get_or_init(ask).await
     }
 
-    /// What speaks against a guard.
+    /// Why a guard does not hold.
     async fn breach(&self, guard: &Guard) -> Option<String> {
         match guard {
             Guard::QuorumWithout { member } => self.quorum_without(member).await,

@@ -43,7 +43,7 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
     }
 }
 
-/// Takes an id out of the cluster. The step's guard has shown that the others are a quorum.
+/// Removes an id from the cluster. The step's guard has shown that the others are a quorum.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
     let spec = context.member(member)?;

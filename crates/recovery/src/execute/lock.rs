@@ -1,4 +1,4 @@
-//! One operator per cluster: a lock file on its machines, since two operators may sit at two desks.
+//! One operator per cluster: a lock file on its machines, since two operators may work from different computers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl OperatorLock {
         Self { past: past.join(" "), ..self }
     }
 
-    /// Takes the lock on every machine that answers; taking it again is nothing new.
+    /// Takes the lock on every machine that answers; idempotent.
     ///
     /// # Errors
     /// [`LockError::Held`] when one machine says that another operation has it, [`LockError::AtWork`] when a command that
@@ -126,7 +126,7 @@ impl OperatorLock {
         }
     }
 
-    /// Gives the lock back where this operation holds it. A machine that does not answer keeps its file, which names
+    /// Releases the lock where this operation holds it. A machine that does not answer keeps its file, which names
     /// the operation, so that a person can tell that it is old.
     pub async fn give_back(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) {
         let command = Command::script(GIVE_BACK, [self.operation.as_str()]).exclusive();

@@ -1,7 +1,6 @@
 //! Reboots of workers: only with consent, only machines without a role, one at a time, cordoned and drained first.
 //!
-//! What stands in the way of a reboot ends the step and not the plan: the node is left as it was, and the next look
-//! names it.
+//! A failed reboot ends the step and not the plan: the node is left as it was, and the next observation reports it.
 
 use std::time::Duration;
 
@@ -20,11 +19,11 @@ use super::context::Context;
 use super::error::StepError;
 use super::node::{not_ready, wait};
 
-/// What PodDisruptionBudgets get to let every pod go.
+/// How long PodDisruptionBudgets may delay the drain.
 const DRAIN: Duration = Duration::from_secs(120);
-/// What pods get to end once they are evicted; on a node whose kubelet is gone nobody ends them.
+/// How long evicted pods may take to end; on a node without a kubelet they never do.
 const END: Duration = Duration::from_secs(30);
-/// What a machine gets from the reboot to Ready.
+/// How long a machine may take from the reboot to Ready.
 const AFTER_REBOOT: Duration = Duration::from_secs(180);
 /// How often to look.
 const POLL: Duration = Duration::from_secs(2);

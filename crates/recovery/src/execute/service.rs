@@ -1,4 +1,4 @@
-//! Services on machines: stopped for good, let go, started, restarted.
+//! Services on machines: fenced, released, started, restarted.
 //!
 //! A fence must outlive a reboot and hold for units in `/etc/systemd/system`, which `systemctl mask` cannot mask: it
 //! is a drop-in with an assertion that fails, so that every start says why. The manifest of a static pod is moved
@@ -19,7 +19,7 @@ use super::State;
 use super::context::Context;
 use super::error::StepError;
 
-/// Longest a service takes to stop: an API server waits a minute for its clients.
+/// Time limit for stopping a service: an API server waits a minute for its clients.
 const STOP: Duration = Duration::from_secs(150);
 
 /// What a unit is defined by, except for the fence: one digest over its files.
@@ -169,15 +169,15 @@ if [ -n "$found" ]; then echo active; else echo inactive; fi
 echo $found
 "#;
 
-/// What one look at a service shows.
+/// State of a service on its machine.
 pub(super) struct Seen {
     fence: Fence,
     active: String,
-    /// Changes with every start.
+    /// Invocation id or PIDs: changes with every start.
     run: String,
 }
 
-/// How a service is held.
+/// State of a service's fence.
 enum Fence {
     /// Not at all.
     Open,
@@ -190,7 +190,7 @@ enum Fence {
 /// A question about one service.
 pub(super) type Question = fn(&str, &Seen) -> Option<String>;
 
-/// Whether a service is fenced and its processes are gone: what stands in the way, if not.
+/// Whether a service is fenced and its processes are gone; else why not.
 pub(super) fn fenced(label: &str, seen: &Seen) -> Option<String> {
     match (&seen.fence, seen.active.as_str()) {
         (Fence::Closed, "inactive" | "failed") => None,
@@ -200,8 +200,8 @@ pub(super) fn fenced(label: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-/// Whether a service runs: what stands in the way, if not. Whether it does its work, once it is up, is asked of itself: an
-/// etcd that waits for others, or is started over and over, is for the next look to judge.
+/// Whether a service runs; else why not. Whether it does its work, once it is up, is asked of itself: an etcd that
+/// waits for others, or is started over and over, is for the next observation to judge.
 pub(super) fn running(label: &str, seen: &Seen) -> Option<String> {
     match (&seen.fence, seen.active.as_str()) {
         (Fence::Closed | Fence::Undone(_), _) => Some(format!("{label} is fenced")),
@@ -210,7 +210,7 @@ pub(super) fn running(label: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-/// Asks every service; what stands in the way of the first that is not as wanted.
+/// Queries every service; the reason of the first that is not as wanted.
 pub(super) async fn all(
     context: &Context<'_>,
     services: &[HostService],
@@ -226,8 +226,8 @@ pub(super) async fn all(
     Ok(reasons.into_iter().flatten().next().map_or(State::Done, State::NotYet))
 }
 
-/// Whether every service is fenced. A manifest that was written back beside its fenced version is for a person to settle:
-/// neither may overwrite the other.
+/// Whether every service is fenced. A manifest that was written back beside its fenced version needs a person's
+/// decision: neither may overwrite the other.
 pub(super) async fn are_fenced(context: &Context<'_>, services: &[HostService]) -> Result<State, StepError> {
     let seen = services
         .iter()
@@ -263,7 +263,7 @@ pub(super) enum Change {
     Start,
 }
 
-/// Does the same to every service, at the same time: members of etcd wait for each other.
+/// Does the same to all services concurrently: members of etcd wait for each other.
 pub(super) async fn each(
     context: &Context<'_>,
     services: &[HostService],

@@ -42,9 +42,9 @@ macro_rules! finding_ids {
 finding_ids! {
     /// The cloud's API is unavailable.
     CloudUnreachable = "cloud.unreachable",
-    /// The cloud knows no NIC with an address a machine must have.
+    /// The cloud has no NIC with a machine's address.
     NicMissing = "nic.missing",
-    /// A NIC is there with another MAC or address than the inventory's.
+    /// A NIC has another MAC or address than in the inventory.
     NicChanged = "nic.changed",
     /// A VM is powered off.
     VmStopped = "vm.stopped",
@@ -56,7 +56,7 @@ finding_ids! {
     HostKeyChanged = "host.key-changed",
     /// Another machine answers at a machine's address.
     HostWrongMachine = "host.wrong-machine",
-    /// The inventory does not say which machine is meant.
+    /// The inventory has no machine id for a machine.
     HostNoMachineId = "host.no-machine-id",
     /// Access to a machine is denied.
     HostDenied = "host.denied",
@@ -78,12 +78,12 @@ finding_ids! {
     HostLeftovers = "host.leftovers",
     /// etcd has no quorum: no writes, and no linearizable reads.
     EtcdQuorumLost = "etcd.quorum-lost",
-    /// etcd serves a state that none of the cluster's nodes are in, or less than a member had committed.
+    /// etcd serves data without this cluster's nodes, or less than a member had committed.
     EtcdStateLost = "etcd.state-lost",
-    /// A member outside of the cluster has newer data than the cluster.
+    /// A member outside the cluster has newer data than the cluster.
     EtcdStateConflict = "etcd.state-conflict",
-    /// An etcd member is stopped, does not answer or is cut off from the others, and its data is sound or not known
-    /// to be broken.
+    /// An etcd member is stopped, does not answer or is partitioned from the others, and its data is sound or not
+    /// known to be damaged.
     EtcdMemberDown = "etcd.member.down",
     /// An etcd member's data is damaged.
     EtcdMemberCorrupt = "etcd.member.corrupt",
@@ -97,7 +97,7 @@ finding_ids! {
     EtcdMemberForeign = "etcd.member.foreign",
     /// An etcd member has the data but no vote.
     EtcdMemberLearner = "etcd.member.learner",
-    /// The cluster lists a member that the inventory does not have.
+    /// Etcd has a member that is not in the inventory.
     EtcdMemberUnlisted = "etcd.member.unlisted",
     /// The db has reached its quota; etcd refuses writes.
     EtcdNospace = "etcd.nospace",
@@ -129,7 +129,7 @@ finding_ids! {
     NodeKubeletCertExpired = "node.kubelet-cert-expired",
     /// A kubelet cannot reach its API server.
     NodeApiUnreachable = "node.api-unreachable",
-    /// There is no Node object of a node; its kubelet may still renew its lease.
+    /// A Node object is missing; its kubelet may still renew its lease.
     NodeMissing = "node.missing",
     /// A check of the inventory fails.
     CheckFailing = "check.failing",

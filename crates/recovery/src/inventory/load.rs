@@ -1,4 +1,4 @@
-//! Reading `lifeboat.yaml`: every problem it has, with its place.
+//! Reads `lifeboat.yaml` and reports all problems with their position.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// The field of `kubernetes` that was called `masters`.
 const CONTROL_PLANE: &str = "controlPlane";
 
-/// All that is known of an inventory of another version.
+/// The version field alone, for inventories of other versions.
 #[derive(serde::Deserialize)]
 struct Version {
     version: u32,
@@ -34,10 +34,10 @@ pub enum InventoryError {
     /// The file cannot be read; the error names it.
     #[error("{0}")]
     Unreadable(std::io::Error),
-    /// Somebody else can change it, or a file it names.
+    /// Others can change it, or a file it names.
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
-    /// It is not as it must be; one problem a line, each with its place.
+    /// It is invalid; one problem per line, with its position.
     #[error("{}", lines(file, problems))]
     Invalid {
         /// Path of the file.
@@ -47,7 +47,7 @@ pub enum InventoryError {
     },
 }
 
-/// Something wrong in an inventory.
+/// A problem in an inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Line, from 1; 0 when unknown.
@@ -114,7 +114,7 @@ impl Inventory {
         Ok(loaded)
     }
 
-    /// Refuses files that decide whom we log in to and as whom, where others can change them.
+    /// Refuses files that decide where and as which user we log in, if others can change them.
     fn ensure_own_files(&self) -> Result<(), OwnershipError> {
         if let Some(config) = &self.ssh.config {
             ensure_ssh_config(config)?;
@@ -132,20 +132,20 @@ impl Inventory {
         files.into_iter().try_for_each(|file| ensure_own(file))
     }
 
-    /// Reads the text of an inventory that lies in the directory `base`.
+    /// Parses an inventory; relative paths are resolved against `base`.
     ///
     /// # Errors
     /// Everything wrong with it.
     pub fn parse(text: &str, base: &Path) -> Result<Loaded, Vec<Problem>> {
         let whole = |error: &serde_saphyr::Error| {
             let plain = error.without_snippet();
-            // The place is told beside it.
+            // The position is reported separately.
             let message = plain.to_string();
             let message = message.lines().next().unwrap_or_default().to_owned();
             vec![Problem::at(plain.location(), &[], message)]
         };
         let mut root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
-        // What another version says its fields mean is beyond this one.
+        // The fields of another version may have another meaning.
         if let Ok(Version { version }) = serde_saphyr::from_str(text)
             && version != VERSION
         {
@@ -210,7 +210,7 @@ fn entry<'a>(tree: &'a mut Tree, name: &str) -> Option<&'a mut Node> {
     entries.iter_mut().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }
 
-/// Problems with their places, in the order of the file.
+/// Adds missing positions, and sorts by position.
 fn placed(root: &Node, mut problems: Vec<Problem>) -> Vec<Problem> {
     for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
         let location = locate(root, &problem.path);

@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A mapping whose only key says what it is.
+    /// A mapping with exactly one key, which selects the variant.
     fn variant(&mut self, variants: &'a [Value], node: &Node) {
         let names = || {
             variants

@@ -1,4 +1,4 @@
-//! What an inventory of the right shape can still get wrong.
+//! Semantic checks of an inventory that matches the schema.
 
 pub(crate) mod text;
 
@@ -36,7 +36,7 @@ const ARGUMENT: &str = "must not be empty, start with - or contain spaces";
 
 struct Check<'a> {
     hosts: &'a BTreeMap<String, HostSpec>,
-    /// Where something that must be there once was first seen, by its kind and itself.
+    /// Path of the first use of each unique value, by kind and value.
     seen: BTreeMap<(&'static str, String), String>,
     found: Vec<Problem>,
 }
@@ -57,7 +57,7 @@ impl Check<'_> {
         self.that(path, !is_empty, "must not be empty");
     }
 
-    /// Refuses the second one of what can be there only once.
+    /// Refuses a duplicate of a unique value.
     fn once(&mut self, path: &[&str], kind: &'static str, value: &str) {
         let here = path.join(".");
         match self.seen.get(&(kind, value.to_owned())) {

@@ -1,4 +1,4 @@
-//! What a step can do. Each action can be asked whether it is done already, and doing it twice does it once.
+//! Actions of steps. Each action can be checked for completion and is idempotent.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::inventory::{IpRangeSpec, NicSpec, Service};
 pub enum Action {
     /// Check all guards of the plan before anything is touched.
     Preflight,
-    /// Make an IP range of the cloud that is gone.
+    /// Recreate a missing IP range of the cloud.
     CreateIpRange {
         /// Range, as in the inventory.
         range: IpRangeSpec,
@@ -28,31 +28,31 @@ pub enum Action {
         /// NIC, as in the inventory.
         nic: NicSpec,
     },
-    /// Switch on a VM.
+    /// Power on a VM.
     StartVm {
         /// Inventory name of the machine.
         host: String,
         /// The cloud's id of its VM.
         vm: String,
     },
-    /// Wait until one can log in to machines, and they are the right ones.
+    /// Wait until machines accept logins and have the right machine id.
     WaitForHosts {
         /// Inventory names of the machines.
         hosts: Vec<String>,
     },
-    /// Give what is back the time to recover by itself; ends early once all is well, or once it plainly will not be.
-    /// Never fails: the next round decides from what is seen then.
+    /// Wait for dependents to recover; ends early once all is well, or clearly will not be. Never fails: the next
+    /// round decides from its own observation.
     #[serde(rename = "settle")]
     Stabilize {
         /// Longest wait in seconds.
         seconds: u64,
     },
-    /// Stop services and keep them from being started by anything, reboots included.
+    /// Stop services and prevent any start, even across reboots.
     Fence {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Take the fence away and start services.
+    /// Remove the fence and start services.
     Release {
         /// Machine and service.
         services: Vec<HostService>,
@@ -67,12 +67,12 @@ pub enum Action {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Have services start at boot.
+    /// Enable services at boot.
     Enable {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Bring the state to be restored to every machine that gets it, as a snapshot file checked by its digest.
+    /// Send the state to restore to the machines, as a snapshot file verified by its digest.
     Distribute {
         /// Where it comes from.
         source: StateSource,
@@ -81,7 +81,7 @@ pub enum Action {
         /// Machines that get it.
         hosts: Vec<String>,
     },
-    /// Make sure, once everything is fenced, that a state that was distributed before is still all that its source holds.
+    /// Verify, once everything is fenced, that the source of a distributed state is unchanged.
     ConfirmState {
         /// Where it comes from.
         source: StateSource,
@@ -116,7 +116,7 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored: Option<RestoredCluster>,
     },
-    /// Take an old member out of the cluster's list.
+    /// Remove an old member from the cluster.
     RemoveMember {
         /// Name of the etcd member.
         member: String,
@@ -135,7 +135,7 @@ pub enum Action {
         /// Name of the etcd member.
         member: String,
     },
-    /// Compact history, defragment members one after the other, and take the NOSPACE alarms off.
+    /// Compact history, defragment members one after the other, and clear the NOSPACE alarms.
     ClearNospace {
         /// Names of the etcd members.
         members: Vec<String>,
@@ -150,15 +150,15 @@ pub enum Action {
         /// Inventory names of their machines.
         hosts: Vec<String>,
     },
-    /// Give up the leader leases of controller-managers and schedulers, all of which are fenced.
+    /// Release the leader leases of the fenced controller-managers and schedulers.
     ReleaseLeases {
         /// The services that could hold one, with their machines.
         candidates: Vec<HostService>,
     },
     /// Wait until a controller-manager and a scheduler lead.
     WaitForLeaders,
-    /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted. Nodes that are left keep
-    /// nothing else waiting.
+    /// Wait until nodes are Ready; kubelets that do not recover by themselves are restarted. Remaining nodes do not
+    /// block other steps.
     RecoverNodes {
         /// Inventory names of their machines.
         hosts: Vec<String>,
@@ -181,7 +181,7 @@ pub enum Action {
     },
 }
 
-/// What makes the ids of a restored cluster and its members.
+/// Input of the ids of a restored cluster and its members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestoredCluster {

@@ -1,4 +1,4 @@
-//! A plan from a file is data of others until it is checked: it may name nothing but what is the inventory's.
+//! A plan from a file is untrusted until it is checked: it may only name what is in the inventory.
 
 use super::{Action, Guard, HostService, Plan, RestoredCluster, Step};
 use crate::facts::DataDirs;
@@ -6,7 +6,7 @@ use crate::inventory::{Cloud, Inventory, is_machine_id};
 use crate::operation::is_id;
 use crate::planner::aside;
 
-/// What is wrong with a plan.
+/// Why a plan is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanMismatch {
     /// The plan itself is not one that Lifeboat makes.

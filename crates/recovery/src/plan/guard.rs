@@ -23,7 +23,7 @@ pub enum Guard {
         /// The members that are stopped.
         members: Vec<String>,
     },
-    /// No member serves a quorum: a restore takes nothing away that works.
+    /// No member serves a quorum: a restore stops nothing that works.
     QuorumLost,
     /// The member's data lies where the plan says, its service keeps it there, and it can be moved and written again.
     Data {

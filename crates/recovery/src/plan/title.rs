@@ -1,5 +1,5 @@
-//! What a step is called. A title follows from the action alone, so that what is read is what is done: a plan file has no
-//! say in it.
+//! Titles of steps. A title is derived from the action alone, so that it matches what is done: the title in a plan
+//! file is ignored.
 
 use super::{Action, HostService, StateSource};
 use crate::facts::NO_MEMBER;

@@ -38,7 +38,7 @@ impl Ranked {
     }
 }
 
-/// Every place the state could come from, the freshest first.
+/// All sources of the state, the most recent first.
 ///
 /// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
 /// is not known here. A snapshot is always older than the member it was taken from, so members go first.
@@ -225,7 +225,7 @@ fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
     }
 }
 
-/// Marks the candidate a person has named, else the freshest.
+/// Marks the candidate of `--source`, else the most recent.
 pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError> {
     let wanted = draft.options.source.as_ref();
     let fits = |candidate: &&mut Candidate| match wanted {

@@ -16,7 +16,7 @@ const WAIT_SECONDS: u64 = 60;
 /// A learner of some gigabytes is sent its snapshot in minutes.
 const CATCH_UP_SECONDS: u64 = 900;
 
-/// Adds what etcd needs; how many steps must be done in order, each only after those before it.
+/// Adds the steps for etcd; returns how many of the plan's first steps depend on each other in order.
 pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) -> Result<usize, PlanError> {
     start(draft, remedies);
     let mut in_order = draft.steps.count();

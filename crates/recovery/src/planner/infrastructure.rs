@@ -1,4 +1,4 @@
-//! The ground: NICs, power, and being able to log in.
+//! Infrastructure: NICs, power and logins.
 
 use crate::finding::Remedy;
 use crate::inventory::{Cloud, IpRangeSpec};
@@ -13,15 +13,14 @@ const BOOT_SECONDS: u64 = 300;
 /// How long members, API servers and nodes get to find each other again by themselves.
 const STABILIZE_SECONDS: u64 = 30;
 
-/// Adds what brings machines back; nothing when all that can be brought back are there. Machines do not need each other:
-/// one that the cloud refuses keeps none of the others away.
+/// Adds the steps that recover machines. They are independent: one that the cloud refuses does not block the others.
 pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
     let mut back = Back::default();
     for remedy in &remedies.automatic {
         match remedy {
             Remedy::AttachNics { hosts } => {
                 let ranges = create_ranges(draft);
-                // Those that the cluster stands on come first.
+                // Control plane and etcd machines come first.
                 let mut hosts = hosts.clone();
                 hosts.sort_by_key(|host| !draft.facts.inventory.holds_cluster_up(host));
                 hosts.iter().for_each(|host| attach(draft, host, &ranges, &mut back));
@@ -56,7 +55,8 @@ impl Back {
     }
 }
 
-/// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
+/// Adds a pause: most services recover by themselves once their dependencies are back, and must not be restarted
+/// meanwhile.
 pub(super) fn stabilize(draft: &mut Draft<'_>) {
     draft.steps.add(STABILIZE_SECONDS + 30, Action::Stabilize { seconds: STABILIZE_SECONDS });
 }

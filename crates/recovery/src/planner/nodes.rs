@@ -11,7 +11,7 @@ const NODE_SECONDS: u64 = 120;
 const REBOOT_SECONDS: u64 = 480;
 const CHECK_SECONDS: u64 = 120;
 
-/// Adds what nodes need.
+/// Adds the steps for nodes.
 pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
     let hosts: Vec<String> = remedies
         .automatic

@@ -1,5 +1,5 @@
-//! Rebuilding the etcd cluster from the freshest state there is, in the order etcd's and Kubernetes' people
-//! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
+//! Rebuilds the etcd cluster from the most recent usable state, in the order that etcd and Kubernetes recommend:
+//! fence, send the state, move old data aside, restore, etcd, API servers, their clients, nodes.
 
 use crate::facts::{DataDir, DataDirs, Facts, Login, MemberFacts};
 use crate::host::transfer_seconds;

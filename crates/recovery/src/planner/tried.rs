@@ -1,4 +1,4 @@
-//! What earlier plans have tried: a remedy that did not help gives way to the next one, and never to itself.
+//! What earlier plans have tried: a remedy that did not help is replaced by the next one, and never repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ impl Tried {
 }
 
 impl Remedies {
-    /// Leaves out what was tried in vain and takes what comes after it.
+    /// Replaces remedies that did not help by the next ones.
     pub(super) fn after(self, tried: &Tried, facts: &Facts, reboot_nodes: bool) -> Self {
         let mut after = Self { restore: self.restore, manual: self.manual, ..Self::default() };
         for remedy in self.automatic {

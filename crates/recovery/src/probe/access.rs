@@ -1,7 +1,7 @@
-//! The ways to machines, members, API servers and the cloud.
+//! Connections to machines, members, API servers and the cloud.
 //!
-//! Connections are made again for every question: one that was open when a NIC went away stays silent for minutes, and
-//! would tell of the connection instead of the cluster.
+//! Connections are made again for every question: one that was open when a NIC went away hangs for minutes, and would
+//! show the state of the connection instead of the cluster's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,17 +21,17 @@ pub(super) const DIAL: Duration = Duration::from_secs(2);
 /// Longest wait for one answer of a member or an API server.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
-/// The ways to machines, members, API servers and the cloud.
+/// Connections to machines, members, API servers and the cloud.
 pub struct Access {
     /// The machines, by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
-    /// The cloud, or why there is no way to it.
+    /// The cloud, or why it cannot be used.
     pub cloud: Result<Arc<dyn CloudProvider>, String>,
     etcd: Etcd,
     kubernetes: Kubernetes,
 }
 
-/// Why there is no client for an API server. That it does not answer is no reason: nothing is sent yet.
+/// Why no client for an API server could be made. Nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The inventory has no such control plane machine.
@@ -56,7 +56,7 @@ pub enum ApiError {
 }
 
 impl Access {
-    /// Ways to what an inventory names, but for its cloud. Nothing is opened yet.
+    /// Connections to an inventory's machines, members and API servers. Nothing is opened yet.
     pub fn new(inventory: &Inventory, hosts: BTreeMap<String, Arc<dyn Host>>) -> Self {
         Self {
             hosts,
@@ -66,7 +66,7 @@ impl Access {
         }
     }
 
-    /// The same with a way to the cloud, or why there is none.
+    /// Adds the cloud, or why it cannot be used.
     #[must_use]
     pub fn with_cloud(self, cloud: Result<Arc<dyn CloudProvider>, String>) -> Self {
         Self { cloud, ..self }

@@ -1,4 +1,4 @@
-//! The inventory's checks: what must answer when the cluster is well.
+//! The inventory's checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -28,7 +28,7 @@ pub async fn collect(cloud: &dyn CloudProvider) -> CloudFacts {
     CloudFacts { nics, vms, ip_ranges }
 }
 
-/// What is said of a cloud that the inventory has and nobody can ask.
+/// Facts of a cloud that cannot be queried.
 pub(super) fn unasked(why: &str) -> CloudFacts {
     CloudFacts {
         nics: Fact::unknown(source("NICs"), why),

@@ -1,4 +1,4 @@
-//! etcd members: each is asked by itself, since what one says of the others is another fact than what they say.
+//! etcd members: each is queried by itself: what one reports of the others is another fact.
 
 mod data_dir;
 mod identity;

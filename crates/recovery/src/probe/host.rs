@@ -21,7 +21,7 @@ const SCRIPT: &str = concat!(include_str!("host/pods.sh"), include_str!("host/lo
 const ANSWERS: Duration = Duration::from_secs(6);
 /// Longest time for logging in and all answers; both have limits of their own, which are closer as a rule.
 const LIMIT: Duration = Duration::from_secs(13);
-/// How inexact a comparison of clocks may be, in seconds, before it is made again.
+/// Uncertainty of a clock comparison, in seconds, above which it is repeated.
 const INEXACT: f64 = 1.0;
 /// Where manifests wait while they are fenced.
 pub(crate) const FENCED_MANIFESTS: &str = "/etc/kubernetes/lifeboat-fenced";
@@ -71,7 +71,7 @@ impl Questions {
     }
 }
 
-/// Looks at one machine.
+/// Observes one machine.
 pub async fn collect(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFacts {
     let questions = Questions::new(inventory, name);
     let begin = now();
@@ -187,7 +187,7 @@ fn known<T>(source: String, answer: Result<T, String>) -> Fact<T> {
     }
 }
 
-/// What is said of a machine that there is no way to.
+/// Facts of a machine that cannot be accessed.
 pub(super) fn unasked(inventory: &Inventory, name: &str) -> HostFacts {
     let why = "no access to this machine: set its address in the inventory";
     let source = |what: &str| format!("ssh {name}: {what}");

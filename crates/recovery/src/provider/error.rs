@@ -26,7 +26,7 @@ pub enum ProviderError {
         /// Error of the HTTP client.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The cloud does not accept the key, the account or the session.
+    /// The cloud rejected the key, the account or the session.
     #[error("the cloud at {endpoint} rejected the credentials: {message}")]
     Unauthorized {
         /// URL of the cloud's API.
@@ -60,7 +60,7 @@ pub enum ProviderError {
         /// Why, and what to do.
         message: String,
     },
-    /// The job did not end in time. The cloud goes on with it: ask again with the same job to wait for it.
+    /// The job timed out and continues in the cloud: request the same job again to wait for it.
     #[error("{api}: job {job} did not end within {deadline:?}; it continues in the cloud")]
     Timeout {
         /// The cloud's name of what was asked for.

@@ -1,11 +1,11 @@
-//! Why a recovery did not come to its end.
+//! Why a recovery ended early.
 
 use crate::execute::{ExecuteError, LockError};
 use crate::journal::JournalError;
 use crate::operation::OperationError;
 use crate::planner::{Drift, PlanError};
 
-/// Why a recovery did not come to its end.
+/// Why a recovery ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// No plan helps with what is there.
@@ -29,10 +29,10 @@ pub enum RecoverError {
         /// Whether the plan can be rolled back.
         reversible: bool,
     },
-    /// A rollback did not come to its end, and can be run again.
+    /// A rollback failed, and can be run again.
     #[error("{0}; continue with: lifeboat recover rollback")]
     RollbackUnfinished(ExecuteError),
-    /// The way back is closed.
+    /// The operation cannot be rolled back.
     #[error(
         "operation {operation} cannot be rolled back: step {number} ({title}) has started, and {why}. Continue \
          with: lifeboat recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} \
@@ -47,7 +47,7 @@ pub enum RecoverError {
         number: u32,
         /// Step title, as in the plan.
         title: String,
-        /// Why there is no way back.
+        /// Why it cannot be rolled back.
         why: String,
     },
     /// A safety check did not hold before anything was done.
@@ -66,7 +66,7 @@ pub enum RecoverError {
         /// The step in its place.
         ours: String,
     },
-    /// The person said no.
+    /// The confirmation was refused.
     #[error("not confirmed; {0}")]
     Declined(Declined),
     /// Somebody started etcd since it was fenced for the restore that would go on.
@@ -83,7 +83,7 @@ pub enum RecoverError {
     },
 }
 
-/// What there is of an operation that a person has said no to.
+/// What was done before the confirmation was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
     /// Nothing was done.
@@ -95,7 +95,7 @@ pub enum Declined {
     /// A rollback was not confirmed.
     #[error("nothing was rolled back")]
     Rollback,
-    /// What was done before it was cut short.
+    /// The steps before the interruption.
     #[error(
         "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` discards it"
     )]

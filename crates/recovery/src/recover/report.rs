@@ -1,4 +1,4 @@
-//! What a recovery tells at its end.
+//! The report of a recovery.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,8 +1,8 @@
-//! What follows from what: a table, and the tree it makes of symptoms.
+//! Causality: builds the tree of findings from symptoms by a table.
 //!
-//! A symptom hangs under the first cause of [`CAUSALITY`] that is there and fits. Two things are not in the table.
-//! A lost quorum follows from whatever keeps enough members from serving. And the members' own troubles are what a
-//! lost quorum is made of: they are shown below it when it has no other cause, or the same one as they have.
+//! A symptom is attached to the first cause of [`CAUSALITY`] that is present and matches. Two things are not in the
+//! table. A lost quorum follows from the cause that keeps most members from serving. And findings of members are the
+//! parts of a lost quorum: they are shown below it if it has no other cause, or the same one.
 
 mod causality;
 mod merge;
@@ -16,7 +16,7 @@ use super::facts_view::FactsView;
 use super::symptom::Symptom;
 use causality::CAUSALITY;
 
-/// What a lost quorum is made of.
+/// Findings of members that add up to a lost quorum.
 const PARTS_OF_QUORUM_LOST: &[FindingId] = &[
     FindingId::EtcdMemberDown,
     FindingId::EtcdMemberCorrupt,
@@ -43,7 +43,7 @@ pub(super) fn tree(view: &FactsView<'_>, cluster: &Cluster<'_>, mut symptoms: Ve
     merge::findings(view, &symptoms, &parents.of, None)
 }
 
-/// For every symptom the one it hangs under.
+/// For each symptom the index of its cause.
 struct Parents {
     of: Vec<Option<usize>>,
 }
@@ -70,7 +70,7 @@ impl Parents {
         (0..self.of.len()).fold(index, |at, _| self.parent(at).unwrap_or(at))
     }
 
-    /// Hangs a lost quorum under what keeps most members from serving, if it would be there without.
+    /// Attaches a lost quorum to the cause that keeps most members from serving, if that suffices for it.
     fn hang_quorum(&mut self, cluster: &Cluster<'_>, symptoms: &[Symptom]) {
         let Some(quorum) = symptoms.iter().position(|symptom| symptom.id == FindingId::EtcdQuorumLost) else {
             return;

@@ -7,7 +7,7 @@ use crate::inventory::{Cloud, IpRangeSpec, NicSpec, Vm};
 use super::facts_view::{FactsView, no_answer, seen_in};
 use super::symptom::Symptom;
 
-/// States of a VM that is about to run by itself; everything else but `Running` is switched off.
+/// States of a VM that is about to run by itself; everything else but `Running` is powered off.
 const PASSING: &[&str] = &["Starting", "Rebooting", "Migrating", "VolumeMigrating", "Resuming", "Stopping"];
 
 pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {

@@ -1,8 +1,8 @@
-//! What a diagnosis looked at and what it did not, so that "nothing found" is not read as "all is well".
+//! What a diagnosis covers and what it does not, so that "nothing found" is not read as "all is well".
 
 use crate::facts::{Facts, Login};
 
-/// What no rule looks at. A layer that is built takes its line out.
+/// What no rule covers.
 const NOT_EXAMINED: &[&str] = &[
     "pods and their network",
     "DNS",

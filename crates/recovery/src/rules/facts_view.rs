@@ -1,10 +1,10 @@
-//! Facts as rules may use them: what a machine says counts only while it is the right machine.
+//! A view of the facts for rules: facts of a machine count only if its identity is certain.
 
 use crate::facts::{Answer, ControlPlaneFacts, Fact, Facts, HostFacts, Login, ServiceState};
 use crate::finding::Evidence;
 use crate::inventory::{HostSpec, Inventory, Service};
 
-/// One look at a cluster.
+/// The facts of one observation.
 pub(crate) struct FactsView<'a> {
     pub facts: &'a Facts,
 }
@@ -35,23 +35,23 @@ impl<'a> FactsView<'a> {
         (found.get()? != expected).then_some(found)
     }
 
-    /// Whether nothing speaks against it being the machine the inventory means.
+    /// Whether nothing indicates that it is another machine than the inventory's.
     pub fn is_trusted(&self, host: &str) -> bool {
         !matches!(self.login(host), Some(Login::HostKeyChanged(_))) && self.wrong_machine(host).is_none()
     }
 
-    /// What a machine says, if one can log in to it and it is the right one.
+    /// Facts of a machine that accepts logins and is the right one.
     pub fn host(&self, host: &str) -> Option<&'a HostFacts> {
         let facts = self.facts.hosts.get(host)?;
         (facts.login.get() == Some(&Login::Ok) && self.is_trusted(host)).then_some(facts)
     }
 
-    /// Whether a machine is known not to let itself be asked, or is another machine.
+    /// Whether a machine is known to be inaccessible, or is another machine.
     pub fn is_behind(&self, host: &str) -> bool {
         self.login(host).is_some_and(|login| *login != Login::Ok) || !self.is_trusted(host)
     }
 
-    /// State of a service on a machine that can be believed.
+    /// State of a service on a trusted machine.
     pub fn service(&self, host: &str, service: &Service) -> Option<&'a ServiceState> {
         self.host(host)?.services.get()?.get(&service.key())
     }
@@ -85,7 +85,7 @@ impl<'a> FactsView<'a> {
         self.facts.control_plane.get(host).is_some_and(ready)
     }
 
-    /// Whether a machine's node is Ready and its kubelet was heard of lately.
+    /// Whether a machine's node is Ready and its kubelet has renewed its lease.
     pub fn node_is_heard(&self, host: &str) -> bool {
         let Some(spec) = self.inventory().kubernetes.nodes.get(host) else { return false };
         let name = spec.name.as_deref().unwrap_or(host);

@@ -1,4 +1,4 @@
-//! Machines: being let in, being the right one, clocks, disks, and what Lifeboat itself holds stopped.
+//! Machines: logins, machine ids, clocks, disks and fences.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Nodes: what the API says of them, and their kubelets over SSH.
+//! Nodes: their state in the API, and their kubelets over SSH.
 
 use jiff::SignedDuration;
 
@@ -71,8 +71,8 @@ fn not_ready(view: &FactsView<'_>) -> Vec<Symptom> {
     bad.into_iter().map(symptom).collect()
 }
 
-/// Why the API does not hear of a node's kubelet, as its machine shows it. A restart of the kubelet cures a connection that
-/// has died, and no pod feels it. A reboot stops every pod, so a kubelet that answers is no reason for one.
+/// Why the API does not hear of a node's kubelet, as its machine shows it. A restart of the kubelet fixes a dead
+/// connection without affecting pods. A reboot stops every pod, so a kubelet that answers is no reason for one.
 fn unheard(view: &FactsView<'_>, host: &str, symptom: Symptom) -> Symptom {
     let restart = Remedy::RecoverNode { host: host.to_owned() };
     let Some((fact, api)) = view
@@ -186,7 +186,7 @@ fn missing(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom>
     )
 }
 
-/// Leases of nodes nobody expects.
+/// Leases of unknown nodes.
 fn left_over(view: &FactsView<'_>) -> Vec<Symptom> {
     let fact = &view.facts.kubernetes.leases_without_node;
     let unexpected = fact.get().into_iter().flatten().filter(|name| host_of(view, name).is_none());

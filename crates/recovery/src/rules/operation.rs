@@ -1,4 +1,4 @@
-//! An operation of Lifeboat that did not end: it may hold services stopped, and no other can begin.
+//! An unfinished Lifeboat operation: it may hold fences, and no other can start.
 
 use crate::finding::{Evidence, FindingId, Severity};
 

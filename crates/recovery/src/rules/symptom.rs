@@ -1,4 +1,4 @@
-//! What one layer sees by itself, before it is known what follows from what.
+//! Symptoms: what one layer reports, before causes are known.
 
 use jiff::Timestamp;
 
@@ -8,13 +8,13 @@ use crate::inventory::Service;
 
 use super::facts_view::FactsView;
 
-/// One thing that is wrong, in one place.
+/// One problem in one place.
 #[derive(Debug, Clone)]
 pub(super) struct Symptom {
     pub id: FindingId,
-    /// Machines, members or nodes, as people name them.
+    /// Names of machines, members or nodes.
     pub subjects: Vec<String>,
-    /// The machines it sits on; none for what is of the whole cluster.
+    /// Machines it affects; empty for the whole cluster.
     pub hosts: Vec<String>,
     /// The services it is about, with their machines.
     pub services: Vec<(String, Service)>,
@@ -23,7 +23,7 @@ pub(super) struct Symptom {
     pub summary: Option<String>,
     pub evidence: Vec<Evidence>,
     pub remedies: Vec<Remedy>,
-    /// Whether it is a finding of its own beside others of its kind.
+    /// Whether it must not be merged with others of its kind.
     pub alone: bool,
 }
 
@@ -93,7 +93,7 @@ impl Symptom {
         self
     }
 
-    /// What only a person can do about it; `{who}` stands for the subjects.
+    /// Adds a manual fix; `{who}` stands for the subjects.
     pub fn manual(self, text: impl Into<String>) -> Self {
         self.remedy(Remedy::Manual(text.into()))
     }

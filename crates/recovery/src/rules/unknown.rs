@@ -1,4 +1,4 @@
-//! What could not be asked and is explained by nothing that was found.
+//! Lists the unknown facts that no finding explains.
 
 use std::collections::BTreeMap;
 

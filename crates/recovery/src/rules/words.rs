@@ -1,11 +1,11 @@
-//! What findings are called in one sentence, and what cannot work meanwhile.
+//! Summaries and impact of findings.
 
 use crate::finding::FindingId;
 
 use super::facts_view::FactsView;
 use super::symptom::listed;
 
-/// The sentence for a finding of these subjects.
+/// The summary of a finding with these subjects.
 pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
     let who = listed(subjects);
     let many = subjects.len() > 1;
@@ -85,7 +85,7 @@ fn verb(many: bool) -> &'static str {
     if many { "" } else { "s" }
 }
 
-/// What cannot work, or cannot be relied on, until a finding is gone.
+/// The impact of a finding: what fails, or cannot be relied on, until it is fixed.
 pub(super) fn blocks(view: &FactsView<'_>, id: FindingId, hosts: &[String]) -> Vec<String> {
     let fixed: &[&str] = match id {
         FindingId::CloudUnreachable => &["repair of NICs and VMs"],

@@ -1,4 +1,4 @@
-//! Manifests of static pods: flags of their containers, changed where they stand, so that all else stays as people wrote it.
+//! Manifests of static pods: flags of their containers, changed in place, so that the rest stays as written.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::Flag;
 
-/// Programs that take flags of their own, and none of etcd's, behind what they run.
+/// Wrappers that parse the flags behind the program they run as their own.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "busybox"];
 
 #[derive(Deserialize)]
@@ -152,7 +152,7 @@ fn is_word_of_yaml(text: &str) -> bool {
     ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str())
 }
 
-/// Refuses a change that a parser does not read as just the one that was meant.
+/// Refuses a change that does not parse back as exactly the intended one.
 fn verify(
     before: &str,
     after: &str,

@@ -2,14 +2,14 @@
 
 use super::Flag;
 
-/// Programs that take flags of their own, and none of etcd's, behind what they run.
+/// Wrappers that parse the flags behind the program they run as their own.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "busybox"];
 
 /// A drop-in that starts what a unit starts with further flags behind it. `text` is what `systemctl cat` prints; a file of
 /// it that is called `own` is left out: an earlier run wrote it.
 ///
 /// # Errors
-/// Why flags behind its command line would not do.
+/// Why appending flags to its command line would not work.
 pub(super) fn drop_in(text: &str, own: &str, flags: &[Flag<'_>]) -> Result<String, String> {
     let commands = exec_start(text, own);
     let [command] = commands.as_slice() else {

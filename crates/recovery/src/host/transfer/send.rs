@@ -156,7 +156,7 @@ fn compress(path: &Path, offset: u64, sender: &mpsc::Sender<io::Result<Vec<u8>>>
             encoder.write_all(chunk.get(..read).unwrap_or_default())?;
             std::mem::take(encoder.get_mut())
         };
-        // Nobody listens any more: the machine has gone.
+        // The receiver is gone: the connection was lost.
         if (!bytes.is_empty() && sender.blocking_send(Ok(bytes)).is_err()) || ends {
             return Ok(());
         }

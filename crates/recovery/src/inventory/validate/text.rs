@@ -1,4 +1,4 @@
-//! What texts must look like.
+//! Checks of text values.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ fn in_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "-_.".contains(letter)
 }
 
-/// One word that no program takes for an option.
+/// One word that cannot be taken for an option.
 pub(crate) fn is_argument(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
@@ -46,7 +46,7 @@ pub(crate) fn is_unit(text: &str) -> bool {
     !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(good)
 }
 
-/// Why it is no URL of these schemes with a host.
+/// Why it is not a URL of these schemes with a host.
 pub(crate) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url:?} is not a URL: {error}"))?;
     let scheme = uri.scheme_str().unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<
         return Err(format!("{url:?} must begin with {}", schemes.join(":// or ") + "://"));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        // The text is not repeated: it may hold a password.
+        // The text is not shown: it may contain a password.
         return Err("must not contain a user or a password".into());
     }
     let host = uri.host().unwrap_or_default();

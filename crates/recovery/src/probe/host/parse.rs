@@ -1,5 +1,5 @@
-//! Reads what `look.sh` printed. A machine may print anything: whatever is not of the expected form is a reason why a
-//! fact is unknown, and never another fact.
+//! Parses the output of `look.sh`, which is untrusted: a malformed value makes its fact unknown, and never changes
+//! another one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::facts::{Disk, KubeletHealth, Leftovers, PodProcess, ServiceState, ToldBy, starts_at_boot};
 use crate::probe::error_text::one_line;
 
-/// A look at a machine is a few kilobytes.
+/// Maximum size of the output; a few kilobytes are usual.
 const LARGEST: usize = 1 << 20;
 
 type Result<T> = std::result::Result<T, String>;

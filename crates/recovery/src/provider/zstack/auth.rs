@@ -1,4 +1,4 @@
-//! Who we are to ZStack: an AccessKey that signs each request, or an account with a session.
+//! Authentication with ZStack: an AccessKey that signs each request, or an account with a session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

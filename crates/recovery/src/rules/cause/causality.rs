@@ -1,4 +1,4 @@
-//! The table: which finding explains which, and where.
+//! The causality table: which finding explains which others, and where.
 
 use crate::finding::FindingId::{self, *};
 use crate::inventory::Service;
@@ -29,7 +29,7 @@ pub(super) enum Scope {
     Everywhere,
 }
 
-/// What lives on a machine and falls with it.
+/// Findings on a machine that its loss explains.
 const ON_HOST: &[FindingId] = &[
     EtcdMemberDown,
     EtcdMemberDataMissing,
@@ -44,10 +44,10 @@ const ON_HOST: &[FindingId] = &[
     NodeMissing,
 ];
 
-/// What it looks like from outside when a machine lost its place on the network: nobody there, or another machine.
+/// Symptoms of a machine that lost its address: unreachable, or another machine answers.
 const NO_LOGIN: &[FindingId] = &[HostUnreachable, HostDenied, HostKeyChanged, HostWrongMachine];
 
-/// What stops a process on a machine.
+/// Findings of processes that a full or read-only disk stops.
 const STOPS: &[FindingId] = &[
     EtcdMemberDown,
     ApiserverDown,
@@ -59,7 +59,7 @@ const STOPS: &[FindingId] = &[
     NodeNotReady,
 ];
 
-/// What Lifeboat itself holds stopped; a data dir is moved aside meanwhile.
+/// Findings that a fence explains; a data dir is moved aside meanwhile.
 const FENCED: &[FindingId] = &[
     EtcdMemberDown,
     EtcdMemberDataMissing,
@@ -70,11 +70,11 @@ const FENCED: &[FindingId] = &[
     NodeKubeletDown,
 ];
 
-/// What is missing from a state that is not the cluster's. Nothing of it comes back by restarting anything.
+/// Findings that a wrong state explains. Restarts do not fix them.
 const GONE_WITH_STATE: &[FindingId] =
     &[NodeMissing, NodeNotReady, ControllerManagerNoLeader, SchedulerNoLeader, CheckFailing];
 
-/// What needs an etcd that takes writes.
+/// Findings of components that need etcd writes.
 const NEEDS_WRITES: &[FindingId] = &[
     ApiserverDown,
     ApiserverNotReady,
@@ -86,7 +86,7 @@ const NEEDS_WRITES: &[FindingId] = &[
     CheckFailing,
 ];
 
-/// What needs some API server.
+/// Findings of components that need an API server.
 const NEEDS_API: &[FindingId] = &[
     ControllerManagerNoLeader,
     SchedulerNoLeader,

@@ -49,7 +49,7 @@ fn one(view: &FactsView<'_>, id: FindingId, symptoms: &[&Symptom], consequences:
         [one] => one.summary.clone(),
         _ => None,
     };
-    // A cause is as bad as the worst it brings about.
+    // A cause has at least the severity of its consequences.
     let severities = symptoms.iter().map(|symptom| symptom.severity);
     let severity = severities.chain(consequences.iter().map(|finding| finding.severity)).max();
     Finding {

@@ -1,4 +1,4 @@
-//! What the members' own words add up to: who serves, who could, and whether a quorum holds.
+//! State of the etcd cluster from the members' answers: who serves, who could, and whether there is quorum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::quorum::{self, Margin, Seat};
 use crate::rules::facts_view::{FactsView, seen_in};
 use crate::rules::symptom;
 
-/// What one member does.
+/// State of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It answers and belongs to the cluster.
@@ -20,11 +20,11 @@ pub enum State {
     Unresponsive,
     /// It does not run; its data is sound or could not be read.
     Stopped,
-    /// Its data dir is broken.
+    /// Its data dir is damaged.
     Corrupt,
     /// Its data dir is gone, or was re-initialized.
     DataMissing,
-    /// It belongs to another cluster, or was taken out of this one.
+    /// It belongs to another cluster, or was removed from this one.
     Foreign,
     /// It does not answer, and its machine cannot be asked.
     Unreachable,
@@ -32,7 +32,7 @@ pub enum State {
     Unknown,
 }
 
-/// Whether the cluster can decide anything.
+/// Whether the cluster has quorum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quorum {
     Held,
@@ -253,8 +253,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The cluster more members belong to than to any other. A tie is decided by nobody: a fresh cluster of one that
-/// was started by mistake answers best of all.
+/// The cluster more members belong to than to any other. A tie has no answer: a one-member cluster started by mistake
+/// answers best of all.
 fn majority(seen: &[Seen<'_>]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     seen.iter().filter_map(Seen::cluster_id).for_each(|id| *counts.entry(id).or_default() += 1);
@@ -330,8 +330,8 @@ fn quorum(view: &FactsView<'_>, members: &[Member<'_>], voters: usize) -> Quorum
     }
     let possible = self::serving(members) + count(State::Unknown);
     let silent = count(State::Unresponsive);
-    // That members run and do not answer us may be our own fault, as with a wrong certificate: then API servers
-    // that are not ready have to say the same.
+    // That members run and do not answer may be our own fault, as with a wrong certificate: then API servers that are
+    // not ready have to say the same.
     if possible + silent < quorum::majority(voters)
         || (possible < quorum::majority(voters) && view.api_is_not_ready())
     {

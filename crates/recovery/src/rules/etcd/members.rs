@@ -1,4 +1,4 @@
-//! The members, one by one.
+//! Findings of single members.
 
 use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
@@ -8,7 +8,7 @@ use crate::rules::symptom::{Symptom, again_and_again, stopped};
 use super::cluster::{Cluster, Member, Quorum, State};
 
 pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
-    // That all members run and keep silent towards us shows nothing: it may be us.
+    // If all members run and none answers, the fault may be ours.
     let only_us = cluster.quorum == Quorum::Unknown && cluster.serving() == 0;
     let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Unresponsive));
     let mut found: Vec<Symptom> = judged.filter_map(|member| judge(view, cluster, member)).collect();

@@ -1,4 +1,4 @@
-//! Whether etcd can decide anything, and what would let it.
+//! Loss of quorum, and its remedies.
 
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::rules::facts_view::{FactsView, seen_in};
