@@ -68,7 +68,7 @@ finding_ids! {
     HostDiskReadOnly = "host.disk-read-only",
     /// A machine has lost its units and data.
     HostReset = "host.reset",
-    /// A service runs and does not start at the next boot.
+    /// A service runs but is not enabled at boot.
     ServiceDisabled = "service.disabled",
     /// A Lifeboat operation is unfinished.
     OperationPending = "operation.pending",
@@ -105,7 +105,7 @@ finding_ids! {
     EtcdCorruptAlarm = "etcd.corrupt-alarm",
     /// An API server does not answer.
     ApiserverDown = "apiserver.down",
-    /// An API server answers and is not ready.
+    /// An API server answers but is not ready.
     ApiserverNotReady = "apiserver.not-ready",
     /// An API server's certificate has expired.
     ApiserverCertExpired = "apiserver.cert-expired",
