@@ -175,8 +175,9 @@ async fn inspect(
     match output.code {
         90 => Ok(DataDir::Absent),
         91 => Ok(DataDir::InUse(inspection::read_log(&output.stdout))),
-        0 | 3 => inspection::read(&output.stdout, &output.stderr)
-            .ok_or_else(|| failed("its answer is not understood".into())),
+        0 | 3 => {
+            inspection::read(&output.stdout, &output.stderr).ok_or_else(|| failed("unexpected answer".into()))
+        }
         // Neither is known to be lost: what is there may be somewhere else.
         92 => {
             let at = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -155,8 +155,8 @@ pub enum PlanError {
     WrongMachine(String),
     /// Nothing tells which of several processes is the static pod's: the others would be killed with it.
     #[error(
-        "cannot stop {service} on {host}: {} processes could be the static pod's, and nothing tells which is ({}); give \
-         each its own --name and --data-dir, or stop the others",
+        "cannot stop {service} on {host}: {} processes could be the static pod's, and it is unclear which ({}); \
+         give each its own --name and --data-dir, or stop the others",
         processes.len(), processes.join("; ")
     )]
     AmbiguousProcess {

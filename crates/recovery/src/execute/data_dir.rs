@@ -289,7 +289,7 @@ pub(super) async fn same_data(context: &Context<'_>, member: &str) -> Result<(),
         return Ok(());
     }
     Err(StepError::Fatal(format!(
-        "{member}'s HashKV at revision {} is {:08x}, and {:08x} was written: do not let clients in, look at its log",
+        "{member}'s HashKV at revision {} is {:08x}, and {:08x} was written: keep clients out and check its log",
         written.revision, answer.hash, written.hash
     )))
 }

@@ -55,7 +55,7 @@ pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Res
             victim.name
         )));
     }
-    let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is no member id")))?;
+    let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is not a member id")))?;
     client.member_remove(id).await?;
     Ok(())
 }

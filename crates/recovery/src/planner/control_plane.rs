@@ -48,7 +48,7 @@ pub(super) fn enable(draft: &mut Draft<'_>, remedies: &Remedies) {
     let services: Vec<HostService> = services.collect();
     if !services.is_empty() {
         draft.steps.add(START_SECONDS, Action::Enable { services });
-        draft.steps.changing("started at the next boot; what runs now goes on");
+        draft.steps.changing("started at the next boot; the running service is not affected");
     }
 }
 

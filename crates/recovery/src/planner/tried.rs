@@ -192,8 +192,9 @@ fn logs(facts: &Facts, member: &str) -> String {
         .collect();
     let furthest = ends.first().map_or(member, |(_, name)| name.as_str());
     format!(
-        "{member} is not replaced: the others are no quorum without it. The logs end at: {}. If the members do not come up, \
-         stop etcd everywhere and rebuild it from the furthest: `lifeboat recover --source member:{furthest}`",
+        "{member} is not replaced: the others have no quorum without it. The logs end at: {}. If the members do not \
+         come up, stop etcd everywhere and rebuild it from the furthest: `lifeboat recover --source \
+         member:{furthest}`",
         list.join(", ")
     )
 }

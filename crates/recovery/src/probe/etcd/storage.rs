@@ -82,7 +82,7 @@ async fn run(host: &dyn Host, arguments: Vec<String>) -> Result<String> {
     match body {
         Some(body) if body.len() <= LARGEST => Ok(body.to_owned()),
         _ => Err(one_line(&format!(
-            "the machine's answer is cut short; exit code {}: {}",
+            "the machine's answer is truncated; exit code {}: {}",
             output.code,
             String::from_utf8_lossy(&output.stderr)
         ))),
@@ -158,8 +158,7 @@ impl Said {
     }
 
     fn place(&self, label: &str, path: &Path) -> Result<Place> {
-        let unfit =
-            |what: &str| format!("the machine's answer about {} is not understood: {what}", path.display());
+        let unfit = |what: &str| format!("unexpected answer of the machine about {}: {what}", path.display());
         let said = self.of_place("place", label).next().ok_or_else(|| unfit("it is missing"))?;
         let [kind, real, why] = said.as_slice() else { return Err(unfit(&one_line(&said.join(" ")))) };
         let kind = match *kind {
@@ -240,7 +239,7 @@ impl Said {
 
     fn pod(&self, process: &str, storage: &mut Storage) -> Option<Manifest> {
         let Some(file) = self.all("manifest-file").next() else {
-            storage.unread.push("its manifest is not there".into());
+            storage.unread.push("its manifest does not exist".into());
             return None;
         };
         let Some(manifest) = manifest::parse(file.into(), self.text("manifest").as_bytes()) else {
@@ -315,7 +314,7 @@ impl Said {
             let path = directory.join(dir);
             match manifest {
                 Some(manifest) => manifest.mounted(&path).ok_or_else(|| {
-                    format!("{by} keeps its data in {}, which is no hostPath", path.display())
+                    format!("{by} keeps its data in {}, which is not a hostPath", path.display())
                 }),
                 None => Ok(path),
             }

@@ -89,7 +89,7 @@ impl<'a> ScriptOutput<'a> {
             lines.split(|line| line.is_empty()).filter(|block| !block.is_empty()).collect();
         let fences = self.all("fence");
         if blocks.len() != units.len() || fences.len() != units.len() {
-            return Err(format!("systemctl does not tell: {}", one_line(&complaints.join(" "))));
+            return Err(format!("systemctl does not report: {}", one_line(&complaints.join(" "))));
         }
         blocks.iter().zip(fences).map(|(block, fence)| unit(block, yes(fence)?)).collect()
     }
@@ -225,7 +225,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
     let mut properties = BTreeMap::new();
     for (name, value) in block.iter().filter_map(|line| line.split_once('=')) {
         if properties.insert(name, value).is_some() {
-            return Err(format!("systemctl tells {name} twice"));
+            return Err(format!("systemctl reports {name} twice"));
         }
     }
     let word = |name: &str| {
@@ -235,7 +235,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
     };
     let active = word("ActiveState")?;
     if active.is_empty() {
-        return Err("systemctl tells no ActiveState".into());
+        return Err("systemctl reports no ActiveState".into());
     }
     let sub = match word("LoadState")? {
         "loaded" | "" => word("SubState")?,

@@ -19,7 +19,7 @@ pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Option<Sy
         some if some < needed => {
             format!("etcd has no quorum: {some} of {voters} members answer, {needed} are needed")
         }
-        some => format!("etcd has no quorum: {some} of {voters} members answer and do not agree on a leader"),
+        some => format!("etcd has no quorum: {some} of {voters} members answer but do not agree on a leader"),
     };
     let subjects = if missing.is_empty() { cluster.members.iter().collect() } else { missing };
     let symptom = Symptom::new(FindingId::EtcdQuorumLost, Severity::Critical)
