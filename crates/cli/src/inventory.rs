@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use lifeboat_recovery::host;
-use lifeboat_recovery::inventory::{Cloud, Inventory, Zstack};
+use lifeboat_recovery::inventory::{Cloud, Inventory, Loaded, Zstack};
 use lifeboat_recovery::probe::Access;
 use lifeboat_recovery::provider::{CloudProvider, ZStack, ZStackConfig};
 
@@ -29,7 +29,10 @@ impl InventoryArgs {
     /// Reads the inventory; the path returned is absolute.
     pub fn load(&self) -> Result<(PathBuf, Inventory)> {
         let path = std::path::absolute(&self.inventory)?;
-        let inventory = Inventory::load(&path)?;
+        let Loaded { inventory, warnings } = Inventory::load(&path)?;
+        for warning in warnings {
+            stderr_line(format_args!("warning: {warning}"));
+        }
         Ok((path, inventory))
     }
 

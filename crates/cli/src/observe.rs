@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use fs_err as fs;
 use lifeboat_recovery::facts::{Facts, SCHEMA_VERSION};
 use lifeboat_recovery::operation::Operations;
-use lifeboat_recovery::probe::{Look, Progress, observe};
+use lifeboat_recovery::probe::{ProbeOptions, Progress, observe};
 
 use crate::commands::Context;
 use crate::exit::Usage;
@@ -27,14 +27,14 @@ pub struct FactsArgs {
 
 impl FactsArgs {
     /// Collects the facts, or reads them from the file.
-    pub fn facts(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
+    pub fn facts(&self, options: &ProbeOptions<'_>, context: &Context) -> Result<Facts> {
         match &self.facts {
             Some(path) => read(path),
-            None => self.observe(look, context),
+            None => self.observe(options, context),
         }
     }
 
-    fn observe(&self, look: &Look<'_>, context: &Context) -> Result<Facts> {
+    fn observe(&self, options: &ProbeOptions<'_>, context: &Context) -> Result<Facts> {
         let (path, inventory) = self.inventory.load()?;
         let pending_operation = Operations::pending(&path)?;
         let access = InventoryArgs::access(&inventory);
@@ -43,7 +43,7 @@ impl FactsArgs {
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
-        let facts = runtime.block_on(observe(&inventory, &access, &look.watched(&watch)));
+        let facts = runtime.block_on(observe(&inventory, &access, &options.watched(&watch)));
         context.progress.finish();
         Ok(Facts { pending_operation, ..facts })
     }

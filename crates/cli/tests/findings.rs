@@ -56,10 +56,10 @@ fn status_in_json_has_a_row_for_each() {
     assert_eq!(output.status.code(), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let count = |rows: &str| json[rows].as_array().unwrap().len();
-    assert_eq!([count("hosts"), count("members"), count("masters"), count("nodes")], [7, 3, 3, 2]);
+    assert_eq!([count("hosts"), count("members"), count("controlPlane"), count("nodes")], [7, 3, 3, 2]);
     assert_eq!(json["members"][1]["state"], "etcd.member.corrupt");
     assert_eq!(json["members"][0]["state"], "ok");
-    assert_eq!(json["masters"][0]["api"], "apiserver.not-ready");
+    assert_eq!(json["controlPlane"][0]["api"], "apiserver.not-ready");
     assert_eq!(json["worst"]["id"], "etcd.quorum-lost");
 }
 
@@ -136,7 +136,7 @@ fn inventory_of_nothing(dir: &Path, more: &str) -> PathBuf {
     };
     let text = format!(
         "version: 1\ncluster: nowhere\nhosts:\n{}{}{}etcd:\n  members:\n{}{}{}kubernetes:\n  kubeconfig: \
-         kubeconfig\n  masters:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
+         kubeconfig\n  controlPlane:\n    m1:\n      url: https://127.0.0.2:1\n      apiserver: {{unit: \
          kube-apiserver.service}}\n      controllerManager: {{unit: kube-controller-manager.service}}\n      \
          scheduler: {{unit: kube-scheduler.service}}\n{more}",
         host("m1", 2),
@@ -195,7 +195,7 @@ fn a_cloud_without_its_secret_is_unknown_and_all_else_is_examined() {
                  accessKeySecret: {env: LIFEBOAT_TEST_SECRET}\n    ipRanges: []\n";
     let inventory = inventory_of_nothing(dir.path(), cloud).display().to_string();
     let id = [("LIFEBOAT_TEST_ID", "id-not-to-be-printed")];
-    let why = "the cloud's accessKeySecret: the environment variable LIFEBOAT_TEST_SECRET is to hold it, and is not set";
+    let why = "the cloud's accessKeySecret: environment variable LIFEBOAT_TEST_SECRET is not set";
     for verb in
         [&["diagnose", "-o", "json"][..], &["recover", "plan", "-o", "json"], &["status", "-o", "json"]]
     {
@@ -257,7 +257,7 @@ fn proxies_in_the_environment_are_not_used_for_the_cluster() {
         let seen = support::lifeboat_with(args, &names.map(|name| (name, proxy)));
         assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
         let facts: serde_json::Value = serde_json::from_slice(&fs_err::read(&facts).unwrap()).unwrap();
-        let readyz = facts["masters"]["m1"]["readyz"].to_string();
+        let readyz = facts["controlPlane"]["m1"]["readyz"].to_string();
         assert!(readyz.contains("refused") && !readyz.contains("proxy"), "{proxy}: {readyz}");
     }
 }

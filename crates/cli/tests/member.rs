@@ -28,7 +28,7 @@ etcd:
     e2: {{host: m2, clientUrl: 'http://127.0.0.2:1', peerUrl: 'http://127.0.0.2:2', dataDir: /e, service: {{unit: e.service}}}}
 kubernetes:
   kubeconfig: none
-  masters:
+  controlPlane:
     m1:
       url: https://127.0.0.1:6443
       apiserver: {{unit: a.service}}

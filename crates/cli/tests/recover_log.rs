@@ -101,7 +101,7 @@ impl BrokenMember {
                 "peerUrl": self.cluster.layout().members()[0].peer_url, "dataDir": self.cluster.data_dir(0),
                 "service": {"staticPod": {"manifest": manifest, "process": "etcd"}},
             }}},
-            "kubernetes": {"kubeconfig": "/nonexistent", "masters": {}},
+            "kubernetes": {"kubeconfig": "/nonexistent", "controlPlane": {}},
         }))
         .unwrap()
     }

@@ -12,7 +12,7 @@ use lifeboat_recovery::discover::{Request, discover};
 use lifeboat_recovery::inventory::Ssh;
 use tempfile::TempDir;
 
-/// Answers as `survey.sh` does, and with `kubeconfig` for every file that is requested.
+/// Answers as `host_scan.sh` does, and with `kubeconfig` for every file that is requested.
 const ANSWERS: &str = r#"#!/bin/sh
 case $SSH_ORIGINAL_COMMAND in
 *"sh -s"*)
@@ -116,7 +116,7 @@ async fn a_kubeconfig_from_a_machine_runs_and_reads_nothing_here() {
         ),
     ] {
         let (why, _) = machine.init(SURVEY, &kubeconfig(&user, &cluster)).await;
-        assert!(why.contains(field) && why.contains("is not taken from a machine"), "{why}");
+        assert!(why.contains(field) && why.contains("is not accepted from a machine"), "{why}");
     }
     assert_eq!(machine.left(), Vec::<String>::new());
 }

@@ -53,14 +53,14 @@ fn up(topology: Topology, layout: Layout) -> Lab {
 fn compare(lab: &Lab) {
     let dir = tempfile::tempdir().unwrap();
     incident::write_inventory(dir.path()).unwrap();
-    let made = Inventory::load(&dir.path().join("lifeboat.yaml")).unwrap();
+    let made = Inventory::load(&dir.path().join("lifeboat.yaml")).unwrap().inventory;
     let found = lab.inside(|| runtime().block_on(look(lab, &made))).unwrap();
 
     let out = dir.path().join("found/lifeboat.yaml");
     fs::create_dir(out.parent().unwrap()).unwrap();
     let files = found.write(&out).unwrap();
     assert_eq!(found.notes, Vec::<String>::new());
-    let read = Inventory::load(&out).unwrap();
+    let read = Inventory::load(&out).unwrap().inventory;
 
     for (name, host) in &made.hosts {
         let seen = &read.hosts[name];
@@ -69,7 +69,7 @@ fn compare(lab: &Lab) {
     }
     assert_eq!(read.hosts.len(), made.hosts.len());
     assert_eq!(read.etcd.members, made.etcd.members);
-    assert_eq!(read.kubernetes.masters, made.kubernetes.masters);
+    assert_eq!(read.kubernetes.control_plane, made.kubernetes.control_plane);
     assert_eq!(read.kubernetes.nodes, made.kubernetes.nodes);
     let (Some(Cloud::Zstack(seen)), Some(Cloud::Zstack(cloud))) = (&read.cloud, &made.cloud) else {
         panic!()
@@ -134,7 +134,7 @@ async fn reach(inventory: &Inventory) {
     for name in inventory.etcd.members.keys() {
         access.etcd(name).await.unwrap().status().await.unwrap();
     }
-    for name in inventory.kubernetes.masters.keys() {
+    for name in inventory.kubernetes.control_plane.keys() {
         access.api(name).await.unwrap().apiserver_version().await.unwrap();
     }
 }

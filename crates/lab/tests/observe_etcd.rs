@@ -24,7 +24,7 @@ fn inventory(cluster: &Cluster) -> Inventory {
         "cluster": "lab",
         "hosts": { "here": { "address": "127.0.0.1", "ssh": "local" } },
         "etcd": { "members": members.collect::<serde_json::Map<_, _>>() },
-        "kubernetes": { "kubeconfig": "/dev/null", "masters": {} },
+        "kubernetes": { "kubeconfig": "/dev/null", "controlPlane": {} },
     });
     let mut inventory: Inventory = serde_json::from_value(json).unwrap();
     inventory.etcd.tls = cluster.tls().map(|tls| ClientTls {

@@ -9,7 +9,7 @@ use lab::sshd::Sshd;
 use lifeboat_recovery::facts::{Facts, HostFacts, Login};
 use lifeboat_recovery::host;
 use lifeboat_recovery::inventory::Inventory;
-use lifeboat_recovery::probe::{self, Access, Look};
+use lifeboat_recovery::probe::{self, Access, ProbeOptions};
 
 /// The program of the member's static pod: a unique name, longer than the kernel keeps.
 const PROGRAM: &str = "lifeboat-observed-etcd";
@@ -27,17 +27,17 @@ fn inventory(sshd: &Sshd, destination: &str) -> Inventory {
             "dataDir": dir.join("data"),
             "service": { "staticPod": { "manifest": dir.join("etcd.yaml"), "process": PROGRAM } },
         } } },
-        "kubernetes": { "kubeconfig": "/dev/null", "masters": {} },
+        "kubernetes": { "kubeconfig": "/dev/null", "controlPlane": {} },
     });
     serde_json::from_value(json).unwrap()
 }
 
 async fn look(inventory: &Inventory) -> HostFacts {
-    probe::host::look(inventory, "m1", host::hosts(inventory)["m1"].as_ref()).await
+    probe::host::collect(inventory, "m1", host::hosts(inventory)["m1"].as_ref()).await
 }
 
-async fn observe(inventory: &Inventory, look: &Look<'_>) -> Facts {
-    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), look).await
+async fn observe(inventory: &Inventory, options: &ProbeOptions<'_>) -> Facts {
+    probe::observe(inventory, &Access::new(inventory, host::hosts(inventory)), options).await
 }
 
 /// A process with the name of the member's program, killed when dropped.
@@ -108,14 +108,14 @@ async fn a_data_dir_is_read_only_if_that_is_known_to_be_right() {
     let mut inventory = inventory(&sshd, "machine");
     let why = |facts: Facts| facts.members["e1"].data_dir.why_unknown().unwrap().to_owned();
 
-    let quick = why(observe(&inventory, &Look::quick()).await);
-    assert!(quick.contains("not to be read"), "{quick}");
+    let quick = why(observe(&inventory, &ProbeOptions::quick()).await);
+    assert!(quick.contains("not requested"), "{quick}");
 
     inventory.hosts.get_mut("m1").unwrap().machine_id = Some("0".repeat(32));
-    let another = why(observe(&inventory, &Look::whole()).await);
+    let another = why(observe(&inventory, &ProbeOptions::whole()).await);
     assert!(another.contains("machine id"), "{another}");
 
     inventory.hosts.get_mut("m1").unwrap().ssh = Some("closed".into());
-    let closed = why(observe(&inventory, &Look::whole()).await);
+    let closed = why(observe(&inventory, &ProbeOptions::whole()).await);
     assert!(closed.contains("log in"), "{closed}");
 }

@@ -1,17 +1,17 @@
 //! Discovery: from one machine of a running cluster to its inventory. Nothing is changed anywhere.
 //!
-//! Machines are looked at in rounds: what one round finds in flags, in etcd's member list and in the API names the
+//! Machines are scanned in rounds: what one round finds in flags, in etcd's member list and in the API names the
 //! machines of the next.
 
 mod address;
 mod cloud;
-mod draft;
 mod etcd;
+mod host_scan;
+mod inventory_builder;
 mod kubeconfig;
 mod kubernetes;
 pub(crate) mod manifest;
 mod output;
-mod survey;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use lifeboat_client::messages::Member;
 use crate::host::{Host, LocalHost, SshHost};
 use crate::inventory::{Inventory, Ssh, Zstack};
 use crate::provider::CloudProvider;
+use host_scan::Machine;
 pub use output::{CREDENTIALS, DiscoverError, Discovered};
-use survey::Machine;
 
-/// How often what was found may lead to further machines.
+/// Maximum number of rounds.
 const ROUNDS: usize = 6;
-/// Machines that are looked at at the same time.
+/// Machines that are scanned concurrently.
 const AT_ONCE: usize = 16;
-/// How a person names the machine Lifeboat runs on.
+/// Name of the machine Lifeboat runs on, in `--from` and the inventory.
 const LOCAL: &str = "local";
 
 /// Where to begin, and how to get there.
 pub struct Request<'a> {
-    /// What to give to `ssh`: at least one machine of the control plane. `local` is this one.
+    /// Destinations for `ssh`, with at least one control plane machine. `local` is this machine.
     pub from: Vec<String>,
     /// How to log in.
     pub ssh: Ssh,
@@ -42,15 +42,15 @@ pub struct Request<'a> {
     pub cluster: String,
     /// The cloud the machines are in.
     pub cloud: Option<(Zstack, Arc<dyn CloudProvider>)>,
-    /// Told what is being done.
+    /// Called with a description of each step.
     pub watch: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Looks at a cluster.
 ///
 /// # Errors
-/// [`DiscoverError::NoMachine`] when none could be looked at, [`DiscoverError::Incomplete`] when no etcd or no API server
-/// was found.
+/// [`DiscoverError::NoMachine`] when no machine could be scanned, [`DiscoverError::Incomplete`] when no etcd or no
+/// API server was found.
 pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError> {
     let mut found = Found::default();
     let mut next: Vec<Destination> = request.from.iter().cloned().map(Destination::Given).collect();
@@ -72,7 +72,7 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
         if found.api.is_none() {
             (request.watch)("asking the API for its nodes");
             match kubernetes::ask(&found.machines, |machine| found.address_of(machine)).await {
-                Ok(told) => found.api = Some(told),
+                Ok(api) => found.api = Some(api),
                 Err(why) => found.no_api = why,
             }
         }
@@ -81,14 +81,14 @@ pub async fn discover(request: Request<'_>) -> Result<Discovered, DiscoverError>
             break;
         }
     }
-    draft::draft(request, found).await
+    inventory_builder::build(request, found).await
 }
 
 /// Where to look.
 enum Destination {
-    /// What a person has given with `--from`: anything that `ssh` takes, or `local`.
+    /// A `--from` argument: an `ssh` destination, or `local`.
     Given(String),
-    /// An address that a machine has named, always behind `ssh`.
+    /// An address reported by a machine; always reached through `ssh`.
     Found(String),
 }
 
@@ -106,18 +106,18 @@ impl Destination {
     }
 }
 
-/// What is known so far.
+/// Results of the rounds so far.
 #[derive(Default)]
 struct Found {
     machines: Vec<Machine>,
-    /// Destinations that were tried, and addresses that are not to be.
+    /// Destinations that were tried, and addresses to skip.
     tried: BTreeSet<String>,
     /// What could not be seen.
     notes: Vec<String>,
     members: Option<Vec<Member>>,
     no_members: String,
     credentials: Option<etcd::Credentials>,
-    api: Option<kubernetes::Told>,
+    api: Option<kubernetes::ApiInfo>,
     no_api: String,
 }
 
@@ -127,7 +127,7 @@ impl Found {
         let looks: Vec<_> = looks
             .map(|destination| async move {
                 (request.watch)(&format!("looking at {}", destination.text()));
-                Machine::look(destination.text(), destination.host(&request.ssh)).await
+                Machine::scan(destination.text(), destination.host(&request.ssh)).await
             })
             .collect();
         let looks: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).collect().await;
@@ -140,20 +140,20 @@ impl Found {
     }
 
     fn add(&mut self, mut machine: Machine) {
-        let same_id = |known: &&mut Machine| known.seen.machine_id == machine.seen.machine_id;
+        let same_id = |known: &&mut Machine| known.scan.machine_id == machine.scan.machine_id;
         if let Some(known) =
-            self.machines.iter_mut().find(same_id).filter(|_| machine.seen.machine_id.is_some())
+            self.machines.iter_mut().find(same_id).filter(|_| machine.scan.machine_id.is_some())
         {
-            if known.seen.addresses.iter().any(|address| machine.seen.addresses.contains(address)) {
+            if known.scan.addresses.iter().any(|address| machine.scan.addresses.contains(address)) {
                 return;
             }
-            let (one, other) = (&known.seen.hostname, &machine.seen.hostname);
+            let (one, other) = (&known.scan.hostname, &machine.scan.hostname);
             self.notes.push(format!(
-                "{one} and {other} have the same machine id, which therefore tells nothing: \
-                 systemd-machine-id-setup makes a new one on a clone"
+                "{one} and {other} have the same machine id, so it identifies neither: run systemd-machine-id-setup \
+                 on the clone"
             ));
-            known.seen.machine_id = None;
-            machine.seen.machine_id = None;
+            known.scan.machine_id = None;
+            machine.scan.machine_id = None;
         }
         self.machines.push(machine);
     }
@@ -176,13 +176,13 @@ impl Found {
             }
         }
         urls.retain(|url| address::of_url(url).is_some());
-        let mut seen = BTreeSet::new();
-        urls.retain(|url| seen.insert(url.clone()));
+        let mut known = BTreeSet::new();
+        urls.retain(|url| known.insert(url.clone()));
         urls
     }
 
-    /// Addresses of the cluster that are on no machine seen so far. None of them is this computer's: a machine that names
-    /// one would have us look at ourselves, as root.
+    /// Addresses of the cluster that are on no machine seen so far. None of them is this computer's: otherwise a
+    /// machine could make us scan our own computer as root.
     async fn unseen(&mut self) -> Vec<Destination> {
         let addresses: BTreeSet<String> = self.cluster_addresses().into_iter().collect();
         let mut unseen = Vec::new();
@@ -193,7 +193,7 @@ impl Found {
             }
             if address::is_here(&address).await {
                 self.notes.push(format!(
-                    "{address} is this computer, and was not looked at: if it is a machine of the cluster, add --from {LOCAL}"
+                    "{address} is this computer and was skipped: if it is part of the cluster, add --from {LOCAL}"
                 ));
                 self.tried.insert(address);
                 continue;
@@ -203,7 +203,7 @@ impl Found {
         unseen
     }
 
-    /// Addresses by which parts of the cluster know each other.
+    /// Addresses that cluster components use for each other.
     fn cluster_addresses(&self) -> Vec<String> {
         let members = self.members.iter().flatten();
         let urls = members.flat_map(|member| member.peer_urls.iter().chain(&member.client_urls));
@@ -213,8 +213,8 @@ impl Found {
         let mut addresses: Vec<String> =
             urls.map(String::as_str).chain(servers).filter_map(address::of_url).collect();
         if let Some(api) = &self.api {
-            let told = api.nodes.iter().filter_map(|node| node.address.as_ref()).chain(&api.apiservers);
-            addresses.extend(told.filter_map(|address| address::valid(address)));
+            let all = api.nodes.iter().filter_map(|node| node.address.as_ref()).chain(&api.apiservers);
+            addresses.extend(all.filter_map(|address| address::valid(address)));
         }
         addresses
     }
@@ -222,13 +222,13 @@ impl Found {
     /// The address by which the cluster knows a machine, or else by which we do.
     fn address_of(&self, machine: &Machine) -> String {
         let known = self.cluster_addresses().into_iter().find(|address| machine.has_address(address));
-        let addresses = || machine.seen.addresses.iter().map(ToString::to_string);
+        let addresses = || machine.scan.addresses.iter().map(ToString::to_string);
         let given = || addresses().find(|address| *address == machine.destination);
         known.or_else(given).or_else(|| addresses().next()).unwrap_or_else(|| machine.destination.clone())
     }
 }
 
-/// The inventory with nothing in it yet.
+/// An empty inventory.
 fn empty(cluster: String, ssh: Ssh) -> Inventory {
     use crate::inventory::{Etcd, Kubernetes};
 
@@ -241,7 +241,7 @@ fn empty(cluster: String, ssh: Ssh) -> Inventory {
         kubernetes: Kubernetes {
             kubeconfig: std::path::Path::new(CREDENTIALS).join(output::KUBECONFIG),
             uid: None,
-            masters: Default::default(),
+            control_plane: Default::default(),
             nodes: Default::default(),
         },
         cloud: None,

@@ -1,4 +1,4 @@
-//! The executor: does a plan's steps in order, journalled, so that its own death at any moment costs nothing but time.
+//! The executor: runs a plan's steps in order and journals them, so that a crash at any moment only costs time.
 //!
 //! Every step asks first whether it is done, acts, and asks until it is; asking is what `resume` relies on, not the
 //! journal. The journal says how far a run came, and which results must still stand: what an earlier step brought
@@ -16,8 +16,8 @@ mod fences;
 mod file;
 mod guard;
 mod join;
+mod leader_lease;
 mod learner;
-mod lease;
 mod leftovers;
 mod lock;
 mod node;
@@ -37,19 +37,19 @@ pub use leftovers::{forget, sweep};
 pub use lock::{LockError, OperatorLock};
 pub use undo::{Undo, is_still_fenced, undo};
 
-/// How often a step that waits looks again.
+/// Poll interval of a waiting step.
 const POLL: Duration = Duration::from_millis(300);
-/// How long after an action that failed in passing it is tried again.
+/// Pause before a transient failure is retried.
 const RETRY: Duration = Duration::from_secs(1);
-/// So often an action is tried that was rejected, with longer and longer pauses.
+/// Maximum attempts of a rejected action, with growing pauses.
 const MAX_REJECTIONS: u32 = 4;
 
 /// Whether a step's result is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// It is.
+    /// The result is there; nothing to do.
     Done,
-    /// It is not, and why.
+    /// The result is missing, with the reason.
     NotYet(String),
 }
 
@@ -62,7 +62,7 @@ pub enum Progress<'a> {
     Waiting(&'a Step, &'a str),
     /// A step is done, in this time; `already` when there was nothing to do.
     Done {
-        /// The step.
+        /// Step that is executed.
         step: &'a Step,
         /// How long it took.
         took: Duration,
@@ -71,7 +71,7 @@ pub enum Progress<'a> {
     },
     /// A step failed.
     Failed(&'a Step, &'a str),
-    /// What a step did is taken back.
+    /// A step is rolled back.
     Undoing(&'a Step),
     /// It is taken back, in this time.
     Undone(&'a Step, Duration),
@@ -79,7 +79,7 @@ pub enum Progress<'a> {
 
 /// Does the steps of the context's plan, leaving out what `recorded` shows done and is found to stand.
 ///
-/// `stop` is looked at between steps: a run that is asked to stop ends at the next safe point.
+/// `stop` is checked between steps: a run that is asked to stop ends at the next safe point.
 ///
 /// # Errors
 /// [`ExecuteError::Step`] with the step that failed, [`ExecuteError::Stopped`]; both can be resumed.
@@ -92,7 +92,7 @@ pub async fn execute(
     let history = History::of(recorded);
     let mut failed = Vec::new();
     for step in &context.plan.steps {
-        if history.is_superseded(step) || history.settled(step) {
+        if history.is_superseded(step) || history.stabilized(step) {
             continue;
         }
         if !step.needs.allow(&failed) {
@@ -103,7 +103,7 @@ pub async fn execute(
             return Err(ExecuteError::Stopped { before: step.number });
         }
         match run_step(context, step, &history, watch).await {
-            // What does not need it goes on, and the next round decides without it.
+            // Independent steps continue, and the next round decides without this one.
             Err(ExecuteError::Step { .. }) if is_dispensable(context, step) => failed.push(step.number),
             result => result?,
         }
@@ -152,9 +152,9 @@ impl History {
         step.holds_until.is_some_and(|until| until <= self.reached)
     }
 
-    /// Whether it was a pause that has passed.
-    fn settled(&self, step: &Step) -> bool {
-        matches!(step.action, crate::plan::Action::Settle { .. }) && self.is_done(step)
+    /// Whether it is a pause that is over.
+    fn stabilized(&self, step: &Step) -> bool {
+        matches!(step.action, crate::plan::Action::Stabilize { .. }) && self.is_done(step)
     }
 }
 
@@ -214,7 +214,7 @@ async fn until_checked(
                 return Err(why);
             }
             Err(StepError::Passing(why)) if Instant::now() >= deadline => {
-                return Err(format!("not known after {} s whether the fences hold: {why}", limit.as_secs()));
+                return Err(format!("could not verify the fences within {} s: {why}", limit.as_secs()));
             }
             Err(StepError::Passing(why)) => watch(Progress::Waiting(step, &why)),
         }
@@ -222,7 +222,7 @@ async fn until_checked(
     }
 }
 
-/// Why a step did not come to its end.
+/// Why a step failed.
 struct Failure {
     why: String,
     /// Whether a guard did not hold and the step has done nothing.

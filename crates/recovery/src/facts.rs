@@ -1,4 +1,5 @@
-//! Facts: what was seen, by whom and when. What could not be asked is unknown with the reason, never a default.
+//! Facts: what was observed, from which source and when. What could not be determined is unknown with a reason, never
+//! a default.
 
 mod cloud;
 mod etcd;
@@ -25,15 +26,15 @@ pub use storage::*;
 /// Version of the file `diagnose --save-facts` writes.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Everything one look at a cluster showed. It carries the inventory, so that rules need nothing else.
+/// The result of one observation of a cluster. It carries the inventory, so that rules need nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Facts {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the format: [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// When the look began.
+    /// When the observation began.
     pub observed_at: Timestamp,
-    /// What the cluster is meant to be.
+    /// The inventory of the cluster.
     pub inventory: Inventory,
     /// What the cloud says; absent without a cloud in the inventory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,22 +43,23 @@ pub struct Facts {
     pub hosts: BTreeMap<String, HostFacts>,
     /// The etcd members, by name.
     pub members: BTreeMap<String, MemberFacts>,
-    /// The masters, by the name of their machine.
-    pub masters: BTreeMap<String, MasterFacts>,
-    /// What the API tells, asked of the first master that answers.
+    /// The control plane machines, by name.
+    #[serde(rename = "controlPlane", alias = "masters")]
+    pub control_plane: BTreeMap<String, ControlPlaneFacts>,
+    /// Cluster-wide facts from the first API server that answers.
     pub kubernetes: KubernetesFacts,
     /// The inventory's checks, by name.
     pub checks: BTreeMap<String, Fact<CheckAnswer>>,
-    /// The operation on this cluster that did not end, from this machine.
+    /// The unfinished operation on this cluster, from this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_operation: Option<PendingOperation>,
 }
 
-/// An operation that did not end.
+/// An unfinished operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingOperation {
-    /// Its id.
+    /// Operation id.
     pub id: String,
     /// When it began.
     pub started: Timestamp,
@@ -65,18 +67,18 @@ pub struct PendingOperation {
     pub last_entry: Timestamp,
     /// What that entry says.
     pub last: String,
-    /// Its journal.
+    /// Path of its journal.
     pub journal: PathBuf,
 }
 
-/// Something asked: what came back, from where, when.
+/// One observation: its answer, source and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fact<T> {
     /// The answer, or why there is none.
     #[serde(flatten)]
     pub answer: Answer<T>,
-    /// Who was asked what, such as `ssh m1: systemctl show`.
+    /// Source and request, such as `ssh m1: systemctl show`.
     pub source: String,
     /// When the answer came.
     pub at: Timestamp,

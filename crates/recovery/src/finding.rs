@@ -1,4 +1,4 @@
-//! Findings: what is wrong, what shows it, what it stops, and what would help.
+//! Findings: what is wrong, with evidence, impact and remedies.
 
 mod id;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Service;
 pub use id::FindingId;
 
-/// What is wrong with a cluster, causes first.
+/// The findings of a cluster, causes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Diagnosis {
@@ -18,9 +18,9 @@ pub struct Diagnosis {
     pub observed_at: Timestamp,
     /// The cluster's name.
     pub cluster: String,
-    /// What is wrong by itself; what follows from it hangs below.
+    /// Root causes, with their consequences below.
     pub causes: Vec<Finding>,
-    /// What could not be asked and is explained by no finding.
+    /// Facts that could not be determined and that no finding explains.
     pub unknown: Vec<Unknown>,
     /// What was looked at.
     #[serde(default)]
@@ -48,21 +48,21 @@ impl Diagnosis {
     }
 }
 
-/// Something wrong.
+/// A problem of the cluster, with its evidence, impact and remedies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// What kind of thing, for programs and for `lifeboat explain`.
     pub id: FindingId,
-    /// Which machines, members or nodes of the inventory, sorted.
+    /// The affected machines, members or nodes of the inventory, sorted.
     pub subjects: Vec<String>,
-    /// How bad.
+    /// The worst of its own severity and that of its consequences.
     pub severity: Severity,
-    /// One sentence.
+    /// What is wrong, in one sentence.
     pub summary: String,
     /// What shows it.
     pub evidence: Vec<Evidence>,
-    /// What cannot work until it is gone, such as `writes to etcd`.
+    /// Impact: functions that fail until it is fixed, such as `all etcd writes`.
     pub blocks: Vec<String>,
     /// What would help.
     pub remedies: Vec<Remedy>,
@@ -70,13 +70,13 @@ pub struct Finding {
     pub consequences: Vec<Finding>,
 }
 
-/// How bad.
+/// How much the cluster is affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// Will hurt.
+    /// Nothing fails yet, but will.
     Warning,
-    /// Hurts, and something still stands in for it.
+    /// Something failed, and redundancy covers it.
     Error,
     /// The cluster cannot do its work.
     Critical,
@@ -92,69 +92,69 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Something seen that shows a finding.
+/// An observation that supports a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     /// What was seen.
     pub seen: String,
-    /// Who was asked what: a fact's source.
+    /// Source of the fact.
     pub source: String,
 }
 
-/// Something that could not be asked.
+/// A fact that could not be determined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unknown {
-    /// What.
+    /// Name of the fact.
     pub what: String,
-    /// Why.
+    /// Why it could not be determined.
     pub reason: String,
 }
 
-/// What would help against a finding. The planner turns remedies into steps; those for people it only shows.
+/// A fix for a finding. The planner turns remedies into steps; manual ones are only shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Remedy {
-    /// Put back the NICs of these machines as the inventory has them.
+    /// Reattach the NICs of these machines as in the inventory.
     AttachNics {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
-    /// Switch on the VM of this machine.
+    /// Power on the VM of this machine.
     StartVm {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
     },
     /// Start a service that is stopped.
     StartService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
-    /// Restart a service that runs and does not do its work.
+    /// Restart a service that runs but does not work.
     RestartService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
-    /// Have a service start at boot.
+    /// Enable a service at boot.
     EnableService {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The service.
+        /// Unit or static pod.
         service: Service,
     },
     /// Replace an etcd member, while the others have a quorum.
     ReplaceMember {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
     },
-    /// Rebuild the etcd cluster from the freshest state there is.
+    /// Rebuild the etcd cluster from the most recent usable state.
     RestoreCluster,
-    /// Make room in etcd and take the alarm off.
+    /// Compact and defragment etcd, then clear the NOSPACE alarm.
     ClearNospace {
         /// The members that raised it.
         members: Vec<String>,
@@ -171,12 +171,12 @@ pub enum Remedy {
     },
     /// Rebuild etcd from the state that a person names with `--source`, in one sentence: nothing shows which one is right.
     NameState(String),
-    /// Something only a person can do, in one sentence.
+    /// A manual fix, in one sentence.
     Manual(String),
 }
 
 impl Remedy {
-    /// What a person has to do, where Lifeboat does nothing by itself.
+    /// The text of a manual fix.
     pub fn by_hand(&self) -> Option<&str> {
         match self {
             Self::NameState(text) | Self::Manual(text) => Some(text),
@@ -188,14 +188,16 @@ impl Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AttachNics { hosts } => write!(f, "put back the NICs of {} as they were", hosts.join(", ")),
-            Self::StartVm { host } => write!(f, "switch on the VM of {host}"),
+            Self::AttachNics { hosts } => write!(f, "reattach the NICs of {}", hosts.join(", ")),
+            Self::StartVm { host } => write!(f, "power on the VM of {host}"),
             Self::StartService { host, service } => write!(f, "start {} on {host}", service.label()),
             Self::RestartService { host, service } => write!(f, "restart {} on {host}", service.label()),
             Self::EnableService { host, service } => write!(f, "enable {} on {host}", service.label()),
-            Self::ReplaceMember { member } => write!(f, "replace etcd member {member} by a new one"),
-            Self::RestoreCluster => f.write_str("rebuild etcd from the newest state that can be read"),
-            Self::ClearNospace { .. } => f.write_str("make room in etcd and take the alarm off"),
+            Self::ReplaceMember { member } => write!(f, "replace etcd member {member} with a new one"),
+            Self::RestoreCluster => f.write_str("rebuild the etcd cluster from the most recent usable state"),
+            Self::ClearNospace { .. } => {
+                f.write_str("compact and defragment etcd, then clear the NOSPACE alarm")
+            }
             Self::DisarmCorrupt { id } => {
                 write!(f, "compare the members, and disarm the CORRUPT alarm of {id}")
             }

@@ -41,7 +41,7 @@ pub fn hosts(inventory: &Inventory) -> Hosts {
     inventory.hosts.iter().map(host).collect()
 }
 
-/// A machine commands run on, as root. Implementations say how a command gets there; all else follows from it.
+/// A machine that commands run on as root. Implementations only define the transport.
 #[async_trait]
 pub trait Host: Send + Sync {
     /// Its name in the inventory.
@@ -51,7 +51,7 @@ pub trait Host: Send + Sync {
     /// `input`, and what it writes goes to `output` as it comes. [`Output::stdout`] is empty.
     ///
     /// # Errors
-    /// The machine cannot be reached, does not let us in, shows another host key, or the time is up.
+    /// The machine is unreachable, denies access or has another host key, or the time limit is exceeded.
     async fn pipe(
         &self,
         command: &Command,

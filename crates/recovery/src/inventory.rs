@@ -1,4 +1,4 @@
-//! The inventory, `lifeboat.yaml`: what the cluster is meant to be. Written by `lifeboat init`, kept by people.
+//! The inventory, `lifeboat.yaml`: the desired state of the cluster. Written by `lifeboat init`, maintained by hand.
 
 mod load;
 mod model;
@@ -7,7 +7,7 @@ mod secret_ref;
 mod tree;
 mod validate;
 
-pub use load::{InventoryError, Problem};
+pub use load::{InventoryError, Loaded, Problem};
 pub(crate) use model::is_between;
 pub use model::*;
 pub use schema::schema;

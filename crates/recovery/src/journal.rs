@@ -1,4 +1,4 @@
-//! The journal of an operation: what was about to be done before it is done, and how it ended after.
+//! The journal of an operation: each action is recorded before it starts, and its result after.
 //!
 //! JSON Lines, each line synced before the next action begins, each with a CRC of its entry, so that what a power
 //! loss left half-written is told from what was tampered with. `jq .entry` reads it.
@@ -18,14 +18,14 @@ pub(crate) const GIVEN_UP: &str = "given up: ";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// When.
+    /// Time of the event.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What happened.
+/// A recorded event of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
@@ -41,40 +41,40 @@ pub enum Event {
     },
     /// A step is about to be done.
     Begin {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
     },
     /// Something a later run must know, written before it is done: a machine about to be rebooted.
     Note {
-        /// The step.
+        /// Step number, from 1.
         step: u32,
-        /// The words.
+        /// Text of the note.
         note: String,
     },
     /// A step is done and was found to be.
     Done {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
         /// Whether it was found done without anything to do.
         already: bool,
     },
     /// A step failed.
     Failed {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
-    /// The plan is being rolled back: from here on nothing goes forward.
+    /// The plan is being rolled back; it cannot be resumed.
     RollingBack {
         /// The plan's id.
         plan: String,
     },
-    /// What a step did is taken back.
+    /// A step is rolled back.
     Undone {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
     },
     /// Every step of the plan is done.
@@ -82,7 +82,7 @@ pub enum Event {
         /// The plan's id.
         plan: String,
     },
-    /// The operation is over: nothing is left to resume.
+    /// The operation has ended.
     Ended {
         /// `recovered`, `applied`, `abandoned`, `rolled back`, or what is left for people.
         how: String,
@@ -97,17 +97,17 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// What is wrong with a journal.
+/// Errors of a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A line before the last is not what was written.
-    #[error("{}: line {line} is damaged; what was done cannot be told from it: look at the machines, \
-             then `lifeboat recover abandon` and plan again", path.display())]
+    /// A line before the last does not match its CRC.
+    #[error("{}: line {line} is damaged, so the completed steps are unknown: check the machines, then run `lifeboat \
+             recover abandon` and plan again", path.display())]
     Damaged {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -136,7 +136,7 @@ impl Journal {
         Ok(Self { file, entries: Vec::new() })
     }
 
-    /// Opens a journal to go on with it. A last line that a crash cut short never happened: it is cut off.
+    /// Opens a journal to append to it. A last line that a crash cut short is removed.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] when another line does not match its CRC.

@@ -1,4 +1,4 @@
-//! Observe, decide and act: what is broken in a Kubernetes cluster, why, and the way back.
+//! Observe, decide and act: what is broken in a Kubernetes cluster, why, and how to recover it.
 //!
 //! Three stages with data between them; each arrow is a value that can be saved, shown, tested and replayed:
 //!
@@ -8,6 +8,7 @@
 //!
 //! Nothing that decides does I/O ([`rules`], [`planner`], [`quorum`]); nothing that does I/O decides ([`probe`], [`execute`]).
 
+pub mod agent;
 pub mod discover;
 mod etcd_settings;
 pub mod execute;
@@ -26,5 +27,4 @@ pub mod quorum;
 pub mod recover;
 pub mod rules;
 pub mod secret;
-pub mod ship;
-pub mod weak_points;
+pub mod single_points_of_failure;

@@ -17,44 +17,44 @@ use crate::journal::{Entry, Event, Journal, JournalError};
 use crate::ownership::{OwnershipError, ensure_own};
 use crate::plan::{Plan, PlanMismatch};
 
-/// How an operation ends that has brought the cluster back.
+/// Outcome of an operation that recovered the cluster.
 pub const RECOVERED: &str = "recovered";
 
-/// Why an operation cannot begin or go on.
+/// Why an operation cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
     /// Another Lifeboat works on this cluster from this machine.
-    #[error("another lifeboat is at work on this cluster from this machine (lock: {})", .0.display())]
+    #[error("another lifeboat on this machine is working on this cluster (lock: {})", .0.display())]
     Busy(PathBuf),
-    /// An earlier operation did not end.
+    /// An earlier operation is unfinished.
     #[error(
-        "operation {0} did not end: go on with it by `lifeboat recover resume`, or give it up by \
-         `lifeboat recover abandon`"
+        "operation {0} is unfinished: continue with `lifeboat recover resume`, or discard it with `lifeboat recover \
+         abandon`"
     )]
     Unfinished(String),
-    /// An operation that is being rolled back does not go forward again.
+    /// An operation that is being rolled back cannot be resumed.
     #[error("operation {0} is being rolled back: continue with `lifeboat recover rollback`")]
     RollingBack(String),
     /// Operations are kept beside the inventory, and this one is of another cluster.
     #[error(
-        "{id} is of cluster {theirs}, and the inventory is of {ours}: name the inventory of {theirs} with --inventory, and \
-         keep the inventories of clusters in directories of their own"
+        "{id} belongs to cluster {theirs}, the inventory to {ours}: pass the inventory of {theirs} with \
+         --inventory, and keep each cluster's inventory in its own directory"
     )]
     OtherCluster {
         /// The operation or the plan.
         id: String,
-        /// Its cluster.
+        /// Cluster name in the operation's plan.
         theirs: String,
-        /// The inventory's.
+        /// Cluster name in the inventory.
         ours: String,
     },
     /// There is nothing to resume.
-    #[error("no operation is unfinished")]
+    #[error("there is no unfinished operation")]
     Nothing,
     /// A plan file that is not there or not one.
     #[error("{}: {why}", path.display())]
     BadPlan {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: String,
@@ -62,18 +62,18 @@ pub enum OperationError {
     /// A plan that names what the inventory does not have.
     #[error("{}: {why}", path.display())]
     ForeignPlan {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         why: PlanMismatch,
     },
-    /// A plan that takes its state from a file that nobody else has named.
+    /// A plan that takes its state from a file that is neither in the inventory nor in `--source`.
     #[error(
         "the plan restores {}, which the inventory does not list under snapshots: if that is the state to restore, add \
          --source {}", .0.display(), .0.display()
     )]
     UnlistedSnapshot(PathBuf),
-    /// Something of an operation is not as Lifeboat makes it.
+    /// A file of an operation was not made by Lifeboat.
     #[error("{}: {why}", path.display())]
     Foreign {
         /// The file or directory.
@@ -94,7 +94,7 @@ pub enum OperationError {
 
 /// The journal in an operation's directory.
 const JOURNAL: &str = "journal.jsonl";
-/// How an operation ended that was given up.
+/// Outcome of an abandoned operation.
 const ABANDONED: &str = "abandoned";
 
 /// The directory of operations, locked for as long as this lives.
@@ -107,22 +107,22 @@ pub struct Operations {
 /// What an operation did.
 #[derive(Debug)]
 pub struct Past {
-    /// Its plans.
+    /// Accepted plans, oldest first.
     pub plans: Vec<Plan>,
-    /// Its journal.
+    /// Journal entries, oldest first.
     pub journal: Vec<Entry>,
     /// Whether it has ended.
     pub ended: bool,
 }
 
-/// One operation.
+/// An operation on disk: its directory, plans and journal.
 #[derive(Debug)]
 pub struct Operation {
     /// Its unique name: the time it began and a few random letters.
     pub id: String,
     /// Where its files are.
     pub dir: PathBuf,
-    /// Its journal.
+    /// Journal that new entries are appended to.
     pub journal: Journal,
 }
 
@@ -132,7 +132,7 @@ impl Operations {
         inventory.parent().unwrap_or(Path::new("")).join(".lifeboat")
     }
 
-    /// The operation that did not end, if there is one; one that is at work now is not meant. Nothing is changed.
+    /// The unfinished operation, if any, unless it is running now. Read-only.
     ///
     /// # Errors
     /// The directory or the journal cannot be read.
@@ -141,7 +141,7 @@ impl Operations {
         if !dir.exists() {
             return Ok(None);
         }
-        // One that is at work is not pending.
+        // A running one is not pending.
         let at_work = fs::File::open(dir.join("lock"))
             .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
         let id = if at_work { None } else { unfinished(&dir)? };
@@ -221,7 +221,7 @@ impl Operations {
         Ok(Operation { id, dir, journal })
     }
 
-    /// Opens the operation that did not end.
+    /// Opens the unfinished operation.
     ///
     /// # Errors
     /// [`OperationError::Nothing`] when every one has.
@@ -230,7 +230,7 @@ impl Operations {
         self.open(&id)
     }
 
-    /// Opens the operation to roll back: the one that did not end, else the newest if it was abandoned.
+    /// Opens the operation to roll back: the unfinished one, else the newest if it was abandoned.
     ///
     /// # Errors
     /// [`OperationError::Nothing`] when neither is there.
@@ -265,8 +265,7 @@ impl Operations {
         names(&self.dir)
     }
 
-    /// Ends the operation that did not end. One whose journal is damaged is put out of the way with all that is in it:
-    /// its journal gets another name.
+    /// Ends the unfinished operation. A damaged journal is renamed, so that the operation is no longer found.
     ///
     /// # Errors
     /// [`OperationError::OtherCluster`], or there is none.
@@ -275,7 +274,7 @@ impl Operations {
             Err(OperationError::Journal(JournalError::Damaged { path, .. })) => return set_aside(&path),
             other => other?,
         };
-        // A plan that is gone or wrong says nothing of its cluster, and must keep nobody from giving up.
+        // A missing or invalid plan does not name its cluster, and must not prevent abandoning.
         if let Err(error @ OperationError::OtherCluster { .. }) = operation.plans(inventory) {
             return Err(error);
         }
@@ -284,7 +283,7 @@ impl Operations {
     }
 }
 
-/// What a journal's entry says, in a few words.
+/// A journal entry in a few words.
 fn words(event: &Event) -> String {
     match event {
         Event::Started { .. } => "started".into(),
@@ -334,12 +333,12 @@ fn ensure_own_journal(dir: &Path) -> Result<(), OperationError> {
 }
 
 fn ensure_plain(path: &Path, is_so: bool) -> Result<(), OperationError> {
-    let why = "a link or another kind of file is in the place of one of lifeboat's own";
+    let why = "a link or another kind of file is in place of a lifeboat file";
     if is_so { Ok(()) } else { Err(OperationError::Foreign { path: path.into(), why }) }
 }
 
 impl Operation {
-    /// Keeps a plan, then journals that its steps follow.
+    /// Saves a plan, then journals that it was accepted.
     ///
     /// # Errors
     /// It could not be written.

@@ -1,4 +1,4 @@
-//! Files that decide what is run: only the operator and root may be able to write them.
+//! Files that decide what is run: only the operator and root may have write access.
 //!
 //! An inventory names an `ssh_config`, an `ssh_config` names commands, and a kubeconfig may do so too. In a directory of
 //! somebody else, what `lifeboat` reads by default would run that person's commands as the operator, and on every machine as
@@ -19,34 +19,34 @@ const OTHERS_WRITE: u32 = 0o022;
 /// In such a directory only the owner of a file can replace it.
 const STICKY: u32 = 0o1000;
 
-/// A file or directory that somebody else can change.
+/// A file or directory that other users can change.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnershipError {
     /// Somebody else owns it.
     #[error(
-        "{} is owned by uid {uid}, not by you or root: what it says would be done with your rights; if you trust it: \
+        "{} is owned by uid {uid}, not by you or root: it would be used with your privileges; if you trust it: \
          chown {own} {}", path.display(), path.display()
     )]
     Owner {
         /// The file or directory.
         path: PathBuf,
-        /// Its owner.
+        /// uid of the owner.
         uid: u32,
         /// Who should own it.
         own: u32,
     },
-    /// Its group or everybody can write it.
+    /// Its group or all users can write it.
     #[error(
-        "{} can be written by others (mode {mode:04o}): what it says would be done with your rights; if you trust it: \
+        "{} can be written by others (mode {mode:04o}): it would be used with your privileges; if you trust it: \
          chmod go-w {}", path.display(), path.display()
     )]
     Writable {
         /// The file or directory.
         path: PathBuf,
-        /// Its mode.
+        /// Permission bits.
         mode: u32,
     },
-    /// It cannot be looked at. The error names it.
+    /// Its metadata cannot be read. The error names it.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -69,7 +69,8 @@ impl Trusted {
         uid == 0 || uid == self.own || Some(uid) == self.behind_sudo
     }
 
-    /// Refuses what another can change. In a directory with the sticky bit others can make files, and not replace ours.
+    /// Refuses what other users can change. In a directory with the sticky bit others can make files, and not replace
+    /// ours.
     fn check(self, path: &Path, metadata: &Metadata) -> Result<(), OwnershipError> {
         let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
         if !self.owns(uid) {
@@ -91,8 +92,8 @@ impl Trusted {
     }
 }
 
-/// Refuses a file or directory that somebody else can change or replace, by itself or by a directory above it. What is
-/// not there is nobody's.
+/// Refuses a file or directory that somebody else can change or replace, by itself or by a directory above it. A
+/// missing file is accepted.
 ///
 /// # Errors
 /// [`OwnershipError`], with the command that gives it to the operator alone.

@@ -1,4 +1,4 @@
-//! Plans: what to do, in order, with what each step changes and what cannot be taken back.
+//! Plans: steps in order, with what each changes and which are irreversible.
 
 mod action;
 mod check;
@@ -21,12 +21,12 @@ pub use guard::*;
 /// Version of the plan file.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// One round of a recovery: everything that can be decided from one set of facts. What the machines tell once
-/// they can be reached again is decided in the next round.
+/// One round of a recovery: everything that can be decided from one set of facts. What depends on machines that come
+/// back is decided in the next round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
-    /// [`SCHEMA_VERSION`].
+    /// Version of the format: [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Unique name; what is moved aside and the new cluster's token carry it.
     pub id: String,
@@ -34,14 +34,14 @@ pub struct Plan {
     pub cluster: String,
     /// When the facts it follows from were gathered.
     pub observed_at: Timestamp,
-    /// Where a person has said that a restore takes its state from.
+    /// State that `--source` chooses for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<StateSource>,
     /// `/etc/machine-id` of the machines that were seen: nothing is changed on another machine at one's address.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machine_ids: BTreeMap<String, String>,
     /// The findings it is meant to end, as `id` and subjects.
-    pub treats: Vec<Treated>,
+    pub treats: Vec<Addressed>,
     /// Where the state of a restore could come from, best first; empty where nothing is restored.
     pub candidates: Vec<Candidate>,
     /// How many older snapshots were not read, since a newer one is sound.
@@ -49,9 +49,9 @@ pub struct Plan {
     pub unread_snapshots: usize,
     /// What to do, in order.
     pub steps: Vec<Step>,
-    /// What only people can do, before or after.
+    /// Manual steps, before or after.
     pub manual: Vec<String>,
-    /// That the state a person has named is not restored, and why.
+    /// Why the state of `--source` is not restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_source: Option<String>,
     /// What the plan rests on: `apply` refuses when one of these has changed.
@@ -140,10 +140,10 @@ impl Plan {
 /// A finding a plan is meant to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Treated {
-    /// Its id.
+pub struct Addressed {
+    /// Id of the finding.
     pub id: FindingId,
-    /// Its subjects.
+    /// Machines, members or nodes of the finding.
     pub subjects: Vec<String>,
 }
 
@@ -151,7 +151,7 @@ pub struct Treated {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Candidate {
-    /// Where.
+    /// Where the state comes from.
     pub source: StateSource,
     /// Revision of its keyspace, when known.
     pub revision: Option<i64>,
@@ -189,7 +189,7 @@ pub enum StateSource {
     Snapshot(PathBuf),
     /// A member's log on top of another state of its cluster, where its own db cannot be used.
     Log {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// What its log goes on from.
         base: Base,
@@ -272,7 +272,7 @@ impl fmt::Display for StateSource {
     }
 }
 
-/// One step.
+/// A step of a plan: an action with its limits and guards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
@@ -282,9 +282,9 @@ pub struct Step {
     pub title: String,
     /// What is done.
     pub action: Action,
-    /// What is different afterwards, one line each.
+    /// Changes that it makes, one line each.
     pub changes: Vec<String>,
-    /// Whether Lifeboat cannot take it back.
+    /// Whether it cannot be rolled back.
     pub irreversible: bool,
     /// Seconds after which it counts as failed.
     pub timeout_seconds: u64,

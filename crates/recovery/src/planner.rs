@@ -1,18 +1,18 @@
 //! The planner: from facts and findings to the steps of one round. Pure: what it needs to know of files and
 //! machines is handed in.
 //!
-//! Layers go from the ground up: a machine without a NIC is asked nothing more, so a round that brings machines
-//! back ends there, and the next round decides from what they tell.
+//! Layers go from the ground up: a machine without a NIC cannot be asked, so a round that recovers machines ends
+//! there, and the next round decides from their facts.
 
 mod candidates;
 mod control_plane;
 mod etcd;
 mod fingerprint;
 mod identity;
+mod infrastructure;
 mod log;
 mod nodes;
 pub(crate) mod preflight;
-mod reach;
 mod restore;
 mod snapshot;
 mod steps;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
-use crate::plan::{Action, HostService, Plan, SCHEMA_VERSION, StateSource, Step, Treated};
+use crate::plan::{Action, Addressed, HostService, Plan, SCHEMA_VERSION, StateSource, Step};
 pub(crate) use candidates::find_snapshots;
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
@@ -32,14 +32,14 @@ pub use snapshot::{Snapshot, SnapshotIdentity, Snapshots};
 use steps::Steps;
 pub use tried::Tried;
 
-/// What a plan depends on beside facts.
+/// Inputs of the planner besides facts.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
     /// Unique name of the plan.
     pub id: String,
     /// The snapshots there are.
     pub snapshots: Snapshots,
-    /// Where a restore must take its state from, when a person has said so.
+    /// State that `--source` chooses for a restore.
     pub source: Option<StateSource>,
     /// What earlier plans have tried.
     pub tried: Tried,
@@ -52,8 +52,8 @@ pub struct PlanOptions {
 pub enum PlanError {
     /// No state to restore is left anywhere, as far as can be seen.
     #[error(
-        "no state to restore from: no member's data dir can be read and no sound snapshot is known; \
-         name one with --source, or list it under `snapshots` in the inventory"
+        "no state to restore from: no member's data dir is readable and no usable snapshot is known; pass one with \
+         --source, or list it under `snapshots` in the inventory"
     )]
     NoSource,
     /// What was asked for with `--source` cannot be taken.
@@ -61,28 +61,28 @@ pub enum PlanError {
     BadSource(StateSource, String),
     /// A snapshot holds more than the best member does.
     #[error(
-        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or rolled back; say \
-         which state is right with --source"
+        "{member} is at revision {held}, and {snapshot} has revision {saved}: the member was re-initialized or \
+         rolled back; choose the right state with --source"
     )]
-    Undecided {
+    AmbiguousState {
         /// The member with most.
         member: Box<StateSource>,
-        /// Its revision.
+        /// Current revision of the member.
         held: i64,
         /// The snapshot with most.
         snapshot: Box<StateSource>,
-        /// Its revision.
+        /// Current revision of the snapshot.
         saved: i64,
     },
     /// A member that waits for the others may hold more than what would be restored.
     #[error(
-        "{member} on {host} runs and does not answer, so its data cannot be read, and it may hold writes that {chosen} lacks; \
-         stop {service} on {host} and recover again, or name the state to restore with --source"
+        "{member} on {host} runs and does not answer, so its data cannot be read, and it may hold writes that \
+         {chosen} lacks; stop {service} on {host} and recover again, or choose the state to restore with --source"
     )]
     Unread {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
         /// What runs it.
         service: String,
@@ -91,11 +91,11 @@ pub enum PlanError {
     },
     /// What a member holds is not known, so that it may hold more than what would be restored.
     #[error(
-        "{member}: {why}; it may hold writes that {chosen} lacks: settle that and recover again, or name the state to restore \
-         with --source"
+        "{member}: {why}; it may hold writes that {chosen} lacks: resolve that and recover again, or choose the \
+         state to restore with --source"
     )]
     Unknown {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// Why it is not known.
         why: String,
@@ -104,13 +104,14 @@ pub enum PlanError {
     },
     /// The log of a member whose db cannot be used goes further than what would be restored, and is not read with it.
     #[error(
-        "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be lost; \
-         `lifeboat salvage` on {host} makes a file of what is left, to be named with --source; or name the state to restore"
+        "the log of {member} goes to entry {last} of term {term}, beyond {chosen}, and {why}: writes in it would be \
+         lost; `lifeboat salvage` on {host} makes a file of what is left for --source; or choose the state to \
+         restore"
     )]
     Further {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
         /// Index of its last entry.
         last: u64,
@@ -121,48 +122,49 @@ pub enum PlanError {
         /// The state that would be restored.
         chosen: Box<StateSource>,
     },
-    /// The freshest state is that of a member with a CORRUPT alarm, or of one of several that etcd found to differ.
+    /// The most recent state is that of a member with a CORRUPT alarm, or of one of several that etcd found to
+    /// differ.
     #[error(
-        "{0} is under a CORRUPT alarm: etcd found members that hold different data; compare it with what else is left (lifeboat \
-         inspect ONE OTHER), and say which state is right with --source"
+        "{0} has a CORRUPT alarm: etcd found members with different data; compare it with the other copies \
+         (lifeboat inspect ONE OTHER), and choose the right state with --source"
     )]
     Corrupt(Box<StateSource>),
     /// An earlier recovery holds services stopped: what it moved aside may be newer than what can be seen.
     #[error(
-        "{0} is fenced by a recovery that did not end, and what it moved aside is newer than any snapshot: go on with it \
-         by `lifeboat recover resume`, or name the state to restore with --source"
+        "{0} is fenced by an unfinished recovery, and the data it moved aside is newer than any snapshot: continue \
+         with `lifeboat recover resume`, or choose the state to restore with --source"
     )]
     Fenced(String),
     /// The members' data is of several clusters.
     #[error(
-        "the members' data is of different clusters, which cannot be ranked: {0}; say which state is right with \
+        "the members' data belongs to different clusters and cannot be ranked: {0}; choose the right state with \
          --source member:NAME"
     )]
-    Apart(String),
+    MixedClusters(String),
     /// The snapshots are of several Kubernetes clusters, and nothing shows which of them is this one.
     #[error(
-        "the snapshots are of different clusters, and nothing that can be read shows which is this one: {0}; name the right \
-         one with --source"
+        "the snapshots belong to different clusters, and nothing readable shows which is this one: {0}; choose the \
+         right one with --source"
     )]
     MixedSnapshots(String),
     /// A machine that must be fenced may be another one.
     #[error(
-        "{0} may be another machine than the inventory's, and nothing is done to it: etcd is not rebuilt, whatever \
-         --source says, before that is settled (lifeboat explain host.wrong-machine, host.key-changed)"
+        "{0} may not be the inventory's machine and is left alone: etcd is not rebuilt, even with --source, until \
+         that is resolved (lifeboat explain host.wrong-machine, host.key-changed)"
     )]
     WrongMachine(String),
     /// Nothing tells which of several processes is the static pod's: the others would be killed with it.
     #[error(
-        "cannot stop {service} on {host}: {} processes could be the static pod's, and nothing tells which is ({}); give \
-         each its own --name and --data-dir, or stop the others",
+        "cannot stop {service} on {host}: {} processes could be the static pod's, and it is unclear which ({}); \
+         give each its own --name and --data-dir, or stop the others",
         processes.len(), processes.join("; ")
     )]
     AmbiguousProcess {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The program of the static pod.
         service: String,
-        /// The processes.
+        /// PIDs and command lines.
         processes: Vec<String>,
     },
     /// A check before the first change does not hold, or cannot be made.
@@ -170,8 +172,8 @@ pub enum PlanError {
     Preflight(Vec<String>),
     /// A machine that must be fenced cannot be reached.
     #[error(
-        "cannot fence {0}: a restored cluster must not start beside an old member or API server; \
-         bring the machine back, or make sure that it is off and take it out of the inventory"
+        "cannot fence {0}: a restored cluster must not start beside an old member or API server; bring the machine \
+         back, or make sure that it is off and remove it from the inventory"
     )]
     CannotFence(String),
 }
@@ -189,20 +191,20 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         established: Vec::new(),
         manual: Vec::new(),
     };
-    let mut wants = Wants::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
+    let mut remedies = Remedies::of(&diagnosis.causes).after(&options.tried, facts, options.reboot_nodes);
     if diagnosis.all().into_iter().any(awaits_a_state) {
-        wants.keep_members();
+        remedies.keep_members();
     }
     let restores = restores(diagnosis, options.source.as_ref(), &options.tried);
-    reach::plan(&mut draft, &wants);
+    infrastructure::plan(&mut draft, &remedies);
     if draft.steps.is_empty() {
         if restores {
             restore::plan(&mut draft)?;
         } else {
-            let in_order = etcd::plan(&mut draft, &wants)?;
-            control_plane::plan(&mut draft, &wants);
-            nodes::plan(&mut draft, &wants);
-            control_plane::enable(&mut draft, &wants);
+            let in_order = etcd::plan(&mut draft, &remedies)?;
+            control_plane::plan(&mut draft, &remedies);
+            nodes::plan(&mut draft, &remedies);
+            control_plane::enable(&mut draft, &remedies);
             draft.steps.independent_behind(in_order);
         }
     }
@@ -215,11 +217,11 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         observed_at: facts.observed_at,
         source: options.source.clone(),
         machine_ids: machine_ids(facts),
-        treats: treated(diagnosis),
+        treats: addressed(diagnosis),
         unread_snapshots: if draft.candidates.is_empty() { 0 } else { options.snapshots.unread },
         candidates: draft.candidates,
         steps,
-        manual: [wants.manual, draft.manual].concat(),
+        manual: [remedies.manual, draft.manual].concat(),
         unused_source: options.source.as_ref().filter(|_| !restores).map(unused),
         fingerprint: fingerprint(facts, diagnosis),
     })
@@ -255,7 +257,7 @@ pub(crate) fn restores(diagnosis: &Diagnosis, source: Option<&StateSource>, trie
         let mut all = diagnosis.all().into_iter();
         all.any(|finding| awaits_a_state(finding) || is_started_in_vain(finding, tried))
     };
-    Wants::of(&diagnosis.causes).restore || (source.is_some() && awaited())
+    Remedies::of(&diagnosis.causes).restore || (source.is_some() && awaited())
 }
 
 /// Whether only a person can say which state is right.
@@ -277,8 +279,7 @@ fn is_started_in_vain(finding: &Finding, tried: &Tried) -> bool {
 /// Says that the state a person has named is not restored.
 pub(crate) fn unused(source: &StateSource) -> String {
     format!(
-        "--source {source} is not used: nothing found calls for etcd to be rebuilt, and --source only says which \
-         state that takes"
+        "--source {source} is not used: no finding needs an etcd rebuild, and --source only chooses its state"
     )
 }
 
@@ -296,18 +297,18 @@ struct Draft<'a> {
 
 /// The remedies of a diagnosis, each once.
 #[derive(Default)]
-struct Wants {
-    remedies: Vec<Remedy>,
+struct Remedies {
+    automatic: Vec<Remedy>,
     restore: bool,
     manual: Vec<String>,
 }
 
-impl Wants {
+impl Remedies {
     /// Leaves members as they are while only a person can say which state is right: a new one would get the leader's, and
     /// what is left of the old one's data may tell.
     fn keep_members(&mut self) {
         let mut kept = Vec::new();
-        self.remedies.retain(|remedy| match remedy {
+        self.automatic.retain(|remedy| match remedy {
             Remedy::ReplaceMember { member } => {
                 kept.push(member.clone());
                 false
@@ -316,17 +317,17 @@ impl Wants {
         });
         let manual = |member| {
             format!(
-                "{member} is not replaced before it is decided which state is right: a new member gets what the leader \
-                 holds, and what is left of {member}'s data may tell"
+                "{member} is not replaced until the right state is known: a new member copies the leader's data, \
+                 and {member}'s own data may show which is right"
             )
         };
         self.manual.extend(kept.into_iter().map(manual));
     }
 
     fn of(causes: &[Finding]) -> Self {
-        let mut wants = Self::default();
-        causes.iter().for_each(|cause| wants.add(cause));
-        wants
+        let mut remedies = Self::default();
+        causes.iter().for_each(|cause| remedies.add(cause));
+        remedies
     }
 
     /// Takes a finding's remedies, and those of what follows from it; not while only a person can end the finding,
@@ -337,7 +338,7 @@ impl Wants {
                 (_, Some(text)) if self.manual.iter().any(|known| known == text) => {}
                 (_, Some(text)) => self.manual.push(text.to_owned()),
                 (Remedy::RestoreCluster, _) => self.restore = true,
-                (other, _) if !self.remedies.contains(other) => self.remedies.push(other.clone()),
+                (other, _) if !self.automatic.contains(other) => self.automatic.push(other.clone()),
                 _ => {}
             }
         }
@@ -355,7 +356,7 @@ fn machine_ids(facts: &Facts) -> BTreeMap<String, String> {
     facts.hosts.iter().filter_map(seen).collect()
 }
 
-fn treated(diagnosis: &Diagnosis) -> Vec<Treated> {
-    let treated = |cause: &Finding| Treated { id: cause.id, subjects: cause.subjects.clone() };
-    diagnosis.causes.iter().map(treated).collect()
+fn addressed(diagnosis: &Diagnosis) -> Vec<Addressed> {
+    let addressed = |cause: &Finding| Addressed { id: cause.id, subjects: cause.subjects.clone() };
+    diagnosis.causes.iter().map(addressed).collect()
 }

@@ -1,18 +1,18 @@
-//! Observation: every layer is asked at the same time, from outside, and each answer becomes a fact.
+//! Observation: all layers are queried concurrently, from outside, and each answer becomes a fact.
 //!
-//! A question that cannot be asked or gets no answer never fails the look: its fact is unknown, with the reason.
-//! Every question has a limit of its own, so that the whole has one too. The executor asks the same questions, layer
-//! by layer.
+//! A question that cannot be asked or gets no answer never fails the observation: its fact is unknown, with the
+//! reason. Every question has a limit of its own, so that the whole has one too. The executor asks the same
+//! questions, layer by layer.
 
 pub mod access;
 pub mod checks;
 pub mod cloud;
+pub(crate) mod error_text;
 pub mod etcd;
 pub mod host;
 mod kubelet;
 pub mod kubernetes;
 mod reach;
-pub(crate) mod reason;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,26 +26,26 @@ use crate::facts::{self, CheckAnswer, CloudFacts, Fact, Facts, HostFacts, Login}
 use crate::inventory::Inventory;
 pub use access::{Access, ApiError};
 
-/// How deep to look, and who watches.
+/// Depth of the observation, and its progress callback.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub struct ProbeOptions<'a> {
     data_dirs: bool,
     keep_program: bool,
     watch: Option<&'a (dyn Fn(Progress<'_>) + Sync)>,
 }
 
-/// How far a look has come.
+/// Progress of an observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// What has just been seen, such as `host m1`.
+    /// The last item that was observed, such as `host m1`.
     pub what: &'a str,
-    /// How much has been seen.
+    /// Number of items observed.
     pub done: usize,
     /// Of how much.
     pub total: usize,
 }
 
-impl<'a> Look<'a> {
+impl<'a> ProbeOptions<'a> {
     /// Everything that can be asked within seconds.
     pub fn quick() -> Self {
         Self { data_dirs: false, keep_program: false, watch: None }
@@ -70,28 +70,28 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Looks at everything an inventory names.
-pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) -> Facts {
+/// Observes everything in an inventory.
+pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOptions<'_>) -> Facts {
     let observed_at = Timestamp::now();
     let (done, total) = (AtomicUsize::new(0), total(inventory));
     let seen = |what: &str| {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(watch) = look.watch {
+        if let Some(watch) = options.watch {
             watch(Progress { what, done, total });
         }
     };
     let seen: &(dyn Fn(&str) + Sync) = &seen;
     let hosts = Hosts::new(inventory, access, seen);
-    let depth = etcd::Depth { hosts: &hosts, keep_program: look.keep_program };
-    let (cloud, mut host_facts, members, (masters, kubernetes), checks) = tokio::join!(
+    let depth = etcd::Depth { hosts: &hosts, keep_program: options.keep_program };
+    let (cloud, mut host_facts, members, (control_plane, kubernetes), checks) = tokio::join!(
         cloud_facts(inventory, access, seen),
         hosts.all(),
-        etcd::look(inventory, access, look.data_dirs.then_some(depth), true, seen),
-        kubernetes::look(inventory, access, &hosts, seen),
+        etcd::collect(inventory, access, options.data_dirs.then_some(depth), true, seen),
+        kubernetes::collect(inventory, access, &hosts, seen),
         check_facts(inventory, seen),
     );
-    if look.data_dirs {
-        for (name, fact) in kubelet::look(inventory, access, &hosts, &kubernetes.nodes).await {
+    if options.data_dirs {
+        for (name, fact) in kubelet::collect(inventory, access, &hosts, &kubernetes.nodes).await {
             if let Some(host) = host_facts.get_mut(&name) {
                 host.kubelet_api = Some(fact);
             }
@@ -104,7 +104,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, look: &Look<'_>) ->
         cloud,
         hosts: host_facts,
         members,
-        masters,
+        control_plane,
         kubernetes,
         checks,
         pending_operation: None,
@@ -116,7 +116,7 @@ fn total(inventory: &Inventory) -> usize {
     usize::from(inventory.cloud.is_some())
         + inventory.hosts.len()
         + inventory.etcd.members.len()
-        + inventory.kubernetes.masters.len()
+        + inventory.kubernetes.control_plane.len()
         + cluster
         + inventory.checks.len()
 }
@@ -128,7 +128,7 @@ async fn cloud_facts(
 ) -> Option<CloudFacts> {
     inventory.cloud.as_ref()?;
     let facts = match &access.cloud {
-        Ok(cloud) => cloud::look(cloud.as_ref()).await,
+        Ok(cloud) => cloud::collect(cloud.as_ref()).await,
         Err(why) => cloud::unasked(why),
     };
     seen("the cloud");
@@ -147,7 +147,7 @@ async fn check_facts(
     join_all(asked).await.into_iter().collect()
 }
 
-/// The looks at the machines. Each machine is looked at once, however many wait for what it shows.
+/// The observations of machines. Each machine is observed once, however many tasks wait for it.
 struct Hosts<'a>(BTreeMap<&'a str, Machine<'a>>);
 
 struct Machine<'a> {
@@ -158,10 +158,10 @@ struct Machine<'a> {
 
 impl<'a> Hosts<'a> {
     fn new(inventory: &'a Inventory, access: &'a Access, seen: &'a (dyn Fn(&str) + Sync)) -> Self {
-        let look = |name: &'a String| {
+        let collect = |name: &'a String| {
             let facts = async move {
                 let facts = match access.hosts.get(name) {
-                    Some(host) => host::look(inventory, name, host.as_ref()).await,
+                    Some(host) => host::collect(inventory, name, host.as_ref()).await,
                     None => host::unasked(inventory, name),
                 };
                 seen(&format!("host {name}"));
@@ -169,7 +169,7 @@ impl<'a> Hosts<'a> {
             };
             (name.as_str(), Machine { facts: facts.boxed().shared(), turn: Mutex::new(()) })
         };
-        Self(inventory.hosts.keys().map(look).collect())
+        Self(inventory.hosts.keys().map(collect).collect())
     }
 
     async fn all(&self) -> BTreeMap<String, HostFacts> {
@@ -189,18 +189,18 @@ impl<'a> Hosts<'a> {
         Ok(self.machine(name)?.turn.lock().await)
     }
 
-    /// What a machine shows, if one can log in to it and it is the one the inventory means; else why not.
+    /// Facts of a machine that accepts logins and has the right machine id; else the reason.
     async fn trusted(&self, inventory: &Inventory, name: &str) -> Result<HostFacts, String> {
         let facts = self.machine(name)?.facts.clone().await;
         match facts.login.get() {
             Some(Login::Ok) => {}
-            _ => return Err(format!("one cannot log in to {name}")),
+            _ => return Err(format!("cannot log in to {name}")),
         }
         let expected = inventory.hosts.get(name).and_then(|spec| spec.machine_id.as_ref());
         match expected {
-            Some(expected) if facts.machine_id.get() != Some(expected) => Err(format!(
-                "it is not sure that the machine at {name}'s address is {name}: its machine id differs"
-            )),
+            Some(expected) if facts.machine_id.get() != Some(expected) => {
+                Err(format!("the machine at {name}'s address may not be {name}: its machine id differs"))
+            }
             _ => Ok(facts),
         }
     }

@@ -1,4 +1,4 @@
-//! The cloud below the machines: what it has, and the few things Lifeboat asks of it.
+//! The cloud of the machines: what it has, and the few changes that Lifeboat requests.
 //!
 //! Reading needs nothing but a provider. Every call that changes something takes a [`Job`], so that asking again after
 //! a crash joins what is under way instead of doing it twice. Nothing here deletes.
@@ -38,14 +38,14 @@ pub trait CloudProvider: Send + Sync {
     /// refused: what is there may be somebody's intention.
     async fn attach_nic(&self, vm: &str, nic: &NicSpec, job: &Job) -> Result<()>;
 
-    /// Switches a VM on, unless it runs.
+    /// Powers on a VM, unless it runs.
     async fn start_vm(&self, vm: &str, job: &Job) -> Result<()>;
 
     /// Reboots a VM. Asked again with the same job, it is not rebooted again.
     async fn reboot_vm(&self, vm: &str, job: &Job) -> Result<()>;
 }
 
-/// One thing to be done by the cloud.
+/// A change requested from the cloud.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Its identity, however often it is asked for.

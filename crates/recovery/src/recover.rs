@@ -1,4 +1,4 @@
-//! A recovery from beginning to end: rounds of look, decide, ask the person, act, until nothing is found any more.
+//! A recovery from start to end: rounds of observe, decide, confirm, act, until nothing is found.
 
 mod error;
 mod report;
@@ -22,13 +22,13 @@ use crate::plan::{Action, Plan, StateSource, Step};
 use crate::planner::{
     PlanError, PlanOptions, Snapshots, Tried, drift, find_snapshots, fingerprint, plan, restores, unused,
 };
-use crate::probe::{Access, Look, observe};
+use crate::probe::{Access, ProbeOptions, observe};
 use crate::rules::diagnose;
 pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
 pub use rollback::RollbackReport;
 
-/// So many rounds without an end mean that the plans do not help.
+/// Maximum number of rounds; beyond it the plans do not help.
 const MAX_ROUNDS: usize = 8;
 /// How often to look where nothing is wrong and not all is known, and how long to wait in between: what was just
 /// started may not answer yet.
@@ -37,33 +37,33 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// A plan that was looked at for longer than this is compared with what is now before it is done.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// For so long a remedy that did not help is not tried again.
+/// How long a remedy that did not help is not retried.
 const REMEMBER: SignedDuration = SignedDuration::from_mins(30);
 
-/// The person at the desk.
+/// The person who runs Lifeboat.
 pub trait Desk {
-    /// Shows what was found and what is going to be done about it.
+    /// Shows the findings and the plan.
     fn show(&mut self, round: usize, diagnosis: &Diagnosis, plan: &Plan);
     /// Asks whether to do it.
     fn confirm(&mut self, plan: &Plan) -> bool;
     /// Asks whether a machine may be rebooted, should its node still not be Ready by then.
     fn confirm_reboot(&mut self, step: &Step) -> bool;
-    /// Shows an operation that was cut short and the steps of its plan that are left.
+    /// Shows an interrupted operation and the remaining steps of its plan.
     fn resuming(&mut self, operation: &Operation, plan: &Plan, left: &[&Step]);
-    /// Shows what a rollback would take back, and what stays as it is.
+    /// Shows what a rollback would undo, and what stays.
     fn rolling_back(&mut self, operation: &Operation, plan: &Plan, undo: &Undo<'_>);
-    /// Shows a look at the cluster that begins.
+    /// Shows that an observation starts.
     fn looking(&mut self);
-    /// Shows how a step goes.
+    /// Shows the progress of a step.
     fn progress(&mut self, plan: &Plan, progress: Progress<'_>);
 }
 
 /// Whether machines may be rebooted whose nodes a restart of the kubelet does not bring back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboots {
-    /// None.
+    /// Reboot no node.
     Never,
-    /// Each that the person agrees to.
+    /// Ask for each.
     Ask,
     /// Each that the plan names.
     All,
@@ -71,13 +71,13 @@ pub enum Reboots {
 
 /// What a recovery works with.
 pub struct Recovery<'a> {
-    /// What the cluster is meant to be.
+    /// The inventory of the cluster.
     pub inventory: &'a Inventory,
     /// The inventory's file, beside which operations are kept.
     pub inventory_path: PathBuf,
     /// The ways in.
     pub access: &'a Access,
-    /// Where a restore must take its state from, when a person has said so.
+    /// State that `--source` chooses for a restore.
     pub source: Option<StateSource>,
     /// Whether machines may be rebooted.
     pub reboots: Reboots,
@@ -88,13 +88,13 @@ pub struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    /// Looks, and decides on one round.
+    /// Observes, and plans one round.
     ///
     /// # Errors
     /// [`PlanError`].
     pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
         // Nothing may be done after it: nothing stays on the machines.
-        let mut facts = observe(self.inventory, self.access, &Look::whole()).await;
+        let mut facts = observe(self.inventory, self.access, &ProbeOptions::whole()).await;
         facts.pending_operation = Operations::pending(&self.inventory_path)?;
         let diagnosis = diagnose(&facts);
         let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
@@ -128,7 +128,7 @@ impl Recovery<'_> {
         let mut operation = operations.begin(false)?;
         self.locked(&mut operation, desk, async |this, operation, desk, report| {
             desk.looking();
-            let (facts, diagnosis) = this.look().await;
+            let (facts, diagnosis) = this.observe().await;
             refuse_drift(plan, &facts, &diagnosis)?;
             // What is shown and done is what follows from the cluster as it is; the file only says what was agreed to.
             // Whether one is done is asked for when its turn comes.
@@ -145,8 +145,8 @@ impl Recovery<'_> {
         .await
     }
 
-    /// Ends the operation that did not end, without undoing it: what it fenced stays fenced, what it moved stays moved.
-    /// The state that it sent to machines, with every Secret in it, is removed.
+    /// Ends the unfinished operation without undoing it: fences stay, and moved data stays moved. The state that it
+    /// sent to machines, with every Secret in it, is removed.
     ///
     /// # Errors
     /// [`RecoverError`].
@@ -191,7 +191,7 @@ impl Recovery<'_> {
             operation.journal.record(Event::Ended { how: error.to_string() })?;
         }
         if !matches!(result, Err(RecoverError::Unfinished { .. } | RecoverError::RollbackUnfinished(_))) {
-            // Another operator's program is not ours to remove.
+            // The binary of another operator must not be removed.
             if !matches!(result, Err(RecoverError::Lock(_))) {
                 forget(&self.access.hosts).await;
             }
@@ -210,7 +210,8 @@ impl Recovery<'_> {
         loop {
             desk.looking();
             let rounds = operation.rounds();
-            let (facts, diagnosis) = if rounds > 0 { self.look_at_end().await } else { self.look().await };
+            let (facts, diagnosis) =
+                if rounds > 0 { self.observe_at_end().await } else { self.observe().await };
             let begin = Instant::now();
             let restored = has_restored(operation, self.inventory)?;
             let source = self.source.as_ref().filter(|_| !restored);
@@ -235,7 +236,7 @@ impl Recovery<'_> {
             }
             if begin.elapsed() > FRESH {
                 desk.looking();
-                let (facts, diagnosis) = self.look().await;
+                let (facts, diagnosis) = self.observe().await;
                 refuse_drift(&plan, &facts, &diagnosis)?;
             }
             self.run(operation, &plan, &[], desk, report).await?;
@@ -289,7 +290,7 @@ impl Recovery<'_> {
         agreed
     }
 
-    /// Looks once more after the only plan of an operation.
+    /// Observes again after the only plan of an operation.
     async fn close(
         &self,
         operation: &mut Operation,
@@ -297,26 +298,26 @@ impl Recovery<'_> {
         report: &mut Report,
     ) -> Result<(), RecoverError> {
         desk.looking();
-        let (_, diagnosis) = self.look_at_end().await;
+        let (_, diagnosis) = self.observe_at_end().await;
         end(operation, report, &diagnosis)
     }
 
-    async fn look(&self) -> (Facts, Diagnosis) {
-        let facts = observe(self.inventory, self.access, &Look::whole().keeping_program()).await;
+    async fn observe(&self) -> (Facts, Diagnosis) {
+        let facts = observe(self.inventory, self.access, &ProbeOptions::whole().keeping_program()).await;
         let diagnosis = diagnose(&facts);
         (facts, diagnosis)
     }
 
-    /// Looks, after something was done that may have been the last there was to do.
-    async fn look_at_end(&self) -> (Facts, Diagnosis) {
+    /// Observes at what may be the end of a recovery.
+    async fn observe_at_end(&self) -> (Facts, Diagnosis) {
         for _ in 1..LOOKS {
-            let (facts, diagnosis) = self.look().await;
+            let (facts, diagnosis) = self.observe().await;
             if diagnosis.is_healthy() || !diagnosis.causes.is_empty() {
                 return (facts, diagnosis);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        self.look().await
+        self.observe().await
     }
 
     async fn decide(
@@ -406,8 +407,8 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
     report.manual.extend(operation.journal.entries().iter().filter_map(not_rebooted));
     let how = match report {
         Report { recovered: true, .. } => RECOVERED,
-        Report { left, .. } if left.is_empty() => "nothing found, and not all is known",
-        _ => "findings are left",
+        Report { left, .. } if left.is_empty() => "nothing found, but not everything is known",
+        _ => "findings remain",
     };
     operation.journal.record(Event::Ended { how: how.into() })?;
     Ok(())
@@ -417,7 +418,7 @@ fn end(operation: &mut Operation, report: &mut Report, diagnosis: &Diagnosis) ->
 fn not_rebooted(entry: &Entry) -> Option<String> {
     let Event::Note { note, .. } = &entry.event else { return None };
     let (host, why) = note.strip_prefix(GIVEN_UP)?.split_once(": ")?;
-    Some(format!("see to {host}'s node by hand: {why}"))
+    Some(format!("fix {host}'s node by hand: {why}"))
 }
 
 #[cfg(test)]

@@ -198,9 +198,9 @@ fn a_member_that_its_peers_do_not_reach_is_not_restarted() {
 #[test]
 fn an_api_server_that_waits_for_a_member_is_not_restarted() {
     let mut facts = Row::of("1a").facts;
-    for master in ["m1", "m3"] {
+    for host in ["m1", "m3"] {
         let failed = Health { ok: false, detail: "etcd failed".into() };
-        facts.masters.get_mut(master).unwrap().readyz.answer = Answer::Value(failed);
+        facts.control_plane.get_mut(host).unwrap().readyz.answer = Answer::Value(failed);
     }
     let row = Row::planned(facts);
     assert_eq!(row.causes(), ["etcd.member.down"]);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy};
 use lifeboat_recovery::rules::diagnose;
-use lifeboat_recovery::weak_points::weak_points;
+use lifeboat_recovery::single_points_of_failure::single_points_of_failure;
 
 use cluster::cases;
 
@@ -215,17 +215,17 @@ fn every_id_is_found_in_some_case() {
 #[test]
 fn what_rests_on_one_thing_alone_is_named_while_all_is_well() {
     let mut facts = cases::all()["healthy"].clone();
-    let points = |facts: &Facts| weak_points(facts).join("\n");
+    let points = |facts: &Facts| single_points_of_failure(facts).join("\n");
     let healthy = points(&facts);
     for named in ["only nfs has the role nfs", "IP range reserved", "no snapshots"] {
         assert!(healthy.contains(named), "{healthy}");
     }
-    assert!(!healthy.contains("master") && !healthy.contains("losing"), "{healthy}");
-    facts.inventory.kubernetes.masters.retain(|name, _| name == "m1");
+    assert!(!healthy.contains("control plane machine") && !healthy.contains("losing"), "{healthy}");
+    facts.inventory.kubernetes.control_plane.retain(|name, _| name == "m1");
     facts.inventory.etcd.members.values_mut().for_each(|member| member.host = "e1".into());
     facts.inventory.snapshots = vec!["/backup".into()];
     let weak = points(&facts);
-    for named in ["m1 is the only master", "e1 carries 3 etcd members"] {
+    for named in ["m1 is the only control plane machine", "e1 carries 3 etcd members"] {
         assert!(weak.contains(named), "{weak}");
     }
     assert!(!weak.contains("snapshots"), "{weak}");

@@ -154,7 +154,7 @@ fn a_file_of_an_inventory_that_others_can_write_is_refused() {
         "etcd": {"tls": {"ca": "etcd-ca", "cert": "etcd-cert", "key": "etcd-key"}, "members": {"m1": {
             "host": "m1", "clientUrl": "https://10.0.0.1:2379", "peerUrl": "https://10.0.0.1:2380",
             "dataDir": "/var/lib/etcd", "service": {"unit": "etcd.service"}}}},
-        "kubernetes": {"kubeconfig": "kubeconfig", "masters": {"m1": {"url": "https://10.0.0.1:6443",
+        "kubernetes": {"kubeconfig": "kubeconfig", "controlPlane": {"m1": {"url": "https://10.0.0.1:6443",
             "apiserver": {"unit": "a.service"}, "controllerManager": {"unit": "c.service"},
             "scheduler": {"unit": "s.service"}}}},
         "cloud": {"zstack": {"endpoint": "https://10.0.0.9:8443", "ca": "cloud-ca",

@@ -113,7 +113,7 @@ fn a_combination_and_its_parts_can_be_named() {
         assert_eq!(plan.source.unwrap().to_string(), named);
     }
     let error = from("member:m3+member:e1").unwrap_err().to_string();
-    assert!(error.contains("the log of e1 does not go on from it"), "{error}");
+    assert!(error.contains("the log of e1 does not continue it"), "{error}");
     for wrong in ["member:", "/backups/nightly.db+member:"] {
         assert!(StateSource::parse(wrong).is_err(), "{wrong}");
     }

@@ -83,7 +83,7 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
         Action::Preflight
         | Action::CreateIpRange { .. }
         | Action::WaitForHosts { .. }
-        | Action::Settle { .. }
+        | Action::Stabilize { .. }
         | Action::WaitForEtcd { .. }
         | Action::RemoveMember { .. }
         | Action::DisarmCorrupt { .. }
@@ -147,8 +147,8 @@ fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() 
             let service = HostService { host: member.host.clone(), service: member.service.clone() };
             assert!(fenced.contains(&service), "{case}: {service:?} could start");
         }
-        for (host, master) in &inventory.kubernetes.masters {
-            for service in [&master.apiserver, &master.controller_manager, &master.scheduler] {
+        for (host, spec) in &inventory.kubernetes.control_plane {
+            for service in [&spec.apiserver, &spec.controller_manager, &spec.scheduler] {
                 let service = HostService { host: host.clone(), service: service.clone() };
                 assert!(fenced.contains(&service), "{case}: {service:?} could start");
             }
@@ -396,7 +396,7 @@ fn swap_machine(facts: &mut Facts, host: &str) {
     *id = "c0ffee00c0ffee00c0ffee00c0ffee00".into();
 }
 
-/// A clone at the address of a member, or of a master, would be fenced and written over.
+/// A clone at the address of a member, or of a control plane machine, would be fenced and written over.
 #[test]
 fn nothing_is_restored_over_another_machine() {
     for host in ["m3", "m1"] {
@@ -554,7 +554,7 @@ fn members_of_different_clusters_are_not_ranked() {
     let DataDir::Sound(mut state) = cluster::sound("m2", 40_000) else { panic!() };
     (state.cluster_id, state.last_term) = ("aaaa000011112222".into(), 90);
     facts.members.get_mut("m2").unwrap().data_dir.answer = Answer::Value(DataDir::Sound(state));
-    let Err(PlanError::Apart(said)) = planned(&facts) else { panic!("a choice was made") };
+    let Err(PlanError::MixedClusters(said)) = planned(&facts) else { panic!("a choice was made") };
     assert!(said.contains("e1 at revision 41200") && said.contains("aaaa000011112222"), "{said}");
     let named = planned_from(&facts, StateSource::Member("e1".into())).unwrap();
     assert!(named.restores());
@@ -814,7 +814,7 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     let plan = planned_with(&facts, vec![two], None).unwrap();
     assert!(plan.candidates[0].chosen && plan.candidates[0].source == StateSource::Member("e1".into()));
     let refused = planned_with(&facts, vec![one], None);
-    assert!(matches!(refused, Err(PlanError::Undecided { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(PlanError::AmbiguousState { .. })), "{refused:?}");
 }
 
 /// Hazard 1: with e1 away, m2 and m3 are the quorum, whatever an alarm says of m3's data; and of four voters three are
@@ -908,7 +908,7 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     assert!(refused(&with(broken)).contains("/usr/local/bin/etcd does not run"));
 
     // Before anything is fenced, not in the middle of it.
-    let scheduler = facts.inventory.kubernetes.masters["m2"].scheduler.clone();
+    let scheduler = facts.inventory.kubernetes.control_plane["m2"].scheduler.clone();
     let mut without = facts.clone();
     let services = cluster::value(&mut without.hosts.get_mut("m2").unwrap().services);
     let state = services.get_mut(&scheduler.key()).unwrap();
@@ -990,7 +990,7 @@ fn replacing_a_member_touches_no_other() {
 #[test]
 fn an_api_server_is_stopped_with_its_only_etcd_and_not_while_it_answers() {
     let mut facts = cases::all().remove("static-pods-member-destroyed").unwrap();
-    let apiserver = facts.inventory.kubernetes.masters["m2"].apiserver.clone();
+    let apiserver = facts.inventory.kubernetes.control_plane["m2"].apiserver.clone();
     let fenced = |facts: &Facts| {
         let plan = planned(facts).unwrap();
         plan.steps.iter().any(|step| {
@@ -999,8 +999,8 @@ fn an_api_server_is_stopped_with_its_only_etcd_and_not_while_it_answers() {
         })
     };
     assert!(fenced(&facts));
-    let well = facts.masters["m1"].readyz.clone();
-    facts.masters.get_mut("m2").unwrap().readyz = well;
+    let well = facts.control_plane["m1"].readyz.clone();
+    facts.control_plane.get_mut("m2").unwrap().readyz = well;
     assert!(!fenced(&facts));
 }
 
@@ -1052,7 +1052,11 @@ fn only_workers_without_a_role_are_rebooted_and_only_when_asked_for() {
     assert!(hosts[0].1.contains("these pods stop: shop/cart-0, shop/web-1"), "{}", hosts[0].1);
     assert!(hosts[1].1.contains("not known now"), "{}", hosts[1].1);
     facts.inventory.hosts.get_mut("n1").unwrap().roles = vec!["nfs".into()];
-    facts.inventory.kubernetes.masters.insert("n2".into(), facts.inventory.kubernetes.masters["m1"].clone());
+    facts
+        .inventory
+        .kubernetes
+        .control_plane
+        .insert("n2".into(), facts.inventory.kubernetes.control_plane["m1"].clone());
     assert_eq!(reboots(&facts, true).0, []);
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use lifeboat_recovery::operation::write_json;
-use lifeboat_recovery::probe::Look;
+use lifeboat_recovery::probe::ProbeOptions;
 use lifeboat_recovery::rules::diagnose;
 
 use crate::commands::Context;
@@ -48,7 +48,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
             return Err(Refused(format!("{} exists; choose another file name", path.display())).into());
         }
     }
-    let facts = args.from.facts(&Look::whole(), context)?;
+    let facts = args.from.facts(&ProbeOptions::whole(), context)?;
     if let Some(path) = &args.save_facts {
         write_json(path, &facts).with_context(|| format!("write {}", path.display()))?;
     }

@@ -77,7 +77,7 @@ struct InitView {
     credentials: Vec<String>,
     hosts: usize,
     members: usize,
-    masters: usize,
+    control_plane: usize,
     nodes: usize,
     /// What could not be discovered, and what is a guess.
     notes: Vec<String>,
@@ -118,7 +118,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         credentials: files.iter().map(|file| file.display().to_string()).collect(),
         hosts: found.inventory.hosts.len(),
         members: found.inventory.etcd.members.len(),
-        masters: found.inventory.kubernetes.masters.len(),
+        control_plane: found.inventory.kubernetes.control_plane.len(),
         nodes: found.inventory.kubernetes.nodes.len(),
         notes,
     };
@@ -126,8 +126,10 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         terminal::stderr_line(format_args!("note: {}", terminal::printable(note.as_bytes())));
     });
     output::print(context.format, &view, |out| {
-        let InitView { hosts, members, masters, nodes, .. } = &view;
-        let counts = format!("{hosts} hosts, {members} etcd members, {masters} masters, {nodes} nodes");
+        let InitView { hosts, members, control_plane, nodes, .. } = &view;
+        let counts = format!(
+            "{hosts} hosts, {members} etcd members, {control_plane} control-plane machines, {nodes} nodes"
+        );
         writeln!(out, "{}: {counts}", view.file)?;
         if !view.credentials.is_empty() {
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lifeboat_etcd::{LogPosition, Source, is_data_dir, log_position};
+use lifeboat_recovery::agent::Agent;
 use lifeboat_recovery::host::{Command, Host, hosts};
 use lifeboat_recovery::inventory::{HostSpec, Inventory};
-use lifeboat_recovery::ship::Shipped;
 use tokio::io::AsyncWrite;
 
 use crate::commands::Context;
@@ -149,13 +149,13 @@ async fn run_on(host: &dyn Host, spec: &HostSpec, arguments: Vec<String>) -> Res
             return Err(Refused(why).into());
         }
     }
-    let shipped = Shipped::send(host).await?;
+    let agent = Agent::send(host).await?;
     let mut stdout = Stdout::new();
-    let command = shipped.command(arguments).within(LIMIT);
+    let command = agent.command(arguments).within(LIMIT);
     let ended = host.pipe(&command, &mut tokio::io::empty(), &mut stdout).await;
-    if !shipped.was_there() {
+    if !agent.was_there() {
         // A copy that a recovery has sent stays for the recovery.
-        Shipped::forget(host).await?;
+        Agent::forget(host).await?;
     }
     if stdout.reader_gone {
         return Err(ReaderGone.into());

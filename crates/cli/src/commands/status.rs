@@ -4,7 +4,7 @@ mod render;
 mod view;
 
 use anyhow::Result;
-use lifeboat_recovery::probe::Look;
+use lifeboat_recovery::probe::ProbeOptions;
 use lifeboat_recovery::rules::diagnose;
 
 use crate::commands::Context;
@@ -14,7 +14,7 @@ use crate::output;
 use crate::styles::Styles;
 use view::StatusView;
 
-/// Show the cluster on one screen: machines, etcd members, masters, nodes, and single points of failure.
+/// Show the cluster on one screen: machines, etcd members, control-plane machines, nodes, and single points of failure.
 ///
 /// Exits with 0 if everything could be queried and nothing is wrong, otherwise with 3; see `lifeboat diagnose` for
 /// details.
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let facts = args.from.facts(&Look::quick(), context)?;
+    let facts = args.from.facts(&ProbeOptions::quick(), context)?;
     let diagnosis = diagnose(&facts);
     let view = StatusView::new(&facts, &diagnosis);
     output::print(context.format, &view, |out| render::write(out, &view, Styles::stdout()))?;

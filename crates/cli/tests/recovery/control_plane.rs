@@ -59,7 +59,7 @@ fn refused_with_other_steps(harness: &Harness) {
     let path = harness.dir.join("other.json");
     write_json(&path, &plan).expect("write it");
     let refused = harness.lifeboat(&["recover", "apply", "other.json", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("does not hold what follows from the cluster"), "{}", refused.output());
+    assert!(refused.stderr.contains("the plan file does not match the cluster"), "{}", refused.output());
     fs::remove_file(path).expect("remove it");
 }
 
@@ -74,6 +74,6 @@ fn a_kubelet_hangs(harness: &Harness) {
     assert!(run.stdout.contains("n2"), "{}", run.output());
     harness.assert_healthy();
     let refused = harness.lifeboat(&apply).expect(4);
-    assert!(refused.stderr.contains("not as it was when the plan was made"), "{}", refused.output());
+    assert!(refused.stderr.contains("has changed since the plan was made"), "{}", refused.output());
     fs::remove_file(harness.dir.join("plan.json")).expect("remove the plan");
 }

@@ -33,9 +33,9 @@ fn a_second_operator_is_refused(harness: &Harness) {
         }
     });
     let refused = other.lifeboat(&["recover", "apply", "plan.json", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("another operator is at work"), "{}", refused.output());
+    assert!(refused.stderr.contains("another operator is working"), "{}", refused.output());
     let refused = other.lifeboat(&["recover", "--yes"]).expect(4);
-    assert!(refused.stderr.contains("another operator is at work"), "{}", refused.output());
+    assert!(refused.stderr.contains("another operator is working"), "{}", refused.output());
     harness.lifeboat(&["recover", "--yes"]).expect(4);
     assert!(first.try_wait().expect("wait").is_none(), "the first operator was done too early to tell");
     let code = first.wait().expect("wait").code();

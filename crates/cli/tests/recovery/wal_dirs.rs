@@ -60,7 +60,7 @@ fn found_by_init(harness: &Harness) {
     let out = out.join("lifeboat.yaml");
     let [config, found] = [&harness.lab.ssh_config(), &out].map(|path| path.display().to_string());
     harness.lifeboat(&["init", "--from", "m1", "--ssh-config", &config, "--out", &found]).expect(0);
-    let [made, found] = [&made, &out].map(|path| Inventory::load(path).expect("an inventory"));
+    let [made, found] = [&made, &out].map(|path| Inventory::load(path).expect("an inventory").inventory);
     assert_eq!(found.etcd.members, made.etcd.members);
     fs::remove_dir_all(harness.dir.join("found")).expect("remove it");
 }

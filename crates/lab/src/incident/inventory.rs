@@ -24,7 +24,7 @@ pub fn inventory(lab: &Lab, dir: &Path) -> Result<String> {
         "etcd": { "tls": { "ca": ca, "cert": cert, "key": key }, "members": members(blueprint) },
         "kubernetes": {
             "kubeconfig": lab.admin_kubeconfig(),
-            "masters": masters(blueprint),
+            "controlPlane": masters(blueprint),
             "nodes": nodes(blueprint),
         },
         "cloud": cloud(lab, dir, &l3_network)?,

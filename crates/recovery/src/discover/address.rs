@@ -1,5 +1,5 @@
-//! Addresses that machines of the cluster name. They are the word of others: each must have the one form of an IP address
-//! or a host name, and none may lead back to this computer.
+//! Addresses reported by machines of the cluster. They are untrusted: each must be an IP address or a host name, and
+//! must not point to this computer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -11,8 +11,8 @@ pub(super) fn of_url(url: &str) -> Option<String> {
     valid(uri.host()?.trim_start_matches('[').trim_end_matches(']'))
 }
 
-/// The same text, if it is an IP address or a host name that means the same machine to everybody, and no option, user or
-/// word of ours.
+/// The same text, if it is an IP address or a host name that means the same machine to everybody, and is not an
+/// option, a user or a keyword of ours.
 pub(super) fn valid(text: &str) -> Option<String> {
     match text.parse::<IpAddr>() {
         Ok(ip) => (!is_vague(ip)).then(|| ip.to_string()),
@@ -37,13 +37,13 @@ fn is_host_name(text: &str) -> bool {
         && !name.to_ascii_lowercase().starts_with("localhost")
 }
 
-/// Whether an address means another machine to each that uses it.
+/// Whether an address means a different machine to each of its users, as loopback does.
 fn is_vague(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
-/// Whether a valid address leads to this computer: it is one of its own, or a name that stands for one.
+/// Whether a valid address points to this computer: one of its own, or a name that resolves to one.
 pub(super) async fn is_here(address: &str) -> bool {
     if let Ok(ip) = address.parse() {
         return is_own(ip);

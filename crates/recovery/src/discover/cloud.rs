@@ -6,7 +6,7 @@ use crate::facts::CloudNic;
 use crate::inventory::{HostSpec, IpRangeSpec, NicSpec, Vm};
 use crate::provider::CloudProvider;
 
-/// Gives every machine its VM, and tells the IP ranges their addresses are in. What could not be found is noted.
+/// Assigns each machine its VM, and returns the IP ranges of their addresses. Failures are noted.
 pub(super) async fn add(
     cloud: &dyn CloudProvider,
     hosts: &mut BTreeMap<String, HostSpec>,
@@ -15,7 +15,7 @@ pub(super) async fn add(
     let (nics, ranges) = match (cloud.nics().await, cloud.ip_ranges().await) {
         (Ok(nics), Ok(ranges)) => (nics, ranges),
         (Err(error), _) | (_, Err(error)) => {
-            notes.push(format!("the cloud's NICs are not known, so none can be put back: {error}"));
+            notes.push(format!("cannot list the cloud's NICs, so none can be restored: {error}"));
             return Vec::new();
         }
     };

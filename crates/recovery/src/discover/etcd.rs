@@ -1,4 +1,4 @@
-//! The etcd cluster: how its processes were started, who may ask it, and whom it has for members.
+//! The etcd cluster: how its processes were started, its client credentials and its members.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::etcd_settings::Invocation;
 
-use super::survey::{Machine, Process};
+use super::host_scan::{Machine, Process};
 
 /// How an etcd process was started, as far as it matters here.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -126,7 +126,7 @@ async fn read(
 }
 
 async fn ask(url: &str, credentials: Option<&Credentials>) -> Result<Vec<Member>, String> {
-    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::probe::reason::of(error));
+    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::probe::error_text::of(error));
     let mut options = ConnectOptions {
         dial_timeout: Duration::from_secs(2),
         command_timeout: Duration::from_secs(3),
@@ -145,7 +145,7 @@ async fn ask(url: &str, credentials: Option<&Credentials>) -> Result<Vec<Member>
     Ok(answer.members)
 }
 
-/// Writes a file for us alone.
+/// Writes a file with mode 0600.
 pub(super) fn put(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<PathBuf> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     use std::io::Write;

@@ -1,8 +1,8 @@
 //! A kubeconfig from a machine, rebuilt from an allow-list.
 //!
 //! A kubeconfig can run commands (`exec`), read files (`tokenFile`) and send credentials elsewhere (`proxy-url`,
-//! `insecure-skip-tls-verify`) on the computer of its user. One that lies on a machine of the cluster is that
-//! machine's word: of it only a CA, a client certificate with its key and a token are taken.
+//! `insecure-skip-tls-verify`) on the computer of its user. One that lies on a machine of the cluster is untrusted:
+//! only a CA, a client certificate with its key and a token are accepted.
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::inventory::is_host;
 
-use super::survey::Machine;
+use super::host_scan::Machine;
 
-/// Fields of a cluster and of a user that say nothing here.
+/// Fields of a cluster and of a user that are ignored.
 const IGNORED: [&str; 3] = ["server", "extensions", "disable-compression"];
 
 /// The credentials of a kubeconfig, by value or by their path on the machine. They are secrets: no `Debug`.
@@ -51,9 +51,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Credentials, String> {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         _ => {
-            return Err(
-                "a client-certificate and its client-key belong together, and it has one of them".into()
-            );
+            return Err("client-certificate and client-key must be set together".into());
         }
     };
     let token = optional(&user, "token")?;
@@ -104,7 +102,7 @@ fn named(config: &Value, list: &str, entry: &str, name: &str) -> Result<Map<Stri
     let entries = config[list].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = entries.iter().find(|item| item["name"] == name);
     let found = found.and_then(|item| item[entry].as_object()).cloned();
-    found.ok_or_else(|| format!("its current context needs a {entry} that is not in {list}"))
+    found.ok_or_else(|| format!("its current context refers to a {entry} that is not in {list}"))
 }
 
 fn text_of(value: &Value, field: &str) -> Result<String, String> {
@@ -130,7 +128,7 @@ fn refuse(entry: &str, fields: &Map<String, Value>, allowed: &[&str]) -> Result<
         }
         if !allowed.contains(&stem) || stem == "insecure-skip-tls-verify" {
             let name: String = field.chars().filter(|letter| !letter.is_control()).take(64).collect();
-            return Err(format!("{entry}.{name} is not taken from a machine: {}", harm(field)));
+            return Err(format!("{entry}.{name} is not accepted from a machine: {}", harm(field)));
         }
     }
     Ok(())
@@ -167,7 +165,7 @@ async fn pem(machine: &Machine, material: Material, kind: &str) -> Result<Value,
     };
     let text = String::from_utf8_lossy(&bytes);
     if !text.contains("-----BEGIN ") || !text.contains(&format!("{kind}-----")) {
-        return Err(format!("what should be a {} in PEM is not", kind.to_lowercase()));
+        return Err(format!("not a {} in PEM", kind.to_lowercase()));
     }
     Ok(STANDARD.encode(bytes).into())
 }
@@ -206,7 +204,7 @@ mod tests {
             ("token: a, later-invention: {a: b}", "user.later-invention"),
         ] {
             let why = why(&ca, user);
-            assert!(why.contains(field) && why.contains("is not taken from a machine"), "{user}: {why}");
+            assert!(why.contains(field) && why.contains("is not accepted from a machine"), "{user}: {why}");
         }
         for (cluster, field) in [
             ("insecure-skip-tls-verify: true", "cluster.insecure-skip-tls-verify"),
@@ -217,7 +215,7 @@ mod tests {
         }
         assert!(why("server: 'https://a'", "token: a").contains("no certificate-authority"));
         assert!(why(&ca, "token: \"a\\nb\"").contains("not a token"));
-        assert!(why(&ca, "client-certificate: a").contains("belong together"));
+        assert!(why(&ca, "client-certificate: a").contains("set together"));
         assert!(why(&ca, "").contains("neither"));
     }
 

@@ -1,4 +1,4 @@
-//! The API: a kubeconfig that may do everything, the nodes, and where further API servers are.
+//! The API: a kubeconfig with cluster-admin rights, the nodes, and further API servers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use kube::api::{ListParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 
+use super::host_scan::Machine;
 use super::kubeconfig;
-use super::survey::Machine;
 use crate::inventory::is_machine_id;
 use crate::probe::access;
 
 /// What the API tells.
-pub(super) struct Told {
+pub(super) struct ApiInfo {
     /// A kubeconfig with everything it refers to inside. It is a secret: no `Debug`.
     pub(super) kubeconfig: Vec<u8>,
-    pub(super) nodes: Vec<NodeSeen>,
+    pub(super) nodes: Vec<NodeInfo>,
     /// UID of the namespace kube-system.
     pub(super) uid: Option<String>,
     /// Addresses of API servers, by their own account.
@@ -30,7 +30,7 @@ pub(super) struct Told {
 
 /// A Node object.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct NodeSeen {
+pub(super) struct NodeInfo {
     pub(super) name: String,
     pub(super) address: Option<String>,
     pub(super) machine_id: Option<String>,
@@ -44,31 +44,34 @@ pub(super) fn url(machine: &Machine, address: &str) -> Option<String> {
     Some(format!("https://{host}:{port}"))
 }
 
-/// What the API of the first master tells that lets us do everything; else why not.
-pub(super) async fn ask(machines: &[Machine], address: impl Fn(&Machine) -> String) -> Result<Told, String> {
-    let mut why = String::from("no kube-apiserver was found on the machines that were looked at");
+/// What the first API server that lets us do everything reports; else why there is none.
+pub(super) async fn ask(
+    machines: &[Machine],
+    address: impl Fn(&Machine) -> String,
+) -> Result<ApiInfo, String> {
+    let mut why = String::from("no kube-apiserver found on the examined machines");
     for machine in machines {
         let Some(url) = url(machine, &address(machine)) else { continue };
-        let mut files = machine.seen.kubeconfigs.clone();
+        let mut files = machine.scan.kubeconfigs.clone();
         files.sort_by_key(|file| !file.display().to_string().contains("admin"));
         if files.is_empty() {
-            why = format!("{} has no kubeconfig in /etc/kubernetes", machine.seen.hostname);
+            why = format!("{} has no kubeconfig in /etc/kubernetes", machine.scan.hostname);
         }
         for file in files {
             let Ok(text) = machine.read(&file).await else { continue };
-            match told(machine, &url, &file, &text).await {
-                Ok(told) => return Ok(told),
-                Err(error) => why = format!("{}: {}: {error}", machine.seen.hostname, file.display()),
+            match api_info(machine, &url, &file, &text).await {
+                Ok(api) => return Ok(api),
+                Err(error) => why = format!("{}: {}: {error}", machine.scan.hostname, file.display()),
             }
         }
     }
     Err(why)
 }
 
-async fn told(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<Told, String> {
+async fn api_info(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<ApiInfo, String> {
     let kubeconfig = kubeconfig::parse(file, text)?.kubeconfig(machine, url).await?;
     let client = client(&kubeconfig).await?;
-    let why = |error: kube::Error| crate::probe::reason::of(&error);
+    let why = |error: kube::Error| crate::probe::error_text::of(&error);
     let everything = ResourceAttributes {
         verb: Some("*".into()),
         group: Some("*".into()),
@@ -87,7 +90,7 @@ async fn told(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<
     let ours = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
     let slices = Api::<EndpointSlice>::namespaced(client, "default").list(&ours).await.map_err(why)?;
     let apiservers = slices.items.into_iter().flat_map(|slice| slice.endpoints);
-    Ok(Told {
+    Ok(ApiInfo {
         kubeconfig,
         nodes: nodes.items.into_iter().map(node).collect(),
         uid: system.metadata.uid,
@@ -95,12 +98,12 @@ async fn told(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<
     })
 }
 
-fn node(node: Node) -> NodeSeen {
+fn node(node: Node) -> NodeInfo {
     let status = node.status.unwrap_or_default();
     let mut addresses = status.addresses.into_iter().flatten();
     let address = addresses.find(|address| address.type_ == "InternalIP").map(|address| address.address);
     let machine_id = status.node_info.map(|info| info.machine_id);
-    NodeSeen {
+    NodeInfo {
         name: node.metadata.name.unwrap_or_default(),
         address,
         machine_id: machine_id.filter(|id| is_machine_id(id)),
@@ -109,7 +112,7 @@ fn node(node: Node) -> NodeSeen {
 
 async fn client(kubeconfig: &[u8]) -> Result<Client, String> {
     // What is wrong with it is not told: errors show the lines around it.
-    let unfit = "it is no kubeconfig that can be used here";
+    let unfit = "not a usable kubeconfig";
     let text = std::str::from_utf8(kubeconfig).map_err(|_| unfit)?;
     let read = Kubeconfig::from_yaml(text).map_err(|_| unfit)?;
     let mut config = access::direct(read).await.map_err(|_| unfit)?;

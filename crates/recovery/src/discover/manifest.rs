@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::host::Command;
 
-use super::survey::Machine;
+use super::host_scan::Machine;
 
 /// Where kubeadm keeps manifests.
 const USUAL_DIR: &str = "/etc/kubernetes/manifests";

@@ -1,4 +1,4 @@
-//! What discovery leaves behind: the inventory with its remarks, and the credentials it refers to.
+//! Output of discovery: the inventory with its notes, and the credentials it refers to.
 
 use std::fmt;
 use std::io;
@@ -22,14 +22,14 @@ pub(super) const KUBECONFIG: &str = "admin.kubeconfig";
 /// Why no inventory was written.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
-    /// It would take the place of something.
+    /// The output file exists.
     #[error("{} exists: move it aside, or name another place with --out", .0.display())]
     Exists(PathBuf),
     /// No machine could be looked at.
-    #[error("no machine that --from names could be looked at\n{}", list("  - ", .0))]
+    #[error("none of the --from machines could be examined\n{}", list("  - ", .0))]
     NoMachine(Vec<String>),
-    /// There is no cluster to write down.
-    #[error("no whole control plane was found: name more of its machines with --from\n{}", list("  - ", .0))]
+    /// No complete control plane was found.
+    #[error("incomplete control plane: add more of its machines with --from\n{}", list("  - ", .0))]
     Incomplete(Vec<String>),
     /// Others could take or replace the credentials.
     #[error(transparent)]
@@ -47,7 +47,7 @@ pub(super) struct Credential {
 
 /// What was found.
 pub struct Discovered {
-    /// The inventory; paths in it are meant from the directory on it is written to.
+    /// The inventory; its relative paths are resolved against the directory it is written to.
     pub inventory: Inventory,
     /// What could not be seen, and what is a guess.
     pub notes: Vec<String>,
@@ -66,7 +66,7 @@ impl Discovered {
         Self { inventory, notes, credentials }
     }
 
-    /// Refuses to take the place of an inventory or of credentials, or to write where others can.
+    /// Refuses to overwrite an inventory or credentials, or to write where others can.
     ///
     /// # Errors
     /// [`DiscoverError::Exists`], [`DiscoverError::Ownership`].
@@ -80,7 +80,7 @@ impl Discovered {
         }
     }
 
-    /// Writes the inventory, and the credentials into a directory of their own beside it; tells which files.
+    /// Writes the inventory, and the credentials into a directory beside it; returns the paths.
     ///
     /// # Errors
     /// [`DiscoverError::Exists`] before anything is written; [`DiscoverError::Io`].

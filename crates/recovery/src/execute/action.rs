@@ -6,7 +6,7 @@ use super::context::Context;
 use super::error::StepError;
 use super::service::Change;
 use super::{
-    State, alarm, cloud, data_dir, distribute, enable, guard, learner, lease, leftovers, node, reboot,
+    State, alarm, cloud, data_dir, distribute, enable, guard, leader_lease, learner, leftovers, node, reboot,
     service, wait,
 };
 
@@ -18,7 +18,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::AttachNic { vm, nic, .. } => cloud::has_nic(context, vm, nic).await,
         Action::StartVm { vm, .. } => cloud::is_running(context, vm).await,
         Action::WaitForHosts { hosts } => wait::hosts(context, step.number, hosts).await,
-        Action::Settle { seconds } => wait::settled(context, step.number, *seconds).await,
+        Action::Stabilize { seconds } => wait::stabilized(context, step.number, *seconds).await,
         Action::Fence { services } => service::are_fenced(context, services).await,
         Action::Release { services } | Action::Start { services } => {
             service::all(context, services, service::running).await
@@ -38,7 +38,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
         Action::ClearNospace { members } => alarm::is_clear(context, members).await,
         Action::DisarmCorrupt { id } => alarm::is_disarmed(context, id).await,
         Action::WaitForApiservers { hosts } => wait::apiservers(context, hosts).await,
-        Action::ReleaseLeases { .. } => lease::are_released(context).await,
+        Action::ReleaseLeases { .. } => leader_lease::are_released(context).await,
         Action::WaitForLeaders => wait::leaders(context, step.number).await,
         Action::RecoverNodes { hosts } => node::are_ready(context, step.number, hosts).await,
         Action::RebootNode { host } => reboot::is_settled(context, step.number, host).await,
@@ -47,7 +47,7 @@ pub(super) async fn state(context: &Context<'_>, step: &Step) -> Result<State, S
     }
 }
 
-/// Brings a step's result about; doing it twice does it once.
+/// Does a step; idempotent.
 pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepError> {
     let number = step.number;
     match &step.action {
@@ -75,12 +75,12 @@ pub(super) async fn act(context: &Context<'_>, step: &Step) -> Result<(), StepEr
         Action::PromoteLearner { member } => learner::promote(context, member).await,
         Action::ClearNospace { members } => alarm::clear(context, members).await,
         Action::DisarmCorrupt { id } => alarm::disarm_corrupt(context, id).await,
-        Action::ReleaseLeases { candidates } => lease::release(context, candidates).await,
+        Action::ReleaseLeases { candidates } => leader_lease::release(context, candidates).await,
         Action::RecoverNodes { hosts } => node::recover(context, number, hosts).await,
         Action::RebootNode { host } => reboot::reboot(context, number, host).await,
         Action::CleanUp { hosts } => leftovers::clean(context, hosts).await,
         Action::WaitForHosts { .. }
-        | Action::Settle { .. }
+        | Action::Stabilize { .. }
         | Action::WaitForEtcd { .. }
         | Action::WaitForApiservers { .. }
         | Action::WaitForLeaders

@@ -46,7 +46,7 @@ async fn raised(context: &Context<'_>, members: &[String]) -> Result<Vec<AlarmMe
     Ok(alarms.into_iter().filter(|alarm| alarm.alarm == i32::from(AlarmType::Nospace)).collect())
 }
 
-/// The first of these members that answers.
+/// A client of the first of these members that answers.
 async fn answering(context: &Context<'_>, members: &[String]) -> Result<Client, StepError> {
     let mut why = StepError::Fatal("no member named".into());
     for name in members {

@@ -1,4 +1,4 @@
-//! What is asked of the cloud.
+//! Actions of the cloud.
 
 use std::time::Duration;
 
@@ -66,11 +66,11 @@ pub(super) async fn is_running(context: &Context<'_>, vm: &str) -> Result<State,
     match vms.iter().find(|known| known.uuid == vm) {
         Some(known) if known.state == "Running" => Ok(State::Done),
         Some(known) => Ok(State::NotYet(format!("the cloud says it is {}", known.state))),
-        None => Err(StepError::Fatal(format!("the cloud knows no VM {vm}"))),
+        None => Err(StepError::Fatal(format!("the cloud has no VM {vm}"))),
     }
 }
 
-/// Switches a VM on.
+/// Powers on a VM.
 pub(super) async fn start(context: &Context<'_>, step: u32, vm: &str) -> Result<(), StepError> {
     Ok(provider(context)?.start_vm(vm, &job(context, step)).await?)
 }

@@ -18,15 +18,15 @@ use super::error::StepError;
 
 /// What every action works with.
 pub struct Context<'a> {
-    /// What the cluster is meant to be.
+    /// The inventory of the cluster.
     pub inventory: &'a Inventory,
-    /// The ways to machines, members, API servers and the cloud.
+    /// Connections to machines, members, API servers and the cloud.
     pub access: &'a Access,
     /// The plan that is done.
     pub plan: &'a Plan,
     /// Where the operation keeps its files on this machine.
     pub dir: &'a Path,
-    /// The machines that somebody agreed to have rebooted.
+    /// Machines whose reboot was approved.
     pub may_reboot: BTreeSet<String>,
     journal: Mutex<&'a mut Journal>,
     /// What is being done, for the journals of machines.
@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Says what changes on machines from here on are for.
+    /// Sets the step that following changes on machines are logged for.
     pub(super) fn doing(&self, what: &str) {
         let operation = self.dir.file_name().unwrap_or_default().to_string_lossy();
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = format!("operation {operation}, {what}");
@@ -78,12 +78,12 @@ impl Context<'_> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner).record(event)
     }
 
-    /// Writes down what a later run must know.
+    /// Records a note for later runs.
     pub(super) fn note(&self, step: u32, note: String) -> Result<(), StepError> {
         Ok(self.record(Event::Note { step, note })?)
     }
 
-    /// What was written down during a step of this plan, in this run or an earlier one.
+    /// Notes of a step of this plan, from this run or an earlier one.
     pub(super) fn notes(&self, step: u32) -> Vec<String> {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = journal.entries();
@@ -112,7 +112,7 @@ impl Context<'_> {
         failed
     }
 
-    /// What was written down during any step of this plan, in order.
+    /// Notes of all steps of this plan, in order.
     pub(super) fn all_notes(&self) -> Vec<String> {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = journal.entries();
@@ -200,7 +200,7 @@ impl Context<'_> {
     }
 }
 
-/// What went wrong comes first; what was run is for those who look closer.
+/// The error comes first, the command last.
 fn failed(host: &str, said: &str, command: &str, code: i32) -> String {
     match said {
         "" => format!("{host}: {command}: exit code {code}"),

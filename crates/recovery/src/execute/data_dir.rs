@@ -8,11 +8,11 @@ use std::time::Duration;
 use lifeboat_etcd::InitialCluster;
 use serde::{Deserialize, Serialize};
 
+use crate::agent::{self, Agent, LogPlace};
 use crate::facts::{DataDir, DataDirs, MemberStatus};
 use crate::host::Command;
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::{Action, RestoredCluster};
-use crate::ship::{self, LogPlace, Shipped};
 
 use super::context::Context;
 use super::error::StepError;
@@ -29,7 +29,7 @@ const MOVE_ASIDE: &str = include_str!("data_dir/move_aside.sh");
 const RESTORE: &str = include_str!("data_dir/restore.sh");
 const OWN: &str = include_str!("data_dir/own.sh");
 
-/// Whether a restore of this member was cut short: its temporary directory is still there.
+/// Whether a restore of this member was interrupted: its temporary directory exists.
 const IS_PARTIAL: &str =
     r#"for stage in "$1"/.lifeboat-restoring-*; do if [ -e "$stage" ]; then echo yes; fi; done"#;
 
@@ -47,7 +47,7 @@ struct Written {
     older_hash: Option<u32>,
 }
 
-/// The names a member's old data gets.
+/// New paths of a member's old data.
 pub(super) struct Aside {
     to: PathBuf,
     inside: PathBuf,
@@ -151,12 +151,12 @@ pub(super) async fn is_restored(
     let expected = cluster(&restored.initial_cluster, &restored.token)?.id().to_string();
     let host = context.host(&spec.host)?;
     if context.ask(&spec.host, Command::script(IS_PARTIAL, [text(&dirs.data)])).await?.contains("yes") {
-        return Ok(State::NotYet(format!("{member}'s restore was cut short")));
+        return Ok(State::NotYet(format!("{member}'s restore was interrupted")));
     }
-    let shipped = Shipped::send(host.as_ref()).await?;
-    let found = match ship::inspect_data_dir(
+    let agent = Agent::send(host.as_ref()).await?;
+    let found = match agent::inspect_data_dir(
         host.as_ref(),
-        &shipped,
+        &agent,
         &dirs.data,
         dirs.wal.as_deref(),
         LogPlace::Known,
@@ -194,7 +194,7 @@ pub(super) async fn restore(
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
     distribute::ensure_delivered(context, &spec.host).await?;
-    let shipped = Shipped::send(host.as_ref()).await?;
+    let agent = Agent::send(host.as_ref()).await?;
     let (state, dir) = (text(&context.remote_state()), text(&dirs.data));
     let mut arguments = vec![
         "restore",
@@ -217,10 +217,8 @@ pub(super) async fn restore(
     if !wal.is_empty() {
         arguments.extend(["--wal-dir", wal.as_str()]);
     }
-    let command = Command::script(
-        RESTORE,
-        [dir.clone(), wal.clone()].into_iter().chain(shipped.command(arguments).argv),
-    );
+    let command =
+        Command::script(RESTORE, [dir.clone(), wal.clone()].into_iter().chain(agent.command(arguments).argv));
     let output = context.change(&spec.host, command.within(WORK)).await?;
     if let Ok(written) = serde_json::from_slice::<Written>(&output.stdout) {
         let written = serde_json::to_string(&written).map_err(|error| StepError::Fatal(error.to_string()))?;
@@ -291,7 +289,7 @@ pub(super) async fn same_data(context: &Context<'_>, member: &str) -> Result<(),
         return Ok(());
     }
     Err(StepError::Fatal(format!(
-        "{member}'s HashKV at revision {} is {:08x}, and {:08x} was written: do not let clients in, look at its log",
+        "{member}'s HashKV at revision {} is {:08x}, and {:08x} was written: keep clients out and check its log",
         written.revision, answer.hash, written.hash
     )))
 }

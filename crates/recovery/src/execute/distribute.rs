@@ -8,10 +8,10 @@ use std::time::Duration;
 use fs_err as fs;
 use futures::future::try_join_all;
 
+use crate::agent::Agent;
 use crate::facts::DataDirs;
 use crate::host::{self, Command};
 use crate::plan::{Action, Base, StateSource};
-use crate::ship::Shipped;
 
 use super::context::Context;
 use super::error::StepError;
@@ -157,7 +157,7 @@ pub(super) async fn refresh(
     }
     distribute(context, step, source, revision, hosts).await.map_err(|error| match error {
         StepError::Refused(why) => StepError::Refused(format!(
-            "{why}. Services are fenced by now: put everything back with `lifeboat recover rollback` first"
+            "{why}. Services are already fenced: run `lifeboat recover rollback` first"
         )),
         error => error,
     })
@@ -224,13 +224,13 @@ async fn fetch(
 ) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let host = context.host(&spec.host)?;
-    let shipped = Shipped::send(host.as_ref()).await?;
+    let agent = Agent::send(host.as_ref()).await?;
     let export = context.remote_dir().join(format!("export-{member}.db"));
     let dirs = data_dir::now(context, member, spec).await?;
     let before = stamp(context, &spec.host, &dirs).await?;
     let exported = format!("{EXPORTED}{member} at {before}");
     if !(context.notes(step).contains(&exported) && exists(context, &spec.host, &export).await?) {
-        save(context, member, &shipped, &dirs, log, &export).await?;
+        save(context, member, &agent, &dirs, log, &export).await?;
         // What is cut short from here on goes on with this file.
         context.note(step, exported)?;
     }
@@ -246,7 +246,7 @@ async fn fetch(
 async fn save(
     context: &Context<'_>,
     member: &str,
-    shipped: &Shipped,
+    agent: &Agent,
     dirs: &DataDirs,
     log: &Log,
     export: &Path,
@@ -267,7 +267,7 @@ async fn save(
     if let Some(wal) = &dirs.wal {
         arguments.extend(["--wal-dir".into(), wal.display().to_string()]);
     }
-    let saved = context.change(host, shipped.command(arguments).within(EXPORT)).await;
+    let saved = context.change(host, agent.command(arguments).within(EXPORT)).await;
     saved.map(drop).map_err(|error| match (error, log) {
         (StepError::Fatal(why), _) if is_held(&why) => StepError::Rejected(why),
         // Nothing was touched: the log and what it was to be read on top of are as they were.
@@ -292,7 +292,7 @@ async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<Str
     Ok(context.ask(host, command).await?.trim().to_owned())
 }
 
-/// Reads the whole file once: a state that turns out broken or older than planned must not replace anything.
+/// Reads the whole file once: a state that is damaged or older than planned must not replace anything.
 async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
     let path = local.to_path_buf();
     let inspected = tokio::task::spawn_blocking(move || crate::planner::Snapshot::read(&path).revision);

@@ -68,25 +68,25 @@ pub enum ExecuteError {
     /// A step failed.
     #[error("step {number} failed: {title}: {why}")]
     Step {
-        /// Its number.
+        /// Step number, from 1.
         number: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
     /// A step could not be taken back.
-    #[error("step {number} is not taken back: {title}: {why}")]
+    #[error("step {number} is not rolled back: {title}: {why}")]
     Undo {
-        /// Its number.
+        /// Step number, from 1.
         number: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
-        /// Why.
+        /// Reason, as text for people.
         why: String,
     },
     /// A guard did not hold before anything of the plan was done.
-    #[error("refused before anything was touched: {why}")]
+    #[error("refused before any change: {why}")]
     Refused {
         /// What does not hold.
         why: String,

@@ -46,8 +46,8 @@ pub(super) async fn ensure(context: &Context<'_>, step: &Step, begun: bool) -> R
     match service::are_fenced(context, &services).await? {
         State::Done => Ok(()),
         State::NotYet(why) => Err(StepError::Fatal(format!(
-            "{why}. Something undoes the fence, such as configuration management (Puppet, Ansible, Chef, kubespray): stop it \
-             on that machine, and see that the unit is as it is to run"
+            "{why}. Something undoes the fence, such as configuration management (Puppet, Ansible, Chef, \
+             kubespray): stop it on that machine and check the unit file"
         ))),
     }
 }
@@ -76,7 +76,7 @@ mod tests {
             Action::Release { services: vec![etcd.clone()] },
             Action::Release { services: vec![api.clone()] },
             Action::Release { services: vec![scheduler.clone()] },
-            Action::Settle { seconds: 1 },
+            Action::Stabilize { seconds: 1 },
         ];
         let steps = (1..).zip(actions).map(|(number, action)| Step {
             number,

@@ -1,4 +1,4 @@
-//! Configuration files of machines: read, and written back as a whole.
+//! Reads configuration files on machines and replaces them atomically.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::host::Command;
 use super::context::Context;
 use super::error::StepError;
 
-/// No unit file or manifest is larger.
+/// Maximum size of a unit file or manifest.
 const LIMIT: usize = 1 << 20;
 
 /// Puts standard input in the place of `$1`, whose SHA-256 must still be `$2` (`-`: whatever it was), and prints the

@@ -20,7 +20,7 @@ use super::context::Context;
 use super::distribute;
 use super::error::StepError;
 
-/// So long a guard may not hold before the step is refused: an election takes a second or two.
+/// How long a guard may fail before the step is refused: an election takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often to ask again.
 const POLL: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Seen<'_, '_> {
         self.votes.get_or_init(ask).await
     }
 
-    /// What speaks against a guard.
+    /// Why a guard does not hold.
     async fn breach(&self, guard: &Guard) -> Option<String> {
         match guard {
             Guard::QuorumWithout { member } => self.quorum_without(member).await,
@@ -118,8 +118,8 @@ impl Seen<'_, '_> {
         let names: Vec<&str> = members.iter().map(String::as_str).collect();
         match seats(self.context.inventory, votes).map(|seats| Margin::stopping(&seats, &names)) {
             Some(margin) if margin.holds() => None,
-            Some(margin) => Some(format!("stopping {} would cost the quorum: {margin}", names.join(", "))),
-            None => Some(format!("it is not known whether the quorum lasts without {}", names.join(", "))),
+            Some(margin) => Some(format!("stopping {} would lose quorum: {margin}", names.join(", "))),
+            None => Some(format!("cannot tell whether quorum holds without {}", names.join(", "))),
         }
     }
 
@@ -136,10 +136,10 @@ impl Seen<'_, '_> {
         let same = self.context.guarded(&spec.host, Command::new(["true"]));
         self.context.ask(&spec.host, same).await.map_err(|error| error.to_string())?;
         let host = self.context.host(&spec.host).map_err(|error| error.to_string())?;
-        let fact = probe::etcd::storage::look(member, spec, host.as_ref()).await;
+        let fact = probe::etcd::storage::collect(member, spec, host.as_ref()).await;
         match fact.answer {
             Answer::Value(storage) => Ok((spec, storage)),
-            Answer::Unknown(why) => Err(format!("{member}: where its data lies is not known: {why}")),
+            Answer::Unknown(why) => Err(format!("{member}: data location unknown: {why}")),
         }
     }
 
@@ -148,7 +148,7 @@ impl Seen<'_, '_> {
             Ok((spec, storage)) => match preflight::member(member, spec, &storage) {
                 Ok(dirs) if dirs == *planned => None,
                 Ok(dirs) => Some(format!(
-                    "{member}: its data lies in {} now, and the plan was made for {}: plan again",
+                    "{member}: its data is in {} now, the plan expects {}: plan again",
                     dirs.data.display(),
                     planned.data.display()
                 )),
@@ -180,7 +180,7 @@ impl Seen<'_, '_> {
             }
         };
         let Some(state) = state else {
-            return Some(format!("{member}: how big its new data is going to be is not known"));
+            return Some(format!("{member}: size of the new data unknown"));
         };
         let room = match source {
             Some(source) if distribute::is_done(self.context) => {
@@ -207,7 +207,7 @@ impl Seen<'_, '_> {
         match answer.await {
             Ok((_, said)) if said.trim().is_empty() => None,
             Ok((spec, said)) => Some(format!(
-                "{member}: something listens on port {} of {}: an etcd that is not the inventory's service runs there",
+                "{member}: port {} on {} is in use: an etcd other than the inventory's service runs there",
                 said.split_whitespace().collect::<Vec<_>>().join(", "),
                 spec.host
             )),
@@ -217,8 +217,8 @@ impl Seen<'_, '_> {
 
     async fn apiserver_kept(&self, hosts: &[String]) -> Option<String> {
         let inventory = self.context.inventory;
-        let asked = inventory.kubernetes.masters.keys().map(|host| async move {
-            let facts = probe::kubernetes::master(inventory, self.context.access, host).await;
+        let asked = inventory.kubernetes.control_plane.keys().map(|host| async move {
+            let facts = probe::kubernetes::api_server(inventory, self.context.access, host).await;
             (host, facts.readyz.get().is_some_and(|health| health.ok))
         });
         let ready: Vec<&String> =

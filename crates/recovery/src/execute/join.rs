@@ -1,8 +1,8 @@
-//! What makes a member start as one that joins: `--initial-cluster-state=existing` and the cluster as it is.
+//! Makes a member start as a joining one: `--initial-cluster-state=existing` and the cluster as it is.
 //!
-//! Its own service does not say that. The later of two equal flags counts, so the flags go behind its command line: in a
-//! drop-in in `/run`, which a reboot takes away, or in the static pod's manifest, where kubeadm leaves the same flags for
-//! good. Once there is a data dir, etcd reads neither.
+//! Its own service does not say that. The last of two equal flags wins, so the flags are appended to its command
+//! line: in a drop-in in `/run`, which a reboot takes away, or in the static pod's manifest, where kubeadm leaves the
+//! same flags for good. Once there is a data dir, etcd reads neither.
 //!
 //! Files are read, changed by a parser here, and written back; what cannot be parsed with certainty is refused.
 

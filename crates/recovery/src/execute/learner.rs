@@ -43,7 +43,7 @@ pub(super) async fn is_removed(context: &Context<'_>, member: &str, id: &str) ->
     }
 }
 
-/// Takes an id out of the cluster. The step's guard has shown that the others are a quorum.
+/// Removes an id from the cluster. The step's guard has shown that the others are a quorum.
 pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Result<(), StepError> {
     let (client, members) = quorum(context, member).await?;
     let spec = context.member(member)?;
@@ -55,7 +55,7 @@ pub(super) async fn remove(context: &Context<'_>, member: &str, id: &str) -> Res
             victim.name
         )));
     }
-    let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is no member id")))?;
+    let id = u64::from_str_radix(id, 16).map_err(|_| StepError::Fatal(format!("{id} is not a member id")))?;
     client.member_remove(id).await?;
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use crate::agent::Agent;
 use crate::host::{Command, Host, Hosts};
 use crate::operation::is_id;
-use crate::ship::Shipped;
 
 use super::State;
 use super::context::Context;
@@ -51,7 +51,7 @@ pub async fn forget(hosts: &Hosts) {
 
 async fn forget_one(host: &Arc<dyn Host>) {
     // It is no secret, and harmless where it stays.
-    let _ = Shipped::forget(host.as_ref()).await;
+    let _ = Agent::forget(host.as_ref()).await;
 }
 
 /// Whether nothing that was sent to the machines is left there.
@@ -71,7 +71,7 @@ pub(super) async fn clean(context: &Context<'_>, hosts: &[String]) -> Result<(),
     for host in hosts {
         let dir = context.remote_dir().display().to_string();
         context.change(host, Command::new(["rm", "-rf", "--", dir.as_str()])).await?;
-        Shipped::forget(context.host(host)?.as_ref()).await?;
+        Agent::forget(context.host(host)?.as_ref()).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One operator per cluster: a lock file on its machines, since two operators may sit at two desks.
+//! One operator per cluster: a lock file on its machines, since two operators may work from different computers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,8 +39,9 @@ const TAKEN: i32 = 76;
 pub enum LockError {
     /// Another operation holds it.
     #[error(
-        "another operator is at work on this cluster: {holder} (lock on {host}). If that run is dead, resume it where it \
-         ran, or remove operator.lock from /var/lib/lifeboat and /run/lifeboat on every machine of the cluster"
+        "another operator is working on this cluster: {holder} (lock on {host}). If that run is dead, resume it \
+         where it ran, or remove operator.lock from /var/lib/lifeboat and /run/lifeboat on every machine of the \
+         cluster"
     )]
     Held {
         /// The machine the lock was found on.
@@ -50,10 +51,11 @@ pub enum LockError {
     },
     /// A command that an earlier run left there has not ended.
     #[error(
-        "a command of an earlier run is still at work on {host}: it holds /run/lifeboat.lock; run this again when it has ended"
+        "a command of an earlier run is still running on {host} (it holds /run/lifeboat.lock): retry when it has \
+         ended"
     )]
     AtWork {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
     },
     /// A machine that answers could not be locked.
@@ -82,7 +84,7 @@ impl OperatorLock {
         Self { past: past.join(" "), ..self }
     }
 
-    /// Takes the lock on every machine that answers; taking it again is nothing new.
+    /// Takes the lock on every machine that answers; idempotent.
     ///
     /// # Errors
     /// [`LockError::Held`] when one machine says that another operation has it, [`LockError::AtWork`] when a command that
@@ -124,7 +126,7 @@ impl OperatorLock {
         }
     }
 
-    /// Gives the lock back where this operation holds it. A machine that does not answer keeps its file, which names
+    /// Releases the lock where this operation holds it. A machine that does not answer keeps its file, which names
     /// the operation, so that a person can tell that it is old.
     pub async fn give_back(&self, hosts: &BTreeMap<String, Arc<dyn Host>>) {
         let command = Command::script(GIVE_BACK, [self.operation.as_str()]).exclusive();

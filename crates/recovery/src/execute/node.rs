@@ -17,15 +17,16 @@ use super::State;
 use super::context::Context;
 use super::error::StepError;
 
-/// What a kubelet gets to come by itself: it tries its API server every few seconds and posts its status every ten.
+/// How long a kubelet may take to recover by itself: it tries its API server every few seconds and posts its status
+/// every ten.
 const BY_ITSELF: Duration = Duration::from_secs(20);
-/// What it gets after its restart.
+/// How long it may take after its restart.
 const AFTER_RESTART: Duration = Duration::from_secs(30);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(500);
-/// A lease is good for so long.
+/// Validity of a node lease.
 const LEASE: i64 = 40;
-/// What clocks may differ by and still be compared.
+/// Largest clock difference at which times are compared.
 const CLOCKS_AGREE: i64 = 10;
 
 /// Whether these machines' nodes are Ready, but for those that were given up: what comes after them can be done without.
@@ -44,9 +45,9 @@ pub(super) async fn are_ready(
     }
 }
 
-/// Brings nodes back, as far as that can be done without harm; the next look tells which are left.
+/// Recovers nodes as far as that is safe; the next observation shows which are left.
 pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<(), StepError> {
-    // One that hangs or is stopped does not come by itself.
+    // One that hangs or is stopped does not recover by itself.
     restart_all(context, &without_kubelet(context, hosts).await).await?;
     if wait(context, step, hosts, BY_ITSELF).await?.is_empty() {
         return Ok(());
@@ -59,7 +60,7 @@ pub(super) async fn recover(context: &Context<'_>, step: u32, hosts: &[String]) 
     Ok(())
 }
 
-/// Restarts the kubelets of machines; one that cannot be reached keeps nobody from the others.
+/// Restarts the kubelets of machines; one that is unreachable does not block the others.
 async fn restart_all(context: &Context<'_>, hosts: &[String]) -> Result<(), StepError> {
     for host in hosts {
         match restart(context, host).await {
@@ -109,7 +110,7 @@ pub(super) async fn wait(
 async fn without_kubelet(context: &Context<'_>, hosts: &[String]) -> Vec<String> {
     let asked = hosts.iter().map(|name| async move {
         let host = context.access.hosts.get(name)?;
-        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let facts = probe::host::collect(context.inventory, name, host.as_ref()).await;
         let health = facts.kubelet.as_ref()?.get()?;
         (!health.ok).then(|| name.clone())
     });

@@ -1,7 +1,6 @@
 //! Reboots of workers: only with consent, only machines without a role, one at a time, cordoned and drained first.
 //!
-//! What stands in the way of a reboot ends the step and not the plan: the node is left as it was, and the next look
-//! names it.
+//! A failed reboot ends the step and not the plan: the node is left as it was, and the next observation reports it.
 
 use std::time::Duration;
 
@@ -20,11 +19,11 @@ use super::context::Context;
 use super::error::StepError;
 use super::node::{not_ready, wait};
 
-/// What PodDisruptionBudgets get to let every pod go.
+/// How long PodDisruptionBudgets may delay the drain.
 const DRAIN: Duration = Duration::from_secs(120);
-/// What pods get to end once they are evicted; on a node whose kubelet is gone nobody ends them.
+/// How long evicted pods may take to end; on a node without a kubelet they never do.
 const END: Duration = Duration::from_secs(30);
-/// What a machine gets from the reboot to Ready.
+/// How long a machine may take from the reboot to Ready.
 const AFTER_REBOOT: Duration = Duration::from_secs(180);
 /// How often to look.
 const POLL: Duration = Duration::from_secs(2);
@@ -71,7 +70,7 @@ fn objection(context: &Context<'_>, step: u32, host: &str) -> Option<String> {
         return Some("it has a role".into());
     }
     if !context.may_reboot.contains(host) {
-        return Some("nobody agreed to a reboot".into());
+        return Some("the reboot was not approved".into());
     }
     let reboots = context.plan.steps.iter().filter(|earlier| earlier.number < step);
     let reboots = reboots.filter(|earlier| matches!(earlier.action, Action::RebootNode { .. }));
@@ -136,9 +135,9 @@ struct NodeClient {
 
 impl NodeClient {
     async fn new(context: &Context<'_>, host: &str) -> Result<Self, StepError> {
-        let master = ready(context.inventory, context.access).await;
-        let master = master.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
-        let client = context.access.api(master).await.map_err(|error| StepError::Fatal(error.to_string()))?;
+        let server = ready(context.inventory, context.access).await;
+        let server = server.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
+        let client = context.access.api(server).await.map_err(|error| StepError::Fatal(error.to_string()))?;
         let name = context.inventory.node_name(host).to_owned();
         Ok(Self { name, nodes: Api::all(client.clone()), client })
     }
@@ -224,7 +223,7 @@ fn is_evictable(pod: &Pod) -> bool {
 }
 
 fn passing(error: &kube::Error) -> StepError {
-    StepError::Passing(crate::probe::reason::of(error))
+    StepError::Passing(crate::probe::error_text::of(error))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Services on machines: stopped for good, let go, started, restarted.
+//! Services on machines: fenced, released, started, restarted.
 //!
 //! A fence must outlive a reboot and hold for units in `/etc/systemd/system`, which `systemctl mask` cannot mask: it
 //! is a drop-in with an assertion that fails, so that every start says why. The manifest of a static pod is moved
@@ -19,7 +19,7 @@ use super::State;
 use super::context::Context;
 use super::error::StepError;
 
-/// Longest a service takes to stop: an API server waits a minute for its clients.
+/// Time limit for stopping a service: an API server waits a minute for its clients.
 const STOP: Duration = Duration::from_secs(150);
 
 /// What a unit is defined by, except for the fence: one digest over its files.
@@ -169,15 +169,15 @@ if [ -n "$found" ]; then echo active; else echo inactive; fi
 echo $found
 "#;
 
-/// What one look at a service shows.
+/// State of a service on its machine.
 pub(super) struct Seen {
     fence: Fence,
     active: String,
-    /// Changes with every start.
+    /// Invocation id or PIDs: changes with every start.
     run: String,
 }
 
-/// How a service is held.
+/// State of a service's fence.
 enum Fence {
     /// Not at all.
     Open,
@@ -190,7 +190,7 @@ enum Fence {
 /// A question about one service.
 pub(super) type Question = fn(&str, &Seen) -> Option<String>;
 
-/// Whether a service is fenced and its processes are gone: what stands in the way, if not.
+/// Whether a service is fenced and its processes are gone; else why not.
 pub(super) fn fenced(label: &str, seen: &Seen) -> Option<String> {
     match (&seen.fence, seen.active.as_str()) {
         (Fence::Closed, "inactive" | "failed") => None,
@@ -200,8 +200,8 @@ pub(super) fn fenced(label: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-/// Whether a service runs: what stands in the way, if not. Whether it does its work, once it is up, is asked of itself: an
-/// etcd that waits for others, or is started over and over, is for the next look to judge.
+/// Whether a service runs; else why not. Whether it does its work, once it is up, is asked of itself: an etcd that
+/// waits for others, or is started over and over, is for the next observation to judge.
 pub(super) fn running(label: &str, seen: &Seen) -> Option<String> {
     match (&seen.fence, seen.active.as_str()) {
         (Fence::Closed | Fence::Undone(_), _) => Some(format!("{label} is fenced")),
@@ -210,14 +210,14 @@ pub(super) fn running(label: &str, seen: &Seen) -> Option<String> {
     }
 }
 
-/// Asks every service; what stands in the way of the first that is not as wanted.
+/// Queries every service; the reason of the first that is not as wanted.
 pub(super) async fn all(
     context: &Context<'_>,
     services: &[HostService],
     question: Question,
 ) -> Result<State, StepError> {
     let asked = services.iter().map(|service| async move {
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         Ok::<_, StepError>(
             question(service.service.label(), &seen).map(|why| format!("{}: {why}", service.host)),
         )
@@ -226,12 +226,12 @@ pub(super) async fn all(
     Ok(reasons.into_iter().flatten().next().map_or(State::Done, State::NotYet))
 }
 
-/// Whether every service is fenced. A manifest that was written back beside its fenced version is for a person to settle:
-/// neither may overwrite the other.
+/// Whether every service is fenced. A manifest that was written back beside its fenced version needs a person's
+/// decision: neither may overwrite the other.
 pub(super) async fn are_fenced(context: &Context<'_>, services: &[HostService]) -> Result<State, StepError> {
     let seen = services
         .iter()
-        .map(|service| async move { Ok::<_, StepError>((service, look(context, service).await?)) });
+        .map(|service| async move { Ok::<_, StepError>((service, query(context, service).await?)) });
     let seen = try_join_all(seen).await?;
     let written_back = seen.iter().find_map(|(service, seen)| match (&seen.fence, &service.service) {
         (Fence::Undone(file), Service::StaticPod(pod)) => Some((&service.host, file, pod)),
@@ -263,7 +263,7 @@ pub(super) enum Change {
     Start,
 }
 
-/// Does the same to every service, at the same time: members of etcd wait for each other.
+/// Does the same to all services concurrently: members of etcd wait for each other.
 pub(super) async fn each(
     context: &Context<'_>,
     services: &[HostService],
@@ -283,7 +283,7 @@ pub(super) async fn fence(
     let notes = context.notes(step);
     let open = services.iter().filter(|service| !notes.iter().any(|note| note.starts_with(&before(service))));
     let seen =
-        open.map(|service| async move { Ok::<_, StepError>((service, look(context, service).await?)) });
+        open.map(|service| async move { Ok::<_, StepError>((service, query(context, service).await?)) });
     for (service, seen) in try_join_all(seen).await? {
         let state = match seen.fence {
             Fence::Open => seen.active,
@@ -348,11 +348,11 @@ async fn is_well(context: &Context<'_>, service: &HostService) -> bool {
         let read = async { Ok::<_, StepError>(context.etcd(name).await?.member_list(true).await?) };
         return read.await.is_ok();
     }
-    let master = context.inventory.kubernetes.masters.get(&service.host);
-    if master.is_none_or(|master| master.apiserver != service.service) {
+    let spec = context.inventory.kubernetes.control_plane.get(&service.host);
+    if spec.is_none_or(|spec| spec.apiserver != service.service) {
         return false;
     }
-    let facts = probe::kubernetes::master(context.inventory, context.access, &service.host).await;
+    let facts = probe::kubernetes::api_server(context.inventory, context.access, &service.host).await;
     facts.readyz.get().is_some_and(|health| health.ok)
 }
 
@@ -370,7 +370,7 @@ pub(super) async fn restarted(
             }
             return Ok(State::NotYet(format!("{}: not restarted yet", service.host)));
         };
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         if seen.run == before {
             return Ok(State::NotYet(format!("{}: still the old run", service.host)));
         }
@@ -392,7 +392,7 @@ pub(super) async fn restart(
         let prefix = noted(service);
         let before =
             context.notes(step).iter().find_map(|note| note.strip_prefix(&prefix).map(str::to_owned));
-        let seen = look(context, service).await?;
+        let seen = query(context, service).await?;
         if before.as_ref().is_some_and(|before| *before != seen.run) || is_well(context, service).await {
             continue;
         }
@@ -408,7 +408,7 @@ fn noted(service: &HostService) -> String {
     format!("restart {} on {}, which ran as ", service.service.label(), service.host)
 }
 
-async fn look(context: &Context<'_>, service: &HostService) -> Result<Seen, StepError> {
+async fn query(context: &Context<'_>, service: &HostService) -> Result<Seen, StepError> {
     let command = command(context, service, &format!("{DEFINITION}{UNIT_STATE}"), POD_STATE);
     let said = context.ask(&service.host, command).await?;
     let mut lines = said.lines().peekable();

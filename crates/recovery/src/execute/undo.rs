@@ -1,7 +1,7 @@
-//! Taking a plan back, from its newest step to its first: old data dirs are put back, copies removed, fences lifted, and
-//! what ran before is started. What was restored meanwhile is moved aside, like everything else.
+//! Rollback of a plan, from its last step to its first: old data dirs are moved back, copies removed, fences lifted,
+//! and services that ran before are started. What was restored meanwhile is moved aside, like everything else.
 //!
-//! Every part can be done again, so that an undo that was cut short goes on where it stopped.
+//! Every part is idempotent, so that an interrupted rollback continues where it stopped.
 
 use std::time::{Duration, Instant};
 
@@ -15,24 +15,24 @@ use super::data_dir::Aside;
 use super::error::{ExecuteError, StepError};
 use super::{Progress, State, leftovers, service};
 
-/// Longest a data dir takes to be put back: it is renamed.
+/// Time limit for moving a data dir back: it is renamed.
 const MOVE: Duration = Duration::from_secs(60);
 
 const PUT_BACK: &str = include_str!("undo/put_back.sh");
 
-/// What there is to take back of a plan.
+/// The steps of a plan to roll back.
 #[derive(Debug)]
 pub struct Undo<'a> {
-    /// The steps to take back, the newest first.
+    /// Steps to roll back, last first.
     pub steps: Vec<&'a Step>,
     /// Steps that were begun and stay as they are: machines that were switched on, services that were started.
     pub kept: Vec<&'a Step>,
-    /// A step that was begun and ends the way back.
+    /// A step that has started and cannot be rolled back.
     pub final_step: Option<&'a Step>,
 }
 
 impl<'a> Undo<'a> {
-    /// What the journal says that there is to take back.
+    /// Derives from the journal what to roll back.
     pub fn of(plan: &'a Plan, recorded: &[Entry]) -> Self {
         let begun = |step: &&Step| {
             recorded
@@ -53,7 +53,7 @@ impl<'a> Undo<'a> {
                 Action::Preflight
                     | Action::ConfirmState { .. }
                     | Action::WaitForHosts { .. }
-                    | Action::Settle { .. }
+                    | Action::Stabilize { .. }
                     | Action::WaitForEtcd { .. }
             )
         };
@@ -64,7 +64,7 @@ impl<'a> Undo<'a> {
         }
     }
 
-    /// Whether the way back is open.
+    /// Whether a rollback is possible.
     pub fn is_possible(&self) -> bool {
         self.final_step.is_none()
     }
@@ -85,8 +85,8 @@ fn has_way_back(action: &Action) -> bool {
     )
 }
 
-/// Takes back the steps of the context's plan that were begun and not taken back yet. Stops at the first that cannot be:
-/// no fence is lifted before the old data is back.
+/// Rolls back the steps of the context's plan that have started and were not rolled back yet. Stops at the first that
+/// cannot be: no fence is lifted before the old data is back.
 ///
 /// # Errors
 /// [`ExecuteError`]; the undo can be done again.
@@ -127,17 +127,17 @@ async fn undo_step(context: &Context<'_>, step: &Step) -> Result<(), StepError> 
         Action::Fence { services } => service::unfence(context, step.number, services).await,
         Action::Distribute { hosts, .. } => leftovers::clean(context, hosts).await,
         Action::MoveAside { member, dirs, .. } => put_back(context, member, dirs).await,
-        // Moved aside when the old data dir is put back.
+        // Moved aside when the old data dir is moved back.
         _ => Ok(()),
     }
 }
 
-/// Puts a member's old data dir back, unless its etcd runs.
+/// Moves a member's old data dir back, unless its etcd runs.
 async fn put_back(context: &Context<'_>, member: &str, dirs: &DataDirs) -> Result<(), StepError> {
     let spec = context.member(member)?;
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     if let State::NotYet(why) = service::are_fenced(context, &[service]).await? {
-        return Err(StepError::Fatal(format!("{why}: its data dir is not put back while it may start")));
+        return Err(StepError::Fatal(format!("{why}: its data dir is not moved back while it may start")));
     }
     let command = Command::script(PUT_BACK, Aside::of(context, dirs).arguments(dirs));
     context.change(&spec.host, command.within(MOVE)).await?;

@@ -1,4 +1,4 @@
-//! Waiting for what comes by itself: machines, members, API servers, checks.
+//! Waits: for machines, members, API servers, checks.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::facts::{Login, MemberFacts};
 use crate::plan::{Action, RestoredCluster};
-use crate::probe::{self, Look};
+use crate::probe::{self, ProbeOptions};
 use crate::rules;
 
 use super::context::Context;
@@ -15,14 +15,14 @@ use super::error::StepError;
 use super::{State, data_dir};
 
 /// A cluster whose machines were away for a while needs so long for an election and a round of heartbeats; before
-/// that, nothing seen is worth a decision.
+/// that, observations are not meaningful.
 const SETTLE_AT_LEAST: Duration = Duration::from_secs(4);
 
-/// So long is waited for a machine that the cluster comes up without.
+/// How long to wait for a machine that the cluster can start without.
 const DISPENSABLE: Duration = Duration::from_secs(60);
 
-/// Whether all of these can be logged in to, and are who they should be. One that neither etcd nor the control plane needs
-/// is waited for a minute only: the next look finds it again, and the cluster is not to lie still for it.
+/// Whether all of these accept logins and have the right machine id. One that neither etcd nor the control plane
+/// needs is waited for a minute only: the next observation reports it, and the cluster must not wait for it.
 pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) -> Result<State, StepError> {
     let refused = refused(context);
     let hosts: Vec<String> = hosts.iter().filter(|host| !refused.contains(host)).cloned().collect();
@@ -30,7 +30,7 @@ pub(super) async fn hosts(context: &Context<'_>, step: u32, hosts: &[String]) ->
         let Some(host) = context.access.hosts.get(name) else {
             return Ok(Some(format!("{name} is unknown")));
         };
-        let facts = probe::host::look(context.inventory, name, host.as_ref()).await;
+        let facts = probe::host::collect(context.inventory, name, host.as_ref()).await;
         let expected = context.machine_id(name);
         match (facts.login.get(), facts.machine_id.get(), expected) {
             (Some(Login::Ok), Some(id), Some(expected)) if id != expected => Err(StepError::Fatal(format!(
@@ -63,19 +63,18 @@ fn refused<'a>(context: &'a Context<'_>) -> Vec<&'a String> {
     hosts.collect()
 }
 
-/// Whether nothing more is to be expected from waiting: all is well and lives, the time is over, or the cluster has had
-/// its chance and a quorum of members does not even run.
-pub(super) async fn settled(context: &Context<'_>, step: u32, seconds: u64) -> Result<State, StepError> {
+/// Whether to stop waiting: all is well, the time is over, or a quorum of members is still not running.
+pub(super) async fn stabilized(context: &Context<'_>, step: u32, seconds: u64) -> Result<State, StepError> {
     let since = begun(context, step)?;
     let waited = Timestamp::now().duration_since(since).unsigned_abs();
     if waited >= Duration::from_secs(seconds) {
         return Ok(State::Done);
     }
-    let facts = probe::observe(context.inventory, context.access, &Look::quick()).await;
+    let facts = probe::observe(context.inventory, context.access, &ProbeOptions::quick()).await;
     let diagnosis = rules::diagnose(&facts);
     if diagnosis.is_healthy() {
-        // Leaders that were cut off hold their leases for a while and look well.
-        let led = !context.inventory.kubernetes.masters.is_empty();
+        // Partitioned leaders keep their leases for a while and look healthy.
+        let led = !context.inventory.kubernetes.control_plane.is_empty();
         return if led { leaders(context, step).await } else { Ok(State::Done) };
     }
     let quorum = facts.members.values().any(MemberFacts::sees_quorum);
@@ -130,7 +129,7 @@ pub(super) async fn etcd(
         let Some(leader) = &status.leader else {
             return Ok(State::NotYet(format!("{name} sees no leader")));
         };
-        // One of NOSPACE is for the next look to judge.
+        // One of NOSPACE is for the next observation to judge.
         let mut alarms = member.alarms.get().into_iter().flatten();
         let is_member =
             |id: &String| member.member_list.get().is_none_or(|list| list.iter().any(|it| it.id == *id));
@@ -157,7 +156,7 @@ pub(super) async fn etcd(
         }
         if first.hash != its.hash {
             return Err(StepError::Fatal(format!(
-                "{name} holds other data than the others at revision {}",
+                "{name} has different data than the others at revision {}",
                 its.revision
             )));
         }
@@ -173,7 +172,7 @@ pub(super) async fn etcd(
 /// Whether API servers are ready.
 pub(super) async fn apiservers(context: &Context<'_>, hosts: &[String]) -> Result<State, StepError> {
     let asked = hosts.iter().map(|host| async move {
-        let facts = probe::kubernetes::master(context.inventory, context.access, host).await;
+        let facts = probe::kubernetes::api_server(context.inventory, context.access, host).await;
         match (facts.readyz.get(), facts.readyz.why_unknown()) {
             (Some(health), _) if health.ok => Ok(None),
             (Some(health), _) => Ok(Some(format!("{host}: {}", health.detail))),
@@ -183,8 +182,8 @@ pub(super) async fn apiservers(context: &Context<'_>, hosts: &[String]) -> Resul
     first(join_all(asked).await)
 }
 
-/// Whether a controller-manager and a scheduler lead: whether their leases are renewed, seen twice to differ, so
-/// that the clocks of their machines do not matter. What an earlier leader left is waited out by its heirs.
+/// Whether a controller-manager and a scheduler lead: whether their leases are renewed, seen twice to differ, so that
+/// the clocks of their machines do not matter. Candidates wait until the lease of an earlier leader expires.
 pub(super) async fn leaders(context: &Context<'_>, step: u32) -> Result<State, StepError> {
     let facts = probe::kubernetes::cluster(context.inventory, context.access).await;
     for (name, fact) in [("controller-manager", &facts.controller_manager), ("scheduler", &facts.scheduler)] {

@@ -21,13 +21,13 @@ pub struct CloudFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudNic {
-    /// Its VM.
+    /// The cloud's id of the VM it belongs to.
     pub vm: String,
     /// The L3 network it is on.
     pub l3_network: String,
-    /// Its address.
+    /// IP address.
     pub ip: String,
-    /// Its MAC.
+    /// MAC address.
     pub mac: String,
 }
 
@@ -35,9 +35,9 @@ pub struct CloudNic {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CloudVm {
-    /// Its id.
+    /// The cloud's id.
     pub uuid: String,
-    /// Its name.
+    /// Name in the cloud.
     pub name: String,
     /// Its state in the cloud's words, such as `Running`.
     pub state: String,
@@ -49,9 +49,9 @@ pub struct CloudVm {
 pub struct CloudIpRange {
     /// The L3 network it belongs to.
     pub l3_network: String,
-    /// First address.
+    /// First address of the range.
     pub start_ip: String,
-    /// Last address.
+    /// Last address of the range.
     pub end_ip: String,
 }
 

@@ -142,7 +142,7 @@ pub struct MemberStatus {
     pub version: String,
     /// The leader it follows, in hexadecimal; absent without one.
     pub leader: Option<String>,
-    /// Raft term.
+    /// Current raft term.
     pub raft_term: u64,
     /// Raft index it has committed.
     pub raft_index: u64,
@@ -184,7 +184,7 @@ pub struct MemberEntry {
     pub learner: bool,
 }
 
-/// An alarm.
+/// An alarm that a member raised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
@@ -194,13 +194,13 @@ pub struct Alarm {
     pub kind: String,
 }
 
-/// `HashKVResponse`.
+/// Answer to `Maintenance.HashKV`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HashKv {
     /// The revision hashed up to.
     pub revision: i64,
-    /// The hash.
+    /// crc32c over the history up to the revision.
     pub hash: u32,
     /// Compact revision it was computed at; -1 for never.
     pub compact_revision: i64,
@@ -351,7 +351,7 @@ pub struct DataDirState {
     pub last_index: u64,
     /// Revision of the keyspace after every entry known to be committed; entries behind them may add to it.
     pub revision: i64,
-    /// Live keys.
+    /// Number of live keys.
     pub keys: u64,
     /// Index of the last entry in the db itself. A log that ends before it is not the db's: its etcd does not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,26 +19,26 @@ pub enum FactsFileError {
     #[error("facts")]
     Io(#[from] std::io::Error),
     /// The file is no file of facts.
-    #[error("{}: no recorded facts; record some with `lifeboat diagnose --save-facts`", path.display())]
+    #[error("{}: not a facts file; record one with `lifeboat diagnose --save-facts`", path.display())]
     Unfit {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         source: serde_json::Error,
     },
     /// The file is larger than any facts.
-    #[error("{}: larger than {} MiB, no recorded facts", path.display(), LARGEST >> 20)]
+    #[error("{}: larger than {} MiB, not a facts file", path.display(), LARGEST >> 20)]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Another version of Lifeboat wrote it.
     #[error(
-        "{}: facts of version {found}, and this Lifeboat reads version {SCHEMA_VERSION}; use the one that wrote them",
+        "{}: facts version {found}, this Lifeboat reads version {SCHEMA_VERSION}; use the release that wrote it",
         path.display()
     )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The version in it.
         found: u32,

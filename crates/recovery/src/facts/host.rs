@@ -14,7 +14,7 @@ use crate::inventory::Service;
 pub struct HostFacts {
     /// Whether Lifeboat can log in. Everything below is unknown where it cannot.
     pub login: Fact<Login>,
-    /// `/etc/machine-id`.
+    /// Content of `/etc/machine-id`.
     pub machine_id: Fact<String>,
     /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
     pub boot_id: Fact<String>,
@@ -80,7 +80,7 @@ impl Leftovers {
     }
 }
 
-/// Whether one can log in to a machine.
+/// Whether a machine accepts our login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Login {
@@ -90,7 +90,7 @@ pub enum Login {
     Unreachable(String),
     /// The host key is not the one in `known_hosts`: another machine, or one in between.
     HostKeyChanged(String),
-    /// The machine let us in for no key we have, or another machine asks for what we do not have.
+    /// The machine accepted none of our credentials.
     Denied(String),
 }
 
@@ -120,7 +120,7 @@ pub struct ServiceState {
     pub sub: String,
     /// Whether it comes back by itself: the unit is enabled, or the manifest is in place.
     pub enabled: bool,
-    /// Whether Lifeboat holds it stopped.
+    /// Whether it is fenced.
     pub fenced: bool,
     /// How often systemd has restarted it since it was last started by hand.
     pub restarts: u32,
@@ -135,7 +135,7 @@ pub struct ServiceState {
 pub struct PodProcess {
     /// How it compares with the pod of the manifest.
     pub told_by: ToldBy,
-    /// Its PID.
+    /// Process id.
     pub pid: u32,
     /// Its pod or unit, and the flags that identify it.
     pub what: String,

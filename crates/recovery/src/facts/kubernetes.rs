@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Fact;
 
-/// What one master's API server says.
+/// What one control plane machine's API server says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MasterFacts {
-    /// `/livez`.
+pub struct ControlPlaneFacts {
+    /// Answer of `/livez`.
     pub livez: Fact<Health>,
-    /// `/readyz`.
+    /// Answer of `/readyz`.
     pub readyz: Fact<Health>,
     /// The serving certificate it shows to clients, or the one in its file when it shows none.
     pub certificate: Fact<Certificate>,
@@ -27,11 +27,11 @@ pub struct Health {
     pub detail: String,
 }
 
-/// A certificate.
+/// An X.509 certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
-    /// Its subject.
+    /// Distinguished name of the subject.
     pub subject: String,
     /// First second it is good.
     pub not_before: Timestamp,
@@ -69,7 +69,7 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
-    /// Its name.
+    /// Name of the Node object.
     pub name: String,
     /// Its Ready condition: `True`, `False` or `Unknown`.
     pub ready: String,

@@ -71,9 +71,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PlaceKind {
-    /// A directory.
+    /// A directory is there.
     Directory,
-    /// Nothing.
+    /// Nothing is there.
     Absent,
     /// Something that is not a directory.
     Other,
@@ -167,7 +167,7 @@ impl Storage {
         let is_empty =
             |named: &&NamedDirs| named.real != self.data_dir.real && named.holds_member != Some(true);
         let named = self.named.iter().find(is_empty)?;
-        Some(format!("{} would start on {}, where no member is seen", named.by, named.data_dir.display()))
+        Some(format!("{} would start on {}, which has no member data", named.by, named.data_dir.display()))
     }
 
     /// Why it is not known where the service keeps its data.
@@ -262,7 +262,7 @@ impl Place {
         let mut wrong: Vec<String> = out_of_reach.into_iter().collect();
         match &self.kind {
             PlaceKind::Other => wrong.push(format!("{member}: {path} is not a directory")),
-            PlaceKind::Unreadable(why) => wrong.push(format!("{member}: {path} cannot be looked at: {why}")),
+            PlaceKind::Unreadable(why) => wrong.push(format!("{member}: {path} cannot be read: {why}")),
             _ => {}
         }
         wrong.extend(self.below.iter().map(|below| {

@@ -13,7 +13,7 @@ macro_rules! finding_ids {
         }
 
         impl FindingId {
-            /// Every id.
+            /// All ids, from the ground up.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The id as it is written.
@@ -40,13 +40,13 @@ macro_rules! finding_ids {
 }
 
 finding_ids! {
-    /// The cloud's API cannot be asked.
+    /// The cloud's API is unavailable.
     CloudUnreachable = "cloud.unreachable",
-    /// The cloud knows no NIC with an address a machine must have.
+    /// The cloud has no NIC with a machine's address.
     NicMissing = "nic.missing",
-    /// A NIC is there with another MAC or address than the inventory's.
+    /// A NIC has another MAC or address than in the inventory.
     NicChanged = "nic.changed",
-    /// A VM is switched off.
+    /// A VM is powered off.
     VmStopped = "vm.stopped",
     /// The cloud does not know a machine's VM.
     VmMissing = "vm.missing",
@@ -56,9 +56,9 @@ finding_ids! {
     HostKeyChanged = "host.key-changed",
     /// Another machine answers at a machine's address.
     HostWrongMachine = "host.wrong-machine",
-    /// The inventory does not say which machine is meant.
+    /// The inventory has no machine id for a machine.
     HostNoMachineId = "host.no-machine-id",
-    /// A machine does not let us in.
+    /// Access to a machine is denied.
     HostDenied = "host.denied",
     /// A machine's clock is off.
     HostClockSkew = "host.clock-skew",
@@ -68,44 +68,44 @@ finding_ids! {
     HostDiskReadOnly = "host.disk-read-only",
     /// A machine has lost its units and data.
     HostReset = "host.reset",
-    /// A service runs and does not start at the next boot.
+    /// A service runs but is not enabled at boot.
     ServiceDisabled = "service.disabled",
-    /// An operation of Lifeboat did not end.
+    /// A Lifeboat operation is unfinished.
     OperationPending = "operation.pending",
-    /// Lifeboat holds a service stopped, from a recovery that did not end.
+    /// A service is fenced by an unfinished recovery.
     ServiceFenced = "service.fenced",
-    /// A recovery that ended left the state it sent on a machine.
+    /// A finished recovery left the cluster's state on a machine.
     HostLeftovers = "host.leftovers",
     /// etcd has no quorum: no writes, and no linearizable reads.
     EtcdQuorumLost = "etcd.quorum-lost",
-    /// etcd serves a state that none of the cluster's nodes are in, or less than a member had committed.
+    /// etcd serves data without this cluster's nodes, or less than a member had committed.
     EtcdStateLost = "etcd.state-lost",
-    /// A member outside of the cluster holds more than the cluster does.
+    /// A member outside the cluster has newer data than the cluster.
     EtcdStateConflict = "etcd.state-conflict",
-    /// An etcd member is stopped, does not answer or is cut off from the others, and its data is sound or not known
-    /// to be broken.
+    /// An etcd member is stopped, does not answer or is partitioned from the others, and its data is sound or not
+    /// known to be damaged.
     EtcdMemberDown = "etcd.member.down",
-    /// An etcd member's data is broken.
+    /// An etcd member's data is damaged.
     EtcdMemberCorrupt = "etcd.member.corrupt",
     /// An etcd member's data dir is gone.
     EtcdMemberDataMissing = "etcd.member.data-missing",
     /// An etcd member's service keeps its data in another directory than the inventory says.
     EtcdMemberWrongDataDir = "etcd.member.wrong-data-dir",
-    /// An etcd member holds other data than the others at the same revision.
+    /// An etcd member has different data than the others at the same revision.
     EtcdMemberDiverged = "etcd.member.diverged",
     /// An etcd member belongs to another cluster, or the others do not count it as a member.
     EtcdMemberForeign = "etcd.member.foreign",
-    /// An etcd member has the data and no vote.
+    /// An etcd member has the data but no vote.
     EtcdMemberLearner = "etcd.member.learner",
-    /// The cluster lists a member that the inventory does not have.
+    /// Etcd has a member that is not in the inventory.
     EtcdMemberUnlisted = "etcd.member.unlisted",
     /// The db has reached its quota; etcd refuses writes.
     EtcdNospace = "etcd.nospace",
-    /// etcd itself found a member to hold other data than the rest.
+    /// etcd itself found a member with different data than the others.
     EtcdCorruptAlarm = "etcd.corrupt-alarm",
     /// An API server does not answer.
     ApiserverDown = "apiserver.down",
-    /// An API server answers and is not ready.
+    /// An API server answers but is not ready.
     ApiserverNotReady = "apiserver.not-ready",
     /// An API server's certificate has expired.
     ApiserverCertExpired = "apiserver.cert-expired",
@@ -123,13 +123,13 @@ finding_ids! {
     NodeNotReady = "node.not-ready",
     /// A kubelet is stopped.
     NodeKubeletDown = "node.kubelet-down",
-    /// A kubelet runs and does not answer.
+    /// A kubelet runs but does not answer.
     NodeKubeletHung = "node.kubelet-hung",
     /// A kubelet's client certificate has expired.
     NodeKubeletCertExpired = "node.kubelet-cert-expired",
-    /// A kubelet does not reach its API server.
+    /// A kubelet cannot reach its API server.
     NodeApiUnreachable = "node.api-unreachable",
-    /// There is no Node object of a node; its kubelet may still renew its lease.
+    /// A Node object is missing; its kubelet may still renew its lease.
     NodeMissing = "node.missing",
     /// A check of the inventory fails.
     CheckFailing = "check.failing",

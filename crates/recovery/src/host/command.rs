@@ -1,11 +1,11 @@
-//! What is run on a machine, and how it ended.
+//! Commands for machines, and their results.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::quote;
 
-/// A command for a machine. No secret belongs into it: other users there see its arguments.
+/// A command for a machine. It must not contain secrets: other users of the machine see its arguments.
 #[derive(Debug, Clone)]
 pub struct Command {
     /// Program and arguments; each arrives as it is, whatever characters it has.
@@ -71,7 +71,7 @@ impl Command {
         Self::new(["sh", "-c", script, "sh"].into_iter().chain(arguments))
     }
 
-    /// The same, and this is what it reads.
+    /// The same, with this standard input.
     #[must_use]
     pub(crate) fn reading(self, input: &[u8]) -> Self {
         Self { stdin: input.to_vec(), ..self }
@@ -151,12 +151,12 @@ pub struct Output {
     pub code: i32,
     /// What it wrote, at most 64 MiB: more is an error.
     pub stdout: Vec<u8>,
-    /// What it said, the last 64 KiB of it.
+    /// The last 64 KiB of its stderr.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Whether it ended with 0.
+    /// Whether its exit code is 0.
     pub fn success(&self) -> bool {
         self.code == 0
     }
@@ -166,7 +166,7 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Why it failed: exit code and what it said, on one line.
+    /// Exit code and stderr, on one line.
     pub fn why(&self) -> String {
         match one_line(&self.stderr).as_str() {
             "" => format!("exit code {}", self.code),
@@ -175,10 +175,10 @@ impl Output {
     }
 }
 
-/// Longest text of a machine in a message.
+/// Maximum length of a machine's text in a message.
 const MAX_SAID: usize = 1000;
 
-/// What a machine said, on one line: none of its lines can look like one of ours.
+/// A machine's text on one line, so that none of it looks like a line of ours.
 pub(crate) fn one_line(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");

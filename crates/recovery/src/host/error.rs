@@ -1,52 +1,52 @@
-//! Why a machine could not do what it was asked.
+//! Errors of commands on machines.
 
 use std::time::Duration;
 
-/// Why a machine could not do what it was asked.
+/// Errors of commands on machines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    /// No way to it, or the way broke: then a command may have been done or not.
+    /// No connection, or it was lost: then the command may or may not have run.
     #[error("{host}: unreachable: {why}")]
     Unreachable {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// In the words of `ssh`.
+        /// Error text of `ssh`.
         why: String,
     },
     /// It shows a host key that is not the one in `known_hosts`, or `known_hosts` has none for it. Never overridden.
     #[error("{host}: host key not accepted: {why}")]
     HostKeyChanged {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// In the words of `ssh`, and what to do.
+        /// Error text of `ssh`, and what to do.
         why: String,
     },
-    /// It does not let us in, or not become root.
+    /// The login or `sudo` was refused.
     #[error("{host}: login refused: {why}")]
     Denied {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// In the words of `ssh` or `sudo`.
+        /// Error text of `ssh` or `sudo`.
         why: String,
     },
-    /// The command did not end in time. It may still run there.
-    #[error("{host}: {command}: no end after {}s", limit.as_secs())]
+    /// The command timed out. It may still be running.
+    #[error("{host}: {command}: timed out after {}s", limit.as_secs())]
     Timeout {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The command.
+        /// Command, shortened for messages.
         command: String,
-        /// The limit.
+        /// Time limit that it exceeded.
         limit: Duration,
     },
     /// The command failed.
     #[error("{host}: {command}: {why}")]
     Failed {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
-        /// The command.
+        /// Command, shortened for messages.
         command: String,
-        /// Exit code and what it said.
+        /// Exit code and stderr.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A child process with its input, its output, and an end.
+//! Child processes with input, output and a time limit.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-/// How much of what a command says is kept.
+/// Bytes of stderr that are kept.
 const STDERR_LIMIT: usize = 64 << 10;
 
 /// How a child ended, and the end of what it said.
@@ -18,7 +18,7 @@ pub(super) struct Ended {
     pub(super) stderr: Vec<u8>,
 }
 
-/// Why there is no end to tell of.
+/// Why a child has no exit status.
 pub(super) enum Failure {
     /// The time was up; the child is killed.
     Timeout,

@@ -24,7 +24,7 @@ const SESSIONS: usize = 8;
 /// What `ssh` ends with when it failed itself: the shell we start there never does.
 const SSH_FAILED: i32 = 255;
 
-/// What makes a command run as root, and speak English.
+/// Prefix that runs a command as root with English messages.
 pub(super) fn as_root(root: bool) -> &'static [&'static str] {
     if root { &["env", "LC_ALL=C"] } else { &["sudo", "-n", "env", "LC_ALL=C"] }
 }
@@ -57,7 +57,7 @@ impl SshHost {
     /// A machine under its name in the inventory, and what to give to `ssh`. Nothing is connected yet.
     pub fn new(name: impl Into<String>, destination: impl Into<String>, ssh: &Ssh) -> Self {
         let destination = destination.into();
-        // A user named with the machine is meant for that machine.
+        // A user in the destination overrides the general one.
         let user = ssh.user.clone().filter(|_| !destination.contains('@'));
         Self {
             name: name.into(),
@@ -78,7 +78,7 @@ impl SshHost {
             connection.master = None;
         }
         if let Some((failed, error)) = &connection.failed {
-            // Somebody else tried while we waited for our turn.
+            // Another task connected while we waited.
             if *failed >= asked {
                 return Err(error.clone());
             }
@@ -118,7 +118,7 @@ impl SshHost {
             _ => {
                 self.forget(master).await;
                 let said = refusal::line(&String::from_utf8_lossy(&ended.stderr));
-                let why = format!("the connection broke while this ran there: {command} {said}");
+                let why = format!("connection lost while running: {command} {said}");
                 Err(HostError::Unreachable { host: self.name.clone(), why: why.trim_end().into() })
             }
         }

@@ -1,4 +1,4 @@
-//! Reading `lifeboat.yaml`: every problem it has, with its place.
+//! Reads `lifeboat.yaml` and reports all problems with their position.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,15 @@ use serde_saphyr::Location;
 
 use crate::ownership::{OwnershipError, ensure_own, ensure_ssh_config};
 
-use super::tree::{Node, locate};
+use super::tree::{Node, Tree, locate};
 use super::{Cloud, Inventory, SecretRef, schema, validate};
 
 /// The version of inventories that is read.
 const VERSION: u32 = 1;
+/// The field of `kubernetes` that was called `masters`.
+const CONTROL_PLANE: &str = "controlPlane";
 
-/// All that is known of an inventory of another version.
+/// The version field alone, for inventories of other versions.
 #[derive(serde::Deserialize)]
 struct Version {
     version: u32,
@@ -25,27 +27,27 @@ struct Version {
 pub enum InventoryError {
     /// There is no such file.
     #[error(
-        "no inventory at {}: name yours with --inventory or LIFEBOAT_INVENTORY; while a cluster runs, \
-         `lifeboat init --from MACHINE` writes one. Snapshots and data dirs are inspected and restored without", .0.display()
+        "no inventory at {}: set --inventory or LIFEBOAT_INVENTORY; while the cluster runs, `lifeboat init --from \
+         MACHINE` writes one. Snapshots and data dirs are inspected and restored without one", .0.display()
     )]
     Missing(PathBuf),
     /// The file cannot be read; the error names it.
     #[error("{0}")]
     Unreadable(std::io::Error),
-    /// Somebody else can change it, or a file it names.
+    /// Others can change it, or a file it names.
     #[error(transparent)]
     Ownership(#[from] OwnershipError),
-    /// It is not as it must be; one problem a line, each with its place.
+    /// It is invalid; one problem per line, with its position.
     #[error("{}", lines(file, problems))]
     Invalid {
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
         /// What is wrong, in the order of the file.
         problems: Vec<Problem>,
     },
 }
 
-/// Something wrong in an inventory.
+/// A problem in an inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Line, from 1; 0 when unknown.
@@ -83,12 +85,21 @@ fn lines(file: &Path, problems: &[Problem]) -> String {
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// An inventory that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The inventory, with absolute paths.
+    pub inventory: Inventory,
+    /// What should be changed in it, with file and place.
+    pub warnings: Vec<String>,
+}
+
 impl Inventory {
-    /// Reads an inventory. Relative paths in it that are on this machine are meant from its directory on.
+    /// Reads an inventory. Relative paths to files on this machine are resolved against the inventory's directory.
     ///
     /// # Errors
     /// It cannot be read, others can change it or a file it names, or it has problems: all that can be told at once.
-    pub fn load(file: &Path) -> Result<Self, InventoryError> {
+    pub fn load(file: &Path) -> Result<Loaded, InventoryError> {
         ensure_own(file)?;
         let text = fs::read_to_string(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => InventoryError::Missing(file.to_owned()),
@@ -96,13 +107,14 @@ impl Inventory {
         })?;
         let base = std::path::absolute(file).map_err(InventoryError::Unreadable)?;
         let base = base.parent().unwrap_or(Path::new("/"));
-        let inventory = Self::parse(&text, base)
+        let mut loaded = Self::parse(&text, base)
             .map_err(|problems| InventoryError::Invalid { file: file.to_owned(), problems })?;
-        inventory.ensure_own_files()?;
-        Ok(inventory)
+        loaded.inventory.ensure_own_files()?;
+        loaded.warnings.iter_mut().for_each(|warning| *warning = format!("{}:{warning}", file.display()));
+        Ok(loaded)
     }
 
-    /// Refuses files that decide whom we log in to and as whom, where others can change them.
+    /// Refuses files that decide where and as which user we log in, if others can change them.
     fn ensure_own_files(&self) -> Result<(), OwnershipError> {
         if let Some(config) = &self.ssh.config {
             ensure_ssh_config(config)?;
@@ -120,26 +132,27 @@ impl Inventory {
         files.into_iter().try_for_each(|file| ensure_own(file))
     }
 
-    /// Reads the text of an inventory that lies in the directory `base`.
+    /// Parses an inventory; relative paths are resolved against `base`.
     ///
     /// # Errors
     /// Everything wrong with it.
-    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+    pub fn parse(text: &str, base: &Path) -> Result<Loaded, Vec<Problem>> {
         let whole = |error: &serde_saphyr::Error| {
             let plain = error.without_snippet();
-            // The place is told beside it.
+            // The position is reported separately.
             let message = plain.to_string();
             let message = message.lines().next().unwrap_or_default().to_owned();
             vec![Problem::at(plain.location(), &[], message)]
         };
-        let root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
-        // What another version says its fields mean is beyond this one.
+        let mut root: Node = serde_saphyr::from_str(text).map_err(|error| whole(&error))?;
+        // The fields of another version may have another meaning.
         if let Ok(Version { version }) = serde_saphyr::from_str(text)
             && version != VERSION
         {
             let message = format!("this Lifeboat reads version {VERSION}, not {version}");
             return Err(placed(&root, vec![Problem::at(None, &["version".to_owned()], message)]));
         }
+        let renamed = rename_masters(&mut root).map_err(|problem| vec![problem])?;
         let mismatches = schema::mismatches(&root);
         if !mismatches.is_empty() {
             return Err(placed(&root, mismatches));
@@ -150,7 +163,9 @@ impl Inventory {
             return Err(placed(&root, problems));
         }
         inventory.local_paths().into_iter().for_each(|path| *path = base.join(&*path));
-        Ok(inventory)
+        let warnings =
+            renamed.iter().map(|problem| format!("{}:{}: {problem}", problem.line, problem.column));
+        Ok(Loaded { inventory, warnings: warnings.collect() })
     }
 
     /// The paths in it that are on the machine Lifeboat runs on.
@@ -173,7 +188,29 @@ impl Inventory {
     }
 }
 
-/// Problems with their places, in the order of the file.
+/// Gives `kubernetes.masters` its new name, `controlPlane`; a warning where it is there, an error where both are.
+fn rename_masters(root: &mut Node) -> Result<Option<Problem>, Problem> {
+    let Some(Tree::Map(fields)) = entry(&mut root.value, "kubernetes").map(|node| &mut node.value) else {
+        return Ok(None);
+    };
+    let both = fields.iter().any(|(key, _)| key.value == CONTROL_PLANE);
+    let Some((key, _)) = fields.iter_mut().find(|(key, _)| key.value == "masters") else { return Ok(None) };
+    let path = ["kubernetes", "masters"].map(str::to_owned);
+    let problem = |message: &str| Problem::at(Some(key.referenced), &path, message);
+    if both {
+        return Err(problem("controlPlane is set too; it replaces masters: remove masters"));
+    }
+    let warning = problem("deprecated field; rename it to controlPlane");
+    key.value = CONTROL_PLANE.to_owned();
+    Ok(Some(warning))
+}
+
+fn entry<'a>(tree: &'a mut Tree, name: &str) -> Option<&'a mut Node> {
+    let Tree::Map(entries) = tree else { return None };
+    entries.iter_mut().find(|(key, _)| key.value == name).map(|(_, value)| value)
+}
+
+/// Adds missing positions, and sorts by position.
 fn placed(root: &Node, mut problems: Vec<Problem>) -> Vec<Problem> {
     for problem in problems.iter_mut().filter(|problem| problem.line == 0) {
         let location = locate(root, &problem.path);
@@ -197,10 +234,54 @@ mod tests {
 
     #[test]
     fn a_good_one_is_read_and_written_back() {
-        let inventory = Inventory::parse(GOOD, Path::new("/base")).unwrap();
+        let Loaded { inventory, warnings } = Inventory::parse(GOOD, Path::new("/base")).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(inventory.kubernetes.kubeconfig, Path::new("/base/lifeboat-credentials/admin.kubeconfig"));
         let written = serde_saphyr::to_string(&inventory).unwrap();
-        assert_eq!(Inventory::parse(&written, Path::new("/elsewhere")).unwrap(), inventory);
+        assert_eq!(Inventory::parse(&written, Path::new("/elsewhere")).unwrap().inventory, inventory);
+    }
+
+    #[test]
+    fn the_old_name_of_the_control_plane_is_read_with_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lifeboat.yaml");
+        fs::write(dir.path().join("kubeconfig"), "").unwrap();
+        let text = r#"{"version": 1, "cluster": "c", "hosts": {"m1": {"address": "10.0.0.1"}},
+            "etcd": {"members": {"m1": {"host": "m1", "clientUrl": "https://10.0.0.1:2379",
+                "peerUrl": "https://10.0.0.1:2380", "dataDir": "/var/lib/etcd",
+                "service": {"unit": "etcd.service"}}}},
+            "kubernetes": {"kubeconfig": "kubeconfig",
+                "masters": {"m1": {"url": "https://10.0.0.1:6443", "apiserver": {"unit": "a.service"},
+                "controllerManager": {"unit": "c.service"}, "scheduler": {"unit": "s.service"}}}}}"#;
+        let load = |text: &str| {
+            fs::write(&file, text).unwrap();
+            Inventory::load(&file).unwrap()
+        };
+        let (old, new) = (load(text), load(&text.replace("masters", "controlPlane")));
+        assert_eq!((&old.inventory, &new.warnings), (&new.inventory, &Vec::new()));
+        let [warning] = old.warnings.as_slice() else { panic!("{:?}", old.warnings) };
+        assert!(warning.starts_with(&format!("{}:6:", file.display())), "{warning}");
+        assert!(
+            warning.ends_with(": kubernetes.masters: deprecated field; rename it to controlPlane"),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn problems_under_the_old_name_have_their_place_and_both_names_are_refused() {
+        let old = GOOD.replace("  controlPlane:\n", "  masters:\n");
+        let at = |text: &str, what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+        let line = at(&old, "url: https://10.123.0.231:6443");
+        assert_eq!(
+            problems(&old.replace("https://10.123.0.231:6443", "http://10.123.0.231:6443")),
+            [format!(
+                "{line}:12: kubernetes.controlPlane.m1.url: \"http://10.123.0.231:6443\" must begin with https://"
+            )]
+        );
+        let both = GOOD.replace("  controlPlane:\n", "  masters: {}\n  controlPlane:\n");
+        let line = at(&both, "masters: {}");
+        let message = "controlPlane is set too; it replaces masters: remove masters";
+        assert_eq!(problems(&both), [format!("{line}:3: kubernetes.masters: {message}")]);
     }
 
     #[test]
@@ -227,14 +308,14 @@ etcd:
       dataDir: /var/lib/etcd
       service: {systemd: etcd.service}
 kubernetes:
-  masters: {}
+  controlPlane: {}
 ";
         assert_eq!(
             problems(text),
             [
                 "1:10: version: must be a whole number, not text",
                 "4:3: hosts.m1: address is missing",
-                "5:5: hosts.m1.adress: unknown field; known here: address, machineId, roles, ssh, vm",
+                "5:5: hosts.m1.adress: unknown field; allowed: address, machineId, roles, ssh, vm",
                 "6:7: hosts.m2: must be a mapping, not text",
                 "14:16: etcd.members.e1.service: must be a mapping with unit or staticPod, not text",
                 "17:7: etcd.members.e2.clientUrl: must be text, not a list",
@@ -275,7 +356,7 @@ etcd:
       service: {staticPod: {manifest: etcd.yaml, process: ''}}
 kubernetes:
   kubeconfig: admin.conf
-  masters: {}
+  controlPlane: {}
   nodes:
     m1: {name: same}
     m2: {name: same}
@@ -294,22 +375,22 @@ cloud:
                 "2:10: cluster: must be letters, digits, - _ and ., and start with a letter or digit",
                 "4:38: hosts.m1.machineId: must be the 32 hexadecimal digits of /etc/machine-id",
                 "6:14: hosts.m2.address: address 10.0.0.1 is also hosts.m1.address",
-                "7:10: hosts.m2.ssh: must not be empty, start with - or hold spaces",
+                "7:10: hosts.m2.ssh: must not be empty, start with - or contain spaces",
                 "11:30: hosts.m2.vm.nics.0.ip: must be an IP address",
                 "12:45: hosts.m2.vm.nics.1.mac: MAC fa:16:3e:00:00:01 is also hosts.m2.vm.nics.0.mac",
                 "16:13: etcd.members.e1.host: no such host: m9; hosts has m1, m2",
                 "17:18: etcd.members.e1.clientUrl: \"10.0.0.1:2379\" must begin with http:// or https://",
-                "19:16: etcd.members.e1.dataDir: must be an absolute path: it is on the machine",
-                "20:23: etcd.members.e1.service.unit: must be a unit of systemd, such as etcd.service",
+                "19:16: etcd.members.e1.dataDir: must be an absolute path on the machine",
+                "20:23: etcd.members.e1.service.unit: must be a systemd unit, such as etcd.service",
                 "23:18: etcd.members.e2.clientUrl: \"https://10.0.0.2:2379/path\" must end with the port",
                 "24:16: etcd.members.e2.peerUrl: URL http://10.0.0.1:2380 is also etcd.members.e1.peerUrl",
-                "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path: it is on the machine",
+                "26:39: etcd.members.e2.service.staticPod.manifest: must be an absolute path on the machine",
                 "26:59: etcd.members.e2.service.staticPod.process: must be the name of a program",
-                "29:3: kubernetes.masters: must not be empty",
+                "29:3: kubernetes.controlPlane: must not be empty",
                 "32:16: kubernetes.nodes.m2.name: node same is also kubernetes.nodes.m1.name",
                 "33:5: kubernetes.nodes.m3: no such host: m3; hosts has m1, m2",
                 "37:24: cloud.zstack.accessKeyId.env: must not be empty",
-                "40:9: cloud.zstack.ipRanges.0: 10.0.0.9 lies behind 10.0.0.1",
+                "40:9: cloud.zstack.ipRanges.0: 10.0.0.9 is after 10.0.0.1",
             ]
         );
     }

@@ -16,34 +16,34 @@ pub struct Inventory {
     pub version: u32,
     /// Name of the cluster, for messages, the journal and the operator lock.
     pub cluster: String,
-    /// How to log in to the machines.
+    /// SSH settings.
     #[serde(default, skip_serializing_if = "Ssh::is_default")]
     pub ssh: Ssh,
-    /// The machines, by the name the other sections use for them.
+    /// The machines, by the name that the other sections use.
     pub hosts: BTreeMap<String, HostSpec>,
     /// The etcd cluster.
     pub etcd: Etcd,
     /// The Kubernetes control plane.
     pub kubernetes: Kubernetes,
-    /// The cloud the machines are VMs of.
+    /// The cloud that runs the machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud: Option<Cloud>,
-    /// Snapshots to fall back to: files, or directories whose files are snapshots.
+    /// Snapshots to fall back to: files, or directories of snapshot files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<PathBuf>,
-    /// What must answer when the cluster is well: the end of every recovery.
+    /// Checks that must pass at the end of every recovery.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
 }
 
-/// How to log in to the machines; everything else is up to OpenSSH's own configuration.
+/// SSH settings; everything else comes from OpenSSH's own configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ssh {
-    /// User to log in as; default: what `ssh_config` says. Needs root, or `sudo` without a password.
+    /// Login user; default: from `ssh_config`. Must be root or have passwordless `sudo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// An `ssh_config` to use in place of the user's own.
+    /// An `ssh_config` to use instead of the user's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<PathBuf>,
 }
@@ -53,9 +53,8 @@ impl Inventory {
     pub fn services_on(&self, host: &str) -> Vec<Service> {
         let members = self.etcd.members.values().filter(|member| member.host == host);
         let mut services: Vec<Service> = members.map(|member| member.service.clone()).collect();
-        if let Some(master) = self.kubernetes.masters.get(host) {
-            services
-                .extend([&master.apiserver, &master.controller_manager, &master.scheduler].map(Clone::clone));
+        if let Some(spec) = self.kubernetes.control_plane.get(host) {
+            services.extend([&spec.apiserver, &spec.controller_manager, &spec.scheduler].map(Clone::clone));
         }
         services.extend(self.kubernetes.nodes.get(host).map(|node| Service::Unit(node.kubelet.clone())));
         services
@@ -79,7 +78,7 @@ impl Inventory {
 
     /// Whether a machine has an etcd member or a part of the control plane: without too many of these nothing works.
     pub fn holds_cluster_up(&self, host: &str) -> bool {
-        self.kubernetes.masters.contains_key(host)
+        self.kubernetes.control_plane.contains_key(host)
             || self.etcd.members.values().any(|member| member.host == host)
     }
 
@@ -116,45 +115,45 @@ impl Ssh {
     }
 }
 
-/// A machine.
+/// A machine of the cluster, or one that the cluster depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSpec {
-    /// IP address or name by which it is reached.
+    /// IP address or host name.
     pub address: String,
-    /// What to give to `ssh`; default: the address. `local` is the machine Lifeboat runs on.
+    /// Destination for `ssh`; default: the address. `local` is the machine Lifeboat runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh: Option<String>,
-    /// `/etc/machine-id`: tells when another machine answers at the address.
+    /// `/etc/machine-id`, to detect that another machine answers at the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
-    /// Its VM and NICs in the cloud: what must be there, to be put back as it was.
+    /// Its VM and NICs in the cloud, to be restored if they are lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<Vm>,
-    /// Services beside the control plane that others depend on, such as `nfs`. Lifeboat never reboots a machine with a role.
+    /// Services outside the control plane that others depend on, such as `nfs`. Lifeboat never reboots a machine with a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }
 
-/// A machine in the cloud.
+/// A VM in the cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Vm {
     /// The cloud's id of the VM.
     pub uuid: String,
-    /// Its NICs.
+    /// NICs that the VM must have.
     pub nics: Vec<NicSpec>,
 }
 
-/// A NIC as it must be.
+/// The required settings of a NIC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NicSpec {
     /// The cloud's id of the L3 network.
     pub l3_network: String,
-    /// Its address.
+    /// IP address of the NIC.
     pub ip: String,
-    /// Its MAC; guests name interfaces and find their configuration by it.
+    /// Its MAC address; guests select the interface name and configuration by it.
     pub mac: String,
 }
 
@@ -162,20 +161,20 @@ pub struct NicSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Etcd {
-    /// Files for TLS to the client URLs, on the machine Lifeboat runs on.
+    /// TLS files for the client URLs, on the machine Lifeboat runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// The members, by etcd's `--name`.
     pub members: BTreeMap<String, MemberSpec>,
 }
 
-/// Files of a TLS client.
+/// Files of a TLS client, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientTls {
-    /// CA the servers' certificates chain to.
+    /// CA of the servers' certificates.
     pub ca: PathBuf,
-    /// Client certificate.
+    /// Client certificate in PEM.
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -187,29 +186,29 @@ pub struct ClientTls {
 pub struct MemberSpec {
     /// Name of its machine.
     pub host: String,
-    /// Where clients reach it.
+    /// URL for clients.
     pub client_url: String,
-    /// Where members reach it: `--initial-advertise-peer-urls`.
+    /// URL for other members: `--initial-advertise-peer-urls`.
     pub peer_url: String,
     /// `--data-dir` on its machine.
     pub data_dir: PathBuf,
     /// `--wal-dir` on its machine; default: in the data dir.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal_dir: Option<PathBuf>,
-    /// What runs it.
+    /// The service that runs it.
     pub service: Service,
-    /// User and group that own the data dir; default: those of the data dir that is there, else the service's user.
+    /// Owner of the data dir, user and group; default: those of the existing data dir, else the service's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
 }
 
-/// What keeps a component running on its machine.
+/// The service that runs a component on its machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Service {
     /// A systemd unit, such as `etcd.service`.
     Unit(String),
-    /// The kubelet, from a manifest in its static pod directory.
+    /// A static pod, run by the kubelet.
     StaticPod(StaticPod),
 }
 
@@ -231,13 +230,13 @@ impl Service {
     }
 }
 
-/// A component run by the kubelet.
+/// A static pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StaticPod {
     /// The manifest, such as `/etc/kubernetes/manifests/etcd.yaml`.
     pub manifest: PathBuf,
-    /// Name of the program, which tells whether it still runs: `etcd`, `kube-apiserver`.
+    /// Name of the program, to see whether it runs: `etcd`, `kube-apiserver`.
     pub process: String,
 }
 
@@ -245,42 +244,43 @@ pub struct StaticPod {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubernetes {
-    /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by each
-    /// master's own.
+    /// A kubeconfig with cluster-admin rights, on the machine Lifeboat runs on. Its server is replaced by
+    /// the `url` of each control plane machine.
     pub kubeconfig: PathBuf,
     /// UID of the namespace kube-system, by which a state of this cluster is told from another cluster's. `lifeboat init`
     /// writes it; `kubectl get namespace kube-system -o jsonpath={.metadata.uid}` shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The masters, by the name of their machine.
-    pub masters: BTreeMap<String, Master>,
+    /// The machines of the control plane, by name. `masters` is the field's old name.
+    #[serde(alias = "masters")]
+    pub control_plane: BTreeMap<String, ControlPlaneSpec>,
     /// The nodes, by the name of their machine.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<String, NodeSpec>,
 }
 
-/// A master.
+/// A control plane machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Master {
-    /// Its own API server, not a load balancer's address.
+pub struct ControlPlaneSpec {
+    /// URL of its own API server, not of a load balancer.
     pub url: String,
-    /// What runs the API server.
+    /// The service that runs the API server.
     pub apiserver: Service,
-    /// What runs the controller-manager.
+    /// The service that runs the controller-manager.
     pub controller_manager: Service,
-    /// What runs the scheduler.
+    /// The service that runs the scheduler.
     pub scheduler: Service,
-    /// The API server's serving certificate on its machine, whose expiry is watched.
+    /// The API server's serving certificate on its machine, checked for expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,
 }
 
-/// A node.
+/// A Kubernetes node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeSpec {
-    /// Name of the Node object; default: the machine's.
+    /// Name of the Node object; default: the machine's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The kubelet's unit.
@@ -292,11 +292,11 @@ fn kubelet_unit() -> String {
     "kubelet.service".into()
 }
 
-/// The cloud the machines are VMs of.
+/// The cloud that runs the machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Cloud {
-    /// ZStack.
+    /// A ZStack cloud.
     Zstack(Zstack),
 }
 
@@ -306,7 +306,7 @@ pub enum Cloud {
 pub struct Zstack {
     /// Its API, such as `https://10.0.0.2:8443`.
     pub endpoint: String,
-    /// CAs that its certificate may chain to, in place of the system's.
+    /// CAs to verify its certificate with, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
     /// Id of the AccessKey.
@@ -338,13 +338,13 @@ pub struct IpRangeSpec {
     pub l3_network: String,
     /// Name of the range.
     pub name: String,
-    /// First address.
+    /// First address of the range.
     pub start_ip: String,
-    /// Last address.
+    /// Last address of the range.
     pub end_ip: String,
     /// Netmask, such as 255.255.255.0.
     pub netmask: String,
-    /// Gateway.
+    /// Gateway of the range.
     pub gateway: String,
 }
 
@@ -379,7 +379,7 @@ pub enum SecretRef {
     File(PathBuf),
 }
 
-/// Something that must answer when the cluster is well.
+/// A URL that must answer when the cluster is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Check {
@@ -398,7 +398,7 @@ mod tests {
         let kubernetes = |uid: Option<&str>| Kubernetes {
             kubeconfig: PathBuf::new(),
             uid: uid.map(str::to_owned),
-            masters: BTreeMap::new(),
+            control_plane: BTreeMap::new(),
             nodes: BTreeMap::new(),
         };
         let identity = |prefix: &str, uid: Option<&str>| KubernetesIdentity {

@@ -75,7 +75,7 @@ impl<'a> Check<'a> {
                 Value::Bool(false) => {
                     let names = schema["properties"].as_object().into_iter().flat_map(|map| map.keys());
                     let names = names.map(String::as_str).collect::<Vec<_>>().join(", ");
-                    let message = format!("unknown field; known here: {names}");
+                    let message = format!("unknown field; allowed: {names}");
                     self.within(key.value.clone(), |check| check.report(Some(key.referenced), message));
                 }
                 inner => self.within(key.value.clone(), |check| check.value(inner, value)),
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A mapping whose only key says what it is.
+    /// A mapping with exactly one key, which selects the variant.
     fn variant(&mut self, variants: &'a [Value], node: &Node) {
         let names = || {
             variants

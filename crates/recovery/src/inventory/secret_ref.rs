@@ -7,17 +7,17 @@ use fs_err as fs;
 use super::SecretRef;
 use crate::secret::Secret;
 
-/// Why a secret cannot be had.
+/// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The environment has no such variable, or one that is no text.
-    #[error("the environment variable {0} is to hold it, and is not set")]
+    /// The environment variable is not set, or not UTF-8.
+    #[error("environment variable {0} is not set")]
     Env(String),
     /// The file cannot be read.
     #[error("{0}")]
     File(std::io::Error),
     /// Nothing is there.
-    #[error("the file {} is to hold it, and is empty", .0.display())]
+    #[error("file {} is empty", .0.display())]
     Empty(PathBuf),
 }
 
@@ -25,7 +25,7 @@ impl SecretRef {
     /// Reads the secret.
     ///
     /// # Errors
-    /// It is not there; the text of what is there is never told.
+    /// It is missing; the content is never shown.
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Env(name) => match std::env::var(name) {

@@ -1,4 +1,4 @@
-//! YAML as it stands in the file: what is where.
+//! YAML with the position of each value.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What an inventory of the right shape can still get wrong.
+//! Semantic checks of an inventory that matches the schema.
 
 pub(crate) mod text;
 
@@ -32,11 +32,11 @@ pub(super) fn problems(inventory: &Inventory) -> Vec<Problem> {
 }
 
 const NAME: &str = "must be letters, digits, - _ and ., and start with a letter or digit";
-const ARGUMENT: &str = "must not be empty, start with - or hold spaces";
+const ARGUMENT: &str = "must not be empty, start with - or contain spaces";
 
 struct Check<'a> {
     hosts: &'a BTreeMap<String, HostSpec>,
-    /// Where something that must be there once was first seen, by its kind and itself.
+    /// Path of the first use of each unique value, by kind and value.
     seen: BTreeMap<(&'static str, String), String>,
     found: Vec<Problem>,
 }
@@ -57,7 +57,7 @@ impl Check<'_> {
         self.that(path, !is_empty, "must not be empty");
     }
 
-    /// Refuses the second one of what can be there only once.
+    /// Refuses a duplicate of a unique value.
     fn once(&mut self, path: &[&str], kind: &'static str, value: &str) {
         let here = path.join(".");
         match self.seen.get(&(kind, value.to_owned())) {
@@ -83,9 +83,9 @@ impl Check<'_> {
     }
 
     fn absolute(&mut self, path: &[&str], file: &Path) {
-        self.that(path, file.is_absolute(), "must be an absolute path: it is on the machine");
+        self.that(path, file.is_absolute(), "must be an absolute path on the machine");
         let plain = !file.to_string_lossy().contains(char::is_control);
-        self.that(path, plain, "must not hold control characters");
+        self.that(path, plain, "must not contain control characters");
     }
 
     fn ip(&mut self, path: &[&str], ip: &str) {
@@ -148,7 +148,7 @@ impl Check<'_> {
                 self.that(
                     &at("walDir"),
                     !wal_dir.starts_with(&member.data_dir),
-                    "must not lie in the data dir: leave it out where the WAL is at its usual place",
+                    "must be outside the data dir; omit it if the WAL is in its default place",
                 );
             }
             self.service(&at("service"), &member.service);
@@ -160,16 +160,16 @@ impl Check<'_> {
     }
 
     fn kubernetes(&mut self, kubernetes: &Kubernetes) {
-        self.filled(&["kubernetes", "masters"], kubernetes.masters.is_empty());
-        for (name, master) in &kubernetes.masters {
-            let at = |field| ["kubernetes", "masters", name, field];
-            self.known_host(&["kubernetes", "masters", name], name);
-            self.url(&at("url"), &master.url, &["https"], false);
-            self.once(&at("url"), "URL", &master.url);
-            self.service(&at("apiserver"), &master.apiserver);
-            self.service(&at("controllerManager"), &master.controller_manager);
-            self.service(&at("scheduler"), &master.scheduler);
-            if let Some(certificate) = &master.certificate {
+        self.filled(&["kubernetes", "controlPlane"], kubernetes.control_plane.is_empty());
+        for (name, spec) in &kubernetes.control_plane {
+            let at = |field| ["kubernetes", "controlPlane", name, field];
+            self.known_host(&["kubernetes", "controlPlane", name], name);
+            self.url(&at("url"), &spec.url, &["https"], false);
+            self.once(&at("url"), "URL", &spec.url);
+            self.service(&at("apiserver"), &spec.apiserver);
+            self.service(&at("controllerManager"), &spec.controller_manager);
+            self.service(&at("scheduler"), &spec.scheduler);
+            if let Some(certificate) = &spec.certificate {
                 self.absolute(&at("certificate"), certificate);
             }
         }
@@ -199,7 +199,7 @@ impl Check<'_> {
     }
 
     fn unit(&mut self, path: &[&str], unit: &str) {
-        self.that(path, text::is_unit(unit), "must be a unit of systemd, such as etcd.service");
+        self.that(path, text::is_unit(unit), "must be a systemd unit, such as etcd.service");
     }
 
     fn zstack(&mut self, zstack: &Zstack) {

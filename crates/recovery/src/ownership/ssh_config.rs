@@ -85,7 +85,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
     }
     let entries = pattern.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    // A set in brackets is taken to fit: what is looked at too much does no harm.
+    // A set in brackets is taken to match: an additional check does no harm.
     let fits = |path: &PathBuf| {
         name.contains('[') || fits(&name, &path.file_name().unwrap_or_default().to_string_lossy())
     };

@@ -1,4 +1,4 @@
-//! What a step can do. Each action can be asked whether it is done already, and doing it twice does it once.
+//! Actions of steps. Each action can be checked for completion and is idempotent.
 
 use std::path::PathBuf;
 
@@ -14,44 +14,45 @@ use crate::inventory::{IpRangeSpec, NicSpec, Service};
 pub enum Action {
     /// Check all guards of the plan before anything is touched.
     Preflight,
-    /// Make an IP range of the cloud that is gone.
+    /// Recreate a missing IP range of the cloud.
     CreateIpRange {
-        /// The range.
+        /// Range, as in the inventory.
         range: IpRangeSpec,
     },
     /// Attach a NIC with its address and MAC.
     AttachNic {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The cloud's id of its VM.
         vm: String,
-        /// The NIC.
+        /// NIC, as in the inventory.
         nic: NicSpec,
     },
-    /// Switch on a VM.
+    /// Power on a VM.
     StartVm {
-        /// The machine.
+        /// Inventory name of the machine.
         host: String,
         /// The cloud's id of its VM.
         vm: String,
     },
-    /// Wait until one can log in to machines, and they are the right ones.
+    /// Wait until machines accept logins and have the right machine id.
     WaitForHosts {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
-    /// Give what is back the time to recover by itself; ends early once all is well, or once it plainly will not be.
-    /// Never fails: the next round decides from what is seen then.
-    Settle {
-        /// Longest wait.
+    /// Wait for dependents to recover; ends early once all is well, or clearly will not be. Never fails: the next
+    /// round decides from its own observation.
+    #[serde(rename = "settle")]
+    Stabilize {
+        /// Longest wait in seconds.
         seconds: u64,
     },
-    /// Stop services and keep them from being started by anything, reboots included.
+    /// Stop services and prevent any start, even across reboots.
     Fence {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Take the fence away and start services.
+    /// Remove the fence and start services.
     Release {
         /// Machine and service.
         services: Vec<HostService>,
@@ -66,12 +67,12 @@ pub enum Action {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Have services start at boot.
+    /// Enable services at boot.
     Enable {
         /// Machine and service.
         services: Vec<HostService>,
     },
-    /// Bring the state to be restored to every machine that gets it, as a snapshot file checked by its digest.
+    /// Send the state to restore to the machines, as a snapshot file verified by its digest.
     Distribute {
         /// Where it comes from.
         source: StateSource,
@@ -80,7 +81,7 @@ pub enum Action {
         /// Machines that get it.
         hosts: Vec<String>,
     },
-    /// Make sure, once everything is fenced, that a state that was distributed before is still all that its source holds.
+    /// Verify, once everything is fenced, that the source of a distributed state is unchanged.
     ConfirmState {
         /// Where it comes from.
         source: StateSource,
@@ -91,7 +92,7 @@ pub enum Action {
     },
     /// Rename a member's old data dir, and its WAL dir.
     MoveAside {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// What is renamed.
         dirs: DataDirs,
@@ -100,7 +101,7 @@ pub enum Action {
     },
     /// Write a member's data dir from the distributed state.
     RestoreMember {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// Where it is written.
         dirs: DataDirs,
@@ -109,34 +110,34 @@ pub enum Action {
     },
     /// Wait until members form a cluster with one leader, equal HashKV and no CORRUPT alarm.
     WaitForEtcd {
-        /// The members.
+        /// Names of the etcd members.
         members: Vec<String>,
         /// What they must serve, where a restore has written it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restored: Option<RestoredCluster>,
     },
-    /// Take an old member out of the cluster's list.
+    /// Remove an old member from the cluster.
     RemoveMember {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
         /// Its id in hexadecimal.
         id: String,
     },
     /// Add a member as a learner and start it with an empty data dir.
     AddLearner {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
         /// Its data dir, and where its old one was moved from.
         dirs: DataDirs,
     },
     /// Make a learner that has caught up a voting member.
     PromoteLearner {
-        /// Its name.
+        /// Name of the etcd member.
         member: String,
     },
-    /// Compact history, defragment members one after the other, and take the NOSPACE alarms off.
+    /// Compact history, defragment members one after the other, and clear the NOSPACE alarms.
     ClearNospace {
-        /// The members.
+        /// Names of the etcd members.
         members: Vec<String>,
     },
     /// Disarm the CORRUPT alarm of an id that is no longer in the cluster, or of none, where all members hold the same data.
@@ -146,45 +147,45 @@ pub enum Action {
     },
     /// Wait until API servers are ready.
     WaitForApiservers {
-        /// Their machines.
+        /// Inventory names of their machines.
         hosts: Vec<String>,
     },
-    /// Give up the leader leases of controller-managers and schedulers, all of which are fenced.
+    /// Release the leader leases of the fenced controller-managers and schedulers.
     ReleaseLeases {
         /// The services that could hold one, with their machines.
         candidates: Vec<HostService>,
     },
     /// Wait until a controller-manager and a scheduler lead.
     WaitForLeaders,
-    /// Wait until nodes are Ready; kubelets that do not come by themselves are restarted. Nodes that are left keep
-    /// nothing else waiting.
+    /// Wait until nodes are Ready; kubelets that do not recover by themselves are restarted. Remaining nodes do not
+    /// block other steps.
     RecoverNodes {
-        /// Their machines.
+        /// Inventory names of their machines.
         hosts: Vec<String>,
     },
     /// Cordon and drain a node that is still not Ready, reboot its machine, and uncordon it. Only with an operator's
     /// consent, and never a machine that has a role.
     RebootNode {
-        /// Its machine.
+        /// Inventory name of its machine.
         host: String,
     },
     /// Wait until the inventory's checks pass.
     WaitForChecks {
-        /// Their names.
+        /// Names of the checks.
         checks: Vec<String>,
     },
     /// Remove the distributed state and Lifeboat's program from machines.
     CleanUp {
-        /// The machines.
+        /// Inventory names of the machines.
         hosts: Vec<String>,
     },
 }
 
-/// What makes the ids of a restored cluster and its members.
+/// Input of the ids of a restored cluster and its members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestoredCluster {
-    /// `--initial-cluster`.
+    /// Value of etcd's `--initial-cluster`.
     pub initial_cluster: String,
     /// `--initial-cluster-token`; its own for every restore.
     pub token: String,
@@ -194,8 +195,8 @@ pub struct RestoredCluster {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostService {
-    /// The machine.
+    /// Inventory name of the machine.
     pub host: String,
-    /// The service.
+    /// Unit or static pod.
     pub service: Service,
 }

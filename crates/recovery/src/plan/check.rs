@@ -1,4 +1,4 @@
-//! A plan from a file is data of others until it is checked: it may name nothing but what is the inventory's.
+//! A plan from a file is untrusted until it is checked: it may only name what is in the inventory.
 
 use super::{Action, Guard, HostService, Plan, RestoredCluster, Step};
 use crate::facts::DataDirs;
@@ -6,7 +6,7 @@ use crate::inventory::{Cloud, Inventory, is_machine_id};
 use crate::operation::is_id;
 use crate::planner::aside;
 
-/// What is wrong with a plan.
+/// Why a plan is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanMismatch {
     /// The plan itself is not one that Lifeboat makes.
@@ -15,11 +15,11 @@ pub enum PlanMismatch {
     /// A step names something that the inventory does not have.
     #[error("step {step} ({what}) names {name}, which is not in the inventory")]
     Foreign {
-        /// Its number.
+        /// Step number, from 1.
         step: u32,
         /// What it does.
         what: String,
-        /// The name.
+        /// The unknown name.
         name: String,
     },
 }
@@ -146,7 +146,7 @@ impl Plan {
                 restored.as_ref().map_or(Ok(()), |cluster| self.is_restored(inventory, cluster))
             }
             Action::WaitForApiservers { hosts } => {
-                all(hosts, |host| inventory.kubernetes.masters.contains_key(host))
+                all(hosts, |host| inventory.kubernetes.control_plane.contains_key(host))
             }
             Action::RecoverNodes { hosts } => {
                 all(hosts, |host| inventory.kubernetes.nodes.contains_key(host))
@@ -157,7 +157,7 @@ impl Plan {
             Action::WaitForChecks { checks } => {
                 all(checks, |name| inventory.checks.iter().any(|check| check.name == *name))
             }
-            Action::Preflight | Action::Settle { .. } | Action::WaitForLeaders => Ok(()),
+            Action::Preflight | Action::Stabilize { .. } | Action::WaitForLeaders => Ok(()),
         }
     }
 }

@@ -23,18 +23,18 @@ pub enum Guard {
         /// The members that are stopped.
         members: Vec<String>,
     },
-    /// No member serves a quorum: a restore takes nothing away that works.
+    /// No member serves a quorum: a restore stops nothing that works.
     QuorumLost,
     /// The member's data lies where the plan says, its service keeps it there, and it can be moved and written again.
     Data {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// Its directories, with symbolic links resolved.
         dirs: DataDirs,
     },
     /// The member's machine has room for its new data, and for what is sent there.
     Room {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// The state that is restored; absent where the leader sends its data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub enum Guard {
     },
     /// Nothing listens on the member's client and peer port: its etcd is stopped and no other runs there.
     PortsFree {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
     },
     /// If one of these API servers is ready, another one on a machine that is not named here is too.

@@ -1,5 +1,5 @@
-//! What a step is called. A title follows from the action alone, so that what is read is what is done: a plan file has no
-//! say in it.
+//! Titles of steps. A title is derived from the action alone, so that it matches what is done: the title in a plan
+//! file is ignored.
 
 use super::{Action, HostService, StateSource};
 use crate::facts::NO_MEMBER;
@@ -8,33 +8,36 @@ impl Action {
     /// What it does, in one line.
     pub fn title(&self) -> String {
         match self {
-            Self::Preflight => "Preflight: check what the steps below need before anything is touched".into(),
+            Self::Preflight => "Preflight: check the requirements of all steps before any change".into(),
             Self::CreateIpRange { range } => {
-                format!("Make the cloud's IP range {}-{} again", range.start_ip, range.end_ip)
+                format!("Recreate the cloud's IP range {}-{}", range.start_ip, range.end_ip)
             }
             Self::AttachNic { host, nic, .. } => {
                 format!("Attach {host}'s NIC {} with MAC {}", nic.ip, nic.mac)
             }
-            Self::StartVm { host, .. } => format!("Switch on {host}"),
-            Self::WaitForHosts { hosts } => format!("Wait until {} can be logged in to", hosts.join(", ")),
-            Self::Settle { .. } => "Let what depends on it recover by itself".into(),
+            Self::StartVm { host, .. } => format!("Power on {host}"),
+            Self::WaitForHosts { hosts } => {
+                let accept = if hosts.len() == 1 { "accepts" } else { "accept" };
+                format!("Wait until {} {accept} SSH logins", hosts.join(", "))
+            }
+            Self::Stabilize { .. } => "Wait for dependents to recover".into(),
             Self::Fence { services } => format!("Stop and fence {}", names(services)),
             Self::Release { services } | Self::Start { services } => format!("Start {}", names(services)),
             Self::Restart { services } => format!("Restart {}", names(services)),
             Self::Enable { services } => format!("Enable {}", names(services)),
             Self::Distribute { source: StateSource::Log { member, base }, hosts, .. } => {
                 let base = StateSource::from(base.clone());
-                format!("Read {member}'s log on top of {base}, bring the state to {}", hosts.join(", "))
+                format!("Read {member}'s log on top of {base}, send the state to {}", hosts.join(", "))
             }
             Self::ConfirmState { source: StateSource::Log { member, .. }, .. } => {
-                format!("Make sure that {member}'s data dir was not written to since its log was read")
+                format!("Verify that {member}'s data dir is unchanged since its log was read")
             }
             Self::Distribute { source, revision, hosts } => {
                 let at = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
-                format!("Bring the state of {source}{at} to {}", hosts.join(", "))
+                format!("Send the state of {source}{at} to {}", hosts.join(", "))
             }
             Self::ConfirmState { source, .. } => {
-                format!("Make sure that {source} was not written to since its state was taken")
+                format!("Verify that {source} is unchanged since its state was read")
             }
             Self::MoveAside { member, to, .. } => {
                 format!("Move {member}'s data dir aside to {}", to.display())
@@ -44,9 +47,9 @@ impl Action {
                 format!("Wait for a leader and equal data on {}", members.join(", "))
             }
             Self::WaitForEtcd { members, restored: Some(_) } => {
-                format!("Wait for a leader and for what was restored on {}", members.join(", "))
+                format!("Wait for a leader and the restored data on {}", members.join(", "))
             }
-            Self::RemoveMember { member, .. } => format!("Take {member}'s old id out of the cluster"),
+            Self::RemoveMember { member, .. } => format!("Remove {member}'s old id from the cluster"),
             Self::AddLearner { member, .. } => format!("Add {member} as a learner and start it"),
             Self::PromoteLearner { member } => format!("Promote {member} once it has caught up"),
             Self::ClearNospace { members } => {
@@ -61,15 +64,15 @@ impl Action {
             Self::WaitForApiservers { hosts } => {
                 format!("Wait until the API servers on {} are ready", hosts.join(", "))
             }
-            Self::ReleaseLeases { .. } => "Give up the leader leases that the restored state knows".into(),
-            Self::WaitForLeaders => "Wait for a leading controller-manager and scheduler".into(),
+            Self::ReleaseLeases { .. } => "Release the leader leases in the restored state".into(),
+            Self::WaitForLeaders => "Wait for controller-manager and scheduler leaders".into(),
             Self::RecoverNodes { hosts } => format!("Get nodes Ready: {}", hosts.join(", ")),
             Self::RebootNode { host } => {
                 format!("Reboot {host}, if its node is still not Ready: cordon, drain, reboot, uncordon")
             }
-            Self::WaitForChecks { checks } => format!("Wait until these answer: {}", checks.join(", ")),
+            Self::WaitForChecks { checks } => format!("Wait until these checks pass: {}", checks.join(", ")),
             Self::CleanUp { hosts } => {
-                format!("Clean up what was sent to the machines: {}", hosts.join(", "))
+                format!("Clean up temporary files on {}", hosts.join(", "))
             }
         }
     }

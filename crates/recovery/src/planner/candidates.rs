@@ -38,7 +38,7 @@ impl Ranked {
     }
 }
 
-/// Every place the state could come from, the freshest first.
+/// All sources of the state, the most recent first.
 ///
 /// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
 /// is not known here. A snapshot is always older than the member it was taken from, so members go first.
@@ -98,7 +98,7 @@ fn loss(facts: &Facts, one: &Ranked, all: &[Ranked]) -> Option<String> {
     let lost = revision.zip(newest).map(|(revision, newest)| newest.saturating_sub(revision));
     Some(match (lost, source, one.last, by_log) {
         // A restore raises revisions by this much: what was written since cannot be counted.
-        (Some(lost), ..) if lost >= BUMP => "older than a restore: loses every write since before it".into(),
+        (Some(lost), ..) if lost >= BUMP => "older than a restore: loses every write since then".into(),
         (_, StateSource::Snapshot(_), _, Some(_)) | (Some(0), StateSource::Snapshot(_), ..) => {
             "loses every write after it was taken".into()
         }
@@ -131,11 +131,9 @@ fn beyond(facts: &Facts, last: Option<EntryId>) -> Vec<String> {
     let damaged =
         with(&|member| matches!(member.data_dir.get(), Some(DataDir::Damaged(_))) && !is_behind(member));
     let absent = with(&|member| matches!(member.data_dir.get(), Some(DataDir::Absent)));
-    let damaged =
-        damaged.map(|names| format!("loses what {names} may hold beyond it: lifeboat salvage tells"));
-    let absent = absent.map(|names| {
-        format!("loses what {names} held beyond it: look first whether a disk is only not mounted")
-    });
+    let damaged = damaged.map(|names| format!("may lose newer data of {names}: lifeboat salvage shows it"));
+    let absent =
+        absent.map(|names| format!("loses newer data of {names}: check first for an unmounted disk"));
     damaged.into_iter().chain(absent).collect()
 }
 
@@ -204,7 +202,7 @@ fn named(facts: &Facts, name: &str, readable: &Readable) -> Option<String> {
 /// That a member serves a state that is not this cluster's.
 pub(super) fn serves_another_state(facts: &Facts, member: &MemberFacts) -> Option<String> {
     let identity = member.identity.as_ref()?.get()?;
-    (!facts.inventory.kubernetes.owns(identity)).then(|| "serves a state that is not this cluster's".into())
+    (!facts.inventory.kubernetes.owns(identity)).then(|| "serves another cluster's state".into())
 }
 
 fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
@@ -227,7 +225,7 @@ fn snapshot_candidate(own: &OwnIdentity<'_>, snapshot: &Snapshot) -> Candidate {
     }
 }
 
-/// Marks the candidate a person has named, else the freshest.
+/// Marks the candidate of `--source`, else the most recent.
 pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>), PlanError> {
     let wanted = draft.options.source.as_ref();
     let fits = |candidate: &&mut Candidate| match wanted {
@@ -284,7 +282,7 @@ fn not_combined(facts: &Facts, member: &str) -> String {
         Some(Damage { readable: Some(_), .. }) => {
             format!("the state of {member} can be read without another one: name member:{member}")
         }
-        Some(_) => format!("the log of {member} does not go on from it"),
+        Some(_) => format!("the log of {member} does not continue it"),
     }
 }
 
@@ -335,13 +333,13 @@ fn unknown(facts: &Facts, name: &str) -> Option<String> {
     let member = facts.members.get(name)?;
     if let Some(status) = member.status.get() {
         let unread = member.log.as_ref().filter(|_| !status.learner).and_then(Fact::why_unknown);
-        return unread.map(|why| format!("how far its log goes is not known: {why}"));
+        return unread.map(|why| format!("the end of its log is unknown: {why}"));
     }
     let spec = facts.inventory.etcd.members.get(name)?;
     let services = facts.hosts.get(&spec.host)?.services.get()?;
     let is_running = services.get(&spec.service.key()).is_some_and(ServiceState::is_running);
     let why = member.data_dir.why_unknown().filter(|_| !is_running)?;
-    Some(format!("what it holds is not known: {why}"))
+    Some(format!("its content is unknown: {why}"))
 }
 
 /// A member is not restored where the log of another one, whose db cannot be used, goes further and cannot be read with it:
@@ -404,7 +402,7 @@ fn apart(facts: &Facts, candidates: &[Candidate]) -> Result<(), PlanError> {
     }
     let mut said: Vec<String> = readable.into_iter().map(|(_, said)| said).collect();
     said.dedup();
-    Err(PlanError::Apart(said.join(", ")))
+    Err(PlanError::MixedClusters(said.join(", ")))
 }
 
 /// A member holds all that its snapshots do. One that holds less was re-initialized, or restored from something older still:
@@ -421,7 +419,7 @@ fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
     let member = first(|candidate| matches!(candidate.source, StateSource::Member(_)));
     let snapshot = first(|candidate| matches!(candidate.source, StateSource::Snapshot(_)));
     match (member, snapshot) {
-        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::Undecided {
+        (Some((member, held)), Some((snapshot, saved))) if saved > held => Err(PlanError::AmbiguousState {
             member: Box::new(member.source.clone()),
             held,
             snapshot: Box::new(snapshot.source.clone()),

@@ -9,19 +9,19 @@ use crate::plan::{Action, Guard, HostService};
 use crate::quorum::{self, Margin, seats};
 
 use super::preflight::{self, Room};
-use super::{Draft, PlanError, Wants};
+use super::{Draft, PlanError, Remedies};
 
 const START_SECONDS: u64 = 90;
 const WAIT_SECONDS: u64 = 60;
 /// A learner of some gigabytes is sent its snapshot in minutes.
 const CATCH_UP_SECONDS: u64 = 900;
 
-/// Adds what etcd needs; how many steps must be done in order, each only after those before it.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanError> {
-    start(draft, wants);
+/// Adds the steps for etcd; returns how many of the plan's first steps depend on each other in order.
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) -> Result<usize, PlanError> {
+    start(draft, remedies);
     let mut in_order = draft.steps.count();
     // One at a time: the next replacement is planned from what the cluster looks like after the first.
-    let replace = wants.remedies.iter().find_map(|remedy| match remedy {
+    let replace = remedies.automatic.iter().find_map(|remedy| match remedy {
         Remedy::ReplaceMember { member } => Some(member),
         _ => None,
     });
@@ -36,7 +36,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanEr
             }
         }
     }
-    for remedy in &wants.remedies {
+    for remedy in &remedies.automatic {
         if let Remedy::DisarmCorrupt { id } = remedy {
             disarm(draft, id);
         }
@@ -54,12 +54,12 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) -> Result<usize, PlanEr
 
 /// Starts members that are stopped, and restarts those that run and keep silent. Whether that helped is seen in the
 /// next round: one that does not come up is then known better.
-fn start(draft: &mut Draft<'_>, wants: &Wants) {
+fn start(draft: &mut Draft<'_>, remedies: &Remedies) {
     let (mut start, mut restart) = (Vec::new(), Vec::new());
     for member in draft.facts.inventory.etcd.members.values() {
         let service = HostService { host: member.host.clone(), service: member.service.clone() };
         let is = |host: &String, its: &Service| *host == member.host && *its == member.service;
-        for remedy in &wants.remedies {
+        for remedy in &remedies.automatic {
             match remedy {
                 Remedy::StartService { host, service: its } if is(host, its) => start.push(service.clone()),
                 Remedy::RestartService { host, service: its } if is(host, its) => {
@@ -120,9 +120,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     let service = HostService { host: spec.host.clone(), service: spec.service.clone() };
     let beside = dependent_apiserver(draft, spec).map(|apiserver| {
         let fence = draft.steps.add(120, Action::Fence { services: vec![apiserver.clone()] });
-        draft
-            .steps
-            .changing(format!("it has no other etcd than {name}; its clients go to the other API servers"));
+        draft.steps.changing(format!("its only etcd is {name}; its clients use the other API servers"));
         draft.steps.guarded(guards.clone());
         draft.steps.guarded([Guard::ApiserverKept { hosts: vec![apiserver.host.clone()] }]);
         (apiserver, fence)
@@ -140,9 +138,7 @@ fn replace_member(draft: &mut Draft<'_>, name: &str, margin: &Margin) -> Result<
     if let Some(old) = &old {
         let action = Action::RemoveMember { member: member(), id: old.id.clone() };
         draft.steps.add(60, action);
-        draft.steps.changing(
-            "the others keep their quorum; a member that is taken out cannot come back with its old data",
-        );
+        draft.steps.changing("the others keep quorum; a removed member cannot return with its old data");
         draft.steps.guarded([quorum()]).irreversible();
     }
     let learner = Action::AddLearner { member: member(), dirs };
@@ -181,9 +177,9 @@ fn has_corrupt_alarm(draft: &Draft<'_>, id: &str) -> bool {
 /// The API server that is a static pod beside a member that is one: kubeadm gives it no other etcd. While that is away
 /// it answers nobody and keeps its connections, so its clients hang, and so does the kubelet that is to start the member.
 fn dependent_apiserver(draft: &Draft<'_>, spec: &MemberSpec) -> Option<HostService> {
-    let apiserver = draft.facts.inventory.kubernetes.masters.get(&spec.host)?.apiserver.clone();
+    let apiserver = draft.facts.inventory.kubernetes.control_plane.get(&spec.host)?.apiserver.clone();
     let pods = matches!((&spec.service, &apiserver), (Service::StaticPod(_), Service::StaticPod(_)));
-    let ready = draft.facts.masters.get(&spec.host)?.readyz.get().is_some_and(|health| health.ok);
+    let ready = draft.facts.control_plane.get(&spec.host)?.readyz.get().is_some_and(|health| health.ok);
     (pods && !ready).then(|| HostService { host: spec.host.clone(), service: apiserver })
 }
 

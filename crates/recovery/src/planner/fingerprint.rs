@@ -8,7 +8,7 @@ use crate::finding::Diagnosis;
 /// Something a plan rests on that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// What.
+    /// Name of the value.
     pub what: String,
     /// As it was when the plan was made.
     pub was: String,

@@ -26,7 +26,7 @@ impl Bases<'_> {
     /// A member's log on each state that it goes on from, as far as facts tell: the log itself is compared with the state
     /// when they are read. Else why there is none.
     pub fn candidates(&self, name: &str, log: &LogState) -> Result<Vec<Candidate>, String> {
-        let Some(first) = log.first_index else { return Err("its log was not looked at".into()) };
+        let Some(first) = log.first_index else { return Err("its log was not read".into()) };
         let last = log.last_index;
         if let Some((snapshot, index)) = self.snapshots_of(log).find(|(_, index)| *index > last) {
             return Err(format!("its log ends at entry {last}, {} at {index}", file_name(snapshot)));

@@ -3,7 +3,7 @@
 use crate::finding::Remedy;
 use crate::plan::Action;
 
-use super::{Draft, Wants};
+use super::{Draft, Remedies};
 
 /// Seconds a node gets: to come by itself, and after a restart of its kubelet.
 const NODE_SECONDS: u64 = 120;
@@ -11,10 +11,10 @@ const NODE_SECONDS: u64 = 120;
 const REBOOT_SECONDS: u64 = 480;
 const CHECK_SECONDS: u64 = 120;
 
-/// Adds what nodes need.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
-    let hosts: Vec<String> = wants
-        .remedies
+/// Adds the steps for nodes.
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
+    let hosts: Vec<String> = remedies
+        .automatic
         .iter()
         .filter_map(|remedy| match remedy {
             Remedy::RecoverNode { host } => Some(host.clone()),
@@ -25,7 +25,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
         recover(draft, hosts);
     }
     if !draft.steps.is_empty() {
-        super::reach::settle(draft);
+        super::infrastructure::stabilize(draft);
         checks(draft);
     }
 }
@@ -35,7 +35,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
 pub(super) fn recover(draft: &mut Draft<'_>, hosts: Vec<String>) {
     let seconds = NODE_SECONDS.saturating_mul(hosts.len().try_into().unwrap_or(u64::MAX));
     draft.steps.add(seconds, Action::RecoverNodes { hosts: hosts.clone() });
-    draft.steps.changing("a kubelet that does not come by itself is restarted");
+    draft.steps.changing("a kubelet that does not recover by itself is restarted");
     let inventory = &draft.facts.inventory;
     let workers: Vec<String> = hosts.into_iter().filter(|host| !inventory.has_role(host)).collect();
     if !draft.options.reboot_nodes {
@@ -64,7 +64,7 @@ fn reboot(draft: &mut Draft<'_>, host: String) {
     let pods = match node.and_then(|node| node.pods.as_ref()) {
         Some(pods) if pods.is_empty() => "no pods are on it".to_owned(),
         Some(pods) => format!("these pods stop: {}", pods.join(", ")),
-        None => "every pod on it stops; which these are is not known now".to_owned(),
+        None => "all pods on it stop; the list is not known now".to_owned(),
     };
     draft.steps.add(REBOOT_SECONDS, Action::RebootNode { host });
     draft.steps.changing(pods);

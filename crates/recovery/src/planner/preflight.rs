@@ -59,7 +59,7 @@ pub(crate) fn member(name: &str, spec: &MemberSpec, storage: &Storage) -> Result
     let dirs = storage.dirs(name, spec);
     let program = match (&spec.service, &storage.program) {
         (Service::Unit(unit), None) if storage.unnamed().is_none() => {
-            Some(format!("{name}: the program that {unit} starts is not there"))
+            Some(format!("{name}: the program of {unit} does not exist"))
         }
         (_, Some(program)) if !program.version.contains("etcd Version") => {
             Some(format!("{name}: {} does not run: {}", program.path.display(), program.version))
@@ -78,7 +78,7 @@ pub(super) fn joinable(draft: &Draft<'_>, name: &str) -> Result<(), Vec<String>>
     match storage.and_then(|storage| storage.config_file.as_ref()) {
         None => Ok(()),
         Some(file) => Err(vec![format!(
-            "{name}: its etcd takes all settings from {}, so that no flag can tell it to join: replace it by hand, with \
+            "{name}: its etcd reads all settings from {} and ignores flags: replace it by hand, with \
              `initial-cluster-state: existing` and the new member list there",
             file.display()
         )]),
@@ -116,14 +116,13 @@ pub(super) fn establish(
     name: &str,
     room: Option<Room>,
 ) -> Result<DataDirs, Vec<String>> {
-    let unknown = |why: &str| vec![format!("{name}: where its data lies is not known: {why}")];
+    let unknown = |why: &str| vec![format!("{name}: data location unknown: {why}")];
     let spec = draft.facts.inventory.etcd.members.get(name).ok_or_else(|| unknown("not in the inventory"))?;
     let fact = draft.facts.members.get(name).and_then(|member| member.storage.as_ref());
     let fact = fact.ok_or_else(|| unknown("not asked"))?;
     let storage = fact.get().ok_or_else(|| unknown(fact.why_unknown().unwrap_or_default()))?;
     let dirs = member(name, spec, storage)?;
-    let room =
-        room.ok_or_else(|| vec![format!("{name}: how big its new data is going to be is not known")])?;
+    let room = room.ok_or_else(|| vec![format!("{name}: size of the new data unknown")])?;
     let short = room.lacks(name, storage);
     if !short.is_empty() {
         return Err(short);

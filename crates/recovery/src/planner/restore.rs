@@ -1,11 +1,11 @@
-//! Rebuilding the etcd cluster from the freshest state there is, in the order etcd's and Kubernetes' people
-//! recommend: fence, bring the state, move the old aside, restore, etcd, API servers, their clients, nodes.
+//! Rebuilds the etcd cluster from the most recent usable state, in the order that etcd and Kubernetes recommend:
+//! fence, send the state, move old data aside, restore, etcd, API servers, their clients, nodes.
 
 use crate::facts::{DataDir, DataDirs, Facts, Login, MemberFacts};
 use crate::host::transfer_seconds;
 use crate::inventory::Service;
 use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
-use crate::rules::look::Look;
+use crate::rules::facts_view::FactsView;
 
 use super::candidates::{candidates, choose};
 use super::preflight::{self, Room};
@@ -24,7 +24,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     reachable(facts)?;
     defined(facts)?;
     if draft.options.source.is_none() {
-        unheld(facts)?;
+        ensure_not_fenced(facts)?;
     }
     draft.candidates = candidates(facts, &draft.options.snapshots.read);
     let (source, revision) = choose(draft)?;
@@ -63,12 +63,12 @@ fn establish(draft: &mut Draft<'_>, source: &StateSource) -> Result<Vec<(String,
 fn reachable(facts: &Facts) -> Result<(), PlanError> {
     let inventory = &facts.inventory;
     let hosts = inventory.etcd.members.values().map(|member| &member.host);
-    let look = Look::new(facts);
-    for host in hosts.chain(inventory.kubernetes.masters.keys()) {
-        if !look.is_trusted(host) {
+    let view = FactsView::new(facts);
+    for host in hosts.chain(inventory.kubernetes.control_plane.keys()) {
+        if !view.is_trusted(host) {
             return Err(PlanError::WrongMachine(host.clone()));
         }
-        if look.login(host) != Some(&Login::Ok) {
+        if view.login(host) != Some(&Login::Ok) {
             return Err(PlanError::CannotFence(host.clone()));
         }
     }
@@ -80,15 +80,15 @@ fn defined(facts: &Facts) -> Result<(), PlanError> {
     let mut services = apiservers(facts);
     services.extend(controllers(facts));
     services.extend(members(facts));
-    let look = Look::new(facts);
+    let view = FactsView::new(facts);
     let wrong = services.iter().filter_map(|HostService { host, service }| {
-        let is_undefined = look.service(host, service)?.is_undefined(service);
+        let is_undefined = view.service(host, service)?.is_undefined(service);
         let what = match service {
             Service::Unit(unit) => format!("unit {unit}"),
             Service::StaticPod(pod) => format!("manifest {}", pod.manifest.display()),
         };
         is_undefined.then(|| {
-            format!("{host}: there is no {what} to fence; put it back, or correct what the inventory says of {host}")
+            format!("{host}: there is no {what} to fence; restore it, or correct {host} in the inventory")
         })
     });
     let wrong: Vec<String> = wrong.collect();
@@ -96,7 +96,7 @@ fn defined(facts: &Facts) -> Result<(), PlanError> {
 }
 
 /// Data dirs that are gone because an earlier recovery moved them aside are not gone.
-fn unheld(facts: &Facts) -> Result<(), PlanError> {
+fn ensure_not_fenced(facts: &Facts) -> Result<(), PlanError> {
     for HostService { host, service } in members(facts) {
         let states = facts.hosts.get(&host).and_then(|host| host.services.get());
         if states.and_then(|states| states.get(&service.key())).is_some_and(|state| state.fenced) {
@@ -119,9 +119,7 @@ fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)
     // A person who named the state has seen that etcd serves another one.
     let mut guards: Vec<Guard> = if serves { Vec::new() } else { vec![Guard::QuorumLost] };
     if !serves {
-        draft
-            .established
-            .push("quorum: no member serves one, so the fence takes nothing away that works".into());
+        draft.established.push("quorum: already lost, so the fence stops nothing that works".into());
     }
     for (member, dirs) in dirs {
         guards.push(Guard::Data { member: member.clone(), dirs: dirs.clone() });
@@ -130,7 +128,7 @@ fn fence(draft: &mut Draft<'_>, source: &StateSource, dirs: &[(String, DataDirs)
     let mut add = |services: Vec<HostService>| {
         let number = draft.steps.add(FENCE_SECONDS, Action::Fence { services });
         draft.steps.guarded(guards.clone());
-        draft.steps.changing("stopped, and kept from starting until Lifeboat releases it, reboots included");
+        draft.steps.changing("stopped and fenced until Lifeboat releases it, even across reboots");
         number
     };
     let facts = draft.facts;
@@ -207,7 +205,7 @@ fn restore_members(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)]) -> Restor
             Action::RestoreMember { member: name.clone(), dirs: dirs.clone(), cluster: cluster.clone() };
         draft.steps.add(RESTORE_SECONDS, action);
         draft.steps.changing(
-            "a new data dir; revisions jump by 1000000000 and all before are compacted, so that every client reads again",
+            "new data dir; revisions jump by 1000000000 and older ones are compacted, so that clients list again",
         );
     }
     cluster
@@ -218,7 +216,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     let facts = draft.facts;
     let etcd = members(facts);
     draft.steps.add(START_SECONDS, Action::Release { services: etcd });
-    draft.steps.changing("from the first write on, the old data dirs are history").irreversible();
+    draft.steps.changing("after the first write the old data dirs are outdated").irreversible();
     draft.steps.ends(fences.etcd);
     let names = facts.inventory.etcd.members.keys().cloned().collect();
     let action = Action::WaitForEtcd { members: names, restored: Some(cluster) };
@@ -227,7 +225,7 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     let apiservers = apiservers(facts);
     let hosts: Vec<String> = apiservers.iter().map(|service| service.host.clone()).collect();
     draft.steps.add(START_SECONDS, Action::Release { services: apiservers });
-    draft.steps.changing("kubelets remove at once every pod that the restored state does not know");
+    draft.steps.changing("kubelets immediately remove pods that are not in the restored state");
     draft.steps.ends(fences.control_plane);
     draft.steps.add(180, Action::WaitForApiservers { hosts });
 
@@ -237,8 +235,8 @@ fn start(draft: &mut Draft<'_>, fences: Fences, cluster: RestoredCluster) {
     draft.steps.add(START_SECONDS, Action::Release { services: controllers });
     draft.steps.ends(leases);
     let restored = draft.steps.count();
-    let look = Look::new(facts);
-    let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !look.is_behind(host));
+    let view = FactsView::new(facts);
+    let nodes = facts.inventory.kubernetes.nodes.keys().filter(|host| !view.is_behind(host));
     let nodes: Vec<String> = nodes.cloned().collect();
     if !nodes.is_empty() {
         nodes::recover(draft, nodes);
@@ -256,15 +254,15 @@ fn members(facts: &Facts) -> Vec<HostService> {
 }
 
 fn apiservers(facts: &Facts) -> Vec<HostService> {
-    let masters = facts.inventory.kubernetes.masters.iter();
-    masters.map(|(host, m)| HostService { host: host.clone(), service: m.apiserver.clone() }).collect()
+    let specs = facts.inventory.kubernetes.control_plane.iter();
+    specs.map(|(host, m)| HostService { host: host.clone(), service: m.apiserver.clone() }).collect()
 }
 
 fn controllers(facts: &Facts) -> Vec<HostService> {
-    let masters = facts.inventory.kubernetes.masters.iter();
-    let both = |(host, master): (&String, &crate::inventory::Master)| {
-        [&master.controller_manager, &master.scheduler]
+    let specs = facts.inventory.kubernetes.control_plane.iter();
+    let both = |(host, spec): (&String, &crate::inventory::ControlPlaneSpec)| {
+        [&spec.controller_manager, &spec.scheduler]
             .map(|service| HostService { host: host.clone(), service: service.clone() })
     };
-    masters.flat_map(both).collect()
+    specs.flat_map(both).collect()
 }

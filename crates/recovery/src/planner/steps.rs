@@ -1,4 +1,4 @@
-//! Collects steps and numbers them.
+//! Collects and numbers steps.
 
 use crate::plan::{Action, Guard, Needs, Step};
 
@@ -27,7 +27,7 @@ impl Steps {
         number
     }
 
-    /// Says what the newest step changes.
+    /// Sets the changes of the last step.
     pub fn changing(&mut self, changes: impl Into<String>) -> &mut Self {
         if let Some(step) = self.0.last_mut() {
             step.changes.push(changes.into());
@@ -35,7 +35,7 @@ impl Steps {
         self
     }
 
-    /// Says what must be true right before the newest step acts.
+    /// Sets the guards of the last step.
     pub fn guarded(&mut self, guards: impl IntoIterator<Item = Guard>) -> &mut Self {
         if let Some(step) = self.0.last_mut() {
             step.guards.extend(guards);
@@ -43,14 +43,14 @@ impl Steps {
         self
     }
 
-    /// Says that the newest step cannot be taken back.
+    /// Marks the last step as irreversible.
     pub fn irreversible(&mut self) {
         if let Some(step) = self.0.last_mut() {
             step.irreversible = true;
         }
     }
 
-    /// Says what the newest step needs, if not everything before it.
+    /// Sets the dependencies of the last step, if not all steps before it.
     pub fn needing(&mut self, needs: Needs) -> &mut Self {
         if let Some(step) = self.0.last_mut() {
             step.needs = needs;

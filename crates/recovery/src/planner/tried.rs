@@ -1,4 +1,4 @@
-//! What earlier plans have tried: a remedy that did not help gives way to the next one, and never to itself.
+//! What earlier plans have tried: a remedy that did not help is replaced by the next one, and never repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::journal::{Entry, Event, GIVEN_UP};
 use crate::plan::{Action, HostService, Plan};
 use crate::quorum::{Margin, seats};
 
-use super::{Wants, nodes};
+use super::{Remedies, nodes};
 
 /// What earlier plans have tried and what came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,15 +88,15 @@ impl Tried {
     }
 }
 
-impl Wants {
-    /// Leaves out what was tried in vain and takes what comes after it.
+impl Remedies {
+    /// Replaces remedies that did not help by the next ones.
     pub(super) fn after(self, tried: &Tried, facts: &Facts, reboot_nodes: bool) -> Self {
         let mut after = Self { restore: self.restore, manual: self.manual, ..Self::default() };
-        for remedy in self.remedies {
+        for remedy in self.automatic {
             match &remedy {
                 // After the kubelet comes the machine, where that is asked for.
                 Remedy::RecoverNode { host } if reboot_nodes && !tried.rebooted.contains(host) => {
-                    after.want(remedy);
+                    after.push(remedy);
                 }
                 _ => next(&mut after, tried, facts, remedy),
             }
@@ -104,20 +104,20 @@ impl Wants {
         after
     }
 
-    fn want(&mut self, remedy: Remedy) {
-        if !self.remedies.contains(&remedy) {
-            self.remedies.push(remedy);
+    fn push(&mut self, remedy: Remedy) {
+        if !self.automatic.contains(&remedy) {
+            self.automatic.push(remedy);
         }
     }
 
-    fn advise(&mut self, text: String) {
+    fn push_manual(&mut self, text: String) {
         if !self.manual.contains(&text) {
             self.manual.push(text);
         }
     }
 }
 
-fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
+fn next(after: &mut Remedies, tried: &Tried, facts: &Facts, remedy: Remedy) {
     match &remedy {
         Remedy::StartService { host, service } | Remedy::RestartService { host, service }
             if tried.has_started(host, service) =>
@@ -130,38 +130,38 @@ fn next(after: &mut Wants, tried: &Tried, facts: &Facts, remedy: Remedy) {
                         && !tried.replaced.contains(member)
                         && is_dispensable(facts, member) =>
                 {
-                    after.want(Remedy::ReplaceMember { member: member.clone() });
+                    after.push(Remedy::ReplaceMember { member: member.clone() });
                 }
                 Some((member, _)) => {
-                    after.advise(in_vain(host, service));
-                    after.advise(logs(facts, member));
+                    after.push_manual(in_vain(host, service));
+                    after.push_manual(logs(facts, member));
                 }
-                None => after.advise(in_vain(host, service)),
+                None => after.push_manual(in_vain(host, service)),
             }
         }
-        Remedy::ReplaceMember { member } if tried.replaced.contains(member) => after.advise(format!(
-            "etcd member {member} was replaced and is still not healthy: its log says why (certificates, flags, the way \
-             to its peers)"
+        Remedy::ReplaceMember { member } if tried.replaced.contains(member) => after.push_manual(format!(
+            "etcd member {member} was replaced and is still not healthy: its log says why (certificates, flags, \
+             network to its peers)"
         )),
         Remedy::RecoverNode { host } if tried.kubelets.contains(host) => {
-            after.advise(format!(
+            after.push_manual(format!(
                 "the kubelet on {host} was restarted and its node is still not Ready: `journalctl -u kubelet -n 50` there says \
                  why"
             ));
             if !tried.rebooted.contains(host) && !facts.inventory.has_role(host) {
-                after.advise(nodes::reboot_advice(host));
+                after.push_manual(nodes::reboot_advice(host));
             }
         }
         Remedy::AttachNics { hosts } if hosts.iter().any(|host| tried.refused.contains_key(host)) => {
             let (refused, left): (Vec<String>, Vec<String>) =
                 hosts.iter().cloned().partition(|host| tried.refused.contains_key(host));
-            refused.iter().for_each(|host| after.advise(in_the_cloud(tried, host)));
+            refused.iter().for_each(|host| after.push_manual(in_the_cloud(tried, host)));
             if !left.is_empty() {
-                after.want(Remedy::AttachNics { hosts: left });
+                after.push(Remedy::AttachNics { hosts: left });
             }
         }
-        Remedy::StartVm { host } if tried.refused.contains_key(host) => after.advise(in_the_cloud(tried, host)),
-        _ => after.want(remedy),
+        Remedy::StartVm { host } if tried.refused.contains_key(host) => after.push_manual(in_the_cloud(tried, host)),
+        _ => after.push(remedy),
     }
 }
 
@@ -192,8 +192,9 @@ fn logs(facts: &Facts, member: &str) -> String {
         .collect();
     let furthest = ends.first().map_or(member, |(_, name)| name.as_str());
     format!(
-        "{member} is not replaced: the others are no quorum without it. The logs end at: {}. If the members do not come up, \
-         stop etcd everywhere and rebuild it from the furthest: `lifeboat recover --source member:{furthest}`",
+        "{member} is not replaced: the others have no quorum without it. The logs end at: {}. If the members do not \
+         come up, stop etcd everywhere and rebuild it from the furthest: `lifeboat recover --source \
+         member:{furthest}`",
         list.join(", ")
     )
 }
@@ -208,7 +209,5 @@ fn in_vain(host: &str, service: &Service) -> String {
 
 fn in_the_cloud(tried: &Tried, host: &str) -> String {
     let why = tried.refused.get(host).map(String::as_str).unwrap_or_default();
-    format!(
-        "the cloud did not bring {host} back: {why}; see to it there, then `lifeboat recover` tries again"
-    )
+    format!("the cloud did not recover {host}: {why}; fix it there, then run `lifeboat recover` again")
 }

@@ -1,7 +1,7 @@
-//! The ways to machines, members, API servers and the cloud.
+//! Connections to machines, members, API servers and the cloud.
 //!
-//! Connections are made again for every question: one that was open when a NIC went away stays silent for minutes, and
-//! would tell of the connection instead of the cluster.
+//! Connections are made again for every question: one that was open when a NIC went away hangs for minutes, and would
+//! show the state of the connection instead of the cluster's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,52 +21,52 @@ pub(super) const DIAL: Duration = Duration::from_secs(2);
 /// Longest wait for one answer of a member or an API server.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
-/// The ways to machines, members, API servers and the cloud.
+/// Connections to machines, members, API servers and the cloud.
 pub struct Access {
     /// The machines, by name.
     pub hosts: BTreeMap<String, Arc<dyn Host>>,
-    /// The cloud, or why there is no way to it.
+    /// The cloud, or why it cannot be used.
     pub cloud: Result<Arc<dyn CloudProvider>, String>,
     etcd: Etcd,
     kubernetes: Kubernetes,
 }
 
-/// Why there is no client for an API server. That it does not answer is no reason: nothing is sent yet.
+/// Why no client for an API server could be made. Nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The inventory has no such master.
-    #[error("the inventory has no master {0}")]
-    UnknownMaster(String),
+    /// The inventory has no such control plane machine.
+    #[error("the inventory has no control plane machine {0}")]
+    UnknownMachine(String),
     /// The kubeconfig cannot be used.
     #[error("kubeconfig {}: {why}", path.display())]
     Kubeconfig {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it, never its content.
         why: String,
     },
-    /// The master's URL cannot be used.
-    #[error("{master}'s url: {why}; write https://HOST:6443")]
+    /// The URL of its API server cannot be used.
+    #[error("kubernetes.controlPlane.{host}.url: {why}; write https://HOST:6443")]
     Url {
-        /// The master.
-        master: String,
+        /// The control plane machine.
+        host: String,
         /// What is wrong with it.
         why: String,
     },
 }
 
 impl Access {
-    /// Ways to what an inventory names, but for its cloud. Nothing is opened yet.
+    /// Connections to an inventory's machines, members and API servers. Nothing is opened yet.
     pub fn new(inventory: &Inventory, hosts: BTreeMap<String, Arc<dyn Host>>) -> Self {
         Self {
             hosts,
-            cloud: Err("there is no way to the cloud".into()),
+            cloud: Err("no access to the cloud".into()),
             etcd: inventory.etcd.clone(),
             kubernetes: inventory.kubernetes.clone(),
         }
     }
 
-    /// The same with a way to the cloud, or why there is none.
+    /// Adds the cloud, or why it cannot be used.
     #[must_use]
     pub fn with_cloud(self, cloud: Result<Arc<dyn CloudProvider>, String>) -> Self {
         Self { cloud, ..self }
@@ -94,23 +94,23 @@ impl Access {
         Client::connect(&options, url).await
     }
 
-    /// A client of one master's own API server, with the rights of the inventory's kubeconfig. Its certificate and
+    /// A client of the API server on one machine, with the rights of the inventory's kubeconfig. Its certificate and
     /// the name in it are always verified.
     ///
     /// # Errors
-    /// [`ApiError`] when the kubeconfig or the master's URL cannot be used.
-    pub async fn api(&self, master: &str) -> Result<kube::Client, ApiError> {
-        let config = self.kubeconfig(master).await?;
-        kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::reason::of(&error)))
+    /// [`ApiError`] when the kubeconfig or the URL cannot be used.
+    pub async fn api(&self, host: &str) -> Result<kube::Client, ApiError> {
+        let config = self.kubeconfig(host).await?;
+        kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::error_text::of(&error)))
     }
 
-    /// The inventory's kubeconfig, for one master. Files are read again: people correct them meanwhile.
-    async fn kubeconfig(&self, master: &str) -> Result<Config, ApiError> {
-        let spec = self.kubernetes.masters.get(master);
-        let spec = spec.ok_or_else(|| ApiError::UnknownMaster(master.into()))?;
+    /// The inventory's kubeconfig, for one API server. Files are read again: people correct them meanwhile.
+    async fn kubeconfig(&self, host: &str) -> Result<Config, ApiError> {
+        let spec = self.kubernetes.control_plane.get(host);
+        let spec = spec.ok_or_else(|| ApiError::UnknownMachine(host.into()))?;
         let url = spec.url.parse();
         let url = url.map_err(|error: http::uri::InvalidUri| ApiError::Url {
-            master: master.into(),
+            host: host.into(),
             why: error.to_string(),
         })?;
         let read = Kubeconfig::read_from(&self.kubernetes.kubeconfig).map_err(|error| self.unfit(&error))?;
@@ -133,8 +133,8 @@ impl Access {
     fn unfit(&self, error: &KubeconfigError) -> ApiError {
         match error {
             // The parser shows the lines around the fault, and those may be a token.
-            KubeconfigError::Parse(_) => self.bad_kubeconfig("it is no kubeconfig in YAML"),
-            other => self.bad_kubeconfig(super::reason::of(other)),
+            KubeconfigError::Parse(_) => self.bad_kubeconfig("not a kubeconfig in YAML"),
+            other => self.bad_kubeconfig(super::error_text::of(other)),
         }
     }
 

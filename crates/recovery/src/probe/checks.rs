@@ -1,4 +1,4 @@
-//! The inventory's checks: what must answer when the cluster is well.
+//! The inventory's checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use crate::facts::{CheckAnswer, Fact};
 use crate::inventory::{Check, Inventory};
 
-use super::reason;
+use super::error_text;
 
 /// Longest wait for an answer.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -29,9 +29,9 @@ pub(super) async fn one(check: &Check) -> Fact<CheckAnswer> {
             Fact::value(source, CheckAnswer { ok, detail: status.to_string() })
         }
         // A URL that cannot be asked says nothing about the cluster; one that stays silent does.
-        Err(error) if error.is_builder() => Fact::unknown(source, reason::of(&error)),
+        Err(error) if error.is_builder() => Fact::unknown(source, error_text::of(&error)),
         Err(error) => {
-            Fact::value(source, CheckAnswer { ok: false, detail: reason::of(&error.without_url()) })
+            Fact::value(source, CheckAnswer { ok: false, detail: error_text::of(&error.without_url()) })
         }
     }
 }

@@ -7,13 +7,13 @@ use tokio::time::timeout;
 use crate::facts::{CloudFacts, CloudIpRange, Fact};
 use crate::provider::{self, CloudProvider};
 
-use super::reason;
+use super::error_text;
 
 /// Longest wait for one list.
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// Asks for every NIC, VM and IP range.
-pub async fn look(cloud: &dyn CloudProvider) -> CloudFacts {
+pub async fn collect(cloud: &dyn CloudProvider) -> CloudFacts {
     let ranges = async {
         let ranges = cloud.ip_ranges().await?.into_iter();
         let range = |range: crate::inventory::IpRangeSpec| CloudIpRange {
@@ -28,7 +28,7 @@ pub async fn look(cloud: &dyn CloudProvider) -> CloudFacts {
     CloudFacts { nics, vms, ip_ranges }
 }
 
-/// What is said of a cloud that the inventory has and nobody can ask.
+/// Facts of a cloud that cannot be queried.
 pub(super) fn unasked(why: &str) -> CloudFacts {
     CloudFacts {
         nics: Fact::unknown(source("NICs"), why),
@@ -44,7 +44,7 @@ fn source(what: &str) -> String {
 async fn ask<T>(what: &str, list: impl Future<Output = provider::Result<Vec<T>>>) -> Fact<Vec<T>> {
     match timeout(LIMIT, list).await {
         Ok(Ok(list)) => Fact::value(source(what), list),
-        Ok(Err(error)) => Fact::unknown(source(what), reason::of(&error)),
+        Ok(Err(error)) => Fact::unknown(source(what), error_text::of(&error)),
         Err(_) => Fact::unknown(source(what), format!("no answer within {} s", LIMIT.as_secs())),
     }
 }

@@ -1,4 +1,4 @@
-//! etcd members: each is asked by itself, since what one says of the others is another fact than what they say.
+//! etcd members: each is queried by itself: what one reports of the others is another fact.
 
 mod data_dir;
 mod identity;
@@ -13,25 +13,25 @@ use lifeboat_client::{Client, Code, Error};
 use lifeboat_etcd::KubernetesIdentity;
 use tokio::join;
 
+use crate::agent::Search;
 use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus, Storage, has_corrupt_alarm};
 use crate::inventory::{Inventory, MemberSpec};
-use crate::ship::Search;
 
 use super::access::Access;
-use super::{Hosts, reason};
+use super::{Hosts, error_text};
 
 /// Any key does: it need not exist. `etcdctl endpoint health` asks for the same one.
 const KEY: &str = "health";
 
 /// Asks every member; data dirs are not read.
 pub async fn members(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
-    look(inventory, access, None, true, &|_| ()).await
+    collect(inventory, access, None, true, &|_| ()).await
 }
 
 /// Asks every member for what decides about a quorum: status, member list, a linearizable read, alarms. Neither HashKV,
 /// which costs a member a read of its whole db, nor data dirs.
 pub async fn votes(inventory: &Inventory, access: &Access) -> BTreeMap<String, MemberFacts> {
-    look(inventory, access, None, false, &|_| ()).await
+    collect(inventory, access, None, false, &|_| ()).await
 }
 
 /// What it takes to read data dirs.
@@ -45,7 +45,7 @@ pub(super) struct Depth<'a, 'b> {
 
 /// Asks every member, for HashKV too to `compare` their data, and reads the data dirs of those that are stopped if that is
 /// wanted.
-pub(super) async fn look(
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     depth: Option<Depth<'_, '_>>,
@@ -67,7 +67,7 @@ pub(super) async fn look(
                 None => None,
             };
             let known = storage.as_ref();
-            let data_dir = data_dir::look(inventory, access, name, spec, silent, depth, known).await;
+            let data_dir = data_dir::collect(inventory, access, name, spec, silent, depth, known).await;
             let log = match is_alone && !silent {
                 true => data_dir::log(inventory, access, spec, depth).await,
                 false => None,
@@ -81,7 +81,7 @@ pub(super) async fn look(
         (alarms, hashes)
     };
     let apart = answers.values().any(|answers| answers.linearizable.get() != Some(&true));
-    let peers = peers::look(inventory, access, depth.filter(|_| apart));
+    let peers = peers::collect(inventory, access, depth.filter(|_| apart));
     let ((alarms, hashes), dirs, peers) = join!(checked, join_all(dirs), peers);
     if apart && depth.is_some() {
         join_all(answers.values_mut().map(Answers::ask_again)).await;
@@ -130,11 +130,11 @@ async fn storage_of(
     depth: Depth<'_, '_>,
 ) -> Fact<Storage> {
     let host = match depth.hosts.trusted(inventory, &spec.host).await {
-        Ok(_) => access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host)),
+        Ok(_) => access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host)),
         Err(why) => Err(why),
     };
     match host {
-        Ok(host) => storage::look(name, spec, host.as_ref()).await,
+        Ok(host) => storage::collect(name, spec, host.as_ref()).await,
         Err(why) => Fact::unknown(format!("ssh {}: data dir and service of etcd", spec.host), why),
     }
 }
@@ -155,14 +155,14 @@ fn source(member: &str, call: &str) -> String {
 
 impl Answers {
     async fn of(inventory: &Inventory, access: &Access, name: &str) -> Self {
-        let holds_kubernetes = !inventory.kubernetes.masters.is_empty();
+        let holds_kubernetes = !inventory.kubernetes.control_plane.is_empty();
         let of = |call| source(name, call);
         let (status, member_list, range) =
             (of("Maintenance.Status"), of("Cluster.MemberList"), of("KV.Range"));
         let client = match access.etcd(name).await {
             Ok(client) => client,
             Err(error) => {
-                let why = reason::of(&error);
+                let why = error_text::of(&error);
                 return Self {
                     name: name.into(),
                     client: None,
@@ -181,7 +181,7 @@ impl Answers {
         let linearizable = match answers.2 {
             Ok(_) => Fact::value(range, true),
             Err(error) if is_no_quorum(&error) => Fact::value(range, false),
-            Err(error) => Fact::unknown(range, reason::of(&error)),
+            Err(error) => Fact::unknown(range, error_text::of(&error)),
         };
         let entries = |list: lifeboat_client::messages::MemberListResponse| {
             list.members.into_iter().map(entry).collect::<Vec<_>>()
@@ -235,7 +235,7 @@ fn linearizable_read() -> RangeRequest {
 fn known<T>(source: String, answer: lifeboat_client::Result<T>) -> Fact<T> {
     match answer {
         Ok(value) => Fact::value(source, value),
-        Err(error) => Fact::unknown(source, reason::of(&error)),
+        Err(error) => Fact::unknown(source, error_text::of(&error)),
     }
 }
 
@@ -302,7 +302,7 @@ async fn alarms(answers: &BTreeMap<&String, Answers>) -> Vec<Fact<Vec<Alarm>>> {
     let told: BTreeMap<&str, Fact<Vec<Alarm>>> = join_all(asked).await.into_iter().flatten().collect();
     let of = |answers: &Answers| {
         let told = answers.cluster().and_then(|cluster| told.get(cluster)).cloned();
-        let why = "asking for alarms needs a quorum, and no member of its cluster has one";
+        let why = "listing alarms needs quorum, which its cluster has lost";
         told.unwrap_or_else(|| Fact::unknown(source(&answers.name, "Maintenance.Alarm"), why))
     };
     answers.values().map(of).collect()

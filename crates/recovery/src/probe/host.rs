@@ -1,6 +1,6 @@
 //! Machines: what one script over SSH shows of each.
 
-mod said;
+mod parse;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,9 +9,9 @@ use crate::facts::{Fact, HostFacts, Leftovers, Login};
 use crate::host::{Command, Host, HostError, Output};
 use crate::inventory::{Inventory, Service};
 
-use super::reason;
-use said::Said;
-pub(super) use said::free;
+use super::error_text;
+use parse::ScriptOutput;
+pub(super) use parse::free;
 
 /// Tells a static pod's processes from others of the same name: shell functions.
 pub(crate) const PODS: &str = include_str!("host/pods.sh");
@@ -21,7 +21,7 @@ const SCRIPT: &str = concat!(include_str!("host/pods.sh"), include_str!("host/lo
 const ANSWERS: Duration = Duration::from_secs(6);
 /// Longest time for logging in and all answers; both have limits of their own, which are closer as a rule.
 const LIMIT: Duration = Duration::from_secs(13);
-/// How inexact a comparison of clocks may be, in seconds, before it is made again.
+/// Uncertainty of a clock comparison, in seconds, above which it is repeated.
 const INEXACT: f64 = 1.0;
 /// Where manifests wait while they are fenced.
 pub(crate) const FENCED_MANIFESTS: &str = "/etc/kubernetes/lifeboat-fenced";
@@ -71,8 +71,8 @@ impl Questions {
     }
 }
 
-/// Looks at one machine.
-pub async fn look(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFacts {
+/// Observes one machine.
+pub async fn collect(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFacts {
     let questions = Questions::new(inventory, name);
     let begin = now();
     let ran = tokio::time::timeout(LIMIT, host.run(&questions.command())).await;
@@ -81,7 +81,7 @@ pub async fn look(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFac
     let (login, output) = match ran {
         Ok(Ok(output)) => (Fact::value(source("login"), Login::Ok), Ok(output)),
         Ok(Err(error)) => {
-            let why = reason::of(&error);
+            let why = error_text::of(&error);
             (login(source("login"), error), Err(why))
         }
         Err(_) => {
@@ -93,7 +93,7 @@ pub async fn look(inventory: &Inventory, name: &str, host: &dyn Host) -> HostFac
         Ok(text) => text,
         Err(why) => return nothing(&questions, login, &why, source),
     };
-    let said = Said::of(&text);
+    let said = ScriptOutput::of(&text);
     let mut clock = said.clock().map(|clock| Offset::of(clock, asked));
     if clock.as_ref().is_ok_and(|clock| clock.inexact > INEXACT) {
         // Logging in took long, which counts on our side only. It has been done now.
@@ -107,29 +107,31 @@ async fn ask_clock(name: &str, host: &dyn Host) -> Result<Offset, String> {
     let begin = now();
     let command =
         Command::script(SCRIPT, [FENCE_DROP_IN, FENCED_MANIFESTS, "no", name, "--", "--"]).within(ANSWERS);
-    let output = host.run(&command).await.map_err(|error| reason::of(&error))?;
+    let output = host.run(&command).await.map_err(|error| error_text::of(&error))?;
     let asked = (begin, now());
-    Said::of(&understand(&output)?).clock().map(|clock| Offset::of(clock, asked))
+    ScriptOutput::of(&understand(&output)?).clock().map(|clock| Offset::of(clock, asked))
 }
 
 /// What the script printed, past whatever the shell's own start may have said.
 fn understand(output: &Output) -> Result<String, String> {
     let text = String::from_utf8_lossy(&output.stdout);
-    said::body(&text).map(str::to_owned).map_err(|why| {
+    parse::body(&text).map(str::to_owned).map_err(|why| {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        reason::one_line(&format!("{why}; exit code {}: {stderr}", output.code))
+        error_text::one_line(&format!("{why}; exit code {}: {stderr}", output.code))
     })
 }
 
 fn login(source: String, error: HostError) -> Fact<Login> {
-    let text = reason::of(&error);
+    let text = error_text::of(&error);
     match error {
-        HostError::Unreachable { why, .. } => Fact::value(source, Login::Unreachable(reason::one_line(&why))),
+        HostError::Unreachable { why, .. } => {
+            Fact::value(source, Login::Unreachable(error_text::one_line(&why)))
+        }
         HostError::Timeout { .. } => Fact::value(source, Login::Unreachable(text)),
         HostError::HostKeyChanged { why, .. } => {
-            Fact::value(source, Login::HostKeyChanged(reason::one_line(&why)))
+            Fact::value(source, Login::HostKeyChanged(error_text::one_line(&why)))
         }
-        HostError::Denied { why, .. } => Fact::value(source, Login::Denied(reason::one_line(&why))),
+        HostError::Denied { why, .. } => Fact::value(source, Login::Denied(error_text::one_line(&why))),
         HostError::Failed { .. } => Fact::unknown(source, text),
     }
 }
@@ -137,7 +139,7 @@ fn login(source: String, error: HostError) -> Fact<Login> {
 fn facts(
     questions: &Questions,
     login: Fact<Login>,
-    said: &Said<'_>,
+    said: &ScriptOutput<'_>,
     clock: Result<Offset, String>,
     source: impl Fn(&str) -> String,
 ) -> HostFacts {
@@ -185,9 +187,9 @@ fn known<T>(source: String, answer: Result<T, String>) -> Fact<T> {
     }
 }
 
-/// What is said of a machine that there is no way to.
+/// Facts of a machine that cannot be accessed.
 pub(super) fn unasked(inventory: &Inventory, name: &str) -> HostFacts {
-    let why = "there is no way to this machine: give it an address in the inventory";
+    let why = "no access to this machine: set its address in the inventory";
     let source = |what: &str| format!("ssh {name}: {what}");
     nothing(&Questions::new(inventory, name), Fact::unknown(source("login"), why), why, source)
 }

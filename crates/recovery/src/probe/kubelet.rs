@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 
 use super::access::Access;
 use super::reach::understand;
-use super::{Hosts, kubernetes, reason};
+use super::{Hosts, error_text, kubernetes};
 
 const SCRIPT: &str = concat!(include_str!("reach.sh"), include_str!("kubelet.sh"));
 const LIMIT: Duration = Duration::from_secs(6);
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(6);
 const LEASE: SignedDuration = SignedDuration::from_secs(40);
 
 /// Asks the machines of nodes that are not Ready, or whose kubelet has not renewed its lease.
-pub(super) async fn look(
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     hosts: &Hosts<'_>,
@@ -53,9 +53,9 @@ fn is_well(node: &Node) -> bool {
 }
 
 async fn one(access: &Access, name: &str, unit: &str) -> Result<KubeletApi, String> {
-    let host = access.hosts.get(name).ok_or_else(|| format!("there is no way to {name}"))?;
+    let host = access.hosts.get(name).ok_or_else(|| format!("no access to {name}"))?;
     let output = host.run(&Command::script(SCRIPT, [unit]).within(LIMIT)).await;
-    read(&output.map_err(|error| reason::of(&error))?.text())
+    read(&output.map_err(|error| error_text::of(&error))?.text())
 }
 
 fn read(said: &str) -> Result<KubeletApi, String> {
@@ -70,7 +70,7 @@ fn read(said: &str) -> Result<KubeletApi, String> {
         let der = STANDARD.decode(text.trim()).ok()?;
         kubernetes::certificate(&der).ok()
     });
-    Ok(KubeletApi { server: reason::one_line(server), reach, certificate })
+    Ok(KubeletApi { server: error_text::one_line(server), reach, certificate })
 }
 
 #[cfg(test)]

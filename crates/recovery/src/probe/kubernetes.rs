@@ -11,19 +11,19 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use tokio::join;
 
-use crate::facts::{Certificate, Fact, Health, KubernetesFacts, MasterFacts};
+use crate::facts::{Certificate, ControlPlaneFacts, Fact, Health, KubernetesFacts};
 use crate::inventory::Inventory;
 
 use super::access::Access;
-use super::{Hosts, reason};
+use super::{Hosts, error_text};
 
 /// A certificate from its DER encoding.
 pub(super) fn certificate(der: &[u8]) -> Result<Certificate, String> {
     certificate::understand(der)
 }
 
-/// Asks one master's API server. Its certificate is the one it shows.
-pub async fn master(inventory: &Inventory, access: &Access, name: &str) -> MasterFacts {
+/// Asks the API server of one control plane machine. Its certificate is the one it shows.
+pub async fn api_server(inventory: &Inventory, access: &Access, name: &str) -> ControlPlaneFacts {
     let source = |what: &str| format!("API server {name}: {what}");
     let health = async {
         match access.api(name).await {
@@ -32,19 +32,19 @@ pub async fn master(inventory: &Inventory, access: &Access, name: &str) -> Maste
                 (known(source("/livez"), livez), known(source("/readyz"), readyz))
             }
             Err(error) => {
-                let why = reason::of(&error);
+                let why = error_text::of(&error);
                 (Fact::unknown(source("/livez"), &why), Fact::unknown(source("/readyz"), &why))
             }
         }
     };
     let certificate = async {
-        match inventory.kubernetes.masters.get(name) {
-            Some(master) => certificate::served(&master.url).await,
-            None => Err(format!("the inventory has no master {name}")),
+        match inventory.kubernetes.control_plane.get(name) {
+            Some(spec) => certificate::served(&spec.url).await,
+            None => Err(format!("the inventory has no control plane machine {name}")),
         }
     };
     let ((livez, readyz), certificate) = join!(health, certificate);
-    MasterFacts { livez, readyz, certificate: known(source("certificate it shows"), certificate) }
+    ControlPlaneFacts { livez, readyz, certificate: known(source("certificate it shows"), certificate) }
 }
 
 /// What only the API can tell, asked of the first API server that is ready.
@@ -55,24 +55,24 @@ pub async fn cluster(inventory: &Inventory, access: &Access) -> KubernetesFacts 
     }
 }
 
-/// The first master whose API server is ready.
+/// The first control plane machine whose API server is ready.
 pub async fn ready<'a>(inventory: &'a Inventory, access: &Access) -> Option<&'a String> {
-    let asked = inventory.kubernetes.masters.keys().map(|name| async move {
+    let asked = inventory.kubernetes.control_plane.keys().map(|name| async move {
         let client = access.api(name).await.ok()?;
         health::ask(&client, "/readyz").await.is_ok_and(|health| health.ok).then_some(name)
     });
     join_all(asked).await.into_iter().flatten().next()
 }
 
-/// Asks every master, and one of them for the rest.
-pub(super) async fn look(
+/// Asks every API server, and one of them for the rest.
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     hosts: &Hosts<'_>,
     seen: &(dyn Fn(&str) + Sync),
-) -> (BTreeMap<String, MasterFacts>, KubernetesFacts) {
-    let asked = inventory.kubernetes.masters.keys().map(|name| async move {
-        let mut facts = master(inventory, access, name).await;
+) -> (BTreeMap<String, ControlPlaneFacts>, KubernetesFacts) {
+    let asked = inventory.kubernetes.control_plane.keys().map(|name| async move {
+        let mut facts = api_server(inventory, access, name).await;
         if facts.certificate.get().is_none()
             && let Some(found) = certificate_file(inventory, access, hosts, name).await
         {
@@ -81,16 +81,16 @@ pub(super) async fn look(
         seen(&format!("API server {name}"));
         (name.clone(), facts)
     });
-    let masters: BTreeMap<String, MasterFacts> = join_all(asked).await.into_iter().collect();
+    let control_plane: BTreeMap<String, ControlPlaneFacts> = join_all(asked).await.into_iter().collect();
     // One that is alive and not ready still answers most questions.
-    let ready = masters.iter().find(|(_, facts)| is_ok(&facts.readyz));
-    let answers = ready.or_else(|| masters.iter().find(|(_, facts)| is_ok(&facts.livez)));
+    let ready = control_plane.iter().find(|(_, facts)| is_ok(&facts.readyz));
+    let answers = ready.or_else(|| control_plane.iter().find(|(_, facts)| is_ok(&facts.livez)));
     let cluster = match answers {
         Some((name, _)) => through(access, name).await,
         None => KubernetesFacts::unasked("no API server answers"),
     };
     seen("the API");
-    (masters, cluster)
+    (control_plane, cluster)
 }
 
 /// The certificate in its file, for an API server that shows none; nothing where there is no file to read.
@@ -100,7 +100,7 @@ async fn certificate_file(
     hosts: &Hosts<'_>,
     name: &str,
 ) -> Option<Fact<Certificate>> {
-    let path = inventory.kubernetes.masters.get(name)?.certificate.as_ref()?;
+    let path = inventory.kubernetes.control_plane.get(name)?.certificate.as_ref()?;
     let host = access.hosts.get(name)?;
     hosts.trusted(inventory, name).await.ok()?;
     let found = certificate::in_file(host.as_ref(), path).await;
@@ -109,8 +109,8 @@ async fn certificate_file(
 
 async fn through(access: &Access, name: &str) -> KubernetesFacts {
     match access.api(name).await {
-        Ok(client) => objects::look(&client, name).await,
-        Err(error) => KubernetesFacts::unasked(&reason::of(&error)),
+        Ok(client) => objects::collect(&client, name).await,
+        Err(error) => KubernetesFacts::unasked(&error_text::of(&error)),
     }
 }
 

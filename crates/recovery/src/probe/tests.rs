@@ -30,7 +30,7 @@ fn inventory(dir: &std::path::Path) -> Inventory {
         } } },
         "kubernetes": {
             "kubeconfig": kubeconfig,
-            "masters": { "m1": {
+            "controlPlane": { "m1": {
                 "url": format!("https://{nobody}"),
                 "apiserver": { "unit": "kube-apiserver.service" },
                 "controllerManager": { "unit": "kube-controller-manager.service" },
@@ -59,10 +59,10 @@ async fn where_nothing_answers_everything_is_unknown_with_its_reason() {
     let access = access(&inventory);
     let progress = StdMutex::new(Vec::new());
     let watch = |at: Progress<'_>| progress.lock().unwrap().push((at.done, at.total, at.what.to_owned()));
-    let look = Look::whole().watched(&watch);
+    let options = ProbeOptions::whole().watched(&watch);
     // A bound for a test that hangs, not a claim.
     let facts =
-        tokio::time::timeout(Duration::from_secs(60), observe(&inventory, &access, &look)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), observe(&inventory, &access, &options)).await.unwrap();
 
     for host in facts.hosts.values() {
         assert!(
@@ -80,10 +80,10 @@ async fn where_nothing_answers_everything_is_unknown_with_its_reason() {
     }
     assert!(member.data_dir.why_unknown().unwrap().contains("log in"), "{member:?}");
     assert!(member.alarms.get().is_none() && member.hash_kv.get().is_none(), "{member:?}");
-    let master = &facts.masters["m1"];
+    let seen = &facts.control_plane["m1"];
     let silent = |health: Option<&Health>| health.is_some_and(|it| !it.ok && it.detail.contains("refused"));
-    assert!(silent(master.livez.get()) && silent(master.readyz.get()), "{master:?}");
-    assert!(refused(master.certificate.why_unknown()), "{master:?}");
+    assert!(silent(seen.livez.get()) && silent(seen.readyz.get()), "{seen:?}");
+    assert!(refused(seen.certificate.why_unknown()), "{seen:?}");
     assert!(facts.kubernetes.nodes.get().is_none() && facts.kubernetes.scheduler.get().is_none());
     assert!(matches!(&facts.checks["shop"].answer, Answer::Value(answer) if !answer.ok));
     assert!(facts.cloud.is_none());
@@ -106,13 +106,13 @@ async fn a_kubeconfig_that_cannot_be_used_is_named_and_never_shown() {
     for (text, expected) in [(insecure, "insecure-skip-tls-verify"), (broken, "YAML"), (elsewhere, "context")]
     {
         fs::write(path, text).unwrap();
-        let master = kubernetes::master(&inventory, &access(&inventory), "m1").await;
-        let why = master.readyz.why_unknown().unwrap();
+        let seen = kubernetes::api_server(&inventory, &access(&inventory), "m1").await;
+        let why = seen.readyz.why_unknown().unwrap();
         assert!(why.contains("admin.conf") && why.contains(expected) && !why.contains("hunter2"), "{why}");
     }
     fs::remove_file(path).unwrap();
-    let master = kubernetes::master(&inventory, &access(&inventory), "m1").await;
-    assert!(master.readyz.why_unknown().unwrap().contains("admin.conf"), "{master:?}");
+    let seen = kubernetes::api_server(&inventory, &access(&inventory), "m1").await;
+    assert!(seen.readyz.why_unknown().unwrap().contains("admin.conf"), "{seen:?}");
 }
 
 #[tokio::test]
@@ -122,6 +122,6 @@ async fn what_the_inventory_does_not_have_is_unknown() {
     let access = access(&inventory);
     let error = access.etcd("stranger").await.unwrap_err();
     assert!(error.to_string().contains("stranger"), "{error}");
-    let master = kubernetes::master(&inventory, &access, "stranger").await;
-    assert!(master.livez.get().is_none() && master.certificate.get().is_none(), "{master:?}");
+    let seen = kubernetes::api_server(&inventory, &access, "stranger").await;
+    assert!(seen.livez.get().is_none() && seen.certificate.get().is_none(), "{seen:?}");
 }

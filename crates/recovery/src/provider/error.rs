@@ -19,17 +19,17 @@ pub enum ProviderError {
         reason: String,
     },
     /// No answer: no connection, one that broke, a gateway with nothing behind it, or none in time.
-    #[error("the cloud's API at {endpoint} does not answer; see that its management node runs")]
+    #[error("the cloud's API at {endpoint} does not answer; check that its management node runs")]
     Unreachable {
-        /// The API.
+        /// URL of the cloud's API.
         endpoint: String,
-        /// Why.
+        /// Error of the HTTP client.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The cloud does not accept the key, the account or the session.
-    #[error("the cloud at {endpoint} does not accept who we are: {message}")]
+    /// The cloud rejected the key, the account or the session.
+    #[error("the cloud at {endpoint} rejected the credentials: {message}")]
     Unauthorized {
-        /// The API.
+        /// URL of the cloud's API.
         endpoint: String,
         /// What the cloud says.
         message: String,
@@ -47,7 +47,7 @@ pub enum ProviderError {
         message: String,
     },
     /// The job was taken, but its end is not known: the cloud has forgotten it.
-    #[error("{api}: the cloud has forgotten job {job}; look whether it was done")]
+    #[error("{api}: the cloud no longer lists job {job}; check whether it was done")]
     JobForgotten {
         /// The cloud's name of what was asked for.
         api: &'static str,
@@ -60,8 +60,8 @@ pub enum ProviderError {
         /// Why, and what to do.
         message: String,
     },
-    /// The job did not end in time. The cloud goes on with it: ask again with the same job to wait for it.
-    #[error("{api}: job {job} did not end within {deadline:?}; the cloud goes on with it")]
+    /// The job timed out and continues in the cloud: request the same job again to wait for it.
+    #[error("{api}: job {job} did not end within {deadline:?}; it continues in the cloud")]
     Timeout {
         /// The cloud's name of what was asked for.
         api: &'static str,

@@ -1,11 +1,11 @@
-//! Why a recovery did not come to its end.
+//! Why a recovery ended early.
 
 use crate::execute::{ExecuteError, LockError};
 use crate::journal::JournalError;
 use crate::operation::OperationError;
 use crate::planner::{Drift, PlanError};
 
-/// Why a recovery did not come to its end.
+/// Why a recovery ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// No plan helps with what is there.
@@ -14,48 +14,51 @@ pub enum RecoverError {
     /// The operation's files.
     #[error(transparent)]
     Operation(#[from] OperationError),
-    /// Another operator.
+    /// Another operator holds the lock, or it cannot be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// A step failed or a stop was asked for; `lifeboat recover resume` goes on, and where it can still be undone,
     /// `lifeboat recover rollback` does.
-    #[error("{why}; go on with: lifeboat recover resume{}", if *.reversible { "; or undo it: lifeboat recover rollback" } else { "" })]
+    #[error(
+        "{why}; continue with: lifeboat recover resume{}",
+        if *.reversible { "; or undo it: lifeboat recover rollback" } else { "" }
+    )]
     Unfinished {
         /// What ended it.
         why: ExecuteError,
         /// Whether the plan can be rolled back.
         reversible: bool,
     },
-    /// A rollback did not come to its end, and can be run again.
+    /// A rollback failed, and can be run again.
     #[error("{0}; continue with: lifeboat recover rollback")]
     RollbackUnfinished(ExecuteError),
-    /// The way back is closed.
+    /// The operation cannot be rolled back.
     #[error(
-        "operation {operation} cannot be rolled back: step {number} ({title}) was begun, and {why}. Go on with: lifeboat \
-         recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} (lifeboat explain \
-         service.fenced)"
+        "operation {operation} cannot be rolled back: step {number} ({title}) has started, and {why}. Continue \
+         with: lifeboat recover resume. By hand: the old data dirs are on the machines, as DATA_DIR.lifeboat-{plan} \
+         (lifeboat explain service.fenced)"
     )]
     NoWayBack {
-        /// The operation.
+        /// Operation id.
         operation: String,
-        /// The plan.
+        /// Plan id.
         plan: String,
         /// The step that closed it.
         number: u32,
-        /// Its title.
+        /// Step title, as in the plan.
         title: String,
-        /// Why there is no way back.
+        /// Why it cannot be rolled back.
         why: String,
     },
     /// A safety check did not hold before anything was done.
     #[error(transparent)]
     Refused(ExecuteError),
     /// What the plan rests on has changed.
-    #[error("the cluster is not as it was when the plan was made: {}; plan again", describe(.0))]
+    #[error("the cluster has changed since the plan was made: {}; plan again", describe(.0))]
     Drift(Vec<Drift>),
     /// A plan file holds other steps than those that follow from the cluster.
     #[error(
-        "the plan file does not hold what follows from the cluster as it is: it says {theirs:?} where {ours:?} is due; plan again"
+        "the plan file does not match the cluster: it has {theirs:?} where {ours:?} is expected; plan again"
     )]
     OtherPlan {
         /// The first step that differs, of the file.
@@ -63,38 +66,38 @@ pub enum RecoverError {
         /// The step in its place.
         ours: String,
     },
-    /// The person said no.
+    /// The confirmation was refused.
     #[error("not confirmed; {0}")]
     Declined(Declined),
     /// Somebody started etcd since it was fenced for the restore that would go on.
     #[error(
-        "{member} serves cluster {cluster}, which is not the one that is being restored: etcd was started again since it \
-         was fenced, and what was written since would be lost; give this operation up by `lifeboat recover abandon`, then \
-         look again: lifeboat diagnose"
+        "{member} serves cluster {cluster}, which is not the one being restored: etcd was started after it was \
+         fenced, and writes since then would be lost; discard this operation with `lifeboat recover abandon`, then \
+         run: lifeboat diagnose"
     )]
     Served {
-        /// The member.
+        /// Name of the etcd member.
         member: String,
         /// The cluster it is in, in hexadecimal.
         cluster: String,
     },
 }
 
-/// What there is of an operation that a person has said no to.
+/// What was done before the confirmation was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
-    /// Nothing.
+    /// Nothing was done.
     #[error("nothing was done")]
     Nothing,
     /// Rounds that are done.
-    #[error("round {0} was not started; what was done before it stands, and `lifeboat recover` looks again")]
+    #[error("round {0} was not started; earlier rounds stand; run `lifeboat recover` to continue")]
     Round(usize),
-    /// A rollback.
+    /// A rollback was not confirmed.
     #[error("nothing was rolled back")]
     Rollback,
-    /// What was done before it was cut short.
+    /// The steps before the interruption.
     #[error(
-        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` gives it up"
+        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` discards it"
     )]
     Resumed,
 }

@@ -1,4 +1,4 @@
-//! What a recovery tells at its end.
+//! The report of a recovery.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::plan::Plan;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The operation.
+    /// Operation id.
     pub operation: String,
     /// When it began.
     pub started: Timestamp,
@@ -53,7 +53,7 @@ pub struct StepReport {
     pub plan: String,
     /// Its number there.
     pub number: u32,
-    /// Its title.
+    /// Step title, as in the plan.
     pub title: String,
     /// How long it took.
     pub seconds: f64,

@@ -1,5 +1,5 @@
-//! Going on with an operation that was cut short, maybe long ago: what is left is shown and asked for, and a restore
-//! does not go on over an etcd that somebody has started since.
+//! Resumes an interrupted operation, possibly an old one: the remaining steps are shown and confirmed, and a restore
+//! does not continue if etcd was started meanwhile.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) struct Serving {
 }
 
 impl Recovery<'_> {
-    /// Goes on with the operation that did not end, once a person has seen what is left of it and agrees.
+    /// Resumes the unfinished operation, once the remaining steps are confirmed.
     ///
     /// # Errors
     /// [`RecoverError`].

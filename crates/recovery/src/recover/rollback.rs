@@ -1,4 +1,4 @@
-//! Taking an operation's plan back: until the restored etcd has started, everything can be put back as it was.
+//! Rolls back an operation's plan: until the restored etcd has started, everything can be undone.
 
 use jiff::Timestamp;
 use lifeboat_etcd::InitialCluster;
@@ -18,7 +18,7 @@ const ROLLED_BACK: &str = "rolled back";
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RollbackReport {
-    /// The operation.
+    /// Operation id.
     pub operation: String,
     /// When it ended.
     pub ended: Timestamp,
@@ -29,8 +29,8 @@ pub struct RollbackReport {
 }
 
 impl Recovery<'_> {
-    /// Takes back the plan of the operation that did not end, or of the newest if it was abandoned: old data dirs are put
-    /// back, fences lifted, what ran before is started.
+    /// Rolls back the plan of the unfinished operation, or of the newest if it was abandoned: old data dirs are moved
+    /// back, fences lifted, services that ran before are started.
     ///
     /// # Errors
     /// [`RecoverError::NoWayBack`] once the restored etcd was started; [`RecoverError::RollbackUnfinished`] when a step

@@ -2,7 +2,7 @@ use super::*;
 
 pub(super) fn inventory() -> Inventory {
     let text = include_str!("../../../../docs/lifeboat.example.yaml");
-    Inventory::parse(text, Path::new("/")).unwrap()
+    Inventory::parse(text, Path::new("/")).unwrap().inventory
 }
 
 /// A plan that rebuilds etcd.

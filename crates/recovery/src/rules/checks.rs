@@ -2,20 +2,20 @@
 
 use crate::finding::{FindingId, Severity};
 
-use super::look::{Look, seen_in};
-use super::sighting::Sighting;
+use super::facts_view::{FactsView, seen_in};
+use super::symptom::Symptom;
 
-pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
     let mut found = Vec::new();
-    for check in &look.inventory().checks {
-        let Some(fact) = look.facts.checks.get(&check.name) else { continue };
+    for check in &view.inventory().checks {
+        let Some(fact) = view.facts.checks.get(&check.name) else { continue };
         let Some(answer) = fact.get().filter(|answer| !answer.ok) else { continue };
         found.push(
-            Sighting::new(FindingId::CheckFailing, Severity::Error)
+            Symptom::new(FindingId::CheckFailing, Severity::Error)
                 .about([&check.name])
                 .shown_by([seen_in(fact, format!("{}: {}", check.url, answer.detail))])
                 .manual(format!(
-                    "nothing Lifeboat looks at explains why {} fails: follow its URL {} hop by hop",
+                    "no finding explains why {} fails: trace its URL {} hop by hop",
                     check.name, check.url
                 )),
         );

@@ -4,28 +4,28 @@ use crate::facts::{CloudFacts, CloudNic, CloudVm};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::{Cloud, IpRangeSpec, NicSpec, Vm};
 
-use super::look::{Look, no_answer, seen_in};
-use super::sighting::Sighting;
+use super::facts_view::{FactsView, no_answer, seen_in};
+use super::symptom::Symptom;
 
-/// States of a VM that is about to run by itself; everything else but `Running` is switched off.
+/// States of a VM that is about to run by itself; everything else but `Running` is powered off.
 const PASSING: &[&str] = &["Starting", "Rebooting", "Migrating", "VolumeMigrating", "Resuming", "Stopping"];
 
-pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
-    let Some(cloud) = &look.facts.cloud else { return Vec::new() };
-    let mut found: Vec<Sighting> = unreachable(look, cloud).into_iter().collect();
-    for (host, spec) in &look.inventory().hosts {
+pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
+    let Some(cloud) = &view.facts.cloud else { return Vec::new() };
+    let mut found: Vec<Symptom> = unreachable(view, cloud).into_iter().collect();
+    for (host, spec) in &view.inventory().hosts {
         let Some(vm) = &spec.vm else { continue };
         let power = power(cloud, host, vm);
         // A VM that is not there takes no NIC.
-        if power.as_ref().is_none_or(|sighting| sighting.id != FindingId::VmMissing) {
-            found.extend(nics(look, cloud, host, vm));
+        if power.as_ref().is_none_or(|symptom| symptom.id != FindingId::VmMissing) {
+            found.extend(nics(view, cloud, host, vm));
         }
         found.extend(power);
     }
     found
 }
 
-fn unreachable(look: &Look<'_>, cloud: &CloudFacts) -> Option<Sighting> {
+fn unreachable(view: &FactsView<'_>, cloud: &CloudFacts) -> Option<Symptom> {
     let silent: Vec<Evidence> = [
         no_answer(&cloud.nics, "NICs"),
         no_answer(&cloud.vms, "VMs"),
@@ -34,20 +34,20 @@ fn unreachable(look: &Look<'_>, cloud: &CloudFacts) -> Option<Sighting> {
     .into_iter()
     .flatten()
     .collect();
-    let Some(Cloud::Zstack(zstack)) = &look.inventory().cloud else { return None };
+    let Some(Cloud::Zstack(zstack)) = &view.inventory().cloud else { return None };
     (!silent.is_empty()).then(|| {
-        Sighting::new(FindingId::CloudUnreachable, Severity::Warning)
+        Symptom::new(FindingId::CloudUnreachable, Severity::Warning)
             .about([zstack.endpoint.as_str()])
-            .summary(format!("The cloud's API at {} cannot be asked", zstack.endpoint))
+            .summary(format!("The cloud's API at {} is unavailable", zstack.endpoint))
             .shown_by(silent)
             .manual(format!(
-                "check that {} can be reached from here and takes the access key",
+                "check that {} is reachable from here and accepts the access key",
                 zstack.endpoint
             ))
     })
 }
 
-fn power(cloud: &CloudFacts, host: &str, vm: &Vm) -> Option<Sighting> {
+fn power(cloud: &CloudFacts, host: &str, vm: &Vm) -> Option<Symptom> {
     let known = cloud.vms.get()?.iter().find(|known| known.uuid == vm.uuid);
     match known {
         Some(CloudVm { state, .. }) if state == "Running" || PASSING.contains(&state.as_str()) => None,
@@ -59,15 +59,13 @@ fn power(cloud: &CloudFacts, host: &str, vm: &Vm) -> Option<Sighting> {
                 _ => Remedy::Manual(format!("bring VM {name} from {state} to Running in the cloud")),
             };
             let seen = seen_in(&cloud.vms, format!("VM {name} ({}) is {state}", vm.uuid));
-            Some(
-                Sighting::new(FindingId::VmStopped, Severity::Error).on(host).shown_by([seen]).remedy(remedy),
-            )
+            Some(Symptom::new(FindingId::VmStopped, Severity::Error).on(host).shown_by([seen]).remedy(remedy))
         }
     }
 }
 
-fn missing(cloud: &CloudFacts, host: &str, how: &str) -> Sighting {
-    Sighting::new(FindingId::VmMissing, Severity::Error)
+fn missing(cloud: &CloudFacts, host: &str, how: &str) -> Symptom {
+    Symptom::new(FindingId::VmMissing, Severity::Error)
         .on(host)
         .shown_by([seen_in(&cloud.vms, format!("{host}'s VM {how} in the cloud"))])
         .manual(format!(
@@ -75,7 +73,7 @@ fn missing(cloud: &CloudFacts, host: &str, how: &str) -> Sighting {
         ))
 }
 
-fn nics(look: &Look<'_>, cloud: &CloudFacts, host: &str, vm: &Vm) -> Vec<Sighting> {
+fn nics(view: &FactsView<'_>, cloud: &CloudFacts, host: &str, vm: &Vm) -> Vec<Symptom> {
     let Some(known) = cloud.nics.get() else { return Vec::new() };
     let judge = |nic: &NicSpec| {
         let own =
@@ -83,7 +81,7 @@ fn nics(look: &Look<'_>, cloud: &CloudFacts, host: &str, vm: &Vm) -> Vec<Sightin
         match own(&|known| known.ip == nic.ip)
             .or_else(|| own(&|known| known.mac.eq_ignore_ascii_case(&nic.mac)))
         {
-            None => Some(nic_missing(look, cloud, host, nic, known)),
+            None => Some(nic_missing(view, cloud, host, nic, known)),
             Some(there) => nic_changed(cloud, host, nic, there),
         }
     };
@@ -91,33 +89,33 @@ fn nics(look: &Look<'_>, cloud: &CloudFacts, host: &str, vm: &Vm) -> Vec<Sightin
 }
 
 fn nic_missing(
-    look: &Look<'_>,
+    view: &FactsView<'_>,
     cloud: &CloudFacts,
     host: &str,
     nic: &NicSpec,
     known: &[CloudNic],
-) -> Sighting {
+) -> Symptom {
     let gone = format!("{host}'s VM has no NIC {} (MAC {})", nic.ip, nic.mac);
-    let mut evidence: Vec<Evidence> = range_gone(look, cloud, nic).into_iter().collect();
+    let mut evidence: Vec<Evidence> = range_gone(view, cloud, nic).into_iter().collect();
     evidence.push(seen_in(&cloud.nics, gone));
     let taken = known.iter().find(|known| known.ip == nic.ip);
     evidence.extend(taken.map(|other| {
         seen_in(&cloud.nics, format!("{} is now the address of another VM, {}", nic.ip, other.vm))
     }));
-    let sighting = Sighting::new(FindingId::NicMissing, Severity::Error).on(host).shown_by(evidence);
+    let symptom = Symptom::new(FindingId::NicMissing, Severity::Error).on(host).shown_by(evidence);
     match taken {
-        None => sighting.remedy(Remedy::AttachNics { hosts: vec![host.into()] }),
+        None => symptom.remedy(Remedy::AttachNics { hosts: vec![host.into()] }),
         // The cloud gives an address once; only people know whether its holder may lose it.
-        Some(other) => sighting.manual(format!(
-            "take {} away from VM {} in the cloud, since it is {host}'s address, then run `lifeboat recover`",
+        Some(other) => symptom.manual(format!(
+            "release {} from VM {} in the cloud, since it is {host}'s address, then run `lifeboat recover`",
             nic.ip, other.vm
         )),
     }
 }
 
 /// The range of the inventory an address lies in, if the cloud has no such range.
-fn range_gone(look: &Look<'_>, cloud: &CloudFacts, nic: &NicSpec) -> Option<Evidence> {
-    let Cloud::Zstack(zstack) = look.inventory().cloud.as_ref()?;
+fn range_gone(view: &FactsView<'_>, cloud: &CloudFacts, nic: &NicSpec) -> Option<Evidence> {
+    let Cloud::Zstack(zstack) = view.inventory().cloud.as_ref()?;
     let holds = |range: &&IpRangeSpec| range.l3_network == nic.l3_network && range.contains(&nic.ip);
     let range = zstack.ip_ranges.iter().find(holds)?;
     let there = cloud.ip_ranges.get()?.iter().any(|known| known.contains(&nic.l3_network, &nic.ip));
@@ -127,7 +125,7 @@ fn range_gone(look: &Look<'_>, cloud: &CloudFacts, nic: &NicSpec) -> Option<Evid
     })
 }
 
-fn nic_changed(cloud: &CloudFacts, host: &str, nic: &NicSpec, there: &CloudNic) -> Option<Sighting> {
+fn nic_changed(cloud: &CloudFacts, host: &str, nic: &NicSpec, there: &CloudNic) -> Option<Symptom> {
     let differs = |what: &str, was: &str, is: &str| {
         (!was.eq_ignore_ascii_case(is)).then(|| format!("{what} {is}, not {was}"))
     };
@@ -141,12 +139,12 @@ fn nic_changed(cloud: &CloudFacts, host: &str, nic: &NicSpec, there: &CloudNic) 
     .collect();
     (!differences.is_empty()).then(|| {
         let seen = format!("{host}'s NIC {} has {}", nic.ip, differences.join(", "));
-        Sighting::new(FindingId::NicChanged, Severity::Error)
+        Symptom::new(FindingId::NicChanged, Severity::Error)
             .on(host)
             .shown_by([seen_in(&cloud.nics, seen)])
             .manual(format!(
-                "detach that NIC from {host} in the cloud and run `lifeboat recover`, which attaches it as it was; \
-                 or, if the change is meant, write it into the inventory"
+                "detach that NIC from {host} in the cloud and run `lifeboat recover`, which reattaches it; or, if \
+                 the change is intended, update the inventory"
             ))
     })
 }

@@ -1,70 +1,70 @@
-//! The masters: API servers and their certificates, controller-managers, schedulers.
+//! The control plane: API servers and their certificates, controller-managers, schedulers.
 
 use jiff::SignedDuration;
 
-use crate::facts::{Fact, Health, MasterFacts};
+use crate::facts::{ControlPlaneFacts, Fact, Health};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::inventory::{Master, Service};
+use crate::inventory::{ControlPlaneSpec, Service};
 
 use super::etcd::{Cluster, Quorum};
-use super::look::{Look, no_answer, seen_in};
-use super::sighting::{Sighting, again_and_again, day, is_crash_loop, start, stopped};
+use super::facts_view::{FactsView, no_answer, seen_in};
+use super::symptom::{Symptom, again_and_again, day, is_crash_loop, start, stopped};
 
 /// From here on an API server's certificate is worth a warning.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
     let mut found = Vec::new();
-    for (host, master) in &look.inventory().kubernetes.masters {
-        found.extend(not_running(look, host, &master.controller_manager, FindingId::ControllerManagerDown));
-        found.extend(not_running(look, host, &master.scheduler, FindingId::SchedulerDown));
-        let Some(facts) = look.facts.masters.get(host) else { continue };
-        found.extend(certificate(look, host, facts));
-        found.extend(apiserver(look, cluster, host, master, facts));
+    for (host, spec) in &view.inventory().kubernetes.control_plane {
+        found.extend(not_running(view, host, &spec.controller_manager, FindingId::ControllerManagerDown));
+        found.extend(not_running(view, host, &spec.scheduler, FindingId::SchedulerDown));
+        let Some(facts) = view.facts.control_plane.get(host) else { continue };
+        found.extend(certificate(view, host, facts));
+        found.extend(apiserver(view, cluster, host, spec, facts));
     }
-    every_master_makes_it_critical(look, &mut found);
+    all_machines_make_it_critical(view, &mut found);
     found
 }
 
-/// What all masters have stands in for nothing any more.
-fn every_master_makes_it_critical(look: &Look<'_>, found: &mut [Sighting]) {
+/// A finding on every control plane machine leaves no other to stand in.
+fn all_machines_make_it_critical(view: &FactsView<'_>, found: &mut [Symptom]) {
     let api = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
     for family in [&api[..], &[FindingId::ControllerManagerDown], &[FindingId::SchedulerDown]] {
         let has = |host: &String| found.iter().any(|f| family.contains(&f.id) && f.hosts.contains(host));
-        if look.inventory().kubernetes.masters.keys().all(has) {
-            let all = found.iter_mut().filter(|sighting| family.contains(&sighting.id));
-            all.for_each(|sighting| sighting.severity = Severity::Critical);
+        if view.inventory().kubernetes.control_plane.keys().all(has) {
+            let all = found.iter_mut().filter(|symptom| family.contains(&symptom.id));
+            all.for_each(|symptom| symptom.severity = Severity::Critical);
         }
     }
 }
 
-fn not_running(look: &Look<'_>, host: &str, service: &Service, id: FindingId) -> Option<Sighting> {
-    let state = look.service(host, service)?;
+fn not_running(view: &FactsView<'_>, host: &str, service: &Service, id: FindingId) -> Option<Symptom> {
+    let state = view.service(host, service)?;
     if state.is_running() {
         return None;
     }
     let log = again_and_again(state, service);
     Some(
-        Sighting::new(id, Severity::Error)
+        Symptom::new(id, Severity::Error)
             .on(host)
             .with_service(host, service)
-            .shown_by(look.service_evidence(host, service))
+            .shown_by(view.service_evidence(host, service))
             .remedies((!is_crash_loop(state)).then(|| start(host, service, Some(state))))
             .remedies(log),
     )
 }
 
-fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sighting> {
+fn certificate(view: &FactsView<'_>, host: &str, facts: &ControlPlaneFacts) -> Option<Symptom> {
     let certificate = facts.certificate.get()?;
-    let left = certificate.not_after.duration_since(look.facts.observed_at);
+    let left = certificate.not_after.duration_since(view.facts.observed_at);
     let day = day(certificate.not_after);
     let seen =
         |what: &str| [seen_in(&facts.certificate, format!("{host}: {} {what} {day}", certificate.subject))];
     let renew =
-        "renew the API server's certificate and its like (`kubeadm certs renew all`, or as it was made)";
+        "renew the API server's certificates (`kubeadm certs renew all`, or the way they were issued)";
     if left.is_negative() {
         return Some(
-            Sighting::new(FindingId::ApiserverCertExpired, Severity::Error)
+            Symptom::new(FindingId::ApiserverCertExpired, Severity::Error)
                 .on(host)
                 .summary(format!("The API server's certificate on {host} expired on {day}"))
                 .shown_by(seen("expired on"))
@@ -73,7 +73,7 @@ fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sight
     }
     (left < EXPIRES_SOON).then(|| {
         let days = left.as_hours() / 24;
-        Sighting::new(FindingId::ApiserverCertExpiring, Severity::Warning)
+        Symptom::new(FindingId::ApiserverCertExpiring, Severity::Warning)
             .on(host)
             .summary(format!("The API server's certificate on {host} expires in {days} days"))
             .shown_by(seen("expires on"))
@@ -82,55 +82,57 @@ fn certificate(look: &Look<'_>, host: &str, facts: &MasterFacts) -> Option<Sight
 }
 
 fn apiserver(
-    look: &Look<'_>,
+    view: &FactsView<'_>,
     cluster: &Cluster<'_>,
     host: &str,
-    master: &Master,
-    facts: &MasterFacts,
-) -> Option<Sighting> {
-    let service = &master.apiserver;
-    let state = look.service(host, service);
+    spec: &ControlPlaneSpec,
+    facts: &ControlPlaneFacts,
+) -> Option<Symptom> {
+    let service = &spec.apiserver;
+    let state = view.service(host, service);
     let condition = condition(facts, state.map(crate::facts::ServiceState::is_running))?;
     let (id, summary) = match condition {
         Condition::Stopped => {
             let how = state.map_or("is stopped", stopped);
             (FindingId::ApiserverDown, format!("The API server on {host} {how}"))
         }
-        Condition::Silent => (FindingId::ApiserverDown, format!("The API server on {host} does not answer")),
+        Condition::Unresponsive => {
+            (FindingId::ApiserverDown, format!("The API server on {host} does not answer"))
+        }
         Condition::NotReady => {
             (FindingId::ApiserverNotReady, format!("The API server on {host} is not ready"))
         }
     };
-    let sighting = Sighting::new(id, Severity::Error)
+    let symptom = Symptom::new(id, Severity::Error)
         .on(host)
         .with_service(host, service)
         .summary(summary)
-        .shown_by(look.service_evidence(host, service))
+        .shown_by(view.service_evidence(host, service))
         .shown_by(health(host, facts));
     // Without etcd, and with an expired certificate, it comes up no better than before.
-    let would_help = cluster.quorum != Quorum::Lost && !look.has_expired(facts);
+    let would_help = cluster.quorum != Quorum::Lost && !view.has_expired(facts);
     Some(match condition {
         Condition::Stopped => {
             let log = state.and_then(|state| again_and_again(state, service));
             let start = (!state.is_some_and(is_crash_loop)).then(|| start(host, service, state));
-            sighting.remedies(start).remedies(log)
+            symptom.remedies(start).remedies(log)
         }
         _ if state.is_some() && would_help => {
-            sighting.remedy(Remedy::RestartService { host: host.into(), service: service.clone() })
+            symptom.remedy(Remedy::RestartService { host: host.into(), service: service.clone() })
         }
-        _ => sighting,
+        _ => symptom,
     })
 }
 
 #[derive(Clone, Copy)]
 enum Condition {
     Stopped,
-    Silent,
+    Unresponsive,
     NotReady,
 }
 
 /// What is wrong with an API server; `None` when nothing is, or nothing is known.
-fn condition(facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
+fn condition(facts: &ControlPlaneFacts, running: Option<bool>) -> Option<Condition> {
     let (livez, readyz) = (facts.livez.get(), facts.readyz.get());
     if readyz.is_some_and(|health| health.ok) {
         return None;
@@ -144,7 +146,7 @@ fn condition(facts: &MasterFacts, running: Option<bool>) -> Option<Condition> {
     }
     let speaks =
         [livez, readyz].into_iter().flatten().any(|health| health.ok || is_own_account(&health.detail));
-    Some(if speaks { Condition::NotReady } else { Condition::Silent })
+    Some(if speaks { Condition::NotReady } else { Condition::Unresponsive })
 }
 
 /// Whether this is what a health endpoint says of itself, `etcd failed, ping failed` or a status, and not why it said
@@ -157,7 +159,7 @@ fn is_own_account(detail: &str) -> bool {
 }
 
 /// What its health endpoints say; once, when both say the same.
-fn health(host: &str, facts: &MasterFacts) -> Vec<Evidence> {
+fn health(host: &str, facts: &ControlPlaneFacts) -> Vec<Evidence> {
     let line = |what: &str, fact: &Fact<Health>| match fact.get() {
         Some(health) if health.ok => None,
         Some(health) => Some(seen_in(fact, format!("{host} {what}: {}", health.detail))),

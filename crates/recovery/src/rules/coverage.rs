@@ -1,15 +1,15 @@
-//! What a diagnosis looked at and what it did not, so that "nothing found" is not read as "all is well".
+//! What a diagnosis covers and what it does not, so that "nothing found" is not read as "all is well".
 
 use crate::facts::{Facts, Login};
 
-/// What no rule looks at. A layer that is built takes its line out.
+/// What no rule covers.
 const NOT_EXAMINED: &[&str] = &[
     "pods and their network",
     "DNS",
     "kube-proxy and services",
     "ingress",
     "webhooks and API services",
-    "certificates other than those of API servers and of kubelets that are not heard",
+    "certificates except those of API servers and of silent kubelets",
     "logs",
 ];
 
@@ -18,13 +18,13 @@ pub(super) fn examined(facts: &Facts) -> Vec<String> {
     let cloud = facts.cloud.as_ref().is_some_and(|cloud| cloud.nics.get().is_some());
     let machines = facts.hosts.values().filter(|host| host.login.get() == Some(&Login::Ok)).count();
     let members = facts.members.values().filter(|member| member.status.get().is_some()).count();
-    let ready = facts.masters.values().filter(|m| m.readyz.get().or(m.livez.get()).is_some()).count();
+    let ready = facts.control_plane.values().filter(|m| m.readyz.get().or(m.livez.get()).is_some()).count();
     let nodes = facts.kubernetes.nodes.get().map_or(0, Vec::len);
     let parts = [
         cloud.then(|| "the cloud".to_owned()),
         count(machines, facts.hosts.len(), "machine", "machines"),
         count(members, facts.members.len(), "etcd member", "etcd members"),
-        count(ready, facts.masters.len(), "API server", "API servers"),
+        count(ready, facts.control_plane.len(), "API server", "API servers"),
         count(nodes, nodes.max(facts.inventory.kubernetes.nodes.len()), "node", "nodes"),
         count(facts.checks.len(), facts.checks.len(), "check", "checks"),
     ];

@@ -11,15 +11,15 @@ mod unlisted;
 
 pub(super) use cluster::{Cluster, Quorum};
 
-use super::look::Look;
-use super::sighting::Sighting;
+use super::facts_view::FactsView;
+use super::symptom::Symptom;
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
-    let mut found = members::look(look, cluster);
-    found.extend(quorum::look(look, cluster));
-    found.extend(state::look(look, cluster));
-    found.extend(unlisted::look(look, cluster));
-    found.extend(data::look(look, cluster));
-    found.extend(alarms::look(look, cluster));
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
+    let mut found = members::evaluate(view, cluster);
+    found.extend(quorum::evaluate(view, cluster));
+    found.extend(state::evaluate(view, cluster));
+    found.extend(unlisted::evaluate(view, cluster));
+    found.extend(data::evaluate(view, cluster));
+    found.extend(alarms::evaluate(view, cluster));
     found
 }

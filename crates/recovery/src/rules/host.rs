@@ -1,4 +1,4 @@
-//! Machines: being let in, being the right one, clocks, disks, and what Lifeboat itself holds stopped.
+//! Machines: logins, machine ids, clocks, disks and fences.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use crate::facts::{DataDir, Disk, Fact, HostFacts, Login};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::{HostSpec, Service};
 
-use super::look::{Look, seen_in};
-use super::sighting::{Sighting, listed};
+use super::facts_view::{FactsView, seen_in};
+use super::symptom::{Symptom, listed};
 
 /// etcd makes its next WAL file this big before it writes on: a disk with less stops it.
 const WAL_FILE_BYTES: u64 = 64_000_000;
@@ -18,67 +18,67 @@ const SKEW_WARNING: f64 = 5.0;
 /// Seconds a clock may be off before leases and fresh certificates are misjudged.
 const SKEW_ERROR: f64 = 60.0;
 
-pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
     let mut found = Vec::new();
-    for (host, spec, facts) in look.hosts() {
-        found.extend(login(look, host, &spec.address, facts));
-        found.extend(wrong_machine(look, host));
-        let Some(facts) = look.host(host) else { continue };
+    for (host, spec, facts) in view.hosts() {
+        found.extend(login(view, host, &spec.address, facts));
+        found.extend(wrong_machine(view, host));
+        let Some(facts) = view.host(host) else { continue };
         found.extend(no_machine_id(host, spec, facts));
         found.extend(full(host, facts));
         found.extend(read_only(host, facts));
-        found.extend(fenced(look, host, facts));
-        found.extend(reset(look, host, facts));
-        found.extend(disabled(look, host, facts));
+        found.extend(fenced(view, host, facts));
+        found.extend(reset(view, host, facts));
+        found.extend(disabled(view, host, facts));
         found.extend(leftovers(host, facts));
     }
-    found.extend(clocks(look));
+    found.extend(clocks(view));
     found
 }
 
-fn login(look: &Look<'_>, host: &str, address: &str, facts: &HostFacts) -> Option<Sighting> {
+fn login(view: &FactsView<'_>, host: &str, address: &str, facts: &HostFacts) -> Option<Symptom> {
     let evidence = |why: &str| [seen_in(&facts.login, format!("{host}: {why}"))];
     match facts.login.get()? {
         Login::Ok => None,
         Login::Unreachable(why) => {
-            let sighting = Sighting::new(FindingId::HostUnreachable, Severity::Error)
+            let symptom = Symptom::new(FindingId::HostUnreachable, Severity::Error)
                 .on(host)
                 .shown_by(evidence(why))
-                .shown_by(seen_at_work(look, host));
-            Some(match look.answers(host) {
-                true => sighting
+                .shown_by(seen_at_work(view, host));
+            Some(match view.answers(host) {
+                true => symptom
                     .summary(format!("{host} cannot be reached over SSH only: what runs on it answers"))
                     .manual(
                         "start sshd on {who} from its console, or open its port (`systemctl status sshd`)",
                     ),
                 // Something there refuses: a machine that is off does not.
-                false if is_refusal(why) => sighting
+                false if is_refusal(why) => symptom
                     .summary(format!("{host} refuses SSH: a machine is up at its address, without sshd"))
                     .manual(
                         "start sshd on {who} from its console, and see there that no other machine has its address",
                     ),
-                false => sighting
-                    .manual("look at the console of {who}: is it on, and on the network with its address?"),
+                false => symptom
+                    .manual("check the console of {who}: is it powered on, and on the network with its address?"),
             })
         }
         Login::HostKeyChanged(why) => Some(
-            Sighting::new(FindingId::HostKeyChanged, Severity::Critical)
+            Symptom::new(FindingId::HostKeyChanged, Severity::Critical)
                 .on(host)
                 .shown_by(evidence(why))
                 .manual(format!(
-                    "find out on {host}'s console whether its host key was really renewed; only then \
-                     `ssh-keygen -R {address}` and log in once by hand"
+                    "check on {host}'s console that its host key was really renewed; only then `ssh-keygen -R \
+                     {address}` and log in once by hand"
                 )),
         ),
         Login::Denied(why) => {
-            let user = look.inventory().ssh.user.as_deref().unwrap_or("the user of ssh_config");
+            let user = view.inventory().ssh.user.as_deref().unwrap_or("the user of ssh_config");
             Some(
-                Sighting::new(FindingId::HostDenied, Severity::Error)
+                Symptom::new(FindingId::HostDenied, Severity::Error)
                     .on(host)
                     .shown_by(evidence(why))
-                    .shown_by(seen_at_work(look, host))
+                    .shown_by(seen_at_work(view, host))
                     .manual(format!(
-                        "let {user} log in to {{who}} with a key, and use sudo without a password"
+                        "allow {user} to log in to {{who}} with a key and use passwordless sudo"
                     )),
             )
         }
@@ -90,31 +90,31 @@ fn is_refusal(why: &str) -> bool {
 }
 
 /// What answers on a machine that cannot be logged in to.
-fn seen_at_work(look: &Look<'_>, host: &str) -> Vec<Evidence> {
-    let members = look.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
+fn seen_at_work(view: &FactsView<'_>, host: &str) -> Vec<Evidence> {
+    let members = view.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
     let members = members.filter_map(|(name, _)| {
-        let status = &look.facts.members.get(name)?.status;
+        let status = &view.facts.members.get(name)?.status;
         status.get().map(|_| seen_in(status, format!("{host}: etcd member {name} answers")))
     });
-    let api = look.facts.masters.get(host).filter(|_| look.api_answers(host));
-    let api = api.map(|master| seen_in(&master.readyz, format!("{host}: its API server is ready")));
-    let nodes = &look.facts.kubernetes.nodes;
-    let node = look.node_is_heard(host).then(|| seen_in(nodes, format!("{host}: its node is Ready")));
+    let api = view.facts.control_plane.get(host).filter(|_| view.api_answers(host));
+    let api = api.map(|facts| seen_in(&facts.readyz, format!("{host}: its API server is ready")));
+    let nodes = &view.facts.kubernetes.nodes;
+    let node = view.node_is_heard(host).then(|| seen_in(nodes, format!("{host}: its node is Ready")));
     members.chain(api).chain(node).collect()
 }
 
 /// A machine that has none of its units and none of its data: it was reinstalled, or its disk replaced.
-fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
-    let services = look.inventory().services_on(host);
+fn reset(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom> {
+    let services = view.inventory().services_on(host);
     let is_gone = |service: &&Service| {
-        look.service(host, service).is_some_and(|state| {
+        view.service(host, service).is_some_and(|state| {
             let is_unit = matches!(service, Service::Unit(_));
             state.is_undefined(service) && (is_unit || !state.is_running())
         })
     };
-    let members = || look.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
+    let members = || view.inventory().etcd.members.iter().filter(|(_, spec)| spec.host == host);
     let dirs: Vec<(&std::path::PathBuf, &Fact<DataDir>)> = members()
-        .filter_map(|(name, spec)| Some((&spec.data_dir, &look.facts.members.get(name)?.data_dir)))
+        .filter_map(|(name, spec)| Some((&spec.data_dir, &view.facts.members.get(name)?.data_dir)))
         .collect();
     let no_data = dirs.iter().all(|(_, dir)| dir.get() == Some(&DataDir::Absent));
     // One unit that is missing may be called otherwise.
@@ -126,9 +126,9 @@ fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
         dirs.iter().map(|(path, fact)| seen_in(fact, format!("{host}: {} is missing", path.display())));
     let mut what = missing.clone();
     what.extend(dirs.iter().map(|(path, _)| format!("the data in {}", path.display())));
-    let sighting = Sighting::new(FindingId::HostReset, Severity::Error)
+    let symptom = Symptom::new(FindingId::HostReset, Severity::Error)
         .on(host)
-        .summary(format!("{host} has lost what it ran: {} are missing", listed(&what)))
+        .summary(format!("{host} has lost its units and data: {} are missing", listed(&what)))
         .shown_by([seen_in(&facts.services, format!("{host}: there is no {}", listed(&missing)))])
         .shown_by(data)
         .manual(format!(
@@ -137,17 +137,17 @@ fn reset(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
              others",
             listed(&missing)
         ));
-    Some(services.iter().fold(sighting, |sighting, service| sighting.with_service(host, service)))
+    Some(services.iter().fold(symptom, |symptom, service| symptom.with_service(host, service)))
 }
 
 /// Units that run now and that nothing starts at the next boot.
-fn disabled(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
-    let services = look.inventory().services_on(host);
+fn disabled(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom> {
+    let services = view.inventory().services_on(host);
     let units: Vec<&Service> = services
         .iter()
         .filter(|service| matches!(service, Service::Unit(_)))
         .filter(|service| {
-            look.service(host, service)
+            view.service(host, service)
                 .is_some_and(|state| state.is_running() && !state.enabled && !state.fenced)
         })
         .collect();
@@ -158,7 +158,7 @@ fn disabled(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> 
     let remedy =
         |service: &&Service| Remedy::EnableService { host: host.into(), service: (*service).clone() };
     Some(
-        Sighting::new(FindingId::ServiceDisabled, Severity::Warning)
+        Symptom::new(FindingId::ServiceDisabled, Severity::Warning)
             .on(host)
             .summary(format!(
                 "{} on {host} is not enabled: it does not start at the next boot",
@@ -172,12 +172,12 @@ fn disabled(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> 
     )
 }
 
-fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {
-    let found = look.wrong_machine(host)?;
-    let expected = look.inventory().hosts.get(host)?.machine_id.as_ref()?;
+fn wrong_machine(view: &FactsView<'_>, host: &str) -> Option<Symptom> {
+    let found = view.wrong_machine(host)?;
+    let expected = view.inventory().hosts.get(host)?.machine_id.as_ref()?;
     let id = found.get()?;
     Some(
-        Sighting::new(FindingId::HostWrongMachine, Severity::Critical)
+        Symptom::new(FindingId::HostWrongMachine, Severity::Critical)
             .on(host)
             .shown_by([seen_in(found, format!("machine id is {id}, {host}'s is {expected}"))])
             .manual(format!(
@@ -188,10 +188,10 @@ fn wrong_machine(look: &Look<'_>, host: &str) -> Option<Sighting> {
 }
 
 /// Without the id another machine at the address is not noticed, and is changed in its place.
-fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Sighting> {
+fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Symptom> {
     let id = facts.machine_id.get().filter(|_| spec.machine_id.is_none())?;
     Some(
-        Sighting::new(FindingId::HostNoMachineId, Severity::Warning)
+        Symptom::new(FindingId::HostNoMachineId, Severity::Warning)
             .on(host)
             .shown_by([seen_in(&facts.machine_id, format!("{host}: machine id is {id}"))])
             .manual(
@@ -201,7 +201,7 @@ fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Sight
     )
 }
 
-fn full(host: &str, facts: &HostFacts) -> Option<Sighting> {
+fn full(host: &str, facts: &HostFacts) -> Option<Symptom> {
     let no_bytes = |disk: &Disk| disk.available < WAL_FILE_BYTES.min(disk.size / 20);
     let no_inodes = |disk: &Disk| disk.free_inodes.is_some_and(|free| free < FEWEST_INODES);
     let is_full = |disk: &Disk| !disk.read_only && (no_bytes(disk) || no_inodes(disk));
@@ -210,18 +210,18 @@ fn full(host: &str, facts: &HostFacts) -> Option<Sighting> {
         _ => format!("{} MB of {} MB left", disk.available / 1_000_000, disk.size / 1_000_000),
     });
     (!mounts.is_empty()).then(|| {
-        Sighting::new(FindingId::HostDiskFull, Severity::Error)
+        Symptom::new(FindingId::HostDiskFull, Severity::Error)
             .on(host)
             .summary(format!("{host}'s disk is full: {}", listed(&mounts)))
             .shown_by(evidence)
-            .manual(format!("make room on {host} in {}; Lifeboat deletes nothing", listed(&mounts)))
+            .manual(format!("free up space on {host} in {}; Lifeboat deletes nothing", listed(&mounts)))
     })
 }
 
-fn read_only(host: &str, facts: &HostFacts) -> Option<Sighting> {
+fn read_only(host: &str, facts: &HostFacts) -> Option<Symptom> {
     let (mounts, evidence) = disks(host, facts, |disk| disk.read_only, |_| "mounted read-only".into());
     (!mounts.is_empty()).then(|| {
-        Sighting::new(FindingId::HostDiskReadOnly, Severity::Error)
+        Symptom::new(FindingId::HostDiskReadOnly, Severity::Error)
             .on(host)
             .summary(format!("{host}'s disk is read-only: {}", listed(&mounts)))
             .shown_by(evidence)
@@ -249,37 +249,37 @@ fn disks(
     (mounts, evidence)
 }
 
-fn fenced(look: &Look<'_>, host: &str, facts: &HostFacts) -> Option<Sighting> {
-    let services = look.inventory().services_on(host);
+fn fenced(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom> {
+    let services = view.inventory().services_on(host);
     let held: Vec<&Service> = services
         .iter()
-        .filter(|service| look.service(host, service).is_some_and(|state| state.fenced))
+        .filter(|service| view.service(host, service).is_some_and(|state| state.fenced))
         .collect();
     let names: Vec<String> = held.iter().map(|service| service.label().to_owned()).collect();
     (!held.is_empty()).then(|| {
-        let seen = seen_in(&facts.services, format!("{host}: Lifeboat holds {} stopped", listed(&names)));
+        let seen = seen_in(&facts.services, format!("{host}: fenced by Lifeboat: {}", listed(&names)));
         let back = |service: &&&Service| {
-            let in_place = look.service(host, service).is_some_and(|state| state.enabled);
+            let in_place = view.service(host, service).is_some_and(|state| state.enabled);
             in_place && matches!(service, Service::StaticPod(_))
         };
         let written_back = held.iter().filter(back).map(|service| {
             seen_in(&facts.services, format!("{host}: {} is in place again beside its fenced version", service.key()))
         });
-        let sighting = Sighting::new(FindingId::ServiceFenced, Severity::Error)
+        let symptom = Symptom::new(FindingId::ServiceFenced, Severity::Error)
             .on(host)
-            .summary(format!("Lifeboat holds {} on {host} stopped, from a recovery that did not end", listed(&names)))
+            .summary(format!("Fenced by an unfinished recovery on {host}: {}", listed(&names)))
             .shown_by([seen])
             .shown_by(written_back)
             .manual(
-                "go on with the recovery that was cut short: `lifeboat recover resume`; where it was given up, or is to be \
-                 (`lifeboat recover abandon`), release what it holds by hand, as `lifeboat explain service.fenced` says",
+                "continue the interrupted recovery: `lifeboat recover resume`; if it was or will be discarded \
+                 (`lifeboat recover abandon`), release its fences by hand (`lifeboat explain service.fenced`)",
             );
-        held.iter().fold(sighting, |sighting, service| sighting.with_service(host, service))
+        held.iter().fold(symptom, |symptom, service| symptom.with_service(host, service))
     })
 }
 
 /// State that was sent to a machine and that no operation uses: while one holds the lock, it may need it.
-fn leftovers(host: &str, facts: &HostFacts) -> Option<Sighting> {
+fn leftovers(host: &str, facts: &HostFacts) -> Option<Symptom> {
     let left = &facts.leftovers;
     if left.locked || left.sent.is_empty() {
         return None;
@@ -290,7 +290,7 @@ fn leftovers(host: &str, facts: &HostFacts) -> Option<Sighting> {
     let aside = left.aside.iter().map(|path| seen("was moved aside; it is never removed", path));
     let paths: Vec<String> = left.sent.iter().map(|path| path.display().to_string()).collect();
     Some(
-        Sighting::new(FindingId::HostLeftovers, Severity::Warning)
+        Symptom::new(FindingId::HostLeftovers, Severity::Warning)
             .on(host)
             .shown_by(sent)
             .shown_by(aside)
@@ -302,17 +302,17 @@ fn leftovers(host: &str, facts: &HostFacts) -> Option<Sighting> {
     )
 }
 
-fn clocks(look: &Look<'_>) -> Vec<Sighting> {
-    let off: Vec<(&String, &HostFacts, f64)> = look
+fn clocks(view: &FactsView<'_>) -> Vec<Symptom> {
+    let off: Vec<(&String, &HostFacts, f64)> = view
         .hosts()
         .filter_map(|(host, _, _)| {
-            let facts = look.host(host)?;
+            let facts = view.host(host)?;
             let offset = *facts.clock_offset.get()?;
             (offset.abs() > SKEW_WARNING).then_some((host, facts, offset))
         })
         .collect();
-    let ours = ours_is_off(look, &off);
-    let sighting = |(host, facts, offset): (&String, &HostFacts, f64)| {
+    let ours = ours_is_off(view, &off);
+    let symptom = |(host, facts, offset): (&String, &HostFacts, f64)| {
         let severity = if offset.abs() > SKEW_ERROR && !ours { Severity::Error } else { Severity::Warning };
         let way = if offset > 0.0 { "ahead of" } else { "behind" };
         let seen = format!("{host}'s clock is {} {way} ours", duration(offset.abs()));
@@ -321,26 +321,26 @@ fn clocks(look: &Look<'_>) -> Vec<Sighting> {
         } else {
             "set the clock of {who}: `chronyc makestep`, or `timedatectl set-ntp true`".to_owned()
         };
-        Sighting::new(FindingId::HostClockSkew, severity)
+        Symptom::new(FindingId::HostClockSkew, severity)
             .on(host)
             .summary(seen.clone())
             .shown_by([seen_in(&facts.clock_offset, seen)])
             .remedy(Remedy::Manual(remedy))
     };
-    off.into_iter().map(sighting).collect()
+    off.into_iter().map(symptom).collect()
 }
 
 /// Whether it is rather our own clock: at least three machines are asked, all are off, and by the same.
-fn ours_is_off(look: &Look<'_>, off: &[(&String, &HostFacts, f64)]) -> bool {
-    let asked = look.hosts().filter(|(host, _, _)| look.host(host).is_some()).count();
+fn ours_is_off(view: &FactsView<'_>, off: &[(&String, &HostFacts, f64)]) -> bool {
+    let asked = view.hosts().filter(|(host, _, _)| view.host(host).is_some()).count();
     let offsets = || off.iter().map(|(_, _, offset)| *offset);
     let spread = offsets().fold(f64::MIN, f64::max) - offsets().fold(f64::MAX, f64::min);
     off.len() >= 3 && off.len() == asked && spread <= SKEW_WARNING
 }
 
 /// Whether no machine that can be asked has a clock that is off.
-pub(super) fn clocks_agree(look: &Look<'_>) -> bool {
-    look.hosts().filter_map(|(host, _, _)| look.host(host)?.clock_offset.get()).all(|offset| {
+pub(super) fn clocks_agree(view: &FactsView<'_>) -> bool {
+    view.hosts().filter_map(|(host, _, _)| view.host(host)?.clock_offset.get()).all(|offset| {
         // A clock that cannot be read as a number agrees with nothing.
         offset.abs() <= SKEW_WARNING
     })

@@ -1,4 +1,4 @@
-//! Nodes: what the API says of them, and their kubelets over SSH.
+//! Nodes: their state in the API, and their kubelets over SSH.
 
 use jiff::SignedDuration;
 
@@ -6,22 +6,22 @@ use crate::facts::{Fact, KubeletApi, Node, Reach, ServiceState};
 use crate::finding::{FindingId, Remedy, Severity};
 use crate::inventory::{NodeSpec, Service};
 
+use super::facts_view::{FactsView, seen_in};
 use super::host::clocks_agree;
-use super::look::{Look, seen_in};
-use super::sighting::{Sighting, day};
+use super::symptom::{Symptom, day};
 
 /// A kubelet renews its lease every 10 s, for 40 s (`pkg/kubelet/apis/config/v1beta1/defaults.go`); 10 s are let pass.
 const LEASE: SignedDuration = SignedDuration::from_secs(50);
 
-pub(super) fn look(look: &Look<'_>) -> Vec<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
     let mut found = Vec::new();
-    for (host, spec) in &look.inventory().kubernetes.nodes {
-        found.extend(kubelet(look, host, spec));
-        found.extend(missing(look, host, spec));
+    for (host, spec) in &view.inventory().kubernetes.nodes {
+        found.extend(kubelet(view, host, spec));
+        found.extend(missing(view, host, spec));
     }
-    found.extend(without_api(look));
-    found.extend(not_ready(look));
-    found.extend(left_over(look));
+    found.extend(without_api(view));
+    found.extend(not_ready(view));
+    found.extend(left_over(view));
     found
 }
 
@@ -30,94 +30,94 @@ fn node_name<'a>(host: &'a str, spec: &'a NodeSpec) -> &'a str {
     spec.name.as_deref().unwrap_or(host)
 }
 
-fn kubelet(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
+fn kubelet(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom> {
     let service = Service::Unit(spec.kubelet.clone());
-    let state = look.service(host, &service)?;
-    let sighting = |id: FindingId| {
-        Sighting::new(id, Severity::Error)
+    let state = view.service(host, &service)?;
+    let symptom = |id: FindingId| {
+        Symptom::new(id, Severity::Error)
             .on(host)
             .with_service(host, &service)
-            .shown_by(look.service_evidence(host, &service))
+            .shown_by(view.service_evidence(host, &service))
             .remedy(Remedy::RecoverNode { host: host.into() })
     };
     if !ServiceState::is_running(state) {
-        return Some(sighting(FindingId::NodeKubeletDown));
+        return Some(symptom(FindingId::NodeKubeletDown));
     }
-    let fact = look.host(host)?.kubelet.as_ref()?;
+    let fact = view.host(host)?.kubelet.as_ref()?;
     let health = fact.get()?;
     (!health.ok).then(|| {
-        sighting(FindingId::NodeKubeletHung)
+        symptom(FindingId::NodeKubeletHung)
             .shown_by([seen_in(fact, format!("{host} healthz: {}", health.detail))])
     })
 }
 
-fn not_ready(look: &Look<'_>) -> Vec<Sighting> {
-    let fact = &look.facts.kubernetes.nodes;
+fn not_ready(view: &FactsView<'_>) -> Vec<Symptom> {
+    let fact = &view.facts.kubernetes.nodes;
     let Some(nodes) = fact.get() else { return Vec::new() };
     let bad: Vec<(&Node, String)> =
-        nodes.iter().filter_map(|node| Some((node, complaint(look, node)?))).collect();
+        nodes.iter().filter_map(|node| Some((node, complaint(view, node)?))).collect();
     let severity = if bad.len() == nodes.len() { Severity::Critical } else { Severity::Error };
-    let sighting = |(node, complaint): (&Node, String)| {
+    let symptom = |(node, complaint): (&Node, String)| {
         let seen = seen_in(fact, format!("node {}: {complaint}", node.name));
-        let sighting = Sighting::new(FindingId::NodeNotReady, severity).shown_by([seen]);
-        match host_of(look, &node.name) {
-            Some(host) => unheard(look, host, sighting.of(&node.name, host)),
-            None => sighting.about([&node.name]).manual(format!(
-                "node {} is not in the inventory: add its machine, or look at its kubelet by hand",
+        let symptom = Symptom::new(FindingId::NodeNotReady, severity).shown_by([seen]);
+        match host_of(view, &node.name) {
+            Some(host) => unheard(view, host, symptom.of(&node.name, host)),
+            None => symptom.about([&node.name]).manual(format!(
+                "node {} is not in the inventory: add its machine, or check its kubelet by hand",
                 node.name
             )),
         }
     };
-    bad.into_iter().map(sighting).collect()
+    bad.into_iter().map(symptom).collect()
 }
 
-/// Why the API does not hear of a node's kubelet, as its machine shows it. A restart of the kubelet cures a connection that
-/// has died, and no pod feels it. A reboot stops every pod, so a kubelet that answers is no reason for one.
-fn unheard(look: &Look<'_>, host: &str, sighting: Sighting) -> Sighting {
+/// Why the API does not hear of a node's kubelet, as its machine shows it. A restart of the kubelet fixes a dead
+/// connection without affecting pods. A reboot stops every pod, so a kubelet that answers is no reason for one.
+fn unheard(view: &FactsView<'_>, host: &str, symptom: Symptom) -> Symptom {
     let restart = Remedy::RecoverNode { host: host.to_owned() };
-    let Some((fact, api)) = look
+    let Some((fact, api)) = view
         .host(host)
         .and_then(|facts| facts.kubelet_api.as_ref())
         .and_then(|fact| Some((fact, fact.get()?)))
     else {
-        let sighting = sighting.remedy(restart);
-        return match answers(look, host) {
-            true => sighting.manual(format!(
-                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
-                 hear of it (its certificate, the way to its API server)"
+        let symptom = symptom.remedy(restart);
+        return match answers(view, host) {
+            true => symptom.manual(format!(
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why it does \
+                 not report to the API (certificate, network to its API server)"
             )),
-            false => sighting,
+            false => symptom,
         };
     };
-    match cut_off(look, host, fact, api) {
-        Some(_) => sighting,
-        None => sighting
-            .shown_by([seen_in(fact, format!("{host}: a TCP connection to {} can be made", api.server))])
+    match cut_off(view, host, fact, api) {
+        Some(_) => symptom,
+        None => symptom
+            .shown_by([seen_in(fact, format!("{host}: TCP connection to {} succeeds", api.server))])
             .remedy(restart)
             .manual(format!(
-                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why the API does not \
-                 hear of it"
+                "if {{who}} is still not Ready after that: `journalctl -u kubelet -n 50` on {host} says why it does \
+                 not report to the API"
             )),
     }
 }
 
 /// Kubelets that cannot speak to the API, whatever is done to them. Only nodes of which the API does not hear are asked.
-fn without_api(look: &Look<'_>) -> Vec<Sighting> {
-    let nodes = look.inventory().kubernetes.nodes.keys();
+fn without_api(view: &FactsView<'_>) -> Vec<Symptom> {
+    let nodes = view.inventory().kubernetes.nodes.keys();
     let seen = nodes.filter_map(|host| {
-        let fact = look.host(host)?.kubelet_api.as_ref()?;
-        cut_off(look, host, fact, fact.get()?)
+        let fact = view.host(host)?.kubelet_api.as_ref()?;
+        cut_off(view, host, fact, fact.get()?)
     });
     seen.collect()
 }
 
-fn cut_off(look: &Look<'_>, host: &str, fact: &Fact<KubeletApi>, api: &KubeletApi) -> Option<Sighting> {
+fn cut_off(view: &FactsView<'_>, host: &str, fact: &Fact<KubeletApi>, api: &KubeletApi) -> Option<Symptom> {
     let expired =
-        api.certificate.as_ref().filter(|certificate| certificate.not_after < look.facts.observed_at);
+        api.certificate.as_ref().filter(|certificate| certificate.not_after < view.facts.observed_at);
     if let Some(certificate) = expired {
         let day = day(certificate.not_after);
         return Some(
-            Sighting::new(FindingId::NodeKubeletCertExpired, Severity::Error)
+            Symptom::new(FindingId::NodeKubeletCertExpired, Severity::Error)
                 .on(host)
                 .summary(format!("The API refuses {host}'s kubelet: its client certificate expired on {day}"))
                 .shown_by([seen_in(fact, format!("{host}: {} expired on {day}", certificate.subject))])
@@ -129,29 +129,29 @@ fn cut_off(look: &Look<'_>, host: &str, fact: &Fact<KubeletApi>, api: &KubeletAp
     }
     let Reach::Failed(why) = &api.reach else { return None };
     Some(
-        Sighting::new(FindingId::NodeApiUnreachable, Severity::Error)
+        Symptom::new(FindingId::NodeApiUnreachable, Severity::Error)
             .on(host)
             .alone()
-            .summary(format!("{host}'s kubelet does not reach the API at {}: {why}", api.server))
+            .summary(format!("{host}'s kubelet cannot reach the API at {}: {why}", api.server))
             .shown_by([seen_in(fact, format!("{host}: no TCP connection to {}: {why}", api.server))])
             .manual(format!(
-                "on {host}, see why {} does not answer: the load balancer there or in front of the API servers, the route, a \
-                 firewall; a reboot does not help",
+                "on {host}, check why {} does not answer: the load balancer there or in front of the API servers, \
+                 the route, a firewall; a reboot does not help",
                 api.server
             )),
     )
 }
 
 /// Whether a node's kubelet says that it is well.
-fn answers(look: &Look<'_>, host: &str) -> bool {
-    let kubelet = look.host(host).and_then(|facts| facts.kubelet.as_ref()?.get());
+fn answers(view: &FactsView<'_>, host: &str) -> bool {
+    let kubelet = view.host(host).and_then(|facts| facts.kubelet.as_ref()?.get());
     kubelet.is_some_and(|health| health.ok)
 }
 
 /// What is wrong with a node by its object and its lease. An object goes on saying Ready when nobody is there to judge
 /// it, as while no controller-manager leads, or when it comes out of a snapshot: the lease tells.
-pub(super) fn complaint(look: &Look<'_>, node: &Node) -> Option<String> {
-    let silence = node.lease_renewed_at.map(|renewed| look.facts.observed_at.duration_since(renewed));
+pub(super) fn complaint(view: &FactsView<'_>, node: &Node) -> Option<String> {
+    let silence = node.lease_renewed_at.map(|renewed| view.facts.observed_at.duration_since(renewed));
     let heard = match silence {
         Some(silence) => format!(", its kubelet was last heard {} s ago", silence.as_secs().max(0)),
         None => String::new(),
@@ -159,26 +159,26 @@ pub(super) fn complaint(look: &Look<'_>, node: &Node) -> Option<String> {
     if node.ready != "True" {
         return Some(format!("Ready is {} ({}){heard}", node.ready, node.reason));
     }
-    let is_stale = clocks_agree(look) && silence.is_some_and(|silence| silence > LEASE);
+    let is_stale = clocks_agree(view) && silence.is_some_and(|silence| silence > LEASE);
     is_stale.then(|| format!("counts as Ready{heard}"))
 }
 
-fn host_of<'a>(look: &Look<'a>, node: &str) -> Option<&'a str> {
-    let nodes = &look.facts.inventory.kubernetes.nodes;
+fn host_of<'a>(view: &FactsView<'a>, node: &str) -> Option<&'a str> {
+    let nodes = &view.facts.inventory.kubernetes.nodes;
     nodes.iter().find(|(host, spec)| node_name(host, spec) == node).map(|(host, _)| host.as_str())
 }
 
-fn missing(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
-    let fact = &look.facts.kubernetes.nodes;
+fn missing(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom> {
+    let fact = &view.facts.kubernetes.nodes;
     let name = node_name(host, spec);
     if fact.get()?.iter().any(|node| node.name == name) {
         return None;
     }
-    let leases = &look.facts.kubernetes.leases_without_node;
+    let leases = &view.facts.kubernetes.leases_without_node;
     let leased = leases.get().is_some_and(|leases| leases.iter().any(|lease| lease == name));
     let lease = leased.then(|| seen_in(leases, format!("its kubelet renews the lease {name}")));
     Some(
-        Sighting::new(FindingId::NodeMissing, Severity::Error)
+        Symptom::new(FindingId::NodeMissing, Severity::Error)
             .of(name, host)
             .shown_by([seen_in(fact, format!("no Node object {name}"))])
             .shown_by(lease)
@@ -186,15 +186,15 @@ fn missing(look: &Look<'_>, host: &str, spec: &NodeSpec) -> Option<Sighting> {
     )
 }
 
-/// Leases of nodes nobody expects.
-fn left_over(look: &Look<'_>) -> Vec<Sighting> {
-    let fact = &look.facts.kubernetes.leases_without_node;
-    let unexpected = fact.get().into_iter().flatten().filter(|name| host_of(look, name).is_none());
+/// Leases of unknown nodes.
+fn left_over(view: &FactsView<'_>) -> Vec<Symptom> {
+    let fact = &view.facts.kubernetes.leases_without_node;
+    let unexpected = fact.get().into_iter().flatten().filter(|name| host_of(view, name).is_none());
     unexpected
         .map(|name| {
-            Sighting::new(FindingId::NodeMissing, Severity::Warning)
+            Symptom::new(FindingId::NodeMissing, Severity::Warning)
                 .about([name])
-                .summary(format!("There is a kubelet's lease {name}, and neither a Node object nor a machine of that name"))
+                .summary(format!("A kubelet renews lease {name}, but no Node object or machine has that name"))
                 .shown_by([seen_in(fact, format!("lease {name} in kube-node-lease"))])
                 .manual(format!("find the machine whose kubelet is called {name}, or `kubectl -n kube-node-lease delete lease {name}`"))
         })

@@ -1,24 +1,24 @@
-//! An operation of Lifeboat that did not end: it may hold services stopped, and no other can begin.
+//! An unfinished Lifeboat operation: it may hold fences, and no other can start.
 
 use crate::finding::{Evidence, FindingId, Severity};
 
-use super::look::Look;
-use super::sighting::Sighting;
+use super::facts_view::FactsView;
+use super::symptom::Symptom;
 
-pub(super) fn look(look: &Look<'_>) -> Option<Sighting> {
-    let pending = look.facts.pending_operation.as_ref()?;
+pub(super) fn evaluate(view: &FactsView<'_>) -> Option<Symptom> {
+    let pending = view.facts.pending_operation.as_ref()?;
     let id = &pending.id;
     Some(
-        Sighting::new(FindingId::OperationPending, Severity::Warning)
+        Symptom::new(FindingId::OperationPending, Severity::Warning)
             .about([id])
-            .summary(format!("Operation {id}, started {:.0}, did not end", pending.started))
+            .summary(format!("Operation {id}, started {:.0}, is unfinished", pending.started))
             .shown_by([Evidence {
-                seen: format!("the last entry of its journal is of {:.0}: {}", pending.last_entry, pending.last),
+                seen: format!("its last journal entry, {:.0}: {}", pending.last_entry, pending.last),
                 source: format!("{}", pending.journal.display()),
             }])
             .manual(
-                "continue it with `lifeboat recover resume`, or give it up with `lifeboat recover abandon`: until then \
-                 `lifeboat recover` refuses to begin",
+                "continue it with `lifeboat recover resume`, or discard it with `lifeboat recover abandon`: until \
+                 then `lifeboat recover` does not start",
             ),
     )
 }

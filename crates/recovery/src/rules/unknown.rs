@@ -1,12 +1,12 @@
-//! What could not be asked and is explained by nothing that was found.
+//! Lists the unknown facts that no finding explains.
 
 use std::collections::BTreeMap;
 
-use crate::facts::{Fact, HostFacts, MasterFacts, MemberFacts};
+use crate::facts::{ControlPlaneFacts, Fact, HostFacts, MemberFacts};
 use crate::finding::{FindingId, Severity, Unknown};
 
-use super::look::Look;
-use super::sighting::Sighting;
+use super::facts_view::FactsView;
+use super::symptom::Symptom;
 
 /// Why a machine that is behind one of these says nothing.
 const HIDES_HOST: &[FindingId] = &[
@@ -20,13 +20,13 @@ const HIDES_HOST: &[FindingId] = &[
     FindingId::HostDenied,
 ];
 
-pub(super) fn list(look: &Look<'_>, found: &[Sighting]) -> Vec<Unknown> {
+pub(super) fn list(view: &FactsView<'_>, found: &[Symptom]) -> Vec<Unknown> {
     let mut open = Open::default();
-    hosts(look, found, &mut open);
-    members(look, found, &mut open);
-    masters(look, found, &mut open);
-    kubernetes(look, found, &mut open);
-    checks(look, found, &mut open);
+    hosts(view, found, &mut open);
+    members(view, found, &mut open);
+    control_plane(view, found, &mut open);
+    kubernetes(view, found, &mut open);
+    checks(view, found, &mut open);
     open.list()
 }
 
@@ -50,16 +50,16 @@ impl Open {
     }
 }
 
-fn is_on(found: &[Sighting], ids: &[FindingId], host: &str) -> bool {
-    found.iter().any(|sighting| ids.contains(&sighting.id) && sighting.hosts.iter().any(|on| on == host))
+fn is_on(found: &[Symptom], ids: &[FindingId], host: &str) -> bool {
+    found.iter().any(|symptom| ids.contains(&symptom.id) && symptom.hosts.iter().any(|on| on == host))
 }
 
-fn is_hidden(found: &[Sighting], host: &str) -> bool {
+fn is_hidden(found: &[Symptom], host: &str) -> bool {
     is_on(found, HIDES_HOST, host)
 }
 
-fn hosts(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
-    for (host, _, facts) in look.hosts().filter(|(host, _, _)| !is_hidden(found, host)) {
+fn hosts(view: &FactsView<'_>, found: &[Symptom], open: &mut Open) {
+    for (host, _, facts) in view.hosts().filter(|(host, _, _)| !is_hidden(found, host)) {
         let HostFacts { login, machine_id, boot_id, clock_offset, disks, services, kubelet, .. } = facts;
         open.add(host, "login", login);
         open.add(host, "machine id", machine_id);
@@ -73,11 +73,11 @@ fn hosts(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
     }
 }
 
-fn members(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
-    let lost = found.iter().any(|sighting| sighting.id == FindingId::EtcdQuorumLost);
-    for (name, spec) in &look.inventory().etcd.members {
-        let Some(facts) = look.facts.members.get(name) else { continue };
-        let is_named = found.iter().any(|sighting| sighting.subjects.contains(name) && is_etcd(sighting.id));
+fn members(view: &FactsView<'_>, found: &[Symptom], open: &mut Open) {
+    let lost = found.iter().any(|symptom| symptom.id == FindingId::EtcdQuorumLost);
+    for (name, spec) in &view.inventory().etcd.members {
+        let Some(facts) = view.facts.members.get(name) else { continue };
+        let is_named = found.iter().any(|symptom| symptom.subjects.contains(name) && is_etcd(symptom.id));
         if is_named || is_hidden(found, &spec.host) {
             continue;
         }
@@ -104,13 +104,13 @@ fn is_etcd(id: FindingId) -> bool {
     id.as_str().starts_with("etcd.member.")
 }
 
-fn masters(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+fn control_plane(view: &FactsView<'_>, found: &[Symptom], open: &mut Open) {
     let explained = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::ApiserverCertExpired];
-    for (host, facts) in &look.facts.masters {
+    for (host, facts) in &view.facts.control_plane {
         if is_on(found, &explained, host) || is_hidden(found, host) {
             continue;
         }
-        let MasterFacts { livez, readyz, certificate } = facts;
+        let ControlPlaneFacts { livez, readyz, certificate } = facts;
         let owner = format!("API server on {host}");
         open.add(&owner, "livez", livez);
         open.add(&owner, "readyz", readyz);
@@ -118,23 +118,23 @@ fn masters(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
     }
 }
 
-fn kubernetes(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
+fn kubernetes(view: &FactsView<'_>, found: &[Symptom], open: &mut Open) {
     let explained = [FindingId::ApiserverDown, FindingId::ApiserverNotReady, FindingId::EtcdQuorumLost];
-    if !look.api_is_ready() && found.iter().any(|sighting| explained.contains(&sighting.id)) {
+    if !view.api_is_ready() && found.iter().any(|symptom| explained.contains(&symptom.id)) {
         return;
     }
-    let facts = &look.facts.kubernetes;
+    let facts = &view.facts.kubernetes;
     open.add("Kubernetes", "controller-manager lease", &facts.controller_manager);
     open.add("Kubernetes", "scheduler lease", &facts.scheduler);
     open.add("Kubernetes", "nodes", &facts.nodes);
     open.add("Kubernetes", "leases without node", &facts.leases_without_node);
 }
 
-fn checks(look: &Look<'_>, found: &[Sighting], open: &mut Open) {
-    if found.iter().any(|sighting| sighting.severity >= Severity::Error) {
+fn checks(view: &FactsView<'_>, found: &[Symptom], open: &mut Open) {
+    if found.iter().any(|symptom| symptom.severity >= Severity::Error) {
         return;
     }
-    for (name, fact) in &look.facts.checks {
+    for (name, fact) in &view.facts.checks {
         open.add(&format!("check {name}"), "", fact);
     }
 }

@@ -80,7 +80,7 @@ pub fn all() -> Cases {
         ("unit-not-found", unit_not_found()),
         ("apiserver-stopped", apiserver_stopped()),
         ("apiserver-cert-expired", cert_expired(&["m1"])),
-        ("apiserver-cert-expired-everywhere", cert_expired(MASTERS).no_api()),
+        ("apiserver-cert-expired-everywhere", cert_expired(CONTROL_PLANE).no_api()),
         ("apiserver-cert-expiring", cert_expiring()),
         ("apiservers-hang", apiservers_hang()),
         ("controller-manager-leaderless", leaderless()),
@@ -234,7 +234,7 @@ fn fenced() -> Builder {
         }
     }
     let all = MEMBERS.iter().fold(all, |all, member| all.member_stopped(member, DataDir::Absent));
-    MASTERS.iter().fold(all, |all, master| all.api_down(master, "connect: Connection refused"))
+    CONTROL_PLANE.iter().fold(all, |all, host| all.api_down(host, "connect: Connection refused"))
 }
 
 /// Started by hand, and never enabled.
@@ -558,10 +558,10 @@ fn etcd_hidden_from_us() -> Builder {
 /// Neither our certificate nor our kubeconfig can be used: nothing is known, so nothing must be restarted.
 fn all_hidden_from_us() -> Builder {
     let mut all = etcd_hidden_from_us().no_api();
-    for name in MASTERS {
-        let master = all.master(name);
-        forget(&mut master.livez, "kubeconfig /etc/lifeboat/admin.conf: no such file");
-        forget(&mut master.readyz, "kubeconfig /etc/lifeboat/admin.conf: no such file");
+    for name in CONTROL_PLANE {
+        let facts = all.control_plane(name);
+        forget(&mut facts.livez, "kubeconfig /etc/lifeboat/admin.conf: no such file");
+        forget(&mut facts.readyz, "kubeconfig /etc/lifeboat/admin.conf: no such file");
     }
     all
 }
@@ -581,28 +581,29 @@ fn apiserver_stopped() -> Builder {
 }
 
 /// We verify the certificate, so that we hear nothing of the server; its file can be read over SSH.
-fn cert_expired(masters: &[&str]) -> Builder {
-    masters.iter().fold(Builder::healthy(), |all, name| {
+fn cert_expired(hosts: &[&str]) -> Builder {
+    hosts.iter().fold(Builder::healthy(), |all, name| {
         let mut all = all.api_down(name, "client error (Connect): invalid peer certificate: Expired");
         let certificate = Certificate {
             subject: "CN=kube-apiserver".into(),
             not_before: ago(366 * 86_400),
             not_after: ago(86_400),
         };
-        all.master(name).certificate = known(&format!("ssh {name}: apiserver.crt"), certificate);
+        all.control_plane(name).certificate = known(&format!("ssh {name}: apiserver.crt"), certificate);
         all
     })
 }
 
 fn cert_expiring() -> Builder {
     let mut all = Builder::healthy();
-    value(&mut all.master("m1").certificate).not_after = ago(-12 * 86_400);
+    value(&mut all.control_plane("m1").certificate).not_after = ago(-12 * 86_400);
     all
 }
 
 /// All API servers run and none answers, while etcd is fine.
 fn apiservers_hang() -> Builder {
-    let all = MASTERS.iter().fold(Builder::healthy(), |all, name| all.api_down(name, "no answer within 3 s"));
+    let all =
+        CONTROL_PLANE.iter().fold(Builder::healthy(), |all, name| all.api_down(name, "no answer within 3 s"));
     all.no_api().check_fails()
 }
 
@@ -614,7 +615,7 @@ fn leaderless() -> Builder {
 
 fn schedulers_stopped() -> Builder {
     let stop = |all: Builder, name: &&str| all.stopped(name, "kube-scheduler.service", "failed");
-    let mut all = MASTERS.iter().fold(Builder::healthy(), stop);
+    let mut all = CONTROL_PLANE.iter().fold(Builder::healthy(), stop);
     value(&mut all.0.kubernetes.scheduler).renewed_at = Some(ago(400));
     all
 }

@@ -1,7 +1,7 @@
 //! Facts of a cluster like the lab's, whole or broken in one way, at one fixed moment.
 //!
-//! m1 is a master, m2 and m3 are masters with an etcd member, e1 has an etcd member only, nfs serves files, n1 and n2
-//! are nodes. All are VMs of a ZStack with one reserved range of addresses.
+//! m1, m2 and m3 are control plane machines; m2, m3 and e1 have an etcd member; nfs serves files; n1 and n2 are
+//! nodes. All are VMs of a ZStack with one reserved range of addresses.
 
 pub mod cases;
 
@@ -16,7 +16,7 @@ use lifeboat_recovery::inventory::*;
 pub const HOSTS: &[(&str, u8)] =
     &[("m1", 231), ("m2", 232), ("m3", 233), ("e1", 230), ("nfs", 240), ("n1", 234), ("n2", 235)];
 pub const MEMBERS: &[&str] = &["e1", "m2", "m3"];
-pub const MASTERS: &[&str] = &["m1", "m2", "m3"];
+pub const CONTROL_PLANE: &[&str] = &["m1", "m2", "m3"];
 pub const NODES: &[&str] = &["n1", "n2"];
 pub const ETCD: &str = "etcd.service";
 pub const APISERVER: &str = "kube-apiserver.service";
@@ -54,7 +54,10 @@ impl Builder {
             cloud: Some(cloud),
             hosts: HOSTS.iter().map(|(name, _)| ((*name).into(), host(&inventory, name))).collect(),
             members: MEMBERS.iter().map(|name| ((*name).into(), member(name))).collect(),
-            masters: MASTERS.iter().map(|name| ((*name).into(), master(name))).collect(),
+            control_plane: CONTROL_PLANE
+                .iter()
+                .map(|name| ((*name).into(), control_plane_facts(name)))
+                .collect(),
             kubernetes: kubernetes(),
             checks: [("web".into(), check(true, "200 OK"))].into(),
             pending_operation: None,
@@ -124,7 +127,7 @@ fn inventory() -> Inventory {
         service: unit(ETCD),
         owner: None,
     };
-    let master = |name: &str| Master {
+    let control_plane = |name: &str| ControlPlaneSpec {
         url: format!("https://{}:6443", address(name)),
         apiserver: unit(APISERVER),
         controller_manager: unit("kube-controller-manager.service"),
@@ -144,7 +147,7 @@ fn inventory() -> Inventory {
         kubernetes: Kubernetes {
             kubeconfig: file("admin.conf"),
             uid: None,
-            masters: MASTERS.iter().map(|name| ((*name).into(), master(name))).collect(),
+            control_plane: CONTROL_PLANE.iter().map(|name| ((*name).into(), control_plane(name))).collect(),
             nodes: NODES
                 .iter()
                 .map(|name| ((*name).into(), NodeSpec { name: None, kubelet: "kubelet.service".into() }))
@@ -303,14 +306,14 @@ pub fn storage() -> Storage {
     }
 }
 
-fn master(name: &str) -> MasterFacts {
+fn control_plane_facts(name: &str) -> ControlPlaneFacts {
     let ok = || Health { ok: true, detail: "ok".into() };
     let certificate = Certificate {
         subject: "CN=kube-apiserver".into(),
         not_before: ago(90 * 86_400),
         not_after: ago(-275 * 86_400),
     };
-    MasterFacts {
+    ControlPlaneFacts {
         livez: known(&format!("API server {name}: /livez"), ok()),
         readyz: known(&format!("API server {name}: /readyz"), ok()),
         certificate: known(&format!("API server {name}: certificate"), certificate),
@@ -351,8 +354,8 @@ impl Builder {
         self.0.members.get_mut(name).unwrap()
     }
 
-    pub fn master(&mut self, name: &str) -> &mut MasterFacts {
-        self.0.masters.get_mut(name).unwrap()
+    pub fn control_plane(&mut self, name: &str) -> &mut ControlPlaneFacts {
+        self.0.control_plane.get_mut(name).unwrap()
     }
 
     pub fn service(&mut self, host: &str, unit: &str) -> &mut ServiceState {
@@ -387,7 +390,7 @@ impl Builder {
             self = self.silent(name, NO_ROUTE);
             forget(&mut self.member(name).data_dir, "the machine cannot be reached");
         }
-        if MASTERS.contains(&name) {
+        if CONTROL_PLANE.contains(&name) {
             self = self.api_down(name, NO_ROUTE);
         }
         self
@@ -413,14 +416,14 @@ impl Builder {
         self
     }
 
-    /// A master whose kubelet runs its control plane.
+    /// A machine whose kubelet runs its control plane.
     pub fn with_static_pods(mut self, name: &str) -> Self {
         let inventory = &mut self.0.inventory;
         inventory.etcd.members.get_mut(name).unwrap().service = pod("etcd");
-        let master = inventory.kubernetes.masters.get_mut(name).unwrap();
-        master.apiserver = pod("kube-apiserver");
-        master.controller_manager = pod("kube-controller-manager");
-        master.scheduler = pod("kube-scheduler");
+        let spec = inventory.kubernetes.control_plane.get_mut(name).unwrap();
+        spec.apiserver = pod("kube-apiserver");
+        spec.controller_manager = pod("kube-controller-manager");
+        spec.scheduler = pod("kube-scheduler");
         let node = NodeSpec { name: None, kubelet: "kubelet.service".into() };
         inventory.kubernetes.nodes.insert(name.into(), node);
         self.0.hosts.insert(name.into(), host(&self.0.inventory, name));
@@ -478,10 +481,10 @@ impl Builder {
     /// An API server that says nothing.
     pub fn api_down(mut self, name: &str, why: &str) -> Self {
         let down = || Health { ok: false, detail: why.into() };
-        let master = self.master(name);
-        master.livez = known(&format!("API server {name}: /livez"), down());
-        master.readyz = known(&format!("API server {name}: /readyz"), down());
-        forget(&mut master.certificate, why);
+        let facts = self.control_plane(name);
+        facts.livez = known(&format!("API server {name}: /livez"), down());
+        facts.readyz = known(&format!("API server {name}: /readyz"), down());
+        forget(&mut facts.certificate, why);
         self
     }
 
@@ -491,9 +494,9 @@ impl Builder {
             ok: false,
             detail: "etcd failed, poststarthook/start-service-ip-repair-controllers failed".into(),
         };
-        let master = self.master(name);
-        master.livez = known(&format!("API server {name}: /livez"), not());
-        master.readyz = known(&format!("API server {name}: /readyz"), not());
+        let facts = self.control_plane(name);
+        facts.livez = known(&format!("API server {name}: /livez"), not());
+        facts.readyz = known(&format!("API server {name}: /readyz"), not());
         self
     }
 
@@ -517,13 +520,13 @@ impl Builder {
 
     /// No quorum, so no API server is ready and no controller leads.
     pub fn etcd_lost(self) -> Self {
-        self.etcd_lost_on(MASTERS)
+        self.etcd_lost_on(CONTROL_PLANE)
     }
 
     /// The same, with these API servers there to complain.
-    pub fn etcd_lost_on(self, masters: &[&str]) -> Self {
+    pub fn etcd_lost_on(self, hosts: &[&str]) -> Self {
         let all = self.no_quorum().no_api();
-        masters.iter().fold(all, |all, name| all.api_without_etcd(name))
+        hosts.iter().fold(all, |all, name| all.api_without_etcd(name))
     }
 
     pub fn node_not_ready(mut self, name: &str) -> Self {

@@ -157,7 +157,7 @@ fn remedies(remedies: &[Remedy]) -> Vec<String> {
         let (what, host) = match remedy {
             Remedy::StartService { host, service } => (format!("start {} on", service.label()), host),
             Remedy::RestartService { host, service } => (format!("restart {} on", service.label()), host),
-            Remedy::StartVm { host } => ("start the VM of".into(), host),
+            Remedy::StartVm { host } => ("power on the VM of".into(), host),
             Remedy::EnableService { host, service } => (format!("enable {} on", service.label()), host),
             Remedy::RecoverNode { host } => ("restart the kubelet on".into(), host),
             other => {

@@ -15,7 +15,7 @@ pub(super) fn write(out: &mut dyn Write, view: &StatusView, styles: Styles) -> i
     let mut tables = Tables { out, styles };
     tables.hosts(view)?;
     tables.members(view)?;
-    tables.masters(view)?;
+    tables.control_plane(view)?;
     tables.nodes(view)?;
     tables.checks(view)?;
     if view.single_points_of_failure.is_empty() {
@@ -101,15 +101,15 @@ impl Tables<'_> {
         self.table(&titles, view.members.iter().map(row).collect())
     }
 
-    fn masters(&mut self, view: &StatusView) -> io::Result<()> {
-        let row = |master: &super::view::MasterRow| {
-            let days = master.certificate_days.map_or("-".into(), |days| format!("{days} days"));
-            let controllers = [master.controller_manager, master.scheduler].map(controller);
+    fn control_plane(&mut self, view: &StatusView) -> io::Result<()> {
+        let row = |machine: &super::view::ControlPlaneRow| {
+            let days = machine.certificate_days.map_or("-".into(), |days| format!("{days} days"));
+            let controllers = [machine.controller_manager, machine.scheduler].map(controller);
             let [manager, scheduler] = controllers;
-            vec![plain(&master.name), state(master.api), plain(&days), manager, scheduler]
+            vec![plain(&machine.name), state(machine.api), plain(&days), manager, scheduler]
         };
-        let titles = ["MASTER", "API", "CERTIFICATE", "CONTROLLER-MANAGER", "SCHEDULER"];
-        self.table(&titles, view.masters.iter().map(row).collect())
+        let titles = ["CONTROL-PLANE", "API", "CERTIFICATE", "CONTROLLER-MANAGER", "SCHEDULER"];
+        self.table(&titles, view.control_plane.iter().map(row).collect())
     }
 
     fn nodes(&mut self, view: &StatusView) -> io::Result<()> {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use lifeboat_recovery::facts::{Facts, HostFacts, Lease, Login, MemberFacts, Node, ServiceState};
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Severity};
-use lifeboat_recovery::inventory::{HostSpec, Master, Service};
-use lifeboat_recovery::weak_points::weak_points;
+use lifeboat_recovery::inventory::{ControlPlaneSpec, HostSpec, Service};
+use lifeboat_recovery::single_points_of_failure::single_points_of_failure;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub(super) struct StatusView {
     pub worst: Option<Worst>,
     pub hosts: Vec<HostRow>,
     pub members: Vec<MemberRow>,
-    pub masters: Vec<MasterRow>,
+    pub control_plane: Vec<ControlPlaneRow>,
     pub nodes: Vec<NodeRow>,
     pub checks: Vec<CheckRow>,
     pub single_points_of_failure: Vec<String>,
@@ -88,7 +88,7 @@ pub(super) struct MemberRow {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct MasterRow {
+pub(super) struct ControlPlaneRow {
     pub name: String,
     pub api: State,
     /// Days until its certificate expires.
@@ -142,7 +142,7 @@ impl StatusView {
             .members
             .iter()
             .filter_map(|(name, spec)| Some(member(&found, name, &spec.host, facts.members.get(name)?)));
-        let masters = inventory.kubernetes.masters.iter();
+        let control_plane = inventory.kubernetes.control_plane.iter();
         let checks = facts.checks.iter().map(|(name, fact)| CheckRow {
             name: name.clone(),
             state: found.state(name, "check.", fact.get().is_some()),
@@ -158,10 +158,12 @@ impl StatusView {
             worst,
             hosts: hosts.collect(),
             members: members.collect(),
-            masters: masters.map(|(name, spec)| master(&found, facts, name, spec)).collect(),
+            control_plane: control_plane
+                .map(|(name, spec)| control_plane_row(&found, facts, name, spec))
+                .collect(),
             nodes: nodes(&found, facts),
             checks: checks.collect(),
-            single_points_of_failure: weak_points(facts),
+            single_points_of_failure: single_points_of_failure(facts),
         }
     }
 }
@@ -225,12 +227,17 @@ fn member(found: &Findings<'_>, name: &str, host: &str, facts: &MemberFacts) -> 
     }
 }
 
-fn master(found: &Findings<'_>, facts: &Facts, name: &str, spec: &Master) -> MasterRow {
-    let seen = facts.masters.get(name);
+fn control_plane_row(
+    found: &Findings<'_>,
+    facts: &Facts,
+    name: &str,
+    spec: &ControlPlaneSpec,
+) -> ControlPlaneRow {
+    let seen = facts.control_plane.get(name);
     let ready = seen.and_then(|master| master.readyz.get()).is_some();
     let certificate = seen.and_then(|master| master.certificate.get());
     let kubernetes = &facts.kubernetes;
-    MasterRow {
+    ControlPlaneRow {
         name: name.into(),
         api: found.state(name, "apiserver.", ready),
         certificate_days: certificate.map(|c| c.not_after.duration_since(facts.observed_at).as_hours() / 24),

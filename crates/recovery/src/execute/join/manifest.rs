@@ -1,4 +1,4 @@
-//! Manifests of static pods: flags of their containers, changed where they stand, so that all else stays as people wrote it.
+//! Manifests of static pods: flags of their containers, changed in place, so that the rest stays as written.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::Flag;
 
-/// Programs that take flags of their own, and none of etcd's, behind what they run.
+/// Wrappers that parse the flags behind the program they run as their own.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "busybox"];
 
 #[derive(Deserialize)]
@@ -67,10 +67,10 @@ fn with_flag(text: &str, program: &str, (name, value): Flag<'_>) -> Result<Strin
     let words: Vec<&Spanned<String>> = container.words().collect();
     let first = words.first().map(|word| base(&word.value)).unwrap_or_default();
     if SHELLS.contains(&first) {
-        return Err(format!("it starts {program} by {first}, which takes no flags for it"));
+        return Err(format!("it starts {program} through {first}, which takes no flags for it"));
     }
     if words.iter().any(|word| flag_of(&word.value).is_some_and(|(flag, _)| flag == "config-file")) {
-        return Err("it uses --config-file, which shuts out flags".into());
+        return Err("it uses --config-file, so etcd ignores flags".into());
     }
     // The last one counts.
     let found = words.iter().rposition(|word| flag_of(&word.value).is_some_and(|(flag, _)| flag == name));
@@ -81,8 +81,7 @@ fn with_flag(text: &str, program: &str, (name, value): Flag<'_>) -> Result<Strin
     };
     let is_value = |place: &&Spanned<String>| word.starts_with('-') || !place.value.starts_with('-');
     let place = words.get(at).copied().filter(|place| is_value(place)).ok_or("a flag in it has no value")?;
-    let changed =
-        splice.apply(text, bytes(place)?, &word).ok_or("its flags stand in a form that cannot be changed")?;
+    let changed = splice.apply(text, bytes(place)?, &word).ok_or("its flags are in an unsupported form")?;
     verify(text, &changed, index, container.command.len(), at, &word, splice)?;
     Ok(changed)
 }
@@ -153,7 +152,7 @@ fn is_word_of_yaml(text: &str) -> bool {
     ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str())
 }
 
-/// Refuses a change that a parser does not read as just the one that was meant.
+/// Refuses a change that does not parse back as exactly the intended one.
 fn verify(
     before: &str,
     after: &str,
@@ -173,7 +172,7 @@ fn verify(
         Splice::Replace => *words.get_mut(at).ok_or("a flag in it has no value")? = word.into(),
         Splice::Append => words.push(word.into()),
     }
-    if expected == found { Ok(()) } else { Err("its flags stand in a form that cannot be changed".into()) }
+    if expected == found { Ok(()) } else { Err("its flags are in an unsupported form".into()) }
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use super::Flag;
 
-/// Programs that take flags of their own, and none of etcd's, behind what they run.
+/// Wrappers that parse the flags behind the program they run as their own.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "zsh", "busybox"];
 
 /// A drop-in that starts what a unit starts with further flags behind it. `text` is what `systemctl cat` prints; a file of
 /// it that is called `own` is left out: an earlier run wrote it.
 ///
 /// # Errors
-/// Why flags behind its command line would not do.
+/// Why appending flags to its command line would not work.
 pub(super) fn drop_in(text: &str, own: &str, flags: &[Flag<'_>]) -> Result<String, String> {
     let commands = exec_start(text, own);
     let [command] = commands.as_slice() else {
@@ -18,11 +18,11 @@ pub(super) fn drop_in(text: &str, own: &str, flags: &[Flag<'_>]) -> Result<Strin
     let words = words(command.trim_start_matches(['@', '-', ':', '+', '!', '|']));
     let program = words.first().map(|word| word.rsplit('/').next().unwrap_or_default()).unwrap_or_default();
     if SHELLS.contains(&program) {
-        return Err(format!("it starts etcd by {program}, which takes no flags for it"));
+        return Err(format!("it starts etcd through {program}, which takes no flags for it"));
     }
     let is_file = |word: &&String| word.trim_start_matches('-').split('=').next() == Some("config-file");
     if words.iter().any(|word| is_file(&word)) {
-        return Err("it uses --config-file, which shuts out flags".into());
+        return Err("it uses --config-file, so etcd ignores flags".into());
     }
     let flags = flags.iter().map(|(name, value)| quoted(&format!("--{name}={value}")));
     let flags = flags.collect::<Vec<_>>().join(" ");

@@ -17,7 +17,7 @@ fn inventory() -> Inventory {
         kubernetes: Kubernetes {
             kubeconfig: "admin.conf".into(),
             uid: None,
-            masters: BTreeMap::new(),
+            control_plane: BTreeMap::new(),
             nodes: BTreeMap::new(),
         },
         cloud: None,
@@ -49,7 +49,7 @@ fn facts() -> Facts {
         cloud: None,
         hosts: BTreeMap::from([("m1".into(), host)]),
         members: BTreeMap::new(),
-        masters: BTreeMap::new(),
+        control_plane: BTreeMap::new(),
         kubernetes: KubernetesFacts {
             controller_manager: unknown(),
             scheduler: unknown(),

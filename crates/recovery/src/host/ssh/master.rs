@@ -28,7 +28,7 @@ const OPTIONS: [&str; 13] = [
     "StrictHostKeyChecking=yes",
     "UpdateHostKeys=no",
     "ConnectTimeout=3",
-    // A machine that is gone is noticed after 4 to 6 seconds.
+    // A lost machine is detected after 4 to 6 seconds.
     "ServerAliveInterval=2",
     "ServerAliveCountMax=2",
     "LogLevel=ERROR",
@@ -64,7 +64,7 @@ impl Master {
             host: host.into(),
             command: "ssh".into(),
             why: match error.kind() {
-                io::ErrorKind::NotFound => "not installed here: install OpenSSH's client".into(),
+                io::ErrorKind::NotFound => "not installed: install the OpenSSH client".into(),
                 _ => error.to_string(),
             },
         };
@@ -115,13 +115,11 @@ impl Master {
         match code {
             Some(0) => Ok(()),
             None | Some(SSH_FAILED) => unreachable(&said),
-            Some(_) => {
-                denied(format!("it takes root: log in as root, or allow sudo without a password: {said}"))
-            }
+            Some(_) => denied(format!("root is required: log in as root or allow passwordless sudo: {said}")),
         }
     }
 
-    /// Whether it still lives.
+    /// Whether the connection is alive.
     pub(super) async fn answers(&self) -> bool {
         if UnixStream::connect(self.session.control_socket()).await.is_err() {
             return false;
@@ -186,7 +184,7 @@ fn remove_left_overs() {
         let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
         let old = age.is_some_and(|age| age > LEFT_OVER);
         if ours && old && metadata.is_dir() && !entry.path().join("master").exists() {
-            // Somebody else's cannot be removed, and need not be.
+            // Directories of other users cannot be removed, and need not be.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

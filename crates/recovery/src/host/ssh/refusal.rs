@@ -31,7 +31,7 @@ pub(super) fn line(said: &str) -> String {
     line.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(500).collect()
 }
 
-/// What is wrong with the host key, and what to do, if it is the host key.
+/// Host key error and what to do; `None` for other errors.
 fn host_key(said: &str) -> Option<String> {
     let find = |part: &str| said.lines().map(str::trim).find(|line| line.contains(part));
     if let Some(unknown) = find("host key is known for ") {

@@ -37,7 +37,7 @@ pub async fn fetch(host: &dyn Host, from: &Path, to: &Path) -> Result<(), HostEr
     };
     let io = |error: io::Error| failed(error.to_string());
     let source = from.to_str().filter(|path| path.starts_with('/'));
-    let source = source.ok_or_else(|| failed("its path there must be absolute, and text".into()))?;
+    let source = source.ok_or_else(|| failed("the remote path must be absolute and UTF-8".into()))?;
     let part = part(to);
     let there = fs::symlink_metadata(&part).ok().filter(std::fs::Metadata::is_file).map_or(0, |at| at.len());
     let said = host.run(&Command::script(r#"wc -c < "$1""#, [source])).await?;
@@ -71,7 +71,7 @@ pub async fn fetch(host: &dyn Host, from: &Path, to: &Path) -> Result<(), HostEr
     let (_, arrived) = digest(part.clone()).await.map_err(io)?;
     if arrived != expected {
         fs::remove_file(&part).map_err(io)?;
-        return Err(failed("it arrived different, or was written to meanwhile".into()));
+        return Err(failed("digest mismatch: the transfer is corrupt or the file changed meanwhile".into()));
     }
     fs::rename(&part, to).map_err(io)?;
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -143,7 +143,7 @@ impl Write for Bounded {
         let written = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.left.checked_sub(written) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other("it is larger than it said")),
+            None => return Err(io::Error::other("it is larger than announced")),
         }
         self.file.write_all(bytes)?;
         Ok(bytes.len())
@@ -202,7 +202,7 @@ mod tests {
 
         let mut longer = Decompressed::open(&part, 0, size - 1).unwrap();
         let ended = longer.decoder.write_all(&packed).and_then(|()| longer.finish().1);
-        assert!(ended.unwrap_err().to_string().contains("larger than it said"));
+        assert!(ended.unwrap_err().to_string().contains("larger than announced"));
         assert!(fs::metadata(&part).unwrap().len() < size);
     }
 }

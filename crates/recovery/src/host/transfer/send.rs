@@ -65,10 +65,10 @@ pub(crate) async fn has_digest(
     size: u64,
     digest: &str,
 ) -> Result<bool, HostError> {
-    Ok(look(host, path, size, digest).await? == "have")
+    Ok(query(host, path, size, digest).await? == "have")
 }
 
-async fn look(host: &dyn Host, path: &Path, size: u64, digest: &str) -> Result<String, HostError> {
+async fn query(host: &dyn Host, path: &Path, size: u64, digest: &str) -> Result<String, HostError> {
     let arguments = [path.display().to_string(), size.to_string(), digest.to_owned()];
     let said = host.run_ok(&Command::script(LOOK, arguments).within(limit(size))).await?;
     Ok(said.text().trim().to_owned())
@@ -94,9 +94,9 @@ pub async fn send(
     };
     let io = |error: io::Error| failed(error.to_string());
     let target = to.to_str().filter(|path| path.starts_with('/'));
-    let target = target.ok_or_else(|| failed("its path there must be absolute, and text".into()))?;
+    let target = target.ok_or_else(|| failed("the remote path must be absolute and UTF-8".into()))?;
     let (size, digest) = digest(from.into()).await.map_err(io)?;
-    let said = look(host, to, size, &digest).await?;
+    let said = query(host, to, size, &digest).await?;
     if said == "have" {
         return Ok(());
     }
@@ -156,7 +156,7 @@ fn compress(path: &Path, offset: u64, sender: &mpsc::Sender<io::Result<Vec<u8>>>
             encoder.write_all(chunk.get(..read).unwrap_or_default())?;
             std::mem::take(encoder.get_mut())
         };
-        // Nobody listens any more: the machine has gone.
+        // The receiver is gone: the connection was lost.
         if (!bytes.is_empty() && sender.blocking_send(Ok(bytes)).is_err()) || ends {
             return Ok(());
         }

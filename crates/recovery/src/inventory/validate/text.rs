@@ -1,4 +1,4 @@
-//! What texts must look like.
+//! Checks of text values.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ fn in_name(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || "-_.".contains(letter)
 }
 
-/// One word that no program takes for an option.
+/// One word that cannot be taken for an option.
 pub(crate) fn is_argument(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
@@ -46,16 +46,16 @@ pub(crate) fn is_unit(text: &str) -> bool {
     !stem.is_empty() && !stem.starts_with('-') && stem.chars().all(good)
 }
 
-/// Why it is no URL of these schemes with a host.
+/// Why it is not a URL of these schemes with a host.
 pub(crate) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<(), String> {
-    let uri: http::Uri = url.parse().map_err(|error| format!("{url:?} is no URL: {error}"))?;
+    let uri: http::Uri = url.parse().map_err(|error| format!("{url:?} is not a URL: {error}"))?;
     let scheme = uri.scheme_str().unwrap_or_default();
     if !schemes.contains(&scheme) || uri.authority().is_none() {
         return Err(format!("{url:?} must begin with {}", schemes.join(":// or ") + "://"));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        // The text is not repeated: it may hold a password.
-        return Err("must not hold a user or a password".into());
+        // The text is not shown: it may contain a password.
+        return Err("must not contain a user or a password".into());
     }
     let host = uri.host().unwrap_or_default();
     if !is_host(host.trim_start_matches('[').trim_end_matches(']')) {
@@ -71,18 +71,18 @@ pub(crate) fn check_url(url: &str, schemes: &[&str], with_path: bool) -> Result<
 /// What is wrong with an IP range, if its parts are addresses.
 pub(crate) fn wrong_range(start: &str, end: &str, netmask: &str) -> Option<String> {
     if let (Ok(start), Ok(end)) = (start.parse::<Ipv6Addr>(), end.parse::<Ipv6Addr>()) {
-        return (start > end).then(|| format!("{start} lies behind {end}"));
+        return (start > end).then(|| format!("{start} is after {end}"));
     }
     let (start, end) = (start.parse::<Ipv4Addr>().ok()?, end.parse::<Ipv4Addr>().ok()?);
     if start > end {
-        return Some(format!("{start} lies behind {end}"));
+        return Some(format!("{start} is after {end}"));
     }
     let mask = u32::from(netmask.parse::<Ipv4Addr>().ok()?);
     if mask.leading_ones() + mask.trailing_zeros() != 32 {
-        return Some(format!("{netmask} is no netmask"));
+        return Some(format!("{netmask} is not a netmask"));
     }
     let apart = u32::from(start) & mask != u32::from(end) & mask;
-    apart.then(|| format!("{start} and {end} lie in different networks by {netmask}"))
+    apart.then(|| format!("{start} and {end} are in different networks (netmask {netmask})"))
 }
 
 #[cfg(test)]

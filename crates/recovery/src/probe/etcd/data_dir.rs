@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use crate::agent::{self, Agent, LogPlace, Search};
 use crate::facts::{DataDir, Fact, FoundDir, LogState, Storage};
 use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
-use crate::probe::{Hosts, reason};
-use crate::ship::{self, LogPlace, Search, Shipped};
+use crate::probe::{Hosts, error_text};
 
 use super::Depth;
 
@@ -20,7 +20,7 @@ const ATTEMPTS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(700);
 
 /// What a member's data dir holds, if the member is silent; while it runs, only what its log says of its cluster.
-pub(super) async fn look(
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     name: &str,
@@ -34,7 +34,7 @@ pub(super) async fn look(
         if !silent {
             return Err(format!("{name} runs on it"));
         }
-        let depth = depth.ok_or("data dirs were not to be read")?;
+        let depth = depth.ok_or("reading data dirs was not requested")?;
         // What lies where the inventory says is not the member's data if its service keeps it elsewhere.
         let known = storage.and_then(Fact::get);
         if let Some(conflict) = known.and_then(|storage| storage.conflict(name, spec)) {
@@ -44,14 +44,14 @@ pub(super) async fn look(
             return Err(why);
         }
         let active = running(inventory, spec, depth.hosts).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
         let attempts = if active.is_some() { 1 } else { ATTEMPTS };
         let is_named = known.is_some_and(|storage| storage.unnamed().is_none());
         let log = if is_named { LogPlace::Known } else { LogPlace::Unknown };
         let inspected = inspect(host.as_ref(), spec, log, attempts, depth.keep_program);
         let answer = match timeout(LIMIT, inspected).await {
-            Ok(answer) => answer.map_err(|error| reason::of(&error))?,
+            Ok(answer) => answer.map_err(|error| error_text::of(&error))?,
             Err(_) => return Err(format!("not read within {} s", LIMIT.as_secs())),
         };
         match (active, answer) {
@@ -80,13 +80,15 @@ pub(super) async fn log(
     let source = format!("ssh {}: log of {}", spec.host, spec.data_dir.display());
     let read = async {
         depth.hosts.trusted(inventory, &spec.host).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
-        let read = with_program(host.as_ref(), depth.keep_program, async |shipped| {
-            ship::inspect_log(host.as_ref(), shipped, &spec.data_dir, spec.wal_dir.as_deref()).await
+        let read = with_program(host.as_ref(), depth.keep_program, async |agent| {
+            agent::inspect_log(host.as_ref(), agent, &spec.data_dir, spec.wal_dir.as_deref()).await
         });
         match timeout(LIMIT, read).await {
-            Ok(read) => read.map_err(|error| reason::of(&error))?.ok_or_else(|| "it cannot be read".into()),
+            Ok(read) => {
+                read.map_err(|error| error_text::of(&error))?.ok_or_else(|| "it cannot be read".into())
+            }
             Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
         }
     };
@@ -124,13 +126,13 @@ pub(super) async fn beside(
     let source = format!("ssh {}: data dirs", spec.host);
     let found = async {
         depth.hosts.trusted(inventory, &spec.host).await?;
-        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+        let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
         let _turn = depth.hosts.turn(&spec.host).await?;
-        let found = with_program(host.as_ref(), depth.keep_program, async |shipped| {
-            ship::find_data_dirs(host.as_ref(), shipped, spec, search).await
+        let found = with_program(host.as_ref(), depth.keep_program, async |agent| {
+            agent::find_data_dirs(host.as_ref(), agent, spec, search).await
         });
         match timeout(LIMIT, found).await {
-            Ok(found) => found.map_err(|error| reason::of(&error)),
+            Ok(found) => found.map_err(|error| error_text::of(&error)),
             Err(_) => Err(format!("not read within {} s", LIMIT.as_secs())),
         }
     };
@@ -164,7 +166,7 @@ async fn running(
 ) -> Result<Option<String>, String> {
     let facts = hosts.trusted(inventory, &spec.host).await?;
     let state = facts.services.get().and_then(|services| services.get(&spec.service.key()));
-    let unknown = || format!("it is not known whether {} runs on {}", spec.service.label(), spec.host);
+    let unknown = || format!("cannot tell whether {} runs on {}", spec.service.label(), spec.host);
     let state = state.ok_or_else(unknown)?;
     Ok(state.is_running().then(|| state.active.clone()))
 }
@@ -177,36 +179,37 @@ async fn inspect(
     attempts: usize,
     keep_program: bool,
 ) -> Result<DataDir, HostError> {
-    with_program(host, keep_program, async |shipped| read(host, shipped, spec, log, attempts).await).await
+    with_program(host, keep_program, async |agent| read(host, agent, spec, log, attempts).await).await
 }
 
-/// Works with Lifeboat's program on a machine. It goes again if it came for this; else somebody may be working with it.
+/// Works with The Lifeboat binary on a machine. It goes again if it came for this; else somebody may be working with
+/// it.
 async fn with_program<T>(
     host: &dyn Host,
     keep_program: bool,
-    work: impl AsyncFnOnce(&Shipped) -> Result<T, HostError>,
+    work: impl AsyncFnOnce(&Agent) -> Result<T, HostError>,
 ) -> Result<T, HostError> {
-    let shipped = Shipped::send(host).await?;
-    let answer = work(&shipped).await;
-    if !keep_program && !shipped.was_there() {
+    let agent = Agent::send(host).await?;
+    let answer = work(&agent).await;
+    if !keep_program && !agent.was_there() {
         // What was read counts, also when the machine goes away at the end.
-        let _ = Shipped::forget(host).await;
+        let _ = Agent::forget(host).await;
     }
     answer
 }
 
 async fn read(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     spec: &MemberSpec,
     log: LogPlace,
     attempts: usize,
 ) -> Result<DataDir, HostError> {
     for _ in 1..attempts {
-        match ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref(), log).await? {
+        match agent::inspect_data_dir(host, agent, &spec.data_dir, spec.wal_dir.as_deref(), log).await? {
             DataDir::InUse(_) => sleep(PAUSE).await,
             other => return Ok(other),
         }
     }
-    ship::inspect_data_dir(host, shipped, &spec.data_dir, spec.wal_dir.as_deref(), log).await
+    agent::inspect_data_dir(host, agent, &spec.data_dir, spec.wal_dir.as_deref(), log).await
 }

@@ -6,7 +6,7 @@ use lifeboat_client::{Client, Result};
 use lifeboat_etcd::{KubernetesIdentity, uid_of};
 
 use crate::facts::Fact;
-use crate::probe::reason;
+use crate::probe::error_text;
 
 /// `--etcd-prefix` by default.
 const DEFAULT_PREFIX: &[u8] = b"/registry";
@@ -21,7 +21,7 @@ const MAX_NODES: i64 = 10_000;
 pub(super) async fn ask(client: &Client, source: String) -> Fact<KubernetesIdentity> {
     match identity(client).await {
         Ok(identity) => Fact::value(source, identity),
-        Err(error) => Fact::unknown(source, reason::of(&error)),
+        Err(error) => Fact::unknown(source, error_text::of(&error)),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::facts::{Fact, Reach};
 use crate::host::Command;
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
+use crate::probe::error_text;
 use crate::probe::reach::{authority, understand};
-use crate::probe::reason;
 
 use super::Depth;
 
@@ -19,7 +19,7 @@ const SCRIPT: &str = concat!(include_str!("../reach.sh"), include_str!("peers.sh
 const LIMIT: Duration = Duration::from_secs(6);
 
 /// For every member what its machine reaches; `None` for all where that is not wanted.
-pub(super) async fn look(
+pub(super) async fn collect(
     inventory: &Inventory,
     access: &Access,
     depth: Option<Depth<'_, '_>>,
@@ -45,7 +45,7 @@ async fn one(
     name: &str,
     spec: &MemberSpec,
 ) -> Result<BTreeMap<String, Reach>, String> {
-    let host = access.hosts.get(&spec.host).ok_or_else(|| format!("there is no way to {}", spec.host))?;
+    let host = access.hosts.get(&spec.host).ok_or_else(|| format!("no access to {}", spec.host))?;
     let others = inventory.etcd.members.iter().filter(|(other, _)| *other != name);
     let mut arguments = Vec::new();
     for (other, spec) in others {
@@ -53,7 +53,7 @@ async fn one(
         arguments.extend([other.clone(), address, port]);
     }
     let output = host.run(&Command::script(SCRIPT, arguments).within(LIMIT)).await;
-    let text = output.map_err(|error| reason::of(&error))?.text();
+    let text = output.map_err(|error| error_text::of(&error))?.text();
     let known = |line: &str| {
         let (peer, result) = line.strip_prefix("peer\t")?.split_once('\t')?;
         let peer = inventory.etcd.members.keys().find(|name| *name == peer)?;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::agent::UNMOUNTED;
 use crate::discover::manifest::{self, Manifest};
 use crate::etcd_settings::Invocation;
 use crate::facts::{Fact, NamedDirs, Place, PlaceKind, Program, Storage};
 use crate::host::{Command, Host};
 use crate::inventory::{MemberSpec, Service};
+use crate::probe::error_text::{self, one_line};
 use crate::probe::host::FENCED_MANIFESTS;
-use crate::probe::reason::{self, one_line};
-use crate::ship::UNMOUNTED;
 
 const SCRIPT: &str = include_str!("storage.sh");
 /// What a machine mounts at its boot.
@@ -28,7 +28,7 @@ const LARGEST: usize = 2 << 20;
 type Result<T> = std::result::Result<T, String>;
 
 /// Asks one machine about one member. It must be the right machine: that is the caller's to know.
-pub(crate) async fn look(name: &str, spec: &MemberSpec, host: &dyn Host) -> Fact<Storage> {
+pub(crate) async fn collect(name: &str, spec: &MemberSpec, host: &dyn Host) -> Fact<Storage> {
     let source = format!("ssh {}: data dir and service of etcd", spec.host);
     match ask(name, spec, host, FSTAB).await {
         Ok(storage) => Fact::value(source, storage),
@@ -76,13 +76,13 @@ async fn ask(name: &str, spec: &MemberSpec, host: &dyn Host, fstab: &str) -> Res
 
 async fn run(host: &dyn Host, arguments: Vec<String>) -> Result<String> {
     let output = host.run(&Command::script(&format!("{UNMOUNTED}{SCRIPT}"), arguments).within(ANSWERS)).await;
-    let output = output.map_err(|error| reason::of(&error))?;
+    let output = output.map_err(|error| error_text::of(&error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let body = text.split_once("lifeboat-storage\n").and_then(|(_, rest)| rest.strip_suffix("end\n"));
     match body {
         Some(body) if body.len() <= LARGEST => Ok(body.to_owned()),
         _ => Err(one_line(&format!(
-            "the machine's answer is cut short; exit code {}: {}",
+            "the machine's answer is truncated; exit code {}: {}",
             output.code,
             String::from_utf8_lossy(&output.stderr)
         ))),
@@ -158,8 +158,7 @@ impl Said {
     }
 
     fn place(&self, label: &str, path: &Path) -> Result<Place> {
-        let unfit =
-            |what: &str| format!("the machine's answer about {} is not understood: {what}", path.display());
+        let unfit = |what: &str| format!("unexpected answer of the machine about {}: {what}", path.display());
         let said = self.of_place("place", label).next().ok_or_else(|| unfit("it is missing"))?;
         let [kind, real, why] = said.as_slice() else { return Err(unfit(&one_line(&said.join(" ")))) };
         let kind = match *kind {
@@ -240,7 +239,7 @@ impl Said {
 
     fn pod(&self, process: &str, storage: &mut Storage) -> Option<Manifest> {
         let Some(file) = self.all("manifest-file").next() else {
-            storage.unread.push("its manifest is not there".into());
+            storage.unread.push("its manifest does not exist".into());
             return None;
         };
         let Some(manifest) = manifest::parse(file.into(), self.text("manifest").as_bytes()) else {
@@ -315,7 +314,7 @@ impl Said {
             let path = directory.join(dir);
             match manifest {
                 Some(manifest) => manifest.mounted(&path).ok_or_else(|| {
-                    format!("{by} keeps its data in {}, which is no hostPath", path.display())
+                    format!("{by} keeps its data in {}, which is not a hostPath", path.display())
                 }),
                 None => Ok(path),
             }

@@ -1,4 +1,4 @@
-# What a machine tells of itself: one line a fact, its parts apart by tabs; src/probe/host/said.rs reads it.
+# What a machine tells of itself: one line a fact, its parts apart by tabs; src/probe/host/parse.rs reads it.
 # For any POSIX shell. Nothing is changed, and nothing but what POSIX has is needed: what is missing is left out.
 #
 # pods.sh stands before it.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use fs_err as fs;
 use fs_err::os::unix::fs::symlink;
 
-use super::said::{Said, body};
+use super::parse::{ScriptOutput, body};
 use crate::facts::{ServiceState, ToldBy};
 
 use super::{FENCE_DROP_IN, FENCED_MANIFESTS, SCRIPT};
@@ -30,16 +30,16 @@ fn run(shell: &[&str], script: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// Runs it under each shell of this machine; at least one of them is there.
-fn under_every_shell(arguments: &[&str], check: impl Fn(&str, &Said<'_>)) {
+fn under_every_shell(arguments: &[&str], check: impl Fn(&str, &ScriptOutput<'_>)) {
     script_under_every_shell(SCRIPT, arguments, check);
 }
 
-fn script_under_every_shell(script: &str, arguments: &[&str], check: impl Fn(&str, &Said<'_>)) {
+fn script_under_every_shell(script: &str, arguments: &[&str], check: impl Fn(&str, &ScriptOutput<'_>)) {
     let shells: [&[&str]; 4] = [&["sh"], &["dash"], &["bash"], &["busybox", "sh"]];
     let mut ran = 0;
     for shell in shells {
         let Some(text) = run(shell, script, arguments) else { continue };
-        check(shell[0], &Said::of(body(&text).unwrap()));
+        check(shell[0], &ScriptOutput::of(body(&text).unwrap()));
         ran += 1;
     }
     assert!(ran > 0, "no shell at all");
@@ -112,7 +112,7 @@ impl Machine {
         SCRIPT.replacen("proc=/proc pod_logs=/var/log/pods", &format!("proc={proc} pod_logs={logs}"), 1)
     }
 
-    fn look(&self, process: &str, check: impl Fn(&str, ServiceState)) {
+    fn check(&self, process: &str, check: impl Fn(&str, ServiceState)) {
         let [manifest, fenced] = ["etcd.yaml", "fenced"].map(|name| self.path(name).display().to_string());
         let arguments = [FENCE_DROP_IN, &fenced, "no", "node-2", "--", &manifest, process, "--"];
         script_under_every_shell(&self.script(), &arguments, |shell, said| {
@@ -123,7 +123,7 @@ impl Machine {
     /// What each process is told by, and which PIDs would be stopped; an error where that is not clear.
     fn told(&self) -> Told {
         let told = std::cell::RefCell::new(Vec::new());
-        self.look("etcd", |_, pod| {
+        self.check("etcd", |_, pod| {
             let mut by: Vec<_> = pod.processes.iter().map(|process| (process.pid, process.told_by)).collect();
             by.sort_unstable();
             *told.borrow_mut() = by;
@@ -167,7 +167,7 @@ spec:
 fn a_static_pod_is_told_by_its_manifest_and_by_the_whole_name_of_its_process() {
     let machine = Machine::new();
     let expect = |process: &str, running: bool, enabled: bool, held: bool| {
-        machine.look(process, |shell, pod| {
+        machine.check(process, |shell, pod| {
             assert_eq!(
                 (pod.is_running(), pod.enabled, pod.fenced),
                 (running, enabled, held),
@@ -209,7 +209,7 @@ fn other_processes_of_the_same_name_are_not_the_pods() {
     assert_eq!(machine.told().1, Ok(vec![10]));
     fs::remove_dir_all(machine.path("proc/10")).unwrap();
     assert_eq!(machine.told().1, Ok(vec![]));
-    machine.look("etcd", |shell, pod| assert!(!pod.is_running(), "{shell}"));
+    machine.check("etcd", |shell, pod| assert!(!pod.is_running(), "{shell}"));
 }
 
 /// A kubelet that keeps its logs elsewhere, or calls its node by another name.
@@ -241,7 +241,7 @@ fn one_process_is_the_pods_and_two_are_not_told_apart_where_nothing_can_be_compa
     let (told, pids) = machine.told();
     assert_eq!(told, [(10, ToldBy::Unclear), (11, ToldBy::Unclear)]);
     assert!(pids.is_err());
-    machine.look("etcd", |shell, pod| assert_eq!(pod.ambiguous().len(), 2, "{shell}"));
+    machine.check("etcd", |shell, pod| assert_eq!(pod.ambiguous().len(), 2, "{shell}"));
 }
 
 /// What cannot be told is unknown: a fence that was not seen would be taken for one that is not there.

@@ -19,7 +19,7 @@ use x509_parser::prelude::FromDer;
 use crate::facts::Certificate;
 use crate::host::{Command, Host};
 use crate::probe::access::{ANSWER, DIAL};
-use crate::probe::reason;
+use crate::probe::error_text;
 
 /// No file with a certificate chain is larger.
 const LARGEST: &str = "65536";
@@ -44,7 +44,7 @@ pub(super) async fn served(url: &str) -> Result<Certificate, String> {
     let seen = onlooker.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (seen, shaken) {
         (Some(der), _) => understand(&der),
-        (None, Ok(Err(error))) => Err(reason::of(&error)),
+        (None, Ok(Err(error))) => Err(error_text::of(&error)),
         (None, _) => Err(format!("{url}: no certificate within {} s", ANSWER.as_secs())),
     }
 }
@@ -107,9 +107,9 @@ impl ServerCertVerifier for Onlooker {
 pub(super) async fn in_file(host: &dyn Host, path: &Path) -> Result<Certificate, String> {
     let path = path.display().to_string();
     let command = Command::new(["head", "-c", LARGEST, "--", &path]).within(ANSWER);
-    let output = host.run(&command).await.map_err(|error| reason::of(&error))?;
+    let output = host.run(&command).await.map_err(|error| error_text::of(&error))?;
     if !output.success() {
-        return Err(reason::one_line(&String::from_utf8_lossy(&output.stderr)));
+        return Err(error_text::one_line(&String::from_utf8_lossy(&output.stderr)));
     }
     first(&output.stdout).map_err(|why| format!("{path}: {why}"))
 }
@@ -130,7 +130,7 @@ pub(super) fn understand(der: &[u8]) -> Result<Certificate, String> {
     let time = |seconds: i64| Timestamp::from_second(seconds).map_err(|error| error.to_string());
     let validity = certificate.validity();
     Ok(Certificate {
-        subject: reason::one_line(&certificate.subject().to_string()),
+        subject: error_text::one_line(&certificate.subject().to_string()),
         not_before: time(validity.not_before.timestamp())?,
         not_after: time(validity.not_after.timestamp())?,
     })

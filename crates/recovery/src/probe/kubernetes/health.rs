@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::facts::Health;
 use crate::probe::access::ANSWER;
-use crate::probe::reason;
+use crate::probe::error_text;
 
 /// Asks an endpoint. That nothing comes back is an answer: clients of the API server do not get more.
 ///
@@ -20,7 +20,7 @@ pub(super) async fn ask(client: &kube::Client, path: &str) -> Result<Health, Str
     });
     match answer.await {
         Ok(Ok((status, body))) => understand(status, &String::from_utf8_lossy(&body)),
-        Ok(Err(error)) => Ok(Health { ok: false, detail: reason::of(&error) }),
+        Ok(Err(error)) => Ok(Health { ok: false, detail: error_text::of(&error) }),
         Err(_) => Ok(Health { ok: false, detail: format!("no answer within {} s", ANSWER.as_secs()) }),
     }
 }
@@ -37,7 +37,7 @@ fn understand(status: StatusCode, body: &str) -> Result<Health, String> {
     let failing = body.lines().filter_map(|line| line.strip_prefix("[-]"));
     let failing: Vec<&str> = failing.map(|line| line.trim_end_matches(": reason withheld")).collect();
     let detail = if failing.is_empty() { format!("{status}: {body}") } else { failing.join(", ") };
-    Ok(Health { ok: false, detail: reason::one_line(&detail) })
+    Ok(Health { ok: false, detail: error_text::one_line(&detail) })
 }
 
 #[cfg(test)]

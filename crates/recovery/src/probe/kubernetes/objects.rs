@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::facts::{Fact, KubernetesFacts, Lease, Node};
 use crate::probe::access::ANSWER;
-use crate::probe::reason;
+use crate::probe::error_text;
 
 /// The leader lease of the controller-manager.
 pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -28,8 +28,8 @@ const NO_LEASE: &str =
     "there is no such lease: none has led on this data, or they run without leader election";
 
 /// Asks one API server for everything.
-pub(super) async fn look(client: &kube::Client, master: &str) -> KubernetesFacts {
-    let source = |what: &str| format!("API server {master}: {what}");
+pub(super) async fn collect(client: &kube::Client, host: &str) -> KubernetesFacts {
+    let source = |what: &str| format!("API server {host}: {what}");
     let system: Api<ApiLease> = Api::namespaced(client.clone(), "kube-system");
     let node_leases: Api<ApiLease> = Api::namespaced(client.clone(), "kube-node-lease");
     let nodes: Api<ApiNode> = Api::all(client.clone());
@@ -96,7 +96,7 @@ fn pod_name(metadata: &ObjectMeta) -> String {
 
 async fn within<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
     match timeout(ANSWER, answer).await {
-        Ok(answer) => answer.map_err(|error| reason::of(&error)),
+        Ok(answer) => answer.map_err(|error| error_text::of(&error)),
         Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
     }
 }
@@ -137,7 +137,7 @@ fn node(object: ApiNode, leases: &BTreeMap<String, Lease>) -> Node {
 fn reason_of(reason: Option<String>, message: Option<String>) -> String {
     let parts: Vec<String> =
         [reason, message].into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    reason::one_line(&parts.join(": "))
+    error_text::one_line(&parts.join(": "))
 }
 
 #[cfg(test)]

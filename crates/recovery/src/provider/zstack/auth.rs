@@ -1,4 +1,4 @@
-//! Who we are to ZStack: an AccessKey that signs each request, or an account with a session.
+//! Authentication with ZStack: an AccessKey that signs each request, or an account with a session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,7 +95,7 @@ impl Auth {
 
 fn unfit(http: &Http, _: &InvalidHeaderValue) -> ProviderError {
     http.unauthorized(
-        "the AccessKey or session holds characters that no header can; see how it is stored".into(),
+        "the AccessKey or session contains characters that a header cannot; check how it is stored".into(),
     )
 }
 

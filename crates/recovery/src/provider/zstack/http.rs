@@ -23,7 +23,7 @@ const LONGEST_SENTENCE: usize = 300;
 
 /// What the API answered.
 pub(super) enum Answer {
-    /// 200.
+    /// Status 200, with the body.
     Done(Value),
     /// 202: a job was taken, or goes on.
     Accepted,

@@ -64,7 +64,7 @@ impl ZStack {
         }
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
         match self.call(Method::GET, path, query, None, None).await? {
             Answer::Done(value) => Ok(value),
@@ -117,7 +117,7 @@ impl ZStack {
             id = id.next_attempt();
         }
         Err(ProviderError::refused(format!(
-            "{api} was tried {MOST_ATTEMPTS} times; see why it fails in the cloud"
+            "{api} was tried {MOST_ATTEMPTS} times; check in the cloud why it fails"
         )))
     }
 

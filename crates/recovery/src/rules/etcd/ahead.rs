@@ -7,8 +7,8 @@ use lifeboat_etcd::EntryId;
 
 use crate::facts::{DataDir, has_corrupt_alarm};
 use crate::finding::{Evidence, Remedy};
-use crate::rules::look::seen_in;
-use crate::rules::sighting::listed;
+use crate::rules::facts_view::seen_in;
+use crate::rules::symptom::listed;
 
 use super::cluster::{Cluster, Member, State};
 
@@ -130,13 +130,13 @@ pub(super) fn advice(cluster: &Cluster<'_>, ahead: &[Ahead<'_>]) -> Vec<Remedy> 
     };
     vec![
         Remedy::Manual(
-            "restart no API server, kubelet or node before it is decided which state is right; how to compare them: `lifeboat \
-             explain etcd.state-lost`"
+            "do not restart API servers, kubelets or nodes until the right state is known; to compare them: \
+             `lifeboat explain etcd.state-lost`"
                 .into(),
         ),
         Remedy::NameState(format!(
-            "{name} on {host} holds what etcd does not serve{doubts}: {stop}`lifeboat recover --source member:{name}` rebuilds \
-             every member from it, and moves aside what was written since"
+            "{name} on {host} has data that etcd does not serve{doubts}: {stop}`lifeboat recover --source \
+             member:{name}` rebuilds every member from it and moves newer data aside"
         )),
         Remedy::Manual(format!(
             "if what etcd serves is right, as after a restore of an older snapshot: stop and disable {service} on {host}, move {dir} \

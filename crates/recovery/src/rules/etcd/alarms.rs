@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::facts::NO_MEMBER;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed};
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom::{Symptom, listed};
 
 use super::cluster::{Cluster, Member};
 
-pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
-    let mut found: Vec<Sighting> = nospace(cluster).into_iter().collect();
+pub(super) fn evaluate(_: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
+    let mut found: Vec<Symptom> = nospace(cluster).into_iter().collect();
     found.extend(corrupt(cluster));
     found
 }
@@ -30,7 +30,7 @@ fn raised(cluster: &Cluster<'_>, kind: &str) -> (Vec<String>, Vec<Evidence>) {
     (names.into_iter().collect(), evidence)
 }
 
-fn nospace(cluster: &Cluster<'_>) -> Option<Sighting> {
+fn nospace(cluster: &Cluster<'_>) -> Option<Symptom> {
     let (names, mut evidence) = raised(cluster, "NOSPACE");
     if names.is_empty() {
         return None;
@@ -46,14 +46,14 @@ fn nospace(cluster: &Cluster<'_>) -> Option<Sighting> {
         }
     }
     let small = smaller_quotas(cluster, &names);
-    let sighting = Sighting::new(FindingId::EtcdNospace, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdNospace, Severity::Critical)
         .about(&names)
         .summary(format!("etcd refuses writes: the db of {} has reached its quota", listed(&names)))
         .shown_by(evidence);
     Some(match small.is_empty() {
-        true => sighting.remedy(Remedy::ClearNospace { members: names }),
+        true => symptom.remedy(Remedy::ClearNospace { members: names }),
         // Cleared now, the alarm would be raised again by the next writes.
-        false => small.into_iter().fold(sighting, Sighting::manual),
+        false => small.into_iter().fold(symptom, Symptom::manual),
     })
 }
 
@@ -84,53 +84,53 @@ fn bytes(count: u64) -> String {
 }
 
 /// etcd could not tell which member is wrong. Where all hold the same data by now, the alarm alone is left.
-fn unknown_member(cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
+fn unknown_member(cluster: &Cluster<'_>, symptom: Symptom) -> Symptom {
     let hash = |member: &Member<'_>| {
         let hash = member.facts.hash_kv.get()?;
         Some((hash.revision, hash.compact_revision, hash.hash))
     };
     let hashes: BTreeSet<_> = cluster.members.iter().map(hash).collect();
     let is_same = hashes.len() == 1 && !hashes.contains(&None);
-    let sighting = sighting
-        .about([NO_MEMBER.to_owned()])
-        .summary("etcd refuses writes: it found members that hold different data, and could not tell which one is wrong");
+    let symptom = symptom.about([NO_MEMBER.to_owned()]).summary(
+        "etcd refuses writes: it found members with different data and cannot tell which one is wrong",
+    );
     match is_same {
-        true => sighting.remedy(Remedy::DisarmCorrupt { id: NO_MEMBER.into() }),
-        false => sighting.manual(
+        true => symptom.remedy(Remedy::DisarmCorrupt { id: NO_MEMBER.into() }),
+        false => symptom.manual(
             "compare the members: `lifeboat save` of each, with --allow-unhealthy, and `lifeboat inspect ONE TWO THREE`; replace the \
              one that is wrong, and then `etcdctl alarm disarm`",
         ),
     }
 }
 
-fn corrupt(cluster: &Cluster<'_>) -> Vec<Sighting> {
+fn corrupt(cluster: &Cluster<'_>) -> Vec<Symptom> {
     let (names, evidence) = raised(cluster, "CORRUPT");
-    let sighting = |(name, evidence): (String, Evidence)| {
-        let sighting = Sighting::new(FindingId::EtcdCorruptAlarm, Severity::Critical).shown_by([evidence]);
+    let symptom = |(name, evidence): (String, Evidence)| {
+        let symptom = Symptom::new(FindingId::EtcdCorruptAlarm, Severity::Critical).shown_by([evidence]);
         if name == NO_MEMBER {
-            return unknown_member(cluster, sighting);
+            return unknown_member(cluster, symptom);
         }
         let member = cluster.members.iter().find(|member| *member.name == name);
         // By its id, since no member has it.
         if member.is_none() && cluster.is_removed(&name) {
-            return sighting
+            return symptom
                 .about([name.clone()])
                 .summary(format!(
                     "etcd refuses writes: the CORRUPT alarm of {name}, which is no longer a member, is still raised"
                 ))
                 .remedy(Remedy::DisarmCorrupt { id: name });
         }
-        let sighting = sighting
-            .summary(format!("etcd refuses writes: it found that {name} holds other data than the rest"));
-        let sighting = match member {
-            Some(member) => sighting.of(&name, &member.spec.host),
-            None => sighting.about([name.clone()]),
+        let symptom = symptom
+            .summary(format!("etcd refuses writes: it found that {name} has different data than the others"));
+        let symptom = match member {
+            Some(member) => symptom.of(&name, &member.spec.host),
+            None => symptom.about([name.clone()]),
         };
         match member.and_then(|_| cluster.replacement(&name)) {
             // The alarm is disarmed behind it.
-            Some(replacement @ Remedy::ReplaceMember { .. }) => sighting.remedy(replacement),
-            other => sighting.manual("once the member is replaced: `etcdctl alarm disarm`").remedies(other),
+            Some(replacement @ Remedy::ReplaceMember { .. }) => symptom.remedy(replacement),
+            other => symptom.manual("once the member is replaced: `etcdctl alarm disarm`").remedies(other),
         }
     };
-    names.into_iter().zip(evidence).map(sighting).collect()
+    names.into_iter().zip(evidence).map(symptom).collect()
 }

@@ -1,4 +1,4 @@
-//! What the members' own words add up to: who serves, who could, and whether a quorum holds.
+//! State of the etcd cluster from the members' answers: who serves, who could, and whether there is quorum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,33 +6,33 @@ use crate::facts::{DataDir, DataDirState, Fact, MemberEntry, MemberFacts, Member
 use crate::finding::{Evidence, Remedy};
 use crate::inventory::MemberSpec;
 use crate::quorum::{self, Margin, Seat};
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting;
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom;
 
-/// What one member does.
+/// State of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It answers and belongs to the cluster.
     Serving,
     /// It answers, belongs to the cluster and sees no leader, while others do.
-    CutOff,
+    Partitioned,
     /// It runs, or something on its data dir does, and does not answer.
-    Silent,
+    Unresponsive,
     /// It does not run; its data is sound or could not be read.
     Stopped,
-    /// Its data dir is broken.
+    /// Its data dir is damaged.
     Corrupt,
     /// Its data dir is gone, or was re-initialized.
     DataMissing,
-    /// It belongs to another cluster, or was taken out of this one.
+    /// It belongs to another cluster, or was removed from this one.
     Foreign,
     /// It does not answer, and its machine cannot be asked.
-    Gone,
+    Unreachable,
     /// Nothing is known of it.
     Unknown,
 }
 
-/// Whether the cluster can decide anything.
+/// Whether the cluster has quorum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quorum {
     Held,
@@ -51,7 +51,7 @@ pub struct Member<'a> {
 impl Member<'_> {
     /// Starts the service of a member that is stopped, unless it would begin with nothing: such a member votes, in its old
     /// place, for others that lack what it has acknowledged.
-    pub fn start(&self, look: &Look<'_>) -> Remedy {
+    pub fn start(&self, view: &FactsView<'_>) -> Remedy {
         let (host, service) = (&self.spec.host, &self.spec.service);
         let storage = self.facts.storage.as_ref().and_then(Fact::get);
         let empty =
@@ -61,7 +61,7 @@ impl Member<'_> {
                 let unit = service.label();
                 Remedy::Manual(format!("{}: {unit} is not started without its data: {why}", self.name))
             }
-            None => sighting::start(host, service, look.service(host, service)),
+            None => symptom::start(host, service, view.service(host, service)),
         }
     }
 }
@@ -81,8 +81,8 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub fn of(look: &Look<'a>) -> Self {
-        let seen: Vec<Seen<'a>> = Seen::all(look);
+    pub fn of(view: &FactsView<'a>) -> Self {
+        let seen: Vec<Seen<'a>> = Seen::all(view);
         let id = majority(&seen);
         let list = reference_list(&seen, id.as_deref());
         let mut members: Vec<Member<'a>> = seen
@@ -91,20 +91,20 @@ impl<'a> Cluster<'a> {
                 name: seen.name,
                 spec: seen.spec,
                 facts: seen.facts,
-                state: state(look, seen, id.as_deref(), list),
+                state: state(view, seen, id.as_deref(), list),
             })
             .collect();
         let voters = list.map_or(members.len(), |list| list.iter().filter(|entry| !entry.learner).count());
-        let quorum = quorum(look, &members, voters);
+        let quorum = quorum(view, &members, voters);
         if quorum == Quorum::Held {
             for member in &mut members {
                 let leaderless = member.facts.linearizable.get() == Some(&false);
                 if member.state == State::Serving && leaderless {
-                    member.state = State::CutOff;
+                    member.state = State::Partitioned;
                 }
             }
         }
-        let seats = quorum::seats(look.inventory(), &look.facts.members);
+        let seats = quorum::seats(view.inventory(), &view.facts.members);
         Self { members, id, list, voters, quorum, seats }
     }
 
@@ -129,8 +129,8 @@ impl<'a> Cluster<'a> {
             Some(margin) if margin.holds() => match self.is_apart(member) {
                 false => Remedy::ReplaceMember { member: member.into() },
                 true => Remedy::Manual(format!(
-                    "{member} cannot be replaced while its machine and the others' do not reach each other's peer addresses: open \
-                     the way (firewall, route), then recover again"
+                    "{member} cannot be replaced while it and its peers cannot connect to each other: fix the \
+                     network (firewall, route), then recover again"
                 )),
             },
             margin => Remedy::Manual(quorum::keep(member, margin.as_ref())),
@@ -201,10 +201,10 @@ impl<'a> Cluster<'a> {
                 && matches!(
                     member.state,
                     State::Serving
-                        | State::CutOff
-                        | State::Silent
+                        | State::Partitioned
+                        | State::Unresponsive
                         | State::Stopped
-                        | State::Gone
+                        | State::Unreachable
                         | State::Unknown
                 )
         };
@@ -226,11 +226,11 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn all(look: &Look<'a>) -> Vec<Self> {
-        let members = &look.facts.members;
-        let all = look.facts.inventory.etcd.members.iter();
+    fn all(view: &FactsView<'a>) -> Vec<Self> {
+        let members = &view.facts.members;
+        let all = view.facts.inventory.etcd.members.iter();
         all.filter_map(|(name, spec)| {
-            let believable = look.host(&spec.host).is_some();
+            let believable = view.host(&spec.host).is_some();
             Some(Self { name, spec, facts: members.get(name)?, believable })
         })
         .collect()
@@ -253,8 +253,8 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The cluster more members belong to than to any other. A tie is decided by nobody: a fresh cluster of one that
-/// was started by mistake answers best of all.
+/// The cluster more members belong to than to any other. A tie has no answer: a one-member cluster started by mistake
+/// answers best of all.
 fn majority(seen: &[Seen<'_>]) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     seen.iter().filter_map(Seen::cluster_id).for_each(|id| *counts.entry(id).or_default() += 1);
@@ -278,7 +278,7 @@ fn reference_list<'a>(seen: &[Seen<'a>], id: Option<&str>) -> Option<&'a [Member
     lists.max_by_key(|(rank, _)| *rank).map(|(_, list)| list)
 }
 
-fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[MemberEntry]>) -> State {
+fn state(view: &FactsView<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[MemberEntry]>) -> State {
     let foreign = |cluster: &str, member: &str| {
         id.is_some_and(|id| id != cluster)
             || list.is_some_and(|list| !list.iter().any(|entry| entry.id == member))
@@ -289,7 +289,8 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         last_index == 0 && list.is_some_and(|list| list.iter().any(started))
     };
     // Kubernetes writes hundreds of keys before anything else.
-    let empty = |state: &DataDirState| state.keys == 0 && !look.inventory().kubernetes.masters.is_empty();
+    let empty =
+        |state: &DataDirState| state.keys == 0 && !view.inventory().kubernetes.control_plane.is_empty();
     if let Some(status) = seen.status() {
         return match foreign(&status.cluster_id, &status.member_id) {
             true => State::Foreign,
@@ -297,10 +298,10 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         };
     }
     if !seen.believable {
-        return if look.is_behind(&seen.spec.host) { State::Gone } else { State::Unknown };
+        return if view.is_behind(&seen.spec.host) { State::Unreachable } else { State::Unknown };
     }
     let running =
-        look.service(&seen.spec.host, &seen.spec.service).map(crate::facts::ServiceState::is_running);
+        view.service(&seen.spec.host, &seen.spec.service).map(crate::facts::ServiceState::is_running);
     match (seen.facts.data_dir.get(), running) {
         (Some(DataDir::Absent), _) => State::DataMissing,
         (Some(DataDir::Damaged(_)), _) => State::Corrupt,
@@ -312,13 +313,13 @@ fn state(look: &Look<'_>, seen: &Seen<'_>, id: Option<&str>, list: Option<&[Memb
         (Some(DataDir::InUse(Some(log))), _) if forgot(&log.member_id, log.last_index) => State::DataMissing,
         (Some(DataDir::Sound(state)), _) if state.log_ends_before().is_some() => State::Corrupt,
         (Some(DataDir::InUse(Some(log))), _) if log.log_ends_before().is_some() => State::Corrupt,
-        (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Silent,
+        (Some(DataDir::InUse(_)), _) | (_, Some(true)) => State::Unresponsive,
         (_, Some(false)) | (Some(DataDir::Sound(_)), None) => State::Stopped,
         (None, None) => State::Unknown,
     }
 }
 
-fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
+fn quorum(view: &FactsView<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
     let serving: Vec<&Member<'_>> = members.iter().filter(|member| member.state == State::Serving).collect();
     if serving.iter().any(|member| member.facts.sees_quorum()) {
         return Quorum::Held;
@@ -328,11 +329,11 @@ fn quorum(look: &Look<'_>, members: &[Member<'_>], voters: usize) -> Quorum {
         return Quorum::Lost;
     }
     let possible = self::serving(members) + count(State::Unknown);
-    let silent = count(State::Silent);
-    // That members run and do not answer us may be our own fault, as with a wrong certificate: then API servers
-    // that are not ready have to say the same.
+    let silent = count(State::Unresponsive);
+    // That members run and do not answer may be our own fault, as with a wrong certificate: then API servers that are
+    // not ready have to say the same.
     if possible + silent < quorum::majority(voters)
-        || (possible < quorum::majority(voters) && look.api_is_not_ready())
+        || (possible < quorum::majority(voters) && view.api_is_not_ready())
     {
         return Quorum::Lost;
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::facts::HashKv;
 use crate::finding::{Evidence, FindingId, Severity};
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed};
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom::{Symptom, listed};
 
 use super::cluster::{Cluster, Member, State};
 
-pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
+pub(super) fn evaluate(_: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
     let mut comparable: BTreeMap<(i64, i64), Vec<(&Member<'_>, u32)>> = BTreeMap::new();
     for member in cluster.members.iter().filter(|member| member.state == State::Serving) {
         if let Some(HashKv { revision, hash, compact_revision }) = member.facts.hash_kv.get() {
@@ -19,7 +19,7 @@ pub(super) fn look(_: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
     comparable.into_values().flat_map(|members| diverged(cluster, &members)).collect()
 }
 
-fn diverged(cluster: &Cluster<'_>, members: &[(&Member<'_>, u32)]) -> Vec<Sighting> {
+fn diverged(cluster: &Cluster<'_>, members: &[(&Member<'_>, u32)]) -> Vec<Symptom> {
     let mut by_hash: BTreeMap<u32, usize> = BTreeMap::new();
     members.iter().for_each(|(_, hash)| *by_hash.entry(*hash).or_default() += 1);
     if by_hash.len() < 2 {
@@ -35,11 +35,11 @@ fn diverged(cluster: &Cluster<'_>, members: &[(&Member<'_>, u32)]) -> Vec<Sighti
     }
 }
 
-fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -> Sighting {
-    Sighting::new(FindingId::EtcdMemberDiverged, Severity::Error)
+fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -> Symptom {
+    Symptom::new(FindingId::EtcdMemberDiverged, Severity::Error)
         .of(member.name, &member.spec.host)
         .with_service(&member.spec.host, &member.spec.service)
-        .summary(format!("etcd member {} holds other data than the others", member.name))
+        .summary(format!("etcd member {} has different data than the others", member.name))
         .shown_by([
             line(member, hash),
             Evidence { seen: format!("the others: {right:08x}"), ..line(member, hash) },
@@ -47,9 +47,9 @@ fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -
         .remedies(cluster.replacement(member.name))
 }
 
-fn undecided(members: &[(&Member<'_>, u32)]) -> Sighting {
+fn undecided(members: &[(&Member<'_>, u32)]) -> Symptom {
     let names: Vec<String> = members.iter().map(|(member, _)| member.name.clone()).collect();
-    let sighting = Sighting::new(FindingId::EtcdMemberDiverged, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdMemberDiverged, Severity::Critical)
         .summary(format!("etcd members {} hold different data, and none has a majority", listed(&names)))
         .shown_by(members.iter().map(|(member, hash)| line(member, *hash)))
         .names_state(format!(
@@ -57,7 +57,7 @@ fn undecided(members: &[(&Member<'_>, u32)]) -> Sighting {
              from it: `lifeboat recover --source member:NAME`",
             listed(&names)
         ));
-    members.iter().fold(sighting, |sighting, (member, _)| sighting.of(member.name, &member.spec.host))
+    members.iter().fold(symptom, |symptom, (member, _)| symptom.of(member.name, &member.spec.host))
 }
 
 fn line(member: &Member<'_>, hash: u32) -> Evidence {

@@ -1,29 +1,29 @@
-//! The members, one by one.
+//! Findings of single members.
 
 use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::rules::look::{Look, no_answer, seen_in};
-use crate::rules::sighting::{Sighting, again_and_again, stopped};
+use crate::rules::facts_view::{FactsView, no_answer, seen_in};
+use crate::rules::symptom::{Symptom, again_and_again, stopped};
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
-    // That all members run and keep silent towards us shows nothing: it may be us.
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
+    // If all members run and none answers, the fault may be ours.
     let only_us = cluster.quorum == Quorum::Unknown && cluster.serving() == 0;
-    let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Silent));
-    let mut found: Vec<Sighting> = judged.filter_map(|member| judge(look, cluster, member)).collect();
-    found.extend(cluster.members.iter().filter_map(|member| wrong_data_dir(look, member)));
+    let judged = cluster.members.iter().filter(|member| !(only_us && member.state == State::Unresponsive));
+    let mut found: Vec<Symptom> = judged.filter_map(|member| judge(view, cluster, member)).collect();
+    found.extend(cluster.members.iter().filter_map(|member| wrong_data_dir(view, member)));
     found
 }
 
 /// A member whose service keeps its data where the inventory does not say: nothing of it may be moved or written.
-fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
-    look.host(&member.spec.host)?;
+fn wrong_data_dir(view: &FactsView<'_>, member: &Member<'_>) -> Option<Symptom> {
+    view.host(&member.spec.host)?;
     let storage = member.facts.storage.as_ref()?;
     if let Some(seen) = out_of_reach(member) {
         let (name, host) = (member.name, &member.spec.host);
         return Some(
-            Sighting::new(FindingId::EtcdMemberWrongDataDir, Severity::Error)
+            Symptom::new(FindingId::EtcdMemberWrongDataDir, Severity::Error)
                 .of(name, host)
                 .summary(seen.clone())
                 .shown_by([seen_in(storage, seen)])
@@ -36,7 +36,7 @@ fn wrong_data_dir(look: &Look<'_>, member: &Member<'_>) -> Option<Sighting> {
     let conflict = storage.get()?.conflict(member.name, member.spec)?;
     let severity = if member.state == State::Serving { Severity::Warning } else { Severity::Error };
     Some(
-        Sighting::new(FindingId::EtcdMemberWrongDataDir, severity)
+        Symptom::new(FindingId::EtcdMemberWrongDataDir, severity)
             .of(member.name, &member.spec.host)
             .summary(conflict.clone())
             .shown_by([seen_in(storage, conflict)])
@@ -54,7 +54,7 @@ fn out_of_reach(member: &Member<'_>) -> Option<String> {
     storage.out_of_reach(member.name).filter(|_| matches!(member.state, State::Stopped | State::DataMissing))
 }
 
-fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Sighting> {
+fn judge(view: &FactsView<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Symptom> {
     let (name, host, service) = (member.name, &member.spec.host, &member.spec.service);
     // Where those that answer are too few for a quorum, and there may be one, it is held with this member's help.
     let restart = if cluster.quorum != Quorum::Lost && cluster.serving() < cluster.majority() {
@@ -65,13 +65,13 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
     } else {
         Remedy::RestartService { host: host.clone(), service: service.clone() }
     };
-    let service_state = look.service(host, service);
-    let sighting = |id: FindingId, summary: String| {
-        Sighting::new(id, Severity::Error)
+    let service_state = view.service(host, service);
+    let symptom = |id: FindingId, summary: String| {
+        Symptom::new(id, Severity::Error)
             .of(name, host)
             .with_service(host, service)
             .summary(summary)
-            .shown_by(look.service_evidence(host, service))
+            .shown_by(view.service_evidence(host, service))
             .shown_by(evidence(member))
     };
     let place =
@@ -81,10 +81,10 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         State::Serving | State::Unknown => return None,
         // It is found as such, and a start would not help.
         State::Stopped | State::DataMissing if out_of_reach(member).is_some() => return None,
-        State::Stopped | State::Silent if elsewhere(member).is_some() => {
+        State::Stopped | State::Unresponsive if elsewhere(member).is_some() => {
             let (fact, path) = elsewhere(member)?;
             let named = member.spec.data_dir.display();
-            sighting(
+            symptom(
                 FindingId::EtcdMemberDown,
                 format!("{place} runs on {}, the inventory says {named}", path.display()),
             )
@@ -97,23 +97,23 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
         }
         State::Stopped => {
             let how = service_state.map_or("is stopped", stopped);
-            let sighting = sighting(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
+            let symptom = symptom(FindingId::EtcdMemberDown, format!("{place} {how}; {}", held(member)));
             let log = service_state.and_then(|state| again_and_again(state, service));
-            sighting.remedy(member.start(look)).remedies(log)
+            symptom.remedy(member.start(view)).remedies(log)
         }
-        State::Silent | State::CutOff if !cluster.unreached_by(name).is_empty() => {
+        State::Unresponsive | State::Partitioned if !cluster.unreached_by(name).is_empty() => {
             let url = &member.spec.peer_url;
-            sighting(FindingId::EtcdMemberDown, format!("Its peers do not reach {place} at {url}"))
+            symptom(FindingId::EtcdMemberDown, format!("Peers cannot reach {place} at {url}"))
                 .shown_by(cluster.unreached_by(name))
                 .manual(format!(
-                    "open the way to {url} from the other members' machines (firewall, route, listen address); a restart does \
-                     not help"
+                    "make {url} reachable from the other members' machines (firewall, route, listen address); a \
+                     restart does not help"
                 ))
         }
-        State::Silent => {
-            sighting(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart)
+        State::Unresponsive => {
+            symptom(FindingId::EtcdMemberDown, format!("{place} runs and does not answer")).remedy(restart)
         }
-        State::CutOff => {
+        State::Partitioned => {
             let leader = member.facts.status.get().and_then(|status| status.leader.as_ref());
             let seen = match leader {
                 None => format!("{name} sees no leader, others do"),
@@ -121,11 +121,11 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                     format!("no read through {name} comes back, though it follows leader {leader}")
                 }
             };
-            sighting(FindingId::EtcdMemberDown, format!("{place} is cut off from the others"))
+            symptom(FindingId::EtcdMemberDown, format!("{place} is cut off from the others"))
                 .shown_by([seen_in(&member.facts.linearizable, seen)])
                 .remedy(restart)
         }
-        State::Gone => sighting(FindingId::EtcdMemberDown, format!("{place} does not answer")),
+        State::Unreachable => symptom(FindingId::EtcdMemberDown, format!("{place} does not answer")),
         State::Corrupt => {
             let (last, cut) = match member.facts.data_dir.get() {
                 Some(DataDir::Sound(state)) => (state.last_index, state.log_ends_before()),
@@ -136,9 +136,9 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 Some(db) => {
                     format!("The log of {place} was cut: it ends at entry {last}, before its db at {db}")
                 }
-                None => format!("The data of {place} is broken"),
+                None => format!("The data of {place} is damaged"),
             };
-            sighting(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
+            symptom(FindingId::EtcdMemberCorrupt, summary).remedies(cluster.replacement(member.name))
         }
         State::DataMissing => {
             let dir = member.spec.data_dir.display();
@@ -146,15 +146,15 @@ fn judge(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<
                 Some(DataDir::Absent) => format!("The data dir of {place} is gone: {dir}"),
                 _ => format!("The data dir of {place} was re-initialized, and what it had is gone: {dir}"),
             };
-            sighting(FindingId::EtcdMemberDataMissing, summary).remedies(cluster.replacement(member.name))
+            symptom(FindingId::EtcdMemberDataMissing, summary).remedies(cluster.replacement(member.name))
         }
         State::Foreign => {
             let strange = strange(cluster, &place, member);
             match rival(cluster, member).filter(|_| cluster.quorum == Quorum::Held) {
                 Some(rival) => {
-                    state_conflict(cluster, member, sighting(FindingId::EtcdStateConflict, strange), &rival)
+                    state_conflict(cluster, member, symptom(FindingId::EtcdStateConflict, strange), &rival)
                 }
-                None => foreign_member(cluster, member, sighting(FindingId::EtcdMemberForeign, strange)),
+                None => foreign_member(cluster, member, symptom(FindingId::EtcdMemberForeign, strange)),
             }
         }
     })
@@ -175,11 +175,11 @@ fn is_learner(member: &Member<'_>) -> bool {
     member.facts.status.get().is_some_and(|status| status.learner)
 }
 
-fn learner(member: &Member<'_>, place: &str) -> Sighting {
+fn learner(member: &Member<'_>, place: &str) -> Symptom {
     let id = member.facts.status.get().map(|status| status.member_id.clone()).unwrap_or_default();
-    Sighting::new(FindingId::EtcdMemberLearner, Severity::Warning)
+    Symptom::new(FindingId::EtcdMemberLearner, Severity::Warning)
         .of(member.name, &member.spec.host)
-        .summary(format!("{place} is only a learner: it has the data and no vote"))
+        .summary(format!("{place} is a learner: it has the data but no vote"))
         .shown_by([seen_in(&member.facts.status, format!("{} says that it is a learner", member.name))])
         .manual(format!("once it has caught up: `etcdctl member promote {id}`"))
 }
@@ -189,7 +189,7 @@ fn evidence(member: &Member<'_>) -> Vec<Evidence> {
     let mut shown: Vec<Evidence> =
         no_answer(&member.facts.status, &format!("{} does not answer", member.name)).into_iter().collect();
     let dir = &member.facts.data_dir;
-    if member.state == State::Gone {
+    if member.state == State::Unreachable {
         return shown;
     }
     shown.extend(match dir.get() {
@@ -229,11 +229,11 @@ fn strange(cluster: &Cluster<'_>, place: &str, member: &Member<'_>) -> String {
     let own = member.facts.cluster_id();
     match (own, &cluster.id) {
         (Some(own), Some(id)) if own != id => format!("{place} belongs to another cluster"),
-        _ => format!("{place} was taken out of the cluster: the others do not list it"),
+        _ => format!("{place} was removed from the cluster: the others do not list it"),
     }
 }
 
-fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting) -> Sighting {
+fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, symptom: Symptom) -> Symptom {
     let own = member.facts.cluster_id().unwrap_or("unknown");
     let id = cluster.id.as_deref().unwrap_or("unknown");
     let seen = if own == id {
@@ -241,22 +241,22 @@ fn foreign_member(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting
     } else {
         format!("cluster id {own}; the others' is {id}")
     };
-    sighting.shown_by([seen_of(member, seen)]).remedies(cluster.replacement(member.name))
+    symptom.shown_by([seen_of(member, seen)]).remedies(cluster.replacement(member.name))
 }
 
 /// Its data dir would be moved aside, not lost; but which history is the right one only people know.
-fn state_conflict(cluster: &Cluster<'_>, member: &Member<'_>, sighting: Sighting, rival: &Rival) -> Sighting {
+fn state_conflict(cluster: &Cluster<'_>, member: &Member<'_>, symptom: Symptom, rival: &Rival) -> Symptom {
     let Rival { what, own, newest } = rival;
     let name = member.name;
-    let mut sighting = foreign_member(cluster, member, sighting)
+    let mut symptom = foreign_member(cluster, member, symptom)
         .shown_by([seen_of(member, format!("its {what} {own} is above the others' {newest}"))]);
-    sighting.severity = Severity::Critical;
-    sighting.remedies = vec![Remedy::NameState(format!(
+    symptom.severity = Severity::Critical;
+    symptom.remedies = vec![Remedy::NameState(format!(
         "{name} holds {what} {own}, above the others' {newest}: decide which data is right; \
          `lifeboat recover --source member:{name}` restores its data on every member, and if the others' is right, stop \
          {name} and move its data dir aside"
     ))];
-    sighting
+    symptom
 }
 
 fn seen_of(member: &Member<'_>, seen: String) -> Evidence {

@@ -1,12 +1,12 @@
-//! Whether etcd can decide anything, and what would let it.
+//! Loss of quorum, and its remedies.
 
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed};
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom::{Symptom, listed};
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Option<Symptom> {
     if cluster.quorum != Quorum::Lost {
         return None;
     }
@@ -14,19 +14,19 @@ pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
     let missing: Vec<&Member<'_>> = cluster.members.iter().filter(|m| m.state != State::Serving).collect();
     let (voters, needed) = (cluster.voters, cluster.majority());
     let summary = match serving {
-        0 => format!("etcd has no quorum: none of {voters} members answers, {needed} are needed"),
+        0 => format!("etcd has no quorum: 0 of {voters} members answer, {needed} are needed"),
         1 => format!("etcd has no quorum: 1 of {voters} members answers, {needed} are needed"),
         some if some < needed => {
             format!("etcd has no quorum: {some} of {voters} members answer, {needed} are needed")
         }
-        some => format!("etcd has no quorum: {some} of {voters} members answer and do not agree on a leader"),
+        some => format!("etcd has no quorum: {some} of {voters} members answer but do not agree on a leader"),
     };
     let subjects = if missing.is_empty() { cluster.members.iter().collect() } else { missing };
-    let sighting = Sighting::new(FindingId::EtcdQuorumLost, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdQuorumLost, Severity::Critical)
         .about(subjects.iter().map(|member| member.name.as_str()))
         .summary(summary)
         .shown_by(evidence(cluster));
-    Some(remedy(look, cluster, sighting))
+    Some(remedy(view, cluster, symptom))
 }
 
 fn evidence(cluster: &Cluster<'_>) -> Vec<Evidence> {
@@ -49,7 +49,7 @@ fn evidence(cluster: &Cluster<'_>) -> Vec<Evidence> {
 fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
     let name = member.name;
     let what = match member.state {
-        State::Serving | State::CutOff => {
+        State::Serving | State::Partitioned => {
             return match member.facts.status.get() {
                 Some(status) => {
                     seen_in(&member.facts.status, format!("{name} answers, at revision {}", status.revision))
@@ -57,58 +57,59 @@ fn line(cluster: &Cluster<'_>, member: &Member<'_>) -> Evidence {
                 None => seen_in(&member.facts.status, format!("{name} answers")),
             };
         }
-        State::Silent => "runs and does not answer",
+        State::Unresponsive => "runs and does not answer",
         State::Stopped => "is stopped",
-        State::Corrupt => "is broken",
+        State::Corrupt => "is damaged",
         State::DataMissing => "has no data",
-        State::Foreign => "belongs to another cluster, or was taken out of this one",
-        State::Gone => "cannot be reached",
+        State::Foreign => "belongs to another cluster, or was removed from this one",
+        State::Unreachable => "cannot be reached",
         State::Unknown => "could not be asked",
     };
     let unstarted = cluster.entry(member.spec).is_some_and(|entry| entry.name.is_empty());
     let added = if unstarted { ", and was added to the cluster without ever starting" } else { "" };
     let source = match member.state {
-        State::Silent | State::Gone | State::Unknown => &member.facts.status.source,
+        State::Unresponsive | State::Unreachable | State::Unknown => &member.facts.status.source,
         _ => &member.facts.data_dir.source,
     };
     Evidence { seen: format!("{name} {what}{added}"), source: source.clone() }
 }
 
 /// Starting what is merely stopped comes before rebuilding the cluster, which loses what no member holds.
-fn remedy(look: &Look<'_>, cluster: &Cluster<'_>, sighting: Sighting) -> Sighting {
+fn remedy(view: &FactsView<'_>, cluster: &Cluster<'_>, symptom: Symptom) -> Symptom {
     if cluster.within_reach() >= cluster.majority() {
         let cut_off: Vec<Evidence> =
             cluster.members.iter().flat_map(|member| cluster.unreached_by(member.name)).collect();
         let starts: Vec<Remedy> =
-            cluster.members.iter().filter_map(|member| set_going(look, cluster, member)).collect();
+            cluster.members.iter().filter_map(|member| set_going(view, cluster, member)).collect();
         if starts.is_empty() && !cut_off.is_empty() {
-            return sighting.shown_by(cut_off).manual(
-                "the members do not reach each other's peer addresses: open the way (firewall, route); a restart does not help",
+            return symptom.shown_by(cut_off).manual(
+                "the members cannot connect to each other's peer addresses: fix the network (firewall, route); a \
+                 restart does not help",
             );
         }
         if starts.is_empty() && cluster.serving() >= cluster.majority() {
-            return sighting.manual(
-                "the members answer and do not find each other: check the way between their peer URLs, and the \
-                 certificates they show to each other",
+            return symptom.manual(
+                "the members answer but do not connect to each other: check the network between their peer URLs and \
+                 their peer certificates",
             );
         }
         if starts.is_empty() {
-            return sighting.names_state(stuck(cluster));
+            return symptom.names_state(stuck(cluster));
         }
-        return sighting.remedies(starts);
+        return symptom.remedies(starts);
     }
-    let untrusted: Vec<String> = look
+    let untrusted: Vec<String> = view
         .inventory()
         .hosts
         .keys()
-        .filter(|host| is_in_the_way(look, host) && !look.is_trusted(host))
+        .filter(|host| is_in_the_way(view, host) && !view.is_trusted(host))
         .cloned()
         .collect();
     if untrusted.is_empty() {
-        return sighting.remedy(Remedy::RestoreCluster);
+        return symptom.remedy(Remedy::RestoreCluster);
     }
-    sighting.manual(format!(
-        "etcd has to be rebuilt, which must not be done while {} may be another machine: settle that first",
+    symptom.manual(format!(
+        "etcd must be rebuilt, but not while {} may be another machine: resolve that first",
         listed(&untrusted)
     ))
 }
@@ -118,23 +119,23 @@ fn stuck(cluster: &Cluster<'_>) -> String {
     let missing = cluster.members.iter().filter(|member| member.state != State::Serving);
     let names: Vec<String> = missing.map(|member| member.name.clone()).collect();
     format!(
-        "bring {} back, whose data may still be there; if it is lost, name the state to rebuild the cluster from: `lifeboat \
-         recover --source member:NAME`, or --source SNAPSHOT",
+        "bring back {}, which may still have its data; if it is lost, choose the state to rebuild the cluster from: \
+         `lifeboat recover --source member:NAME`, or --source SNAPSHOT",
         listed(&names)
     )
 }
 
-fn is_in_the_way(look: &Look<'_>, host: &str) -> bool {
-    let inventory = look.inventory();
-    inventory.kubernetes.masters.contains_key(host)
+fn is_in_the_way(view: &FactsView<'_>, host: &str) -> bool {
+    let inventory = view.inventory();
+    inventory.kubernetes.control_plane.contains_key(host)
         || inventory.etcd.members.values().any(|member| member.host == host)
 }
 
-fn set_going(look: &Look<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
+fn set_going(view: &FactsView<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
     let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
-        State::Stopped => Some(member.start(look)),
-        State::Silent if cluster.unreached_by(member.name).is_empty() => {
+        State::Stopped => Some(member.start(view)),
+        State::Unresponsive if cluster.unreached_by(member.name).is_empty() => {
             Some(Remedy::RestartService { host: host.clone(), service: service.clone() })
         }
         _ => None,

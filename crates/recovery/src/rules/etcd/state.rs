@@ -6,8 +6,8 @@ use lifeboat_etcd::KubernetesIdentity;
 use crate::facts::{DataDir, Fact, FoundDir};
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::MemberSpec;
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::{Sighting, listed};
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom::{Symptom, listed};
 
 use super::ahead::{self, Ahead};
 use super::cluster::{Cluster, Member, Quorum, State};
@@ -15,30 +15,27 @@ use super::cluster::{Cluster, Member, Quorum, State};
 /// So many names of nodes are shown.
 const NAMES: usize = 5;
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Option<Sighting> {
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Option<Symptom> {
     if cluster.quorum != Quorum::Held {
         return None;
     }
     let serving: Vec<&Member<'_>> =
         cluster.members.iter().filter(|member| member.state == State::Serving).collect();
     let ahead = ahead::ahead(cluster, &serving);
-    let sighting = || Sighting::new(FindingId::EtcdStateLost, Severity::Critical);
-    let (sighting, advice) = if let Some(summary) = of_another_cluster(look, &serving) {
-        (
-            sighting().summary(summary).shown_by(asked(look, &serving)),
-            advice(look, &serving, ahead.is_empty()),
-        )
+    let symptom = || Symptom::new(FindingId::EtcdStateLost, Severity::Critical);
+    let (symptom, advice) = if let Some(summary) = of_another_cluster(view, &serving) {
+        (symptom().summary(summary).shown_by(asked(view, &serving)), advice(view, &serving, ahead.is_empty()))
     } else if let Some(summary) = ahead::summary(&serving, &ahead) {
-        (sighting().summary(summary).shown_by(asked(look, &serving)), Vec::new())
+        (symptom().summary(summary).shown_by(asked(view, &serving)), Vec::new())
     } else {
-        let evidence = shown_by_api(look, &serving)?;
-        (sighting().shown_by(evidence), advice(look, &serving, true))
+        let evidence = shown_by_api(view, &serving)?;
+        (symptom().shown_by(evidence), advice(view, &serving, true))
     };
-    let sighting = sighting
-        .about([look.inventory().cluster.as_str()])
+    let symptom = symptom
+        .about([view.inventory().cluster.as_str()])
         .shown_by(ahead.iter().map(Ahead::evidence))
         .shown_by(serving.iter().flat_map(|member| dirs(member)));
-    Some(sighting.remedies(advice).remedies(ahead::advice(cluster, &ahead)))
+    Some(symptom.remedies(advice).remedies(ahead::advice(cluster, &ahead)))
 }
 
 /// The Kubernetes clusters that the members say they hold.
@@ -51,8 +48,8 @@ fn identities<'a>(serving: &[&Member<'a>]) -> Vec<(&'a Fact<KubernetesIdentity>,
 }
 
 /// What is served instead, where no member holds this cluster's state. One that lags behind may not have a node yet.
-fn of_another_cluster(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<String> {
-    let ours = &look.inventory().kubernetes;
+fn of_another_cluster(view: &FactsView<'_>, serving: &[&Member<'_>]) -> Option<String> {
+    let ours = &view.inventory().kubernetes;
     let identities = identities(serving);
     let (_, served) = identities.first()?;
     if identities.iter().any(|(_, identity)| ours.owns(identity)) {
@@ -71,14 +68,14 @@ fn of_another_cluster(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<String
 }
 
 /// What the members that serve say, and the API servers beside them.
-fn asked(look: &Look<'_>, serving: &[&Member<'_>]) -> Vec<Evidence> {
+fn asked(view: &FactsView<'_>, serving: &[&Member<'_>]) -> Vec<Evidence> {
     let mut shown: Vec<Evidence> = (serving.iter())
         .filter_map(|member| {
             let Some(fact) = &member.facts.identity else { return at_revision(member) };
             Some(seen_in(fact, line(member, fact.get()?)))
         })
         .collect();
-    shown.extend(identities(serving).first().and_then(|(_, served)| cached(look, served)));
+    shown.extend(identities(serving).first().and_then(|(_, served)| cached(view, served)));
     shown
 }
 
@@ -88,9 +85,9 @@ fn at_revision(member: &Member<'_>) -> Option<Evidence> {
 }
 
 /// Where etcd's own keys may not be read: an API server that knows no node has either just started or asked etcd.
-fn shown_by_api(look: &Look<'_>, serving: &[&Member<'_>]) -> Option<Vec<Evidence>> {
-    let nodes = &look.facts.kubernetes.nodes;
-    let expected = look.inventory().kubernetes.nodes.len();
+fn shown_by_api(view: &FactsView<'_>, serving: &[&Member<'_>]) -> Option<Vec<Evidence>> {
+    let nodes = &view.facts.kubernetes.nodes;
+    let expected = view.inventory().kubernetes.nodes.len();
     if !identities(serving).is_empty() || expected == 0 || !nodes.get()?.is_empty() {
         return None;
     }
@@ -126,8 +123,8 @@ fn names(identity: &KubernetesIdentity) -> String {
 }
 
 /// What the API servers still show of the state that is gone.
-fn cached(look: &Look<'_>, served: &KubernetesIdentity) -> Option<Evidence> {
-    let fact = &look.facts.kubernetes.nodes;
+fn cached(view: &FactsView<'_>, served: &KubernetesIdentity) -> Option<Evidence> {
+    let fact = &view.facts.kubernetes.nodes;
     let nodes: Vec<String> = fact
         .get()?
         .iter()
@@ -169,13 +166,13 @@ fn dirs(member: &Member<'_>) -> Vec<Evidence> {
 }
 
 /// A data dir with this cluster's nodes, and the highest revision of such on its machine.
-fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir, i64)> {
+fn best_beside<'a>(view: &FactsView<'_>, member: &Member<'a>) -> Option<(&'a FoundDir, i64)> {
     let dirs = member.facts.beside.as_ref()?.get()?;
     let ours = dirs.iter().filter_map(|dir| match &dir.holds {
         Some(DataDir::Sound(state)) => {
             let identity = state.kubernetes.as_ref()?;
             let is_told = identity.node_count > 0 || identity.uid.is_some();
-            let fits = is_told && look.inventory().kubernetes.owns(identity);
+            let fits = is_told && view.inventory().kubernetes.owns(identity);
             fits.then_some((dir, state.revision))
         }
         _ => None,
@@ -184,15 +181,15 @@ fn best_beside<'a>(look: &Look<'_>, member: &Member<'a>) -> Option<(&'a FoundDir
 }
 
 /// What to do about a state that is not this cluster's; `is_only` where no member is known to hold it.
-fn advice(look: &Look<'_>, serving: &[&Member<'_>], is_only: bool) -> Vec<Remedy> {
+fn advice(view: &FactsView<'_>, serving: &[&Member<'_>], is_only: bool) -> Vec<Remedy> {
     let mut advice = vec![Remedy::Manual(
-        "stop the API servers now, so that nothing more is written or killed; restart no kubelet and reboot no node: pods \
-         that the state does not have would be removed"
+        "stop the API servers now, so that nothing more is written or removed; do not restart kubelets or reboot \
+         nodes: pods that are not in the state would be removed"
             .to_owned(),
     )];
     let found: Vec<(&MemberSpec, &FoundDir, i64)> = serving
         .iter()
-        .filter_map(|member| best_beside(look, member).map(|(dir, revision)| (member.spec, dir, revision)))
+        .filter_map(|member| best_beside(view, member).map(|(dir, revision)| (member.spec, dir, revision)))
         .collect();
     for (spec, dir, revision) in &found {
         let (path, host) = (dir.path.display(), &spec.host);

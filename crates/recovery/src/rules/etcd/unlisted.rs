@@ -2,27 +2,27 @@
 
 use crate::facts::MemberEntry;
 use crate::finding::{FindingId, Severity};
-use crate::rules::look::{Look, seen_in};
-use crate::rules::sighting::Sighting;
+use crate::rules::facts_view::{FactsView, seen_in};
+use crate::rules::symptom::Symptom;
 
 use super::cluster::Cluster;
 
-pub(super) fn look(look: &Look<'_>, cluster: &Cluster<'_>) -> Vec<Sighting> {
-    let inventory = &look.inventory().etcd.members;
+pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Vec<Symptom> {
+    let inventory = &view.inventory().etcd.members;
     let ours = |entry: &MemberEntry| {
         inventory.iter().any(|(name, spec)| *name == entry.name || entry.peer_urls.contains(&spec.peer_url))
             || cluster.by_id(&entry.id).is_some()
     };
     let unlisted = cluster.list.into_iter().flatten().filter(|entry| !ours(entry));
-    unlisted.filter_map(|entry| sighting(look, cluster, entry)).collect()
+    unlisted.filter_map(|entry| symptom(view, cluster, entry)).collect()
 }
 
-fn sighting(look: &Look<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Option<Sighting> {
+fn symptom(view: &FactsView<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Option<Symptom> {
     let MemberEntry { id, name, peer_urls, learner } = entry;
     let called = if name.is_empty() { id } else { name };
     let at = peer_urls.join(", ");
     let never = if name.is_empty() { ", and never started" } else { "" };
-    let known = look.inventory().etcd.members.len();
+    let known = view.inventory().etcd.members.len();
     let (severity, summary) = match learner {
         true => (
             Severity::Warning,
@@ -44,13 +44,13 @@ fn sighting(look: &Look<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> Opti
     let kind = if *learner { "learner" } else { "voter" };
     let seen = format!("{} lists the {kind} {id} {name:?} at {at}", teller.name);
     Some(
-        Sighting::new(FindingId::EtcdMemberUnlisted, severity)
+        Symptom::new(FindingId::EtcdMemberUnlisted, severity)
             .about([called])
             .summary(summary)
             .shown_by([seen_in(&teller.facts.member_list, seen)])
             .manual(format!(
-                "if {called} is one of yours, enter it in the inventory; if it was added by mistake or is gone for good, remove it: \
-                 `etcdctl member remove {id}`"
+                "if {called} is yours, add it to the inventory; if it was added by mistake or is permanently gone, \
+                 remove it: `etcdctl member remove {id}`"
             )),
     )
 }

@@ -156,23 +156,23 @@ async fn links_and_mounts_are_seen_and_the_manifest_is_asked() {
         pod.process = "etcd".into();
         spec
     };
-    let look = async |spec: &MemberSpec| look("m1", spec, &LocalHost::new("m1")).await;
+    let collect = async |spec: &MemberSpec| collect("m1", spec, &LocalHost::new("m1")).await;
 
-    let linked = look(&etcd("etcd")).await;
+    let linked = collect(&etcd("etcd")).await;
     let linked = linked.get().unwrap_or_else(|| panic!("{linked:?}"));
     assert_eq!(linked.data_dir.real, root.join("disk/etcd"));
     assert_eq!((&linked.data_dir.kind, linked.data_dir.db_bytes), (&PlaceKind::Directory, Some(4096)));
     assert_eq!(linked.conflict("m1", &etcd("etcd")), None, "{linked:?}");
     assert_eq!(linked.dirs("m1", &etcd("etcd")).unwrap().data, root.join("disk/etcd"));
 
-    let dangling = look(&etcd("dangling")).await;
+    let dangling = collect(&etcd("dangling")).await;
     let dangling = dangling.get().unwrap();
     assert_eq!(dangling.data_dir.kind, PlaceKind::Dangling(root.join("dangling")));
     let refused = dangling.dirs("m1", &etcd("dangling")).unwrap_err().join("; ");
     assert!(refused.contains("is a symbolic link to") && refused.contains("not/there"), "{refused}");
 
     // What the inventory names is gone, and the manifest keeps the data elsewhere.
-    let moved = look(&etcd("gone")).await;
+    let moved = collect(&etcd("gone")).await;
     let said = moved.get().unwrap().conflict("m1", &etcd("gone")).unwrap();
     assert!(said.contains(&at("disk/etcd")) && said.contains(&at("gone")), "{said}");
 
@@ -189,7 +189,7 @@ async fn links_and_mounts_are_seen_and_the_manifest_is_asked() {
         fs::create_dir_all(&path).unwrap();
         fs::rename(&path, &elsewhere).unwrap();
         symlink(&elsewhere, &path).unwrap();
-        let seen = look(&etcd("etcd")).await;
+        let seen = collect(&etcd("etcd")).await;
         let refused = seen.get().unwrap().dirs("m1", &etcd("etcd")).unwrap_err().join("; ");
         assert!(refused.contains(&format!("{below} is a mount point or symbolic link")), "{refused}");
         fs::remove_file(&path).unwrap();

@@ -103,7 +103,7 @@ async fn health_of(pair: CertifiedKey<KeyPair>) -> String {
     let (url, got_through) = serve(pair).await;
     let json = serde_json::json!({
         "version": 1, "cluster": "test", "hosts": {}, "etcd": { "members": {} },
-        "kubernetes": { "kubeconfig": kubeconfig, "masters": { "m1": {
+        "kubernetes": { "kubeconfig": kubeconfig, "controlPlane": { "m1": {
             "url": url,
             "apiserver": { "unit": "a" }, "controllerManager": { "unit": "c" }, "scheduler": { "unit": "s" },
         } } },
@@ -116,7 +116,7 @@ async fn health_of(pair: CertifiedKey<KeyPair>) -> String {
 }
 
 #[tokio::test]
-async fn requests_are_made_only_over_a_certificate_that_is_good_for_the_master() {
+async fn requests_are_made_only_over_a_certificate_that_is_good_for_the_server() {
     let expired = health_of(issue("127.0.0.1", 2020)).await;
     assert!(expired.contains("certificate expired"), "{expired}");
     let future = health_of(issue("127.0.0.1", 2999)).await;

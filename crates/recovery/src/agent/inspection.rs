@@ -61,7 +61,7 @@ struct UncommittedEntries {
 
 #[derive(Deserialize)]
 struct UncommittedChange {
-    /// Base64.
+    /// Key in base64.
     key: String,
     deleted: bool,
 }

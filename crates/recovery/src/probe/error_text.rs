@@ -1,18 +1,18 @@
-//! Words for why something is not known: of an error and all that lies under it, or of a machine, on one line.
+//! One-line texts of errors with their causes, and of machines' messages.
 
 use std::error::Error;
 
-/// Longest reason that is kept; a machine may say anything.
+/// Maximum length of a text; a machine's message is untrusted.
 const LONGEST: usize = 400;
 
-/// What libraries say, and what people say.
+/// Texts of libraries, and what we show instead.
 const PLAINER: [(&str, &str); 3] = [
     ("ServiceError: client error (Connect): ", "connect: "),
     ("deadline has elapsed", "timed out"),
     ("ApiError: ", ""),
 ];
 
-/// Where `kube` begins to say an API server's refusal once more, as a structure of Rust.
+/// Where `kube` repeats an API server's refusal as a Rust structure.
 const STRUCTURE: &str = " (Status {";
 
 /// An error with everything under it that its own text does not say already.
@@ -30,7 +30,7 @@ pub(crate) fn of(error: &dyn Error) -> String {
     one_line(&PLAINER.iter().fold(text, |text, (from, to)| text.replace(from, to)))
 }
 
-/// Text as it may be shown: on one line, without control characters, not endless.
+/// Text for display: one line, no control characters, limited length.
 pub(super) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()

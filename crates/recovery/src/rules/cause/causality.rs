@@ -1,9 +1,9 @@
-//! The table: which finding explains which, and where.
+//! The causality table: which finding explains which others, and where.
 
 use crate::finding::FindingId::{self, *};
 use crate::inventory::Service;
-use crate::rules::look::Look;
-use crate::rules::sighting::Sighting;
+use crate::rules::facts_view::FactsView;
+use crate::rules::symptom::Symptom;
 
 /// `cause` explains `effects` within `scope`.
 pub(super) struct Row {
@@ -25,11 +25,11 @@ pub(super) enum Scope {
     Clients,
     /// Everywhere, once nothing of the cause's kind is left that works.
     NoneLeft,
-    /// Everywhere.
+    /// Any place in the cluster.
     Everywhere,
 }
 
-/// What lives on a machine and falls with it.
+/// Findings on a machine that its loss explains.
 const ON_HOST: &[FindingId] = &[
     EtcdMemberDown,
     EtcdMemberDataMissing,
@@ -44,10 +44,10 @@ const ON_HOST: &[FindingId] = &[
     NodeMissing,
 ];
 
-/// What it looks like from outside when a machine lost its place on the network: nobody there, or another machine.
+/// Symptoms of a machine that lost its address: unreachable, or another machine answers.
 const NO_LOGIN: &[FindingId] = &[HostUnreachable, HostDenied, HostKeyChanged, HostWrongMachine];
 
-/// What stops a process on a machine.
+/// Findings of processes that a full or read-only disk stops.
 const STOPS: &[FindingId] = &[
     EtcdMemberDown,
     ApiserverDown,
@@ -59,7 +59,7 @@ const STOPS: &[FindingId] = &[
     NodeNotReady,
 ];
 
-/// What Lifeboat itself holds stopped; a data dir is moved aside meanwhile.
+/// Findings that a fence explains; a data dir is moved aside meanwhile.
 const FENCED: &[FindingId] = &[
     EtcdMemberDown,
     EtcdMemberDataMissing,
@@ -70,11 +70,11 @@ const FENCED: &[FindingId] = &[
     NodeKubeletDown,
 ];
 
-/// What is missing from a state that is not the cluster's. Nothing of it comes back by restarting anything.
+/// Findings that a wrong state explains. Restarts do not fix them.
 const GONE_WITH_STATE: &[FindingId] =
     &[NodeMissing, NodeNotReady, ControllerManagerNoLeader, SchedulerNoLeader, CheckFailing];
 
-/// What needs an etcd that takes writes.
+/// Findings of components that need etcd writes.
 const NEEDS_WRITES: &[FindingId] = &[
     ApiserverDown,
     ApiserverNotReady,
@@ -86,7 +86,7 @@ const NEEDS_WRITES: &[FindingId] = &[
     CheckFailing,
 ];
 
-/// What needs some API server.
+/// Findings of components that need an API server.
 const NEEDS_API: &[FindingId] = &[
     ControllerManagerNoLeader,
     SchedulerNoLeader,
@@ -105,7 +105,7 @@ const fn row(cause: FindingId, scope: Scope, effects: &'static [FindingId]) -> R
 }
 
 /// From the ground up: the first row that fits an effect wins.
-pub(super) const EXPLAINS: &[Row] = &[
+pub(super) const CAUSALITY: &[Row] = &[
     row(VmMissing, Scope::Host, NO_LOGIN),
     row(VmMissing, Scope::Host, ON_HOST),
     row(NicMissing, Scope::Host, NO_LOGIN),
@@ -175,7 +175,7 @@ const STOPS_WITH_KUBELET: &[FindingId] =
 
 impl Scope {
     /// Whether `effect` lies within this scope of `cause`.
-    pub fn holds(self, look: &Look<'_>, all: &[Sighting], cause: &Sighting, effect: &Sighting) -> bool {
+    pub fn holds(self, view: &FactsView<'_>, all: &[Symptom], cause: &Symptom, effect: &Symptom) -> bool {
         let same_host =
             || !effect.hosts.is_empty() && effect.hosts.iter().all(|host| cause.hosts.contains(host));
         let is_static =
@@ -187,21 +187,20 @@ impl Scope {
                 !effect.services.is_empty() && effect.services.iter().all(|s| cause.services.contains(s))
             }
             Self::Clients => cause.services.iter().any(|(host, service)| {
-                look.service(host, service).is_some_and(crate::facts::ServiceState::is_running)
+                view.service(host, service).is_some_and(crate::facts::ServiceState::is_running)
             }),
-            Self::NoneLeft => none_left(look, all, cause.id),
+            Self::NoneLeft => none_left(view, all, cause.id),
             Self::Everywhere => true,
         }
     }
 }
 
-fn none_left(look: &Look<'_>, all: &[Sighting], id: FindingId) -> bool {
+fn none_left(view: &FactsView<'_>, all: &[Symptom], id: FindingId) -> bool {
     if API.contains(&id) {
-        return !look.api_is_ready();
+        return !view.api_is_ready();
     }
-    let is_hit =
-        |host: &String| all.iter().any(|sighting| sighting.id == id && sighting.hosts.contains(host));
-    look.masters_in_reach().all(is_hit)
+    let is_hit = |host: &String| all.iter().any(|symptom| symptom.id == id && symptom.hosts.contains(host));
+    view.control_plane_in_reach().all(is_hit)
 }
 
 #[cfg(test)]
@@ -216,7 +215,7 @@ mod tests {
             let mut next = 0;
             while let Some(cause) = reached.get(next).copied() {
                 next += 1;
-                for effect in EXPLAINS.iter().filter(|row| row.cause == cause).flat_map(|row| row.effects) {
+                for effect in CAUSALITY.iter().filter(|row| row.cause == cause).flat_map(|row| row.effects) {
                     assert_ne!(effect, start, "{start} explains itself by way of {cause}");
                     if !reached.contains(effect) {
                         reached.push(*effect);

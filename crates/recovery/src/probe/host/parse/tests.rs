@@ -39,7 +39,7 @@ fn units() -> [String; 2] {
 #[test]
 fn what_the_script_prints_is_understood() {
     let text = healthy();
-    let said = Said::of(&text);
+    let said = ScriptOutput::of(&text);
     assert_eq!(said.machine_id().unwrap(), ID);
     assert_eq!(said.boot_id().unwrap(), BOOT);
     assert_eq!(said.clock().unwrap(), (1_700_000_000.25, 1_700_000_001.75));
@@ -92,12 +92,12 @@ fn lies_are_not_believed() {
         text
     };
     for id in ["", "3d12", &"g".repeat(32), "uninitialized", &format!("{ID}{ID}")] {
-        assert!(Said::of(&with(ID, id)).machine_id().is_err(), "{id:?}");
+        assert!(ScriptOutput::of(&with(ID, id)).machine_id().is_err(), "{id:?}");
     }
     let two = format!("{}\nmachine-id\t{}", healthy(), "0".repeat(32));
-    assert!(Said::of(&two).machine_id().is_err(), "two ids");
-    assert!(Said::of(&two).boot_id().is_ok());
-    assert!(Said::of(&with(BOOT, "../../../../../../../../../../etc/passwd")).boot_id().is_err());
+    assert!(ScriptOutput::of(&two).machine_id().is_err(), "two ids");
+    assert!(ScriptOutput::of(&two).boot_id().is_ok());
+    assert!(ScriptOutput::of(&with(BOOT, "../../../../../../../../../../etc/passwd")).boot_id().is_err());
 
     for (from, to) in [
         ("69462212", "-1"),
@@ -110,7 +110,7 @@ fn lies_are_not_believed() {
         ("disk\trw\t", "disk\trw\trw\t"),
         ("disk\tro\t//nas/my share 100 60 40 60% /var/lib/my data\tdf: -i: not known\n", ""),
     ] {
-        assert!(Said::of(&with(from, to)).disks(2).is_err(), "{from:?} -> {to:?}");
+        assert!(ScriptOutput::of(&with(from, to)).disks(2).is_err(), "{from:?} -> {to:?}");
     }
     for (from, to) in [
         ("ActiveState=activating", "ActiveState=\u{1b}[2Jactive"),
@@ -121,13 +121,13 @@ fn lies_are_not_believed() {
         ("fence\tno\n", ""),
         ("fence\tno", "fence\tmaybe"),
     ] {
-        assert!(Said::of(&with(from, to)).units(&units()).is_err(), "{from:?} -> {to:?}");
+        assert!(ScriptOutput::of(&with(from, to)).units(&units()).is_err(), "{from:?} -> {to:?}");
     }
     for line in ["pod\tyes\tno", "pod\tyes\tno\tyes\tyes", "pod\tyes\tno\tperhaps", "pod"] {
-        assert!(Said::of(&with("pod\tyes\tno\tyes", line)).pods(1).is_err(), "{line:?}");
+        assert!(ScriptOutput::of(&with("pod\tyes\tno\tyes", line)).pods(1).is_err(), "{line:?}");
     }
     let said = with("kubelet\tok", "kubelet\tnot ok\u{7}\u{1b}]0;title");
-    let kubelet = Said::of(&said).kubelet().unwrap();
+    let kubelet = ScriptOutput::of(&said).kubelet().unwrap();
     assert!(!kubelet.ok && kubelet.detail == "not ok ]0;title", "{kubelet:?}");
 }
 
@@ -135,19 +135,19 @@ fn lies_are_not_believed() {
 fn leftovers_are_paths_or_nothing() {
     let text = "left\tlock\t\nleft\tsent\t/var/lib/lifeboat/20261124-030000-abcd\nleft\taside\t/var/lib/etcd.lifeboat-x\n\
                 left\tsent\trelative\nleft\tsent\t/\u{1b}[2J\nleft\tother\t/x\nleft\n";
-    let found = Said::of(text).leftovers();
+    let found = ScriptOutput::of(text).leftovers();
     assert!(found.locked);
     assert_eq!(found.sent, [Path::new("/var/lib/lifeboat/20261124-030000-abcd")]);
     assert_eq!(found.aside, [Path::new("/var/lib/etcd.lifeboat-x")]);
-    assert!(Said::of("").leftovers().is_empty());
+    assert!(ScriptOutput::of("").leftovers().is_empty());
 }
 
 #[test]
 fn no_systemd_is_unknown_in_its_own_words() {
     let text = "unit\tSystem has not been booted with systemd\nfence\tno\nfence\tno\n";
-    let why = Said::of(text).units(&units()).unwrap_err();
+    let why = ScriptOutput::of(text).units(&units()).unwrap_err();
     assert!(why.contains("not been booted"), "{why}");
-    assert!(Said::of("").kubelet().is_err());
+    assert!(ScriptOutput::of("").kubelet().is_err());
 }
 
 #[test]

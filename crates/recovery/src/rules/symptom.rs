@@ -1,4 +1,4 @@
-//! What one layer sees by itself, before it is known what follows from what.
+//! Symptoms: what one layer reports, before causes are known.
 
 use jiff::Timestamp;
 
@@ -6,15 +6,15 @@ use crate::facts::ServiceState;
 use crate::finding::{Evidence, FindingId, Remedy, Severity};
 use crate::inventory::Service;
 
-use super::look::Look;
+use super::facts_view::FactsView;
 
-/// One thing that is wrong, in one place.
+/// One problem in one place.
 #[derive(Debug, Clone)]
-pub(super) struct Sighting {
+pub(super) struct Symptom {
     pub id: FindingId,
-    /// Machines, members or nodes, as people name them.
+    /// Names of machines, members or nodes.
     pub subjects: Vec<String>,
-    /// The machines it sits on; none for what is of the whole cluster.
+    /// Machines it affects; empty for the whole cluster.
     pub hosts: Vec<String>,
     /// The services it is about, with their machines.
     pub services: Vec<(String, Service)>,
@@ -23,11 +23,11 @@ pub(super) struct Sighting {
     pub summary: Option<String>,
     pub evidence: Vec<Evidence>,
     pub remedies: Vec<Remedy>,
-    /// Whether it is a finding of its own beside others of its kind.
+    /// Whether it must not be merged with others of its kind.
     pub alone: bool,
 }
 
-impl Sighting {
+impl Symptom {
     pub fn new(id: FindingId, severity: Severity) -> Self {
         Self {
             id,
@@ -93,7 +93,7 @@ impl Sighting {
         self
     }
 
-    /// What only a person can do about it; `{who}` stands for the subjects.
+    /// Adds a manual fix; `{who}` stands for the subjects.
     pub fn manual(self, text: impl Into<String>) -> Self {
         self.remedy(Remedy::Manual(text.into()))
     }
@@ -105,8 +105,8 @@ impl Sighting {
 }
 
 /// The machines a remedy changes something on. The cloud's own side of a machine is not the machine.
-pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = String> + use<> {
-    let inventory = look.inventory();
+pub(super) fn touches(view: &FactsView<'_>, remedy: &Remedy) -> impl Iterator<Item = String> + use<> {
+    let inventory = view.inventory();
     let hosts: Vec<String> = match remedy {
         Remedy::StartService { host, .. }
         | Remedy::RestartService { host, .. }
@@ -117,7 +117,7 @@ pub(super) fn touches(look: &Look<'_>, remedy: &Remedy) -> impl Iterator<Item = 
         }
         Remedy::RestoreCluster => {
             let members = inventory.etcd.members.values().map(|member| member.host.clone());
-            members.chain(inventory.kubernetes.masters.keys().cloned()).collect()
+            members.chain(inventory.kubernetes.control_plane.keys().cloned()).collect()
         }
         Remedy::AttachNics { .. }
         | Remedy::StartVm { .. }
@@ -150,7 +150,7 @@ pub(super) fn start(host: &str, service: &Service, state: Option<&ServiceState>)
             "there is no unit {unit} on {host}: install it again, or correct the unit name in the inventory"
         )),
         (Service::Unit(unit), Some(state)) if state.sub == "masked" => Remedy::Manual(format!(
-            "{unit} on {host} is masked, so nothing can start it: find out who masked it and why, then `systemctl unmask {unit}`"
+            "{unit} on {host} is masked and cannot start: find out why, then `systemctl unmask {unit}`"
         )),
         (Service::Unit(unit), Some(state)) if does_not_load(state) => Remedy::Manual(format!(
             "systemd cannot load {unit} on {host}: `systemctl status {unit}` and `systemd-analyze verify {unit}` say which line \
@@ -203,7 +203,7 @@ pub(super) fn listed(names: &[String]) -> String {
     }
 }
 
-/// `2026-11-29`.
+/// Date in UTC, such as `2026-11-29`.
 pub(super) fn day(at: Timestamp) -> String {
     at.to_string().split('T').next().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Lifeboat's own program on machines, so that heavy work runs where the data is and only results travel.
+//! The Lifeboat binary on machines: heavy work runs where the data is, and only results are transferred.
 
 mod inspection;
 
@@ -11,11 +11,11 @@ use crate::facts::{Damage, DataDir, FoundDir, LogState};
 use crate::host::{self, Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
-/// Where the program is kept on machines, in a directory named by its SHA-256.
+/// Directory of the binary on machines; its subdirectory is named by the SHA-256.
 const DIR: &str = "/var/lib/lifeboat/bin";
-/// How much of the SHA-256 names the directory; the whole of it is compared.
+/// Hex digits of the SHA-256 in the directory name; the full digest is compared.
 const PREFIX: usize = 16;
-/// Longest a data dir may take to be read; gigabytes on a slow disk do.
+/// Time limit for reading a data dir: gigabytes on a slow disk take minutes.
 const INSPECT: Duration = Duration::from_secs(300);
 
 /// Kernel and architecture, and the SHA-256 of `$1` if it is there.
@@ -27,24 +27,24 @@ if [ -x "$1" ]; then sha256sum < "$1"; fi
 /// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
 /// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
 /// the log can be read (91).
-const INSPECT_DATA_DIR: &str = include_str!("ship/inspect.sh");
+const INSPECT_DATA_DIR: &str = include_str!("agent/inspect.sh");
 /// Functions of a shell that tell which file system of a machine's `fstab` is not mounted.
-pub(crate) const UNMOUNTED: &str = include_str!("ship/unmounted.sh");
+pub(crate) const UNMOUNTED: &str = include_str!("agent/unmounted.sh");
 
 /// Prints the data dirs on a machine, one a line.
-const FIND_DATA_DIRS: &str = include_str!("ship/find.sh");
-/// So many data dirs of a machine are read.
+const FIND_DATA_DIRS: &str = include_str!("agent/find.sh");
+/// Maximum number of data dirs that are read on a machine.
 const MAX_FOUND_DIRS: usize = 8;
 
-/// Lifeboat's program on a machine.
+/// The Lifeboat binary on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shipped {
+pub struct Agent {
     program: PathBuf,
     was_there: bool,
 }
 
-impl Shipped {
-    /// Sends the program that runs here, unless it is there already.
+impl Agent {
+    /// Sends the running binary, unless the machine has it.
     ///
     /// # Errors
     /// The machine does not answer, is of another architecture, or cannot run or keep the program.
@@ -60,29 +60,30 @@ impl Shipped {
     pub async fn send_file(host: &dyn Host, program: &Path) -> Result<Self, HostError> {
         let digest = own_digest(program).await.map_err(|error| failure(host, error.to_string()))?;
         let there = Path::new(DIR).join(digest.get(..PREFIX).unwrap_or(&digest)).join("lifeboat");
-        let mut shipped = Self { program: there, was_there: true };
-        let said = host.run_ok(&Command::script(LOOK, [shipped.path()])).await?.text();
+        let mut agent = Self { program: there, was_there: true };
+        let said = host.run_ok(&Command::script(LOOK, [agent.path()])).await?.text();
         let mut lines = said.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine());
         if machine != ours {
-            let why = format!("it is {machine}, this Lifeboat is for {ours}: run one made for {machine}");
+            let why =
+                format!("it is {machine}, this Lifeboat is built for {ours}: use a build for {machine}");
             return Err(failure(host, why));
         }
         if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
-            shipped.was_there = false;
-            host::send(host, None, program, &shipped.program, 0o700).await?;
-            // A C library that is too old, or a file system that lets nothing be run.
-            host.run_ok(&shipped.command(["--version"])).await?;
+            agent.was_there = false;
+            host::send(host, None, program, &agent.program, 0o700).await?;
+            // The C library is too old, or the file system is mounted noexec.
+            host.run_ok(&agent.command(["--version"])).await?;
         }
-        Ok(shipped)
+        Ok(agent)
     }
 
-    /// Whether it was there before: somebody else may use it.
+    /// Whether the machine had it before: another run may use it.
     pub fn was_there(&self) -> bool {
         self.was_there
     }
 
-    /// A command line of it.
+    /// A command that runs it with these arguments.
     pub fn command<S: Into<String>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let arguments = arguments.into_iter().map(Into::into);
         Command::new(std::iter::once(self.path()).chain(arguments))
@@ -103,7 +104,7 @@ impl Shipped {
     }
 }
 
-/// Whether a log that is not where it is looked for may be somewhere else.
+/// Whether a log that is missing at the expected path may be elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogPlace {
     /// The member's service says that it is there, or was.
@@ -118,15 +119,15 @@ pub enum LogPlace {
 /// The machine does not answer, or its data dir cannot be read for another reason than damage.
 pub async fn inspect_data_dir(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     dir: &Path,
     wal_dir: Option<&Path>,
     log: LogPlace,
 ) -> Result<DataDir, HostError> {
-    let held = inspect(host, shipped.path(), dir, wal_dir, log, "/etc/fstab").await?;
+    let held = inspect(host, agent.path(), dir, wal_dir, log, "/etc/fstab").await?;
     Ok(match held {
         DataDir::Damaged(damage) if damage.log.is_none() => {
-            let log = inspect_log(host, shipped, dir, wal_dir).await?;
+            let log = inspect_log(host, agent, dir, wal_dir).await?;
             DataDir::Damaged(Damage { log, ..damage })
         }
         held => held,
@@ -139,7 +140,7 @@ pub async fn inspect_data_dir(
 /// The machine does not answer.
 pub async fn inspect_log(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     dir: &Path,
     wal_dir: Option<&Path>,
 ) -> Result<Option<LogState>, HostError> {
@@ -147,7 +148,7 @@ pub async fn inspect_log(
     let mut arguments = vec!["inspect", &dir, "--raft", "--quiet", "-o", "json"];
     let wal = wal_dir.map(|wal| wal.display().to_string());
     arguments.extend(wal.iter().flat_map(|wal| ["--wal-dir", wal.as_str()]));
-    let output = host.run(&shipped.command(arguments).within(INSPECT)).await?;
+    let output = host.run(&agent.command(arguments).within(INSPECT)).await?;
     Ok(inspection::read_log(&output.stdout))
 }
 
@@ -174,8 +175,9 @@ async fn inspect(
     match output.code {
         90 => Ok(DataDir::Absent),
         91 => Ok(DataDir::InUse(inspection::read_log(&output.stdout))),
-        0 | 3 => inspection::read(&output.stdout, &output.stderr)
-            .ok_or_else(|| failed("its answer is not understood".into())),
+        0 | 3 => {
+            inspection::read(&output.stdout, &output.stderr).ok_or_else(|| failed("unexpected answer".into()))
+        }
         // Neither is known to be lost: what is there may be somewhere else.
         92 => {
             let at = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -209,7 +211,7 @@ pub enum Search {
 /// The machine does not answer.
 pub async fn find_data_dirs(
     host: &dyn Host,
-    shipped: &Shipped,
+    agent: &Agent,
     member: &MemberSpec,
     search: Search,
 ) -> Result<Vec<FoundDir>, HostError> {
@@ -224,13 +226,13 @@ pub async fn find_data_dirs(
     let mut dirs = Vec::new();
     for line in found.lines().filter(|line| line.starts_with('/')).take(MAX_FOUND_DIRS) {
         let path = PathBuf::from(line);
-        let holds = inspect_data_dir(host, shipped, &path, None, LogPlace::Unknown).await.ok();
+        let holds = inspect_data_dir(host, agent, &path, None, LogPlace::Unknown).await.ok();
         dirs.push(FoundDir { path, named: named == Some(line), holds });
     }
     Ok(dirs)
 }
 
-/// The program that runs here, also when its file has been replaced or removed meanwhile.
+/// The running binary, even if its file was replaced or removed meanwhile.
 fn own_program() -> std::io::Result<PathBuf> {
     let program = Path::new("/proc/self/exe");
     if program.exists() { Ok(program.into()) } else { std::env::current_exe() }

@@ -1,13 +1,13 @@
-//! Reads what `look.sh` printed. A machine may print anything: whatever is not of the expected form is a reason why a
-//! fact is unknown, and never another fact.
+//! Parses the output of `look.sh`, which is untrusted: a malformed value makes its fact unknown, and never changes
+//! another one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::facts::{Disk, KubeletHealth, Leftovers, PodProcess, ServiceState, ToldBy, starts_at_boot};
-use crate::probe::reason::one_line;
+use crate::probe::error_text::one_line;
 
-/// A look at a machine is a few kilobytes.
+/// Maximum size of the output; a few kilobytes are usual.
 const LARGEST: usize = 1 << 20;
 
 type Result<T> = std::result::Result<T, String>;
@@ -23,9 +23,9 @@ pub(super) fn body(text: &str) -> Result<&str> {
 }
 
 /// The lines of an answer, by their first word.
-pub(super) struct Said<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct ScriptOutput<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
-impl<'a> Said<'a> {
+impl<'a> ScriptOutput<'a> {
     pub fn of(body: &'a str) -> Self {
         let mut lines: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for line in body.lines() {
@@ -89,7 +89,7 @@ impl<'a> Said<'a> {
             lines.split(|line| line.is_empty()).filter(|block| !block.is_empty()).collect();
         let fences = self.all("fence");
         if blocks.len() != units.len() || fences.len() != units.len() {
-            return Err(format!("systemctl does not tell: {}", one_line(&complaints.join(" "))));
+            return Err(format!("systemctl does not report: {}", one_line(&complaints.join(" "))));
         }
         blocks.iter().zip(fences).map(|(block, fence)| unit(block, yes(fence)?)).collect()
     }
@@ -225,7 +225,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
     let mut properties = BTreeMap::new();
     for (name, value) in block.iter().filter_map(|line| line.split_once('=')) {
         if properties.insert(name, value).is_some() {
-            return Err(format!("systemctl tells {name} twice"));
+            return Err(format!("systemctl reports {name} twice"));
         }
     }
     let word = |name: &str| {
@@ -235,7 +235,7 @@ fn unit(block: &[&str], fenced: bool) -> Result<ServiceState> {
     };
     let active = word("ActiveState")?;
     if active.is_empty() {
-        return Err("systemctl tells no ActiveState".into());
+        return Err("systemctl reports no ActiveState".into());
     }
     let sub = match word("LoadState")? {
         "loaded" | "" => word("SubState")?,

@@ -1,8 +1,8 @@
-//! The leader leases of controller-managers and schedulers that are held stopped.
+//! The leader leases of fenced controller-managers and schedulers.
 //!
-//! A restored state says that somebody leads, and his heirs wait out his lease, 15 s by default, counted from when they
-//! first see it. While every candidate is fenced nobody leads, and the lease can be given up in his name, as a leader
-//! does that ends in order (`client-go/tools/leaderelection/leaderelection.go`, `release`).
+//! A restored state names a leader, and its successors wait out the lease, 15 s by default, counted from when they
+//! first see it. While every candidate is fenced there is no leader, and the lease can be released for it, as a
+//! leader does on a clean exit (`client-go/tools/leaderelection/leaderelection.go`, `release`).
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -17,7 +17,7 @@ use super::context::Context;
 use super::error::StepError;
 use super::{State, service};
 
-/// Whether nobody holds a leader lease.
+/// Whether all leader leases are released.
 pub(super) async fn are_released(context: &Context<'_>) -> Result<State, StepError> {
     let held = held(context).await?.1;
     Ok(held.first().map_or(State::Done, |lease| {
@@ -26,7 +26,7 @@ pub(super) async fn are_released(context: &Context<'_>) -> Result<State, StepErr
     }))
 }
 
-/// Gives up the leases, once nobody who could hold them runs.
+/// Releases the leases, once none of the possible holders runs.
 pub(super) async fn release(context: &Context<'_>, candidates: &[HostService]) -> Result<(), StepError> {
     if let State::NotYet(why) = service::are_fenced(context, candidates).await? {
         return Err(StepError::Fatal(format!("{why}: a process that may lead must not lose its lease")));
@@ -52,11 +52,11 @@ fn given_up(spec: LeaseSpec) -> LeaseSpec {
     }
 }
 
-/// The leases that somebody holds. One that is not there yet is held by nobody.
+/// The leases that have a holder. A missing one has none.
 async fn held(context: &Context<'_>) -> Result<(Api<Lease>, Vec<Lease>), StepError> {
-    let master = ready(context.inventory, context.access).await;
-    let master = master.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
-    let client = context.access.api(master).await.map_err(|error| StepError::Fatal(error.to_string()))?;
+    let server = ready(context.inventory, context.access).await;
+    let server = server.ok_or_else(|| StepError::Passing("no API server is ready".into()))?;
+    let client = context.access.api(server).await.map_err(|error| StepError::Fatal(error.to_string()))?;
     let api: Api<Lease> = Api::namespaced(client, "kube-system");
     let mut held = Vec::new();
     for name in [CONTROLLER_MANAGER, SCHEDULER] {
@@ -71,5 +71,5 @@ fn is_held(lease: &Lease) -> bool {
 }
 
 fn passing(error: &kube::Error) -> StepError {
-    StepError::Passing(crate::probe::reason::of(error))
+    StepError::Passing(crate::probe::error_text::of(error))
 }

@@ -1,15 +1,15 @@
-//! Facts as rules may use them: what a machine says counts only while it is the right machine.
+//! A view of the facts for rules: facts of a machine count only if its identity is certain.
 
-use crate::facts::{Answer, Fact, Facts, HostFacts, Login, MasterFacts, ServiceState};
+use crate::facts::{Answer, ControlPlaneFacts, Fact, Facts, HostFacts, Login, ServiceState};
 use crate::finding::Evidence;
 use crate::inventory::{HostSpec, Inventory, Service};
 
-/// One look at a cluster.
-pub(crate) struct Look<'a> {
+/// The facts of one observation.
+pub(crate) struct FactsView<'a> {
     pub facts: &'a Facts,
 }
 
-impl<'a> Look<'a> {
+impl<'a> FactsView<'a> {
     pub fn new(facts: &'a Facts) -> Self {
         Self { facts }
     }
@@ -35,23 +35,23 @@ impl<'a> Look<'a> {
         (found.get()? != expected).then_some(found)
     }
 
-    /// Whether nothing speaks against it being the machine the inventory means.
+    /// Whether nothing indicates that it is another machine than the inventory's.
     pub fn is_trusted(&self, host: &str) -> bool {
         !matches!(self.login(host), Some(Login::HostKeyChanged(_))) && self.wrong_machine(host).is_none()
     }
 
-    /// What a machine says, if one can log in to it and it is the right one.
+    /// Facts of a machine that accepts logins and is the right one.
     pub fn host(&self, host: &str) -> Option<&'a HostFacts> {
         let facts = self.facts.hosts.get(host)?;
         (facts.login.get() == Some(&Login::Ok) && self.is_trusted(host)).then_some(facts)
     }
 
-    /// Whether a machine is known not to let itself be asked, or is another machine.
+    /// Whether a machine is known to be inaccessible, or is another machine.
     pub fn is_behind(&self, host: &str) -> bool {
         self.login(host).is_some_and(|login| *login != Login::Ok) || !self.is_trusted(host)
     }
 
-    /// State of a service on a machine that can be believed.
+    /// State of a service on a trusted machine.
     pub fn service(&self, host: &str, service: &Service) -> Option<&'a ServiceState> {
         self.host(host)?.services.get()?.get(&service.key())
     }
@@ -79,13 +79,13 @@ impl<'a> Look<'a> {
         self.facts.members.get(member).is_some_and(|member| member.status.get().is_some())
     }
 
-    /// Whether a master's API server says that it is ready.
+    /// Whether a machine's API server says that it is ready.
     pub fn api_answers(&self, host: &str) -> bool {
-        let ready = |master: &MasterFacts| master.readyz.get().is_some_and(|health| health.ok);
-        self.facts.masters.get(host).is_some_and(ready)
+        let ready = |facts: &ControlPlaneFacts| facts.readyz.get().is_some_and(|health| health.ok);
+        self.facts.control_plane.get(host).is_some_and(ready)
     }
 
-    /// Whether a machine's node is Ready and its kubelet was heard of lately.
+    /// Whether a machine's node is Ready and its kubelet has renewed its lease.
     pub fn node_is_heard(&self, host: &str) -> bool {
         let Some(spec) = self.inventory().kubernetes.nodes.get(host) else { return false };
         let name = spec.name.as_deref().unwrap_or(host);
@@ -104,23 +104,23 @@ impl<'a> Look<'a> {
 
     /// Whether some API server says that it is ready, which it is only with an etcd that answers.
     pub fn api_is_ready(&self) -> bool {
-        self.facts.masters.values().any(|master| master.readyz.get().is_some_and(|health| health.ok))
+        self.facts.control_plane.values().any(|facts| facts.readyz.get().is_some_and(|health| health.ok))
     }
 
     /// Whether no API server is ready, and one at least not for its certificate's sake alone.
     pub fn api_is_not_ready(&self) -> bool {
-        let shows = |master: &&MasterFacts| master.readyz.get().is_some() && !self.has_expired(master);
-        !self.api_is_ready() && self.facts.masters.values().any(|master| shows(&master))
+        let shows = |facts: &&ControlPlaneFacts| facts.readyz.get().is_some() && !self.has_expired(facts);
+        !self.api_is_ready() && self.facts.control_plane.values().any(|facts| shows(&facts))
     }
 
     /// Whether an API server's certificate is past its last day.
-    pub fn has_expired(&self, master: &MasterFacts) -> bool {
-        master.certificate.get().is_some_and(|certificate| certificate.not_after < self.facts.observed_at)
+    pub fn has_expired(&self, facts: &ControlPlaneFacts) -> bool {
+        facts.certificate.get().is_some_and(|certificate| certificate.not_after < self.facts.observed_at)
     }
 
-    /// The masters one can expect an answer of: all but those behind another finding.
-    pub fn masters_in_reach(&self) -> impl Iterator<Item = &'a String> {
-        self.inventory().kubernetes.masters.keys().filter(|host| !self.is_behind(host))
+    /// The control plane machines that should answer: all but those behind another finding.
+    pub fn control_plane_in_reach(&self) -> impl Iterator<Item = &'a String> {
+        self.inventory().kubernetes.control_plane.keys().filter(|host| !self.is_behind(host))
     }
 }
 

@@ -1,27 +1,26 @@
-//! The ground: NICs, power, and being able to log in.
+//! Infrastructure: NICs, power and logins.
 
 use crate::finding::Remedy;
 use crate::inventory::{Cloud, IpRangeSpec};
 use crate::plan::{Action, Needs};
 
-use super::{Draft, Wants};
+use super::{Draft, Remedies};
 
 /// Longest an attach may take; ZStack answers in seconds unless its agents are busy.
 const ATTACH_SECONDS: u64 = 120;
 /// Longest from power-on to a login.
 const BOOT_SECONDS: u64 = 300;
 /// How long members, API servers and nodes get to find each other again by themselves.
-const SETTLE_SECONDS: u64 = 30;
+const STABILIZE_SECONDS: u64 = 30;
 
-/// Adds what brings machines back; nothing when all that can be brought back are there. Machines do not need each other:
-/// one that the cloud refuses keeps none of the others away.
-pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
+/// Adds the steps that recover machines. They are independent: one that the cloud refuses does not block the others.
+pub(super) fn plan(draft: &mut Draft<'_>, remedies: &Remedies) {
     let mut back = Back::default();
-    for remedy in &wants.remedies {
+    for remedy in &remedies.automatic {
         match remedy {
             Remedy::AttachNics { hosts } => {
                 let ranges = create_ranges(draft);
-                // Those that the cluster stands on come first.
+                // Control plane and etcd machines come first.
                 let mut hosts = hosts.clone();
                 hosts.sort_by_key(|host| !draft.facts.inventory.holds_cluster_up(host));
                 hosts.iter().for_each(|host| attach(draft, host, &ranges, &mut back));
@@ -36,7 +35,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, wants: &Wants) {
     let Back { hosts, steps } = back;
     draft.steps.add(BOOT_SECONDS, Action::WaitForHosts { hosts });
     draft.steps.needing(Needs::OneOf(steps.clone()));
-    settle(draft);
+    stabilize(draft);
     draft.steps.needing(Needs::OneOf(steps));
 }
 
@@ -56,9 +55,10 @@ impl Back {
     }
 }
 
-/// Adds a pause: much comes back by itself once what it needs is there, and must not be restarted meanwhile.
-pub(super) fn settle(draft: &mut Draft<'_>) {
-    draft.steps.add(SETTLE_SECONDS + 30, Action::Settle { seconds: SETTLE_SECONDS });
+/// Adds a pause: most services recover by themselves once their dependencies are back, and must not be restarted
+/// meanwhile.
+pub(super) fn stabilize(draft: &mut Draft<'_>) {
+    draft.steps.add(STABILIZE_SECONDS + 30, Action::Stabilize { seconds: STABILIZE_SECONDS });
 }
 
 /// Addresses can be given out only inside a range: those that are gone are made again.
@@ -88,7 +88,7 @@ fn attach(draft: &mut Draft<'_>, host: &str, ranges: &[u32], back: &mut Back) {
         }
         let action = Action::AttachNic { host: host.into(), vm: vm.uuid.clone(), nic: nic.clone() };
         let step = draft.steps.add(ATTACH_SECONDS, action);
-        draft.steps.changing(format!("{host} is on the network again with the address and MAC it had"));
+        draft.steps.changing(format!("{host} is back on the network with its address and MAC"));
         draft.steps.needing(Needs::Steps(ranges.to_vec()));
         back.add(host, step);
     }

@@ -1,30 +1,30 @@
-//! The inventory out of what was found.
+//! Builds the inventory from the scans.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::host::Command;
 use crate::inventory::{
-    ClientTls, Cloud, HostSpec, Inventory, Master, MemberSpec, NodeSpec, Service, StaticPod, check_url,
-    is_name,
+    ClientTls, Cloud, ControlPlaneSpec, HostSpec, Inventory, MemberSpec, NodeSpec, Service, StaticPod,
+    check_url, is_name,
 };
 
 use super::address::{of_url, valid};
+use super::host_scan::{Machine, Process};
 use super::output::{CA, CERT, CREDENTIALS, Credential, KEY, KUBECONFIG};
-use super::survey::{Machine, Process};
 use super::{DiscoverError, Discovered, Found, Request, cloud, empty, etcd, kubernetes};
 
-/// Writes down what was found, and what was not.
-pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
+/// Builds the inventory, with notes on what was not found.
+pub(super) async fn build(request: Request<'_>, mut found: Found) -> Result<Discovered, DiscoverError> {
     let notes = std::mem::take(&mut found.notes);
     let inventory = empty(request.cluster, request.ssh);
-    let mut draft = Draft { found, names: Vec::new(), inventory, notes };
-    draft.hosts();
-    draft.members().await;
-    draft.masters();
-    draft.nodes();
-    let Draft { found, mut inventory, mut notes, .. } = draft;
-    if inventory.etcd.members.is_empty() || inventory.kubernetes.masters.is_empty() {
+    let mut builder = InventoryBuilder { found, names: Vec::new(), inventory, notes };
+    builder.hosts();
+    builder.members().await;
+    builder.control_plane();
+    builder.nodes();
+    let InventoryBuilder { found, mut inventory, mut notes, .. } = builder;
+    if inventory.etcd.members.is_empty() || inventory.kubernetes.control_plane.is_empty() {
         let why = [("etcd", &found.no_members), ("API", &found.no_api)];
         notes.extend(
             why.iter().filter(|(_, why)| !why.is_empty()).map(|(what, why)| format!("{what}: {why}")),
@@ -44,7 +44,7 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
             .extend([(CA, ca), (CERT, cert), (KEY, key)].map(|(name, bytes)| Credential { name, bytes }));
     }
     match found.api {
-        Some(told) => credentials.push(Credential { name: KUBECONFIG, bytes: told.kubeconfig }),
+        Some(api) => credentials.push(Credential { name: KUBECONFIG, bytes: api.kubeconfig }),
         None => notes.push(format!(
             "no kubeconfig was taken ({}): put one with cluster-admin rights at kubernetes.kubeconfig",
             found.no_api
@@ -53,7 +53,7 @@ pub(super) async fn draft(request: Request<'_>, mut found: Found) -> Result<Disc
     Ok(Discovered::new(inventory, &notes, credentials))
 }
 
-struct Draft {
+struct InventoryBuilder {
     found: Found,
     /// The hosts' names, in the order of the machines.
     names: Vec<String>,
@@ -61,20 +61,20 @@ struct Draft {
     notes: Vec<String>,
 }
 
-impl Draft {
+impl InventoryBuilder {
     fn hosts(&mut self) {
         for machine in &self.found.machines {
             let address = self.found.address_of(machine);
-            let name = unused(&self.inventory.hosts, &machine.seen.hostname, &address);
-            let seen = &machine.seen;
+            let name = unused(&self.inventory.hosts, &machine.scan.hostname, &address);
+            let seen = &machine.scan;
             if let Some(bundle) =
                 seen.processes.iter().map(|process| process.program.as_str()).find(is_bundle)
             {
-                self.notes.push(format!("{name}: what {bundle} runs inside of itself is not seen"));
+                self.notes.push(format!("{name}: components inside {bundle} are not visible"));
             }
             if seen.processes.is_empty() && seen.roles.is_empty() {
                 self.notes
-                    .push(format!("{name}: nothing of the cluster runs there: say in roles what it is for"));
+                    .push(format!("{name}: no cluster component runs there: set roles to what it provides"));
             }
             let spec = HostSpec {
                 ssh: Some(machine.destination.clone()).filter(|destination| *destination != address),
@@ -119,7 +119,7 @@ impl Draft {
             if !processes.is_empty() {
                 let why = &self.found.no_members;
                 self.notes
-                    .push(format!("etcd did not tell its members: those not seen are missing here: {why}"));
+                    .push(format!("cannot list etcd members, so those not found are missing here: {why}"));
             }
             let member =
                 |(_, settings, _): &(usize, etcd::Settings, Place)| lifeboat_client::messages::Member {
@@ -133,7 +133,7 @@ impl Draft {
         for member in listed {
             if !member.name.is_empty() && !is_name(&member.name) {
                 self.notes.push(format!(
-                    "etcd member {:?} has a name that no inventory can hold: left out",
+                    "etcd member {:?} has a name that is not valid in an inventory: left out",
                     member.name
                 ));
                 continue;
@@ -144,9 +144,7 @@ impl Draft {
             let (Some(client_url), Some(peer_url)) = (url(&member.client_urls), url(&member.peer_urls))
             else {
                 let whom = if member.name.is_empty() { member.peer_urls.join(",") } else { member.name };
-                self.notes.push(format!(
-                    "etcd member {whom} has never started, or has no URL for others: left out"
-                ));
+                self.notes.push(format!("etcd member {whom} never started or has no peer URL: left out"));
                 continue;
             };
             let own = |(_, settings, _): &(usize, etcd::Settings, Place)| {
@@ -181,33 +179,33 @@ impl Draft {
         let address = of_url(&peer_url).unwrap_or_default();
         let host = self.host_at(&address, name, None);
         self.notes.push(format!(
-            "{host}: etcd member {name} was not seen running: dataDir /var/lib/etcd and service etcd.service are guesses, \
-             check them before you need them"
+            "{host}: etcd member {name} was not found running: dataDir /var/lib/etcd and service etcd.service are \
+             guesses; verify them"
         ));
         let service = Service::Unit("etcd.service".into());
         let data_dir = "/var/lib/etcd".into();
         MemberSpec { host, client_url, peer_url, data_dir, wal_dir: None, service, owner: None }
     }
 
-    fn masters(&mut self) {
+    fn control_plane(&mut self) {
         let Self { found, names, inventory, notes } = self;
         for (machine, name) in found.machines.iter().zip(names.iter()) {
             let Some(process) = machine.running("kube-apiserver").next() else { continue };
             let Some(url) = kubernetes::url(machine, &found.address_of(machine)) else { continue };
             let mut service = |program: &str| known(notes, service(machine, program), name, program);
-            let master = Master {
+            let spec = ControlPlaneSpec {
                 url,
                 apiserver: service("kube-apiserver"),
                 controller_manager: service("kube-controller-manager"),
                 scheduler: service("kube-scheduler"),
                 certificate: process.flag("tls-cert-file").map(|path| machine.path_of(process, path)),
             };
-            inventory.kubernetes.masters.insert(name.clone(), master);
+            inventory.kubernetes.control_plane.insert(name.clone(), spec);
         }
         for address in found.api.iter().flat_map(|api| &api.apiservers) {
             if !found.machines.iter().any(|machine| machine.has_address(address)) {
                 notes.push(format!(
-                    "the API server at {address} was not seen: add its machine to kubernetes.masters"
+                    "the API server at {address} was not found: add its machine to kubernetes.controlPlane"
                 ));
             }
         }
@@ -222,7 +220,7 @@ impl Draft {
         for node in nodes {
             let address = node.address.as_deref().and_then(valid).filter(|_| is_name(&node.name));
             let Some(address) = &address else {
-                self.notes.push(format!("node {} has no InternalIP that can be used: left out", node.name));
+                self.notes.push(format!("node {} has no usable InternalIP: left out", node.name));
                 continue;
             };
             let host = self.host_at(address, &node.name, node.machine_id);
@@ -232,7 +230,7 @@ impl Draft {
             let kubelet = |(machine, host): (&Machine, &String)| {
                 let process = machine.running("kubelet").next()?;
                 let name = process.flag("hostname-override").filter(|name| is_name(name));
-                Some((host.clone(), name.unwrap_or(&machine.seen.hostname).to_owned()))
+                Some((host.clone(), name.unwrap_or(&machine.scan.hostname).to_owned()))
             };
             let seen: Vec<_> = self.found.machines.iter().zip(&self.names).filter_map(kubelet).collect();
             seen.iter().for_each(|(host, name)| self.node(host, name));
@@ -245,7 +243,7 @@ impl Draft {
         let unit =
             machine.and_then(|machine| machine.running("kubelet").next()).and_then(|it| it.unit.clone());
         if unit.is_none() {
-            self.notes.push(format!("{host}: its kubelet was not seen: its unit is a guess"));
+            self.notes.push(format!("{host}: kubelet not found: its unit is a guess"));
         }
         let kubelet = unit.unwrap_or_else(|| "kubelet.service".into());
         let name = Some(name.to_owned()).filter(|name| name != host);
@@ -257,7 +255,7 @@ impl Draft {
     }
 }
 
-/// Whether a program is a whole control plane in one process.
+/// Whether a program bundles a control plane in one process, such as k3s.
 fn is_bundle(program: &&str) -> bool {
     ["k3s", "rke2"].contains(program)
 }
@@ -266,9 +264,7 @@ fn is_bundle(program: &&str) -> bool {
 fn known(notes: &mut Vec<String>, service: Option<Service>, host: &str, program: &str) -> Service {
     service.unwrap_or_else(|| {
         let unit = format!("{program}.service");
-        notes.push(format!(
-            "{host}: {program} was not seen in a systemd unit or static pod: {unit} is a guess"
-        ));
+        notes.push(format!("{host}: {program} not found in a systemd unit or static pod: {unit} is a guess"));
         Service::Unit(unit)
     })
 }
@@ -284,10 +280,10 @@ fn service(machine: &Machine, program: &str) -> Option<Service> {
         return Some(Service::StaticPod(StaticPod { manifest, process: program.into() }));
     }
     let unit = format!("{program}.service");
-    (running.is_none() && machine.seen.units.contains(&unit)).then_some(Service::Unit(unit))
+    (running.is_none() && machine.scan.units.contains(&unit)).then_some(Service::Unit(unit))
 }
 
-/// Where a member lives on its machine.
+/// Paths and service of a member on its machine.
 struct Place {
     data_dir: PathBuf,
     wal_dir: Option<PathBuf>,
@@ -316,7 +312,7 @@ fn unused(hosts: &BTreeMap<String, HostSpec>, name: &str, address: &str) -> Stri
 mod tests {
     use lifeboat_client::messages::Member;
 
-    use super::super::kubernetes::{NodeSeen, Told};
+    use super::super::kubernetes::{ApiInfo, NodeInfo};
     use super::*;
 
     fn member(name: &str, host: &str) -> Member {
@@ -328,8 +324,8 @@ mod tests {
         }
     }
 
-    fn node(name: &str, address: &str) -> NodeSeen {
-        NodeSeen { name: name.into(), address: Some(address.into()), machine_id: None }
+    fn node(name: &str, address: &str) -> NodeInfo {
+        NodeInfo { name: name.into(), address: Some(address.into()), machine_id: None }
     }
 
     /// What a cluster says of its members and nodes becomes commands, paths and unit lines later.
@@ -353,19 +349,19 @@ mod tests {
             ("option", "-oProxyCommand=id"),
             ("local", "local"),
         ];
-        let told = Told {
+        let api = ApiInfo {
             kubeconfig: Vec::new(),
             uid: None,
             nodes: nodes.map(|(name, address)| node(name, address)).to_vec(),
             apiservers: Vec::new(),
         };
         let members = members.map(|(name, host)| member(name, host)).to_vec();
-        let found = Found { members: Some(members), api: Some(told), ..Found::default() };
+        let found = Found { members: Some(members), api: Some(api), ..Found::default() };
         let inventory = empty("prod".into(), crate::inventory::Ssh::default());
-        let mut draft = Draft { found, names: Vec::new(), inventory, notes: Vec::new() };
-        draft.members().await;
-        draft.nodes();
-        let Draft { inventory, notes, .. } = draft;
+        let mut builder = InventoryBuilder { found, names: Vec::new(), inventory, notes: Vec::new() };
+        builder.members().await;
+        builder.nodes();
+        let InventoryBuilder { inventory, notes, .. } = builder;
         assert_eq!(inventory.etcd.members.keys().collect::<Vec<_>>(), ["good"]);
         assert_eq!(inventory.kubernetes.nodes.keys().collect::<Vec<_>>(), ["good", "second"]);
         assert_eq!(inventory.hosts.keys().collect::<Vec<_>>(), ["good", "second"]);

@@ -1,4 +1,4 @@
-//! Single points of failure: what a cluster rests on alone, even while all is well.
+//! Single points of failure: components without redundancy.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use crate::facts::Facts;
 use crate::inventory::{Cloud, Inventory};
 
 /// What the loss of one thing would stop, one sentence each.
-pub fn weak_points(facts: &Facts) -> Vec<String> {
+pub fn single_points_of_failure(facts: &Facts) -> Vec<String> {
     let inventory = &facts.inventory;
     let mut found = etcd(facts);
     found.extend(control_plane(inventory));
     found.extend(roles(inventory));
     found.extend(ranges(inventory));
     if inventory.snapshots.is_empty() {
-        found.push("no snapshots are listed in the inventory: what every member loses is lost".into());
+        found.push("the inventory lists no snapshots: data lost on every member cannot be recovered".into());
     }
     found
 }
@@ -48,8 +48,8 @@ fn etcd(facts: &Facts) -> Vec<String> {
 fn control_plane(inventory: &Inventory) -> Vec<String> {
     let kubernetes = &inventory.kubernetes;
     let mut found = Vec::new();
-    if let (Some(master), 1) = (kubernetes.masters.keys().next(), kubernetes.masters.len()) {
-        found.push(format!("{master} is the only master: without it there is no API"));
+    if let (Some(host), 1) = (kubernetes.control_plane.keys().next(), kubernetes.control_plane.len()) {
+        found.push(format!("{host} is the only control plane machine: without it there is no API"));
     }
     if let (Some(node), 1) = (kubernetes.nodes.keys().next(), kubernetes.nodes.len()) {
         found.push(format!("{node} is the only node: without it no pod runs"));

@@ -14,19 +14,19 @@ use super::manifest::{self, Manifest};
 /// Largest file that is read: certificates, keys, configuration.
 const FILE_LIMIT: &str = "1048576";
 
-/// A machine that was looked at.
+/// A machine that was scanned.
 pub(super) struct Machine {
     /// What was given to `ssh`.
     pub(super) destination: String,
     pub(super) host: Arc<dyn Host>,
-    pub(super) seen: Seen,
+    pub(super) scan: HostScan,
     /// Of its kubelet's static pods.
     pub(super) manifests: Vec<Manifest>,
 }
 
-/// What a look at a machine shows.
+/// Result of a scan.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct HostScan {
     pub(super) hostname: String,
     pub(super) machine_id: Option<String>,
     pub(super) addresses: Vec<IpAddr>,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
     pub(super) kubeconfigs: Vec<PathBuf>,
     /// Unit files of the control plane, whether they run or not.
     pub(super) units: BTreeSet<String>,
-    /// What it is to others, beside the control plane.
+    /// Services outside the control plane that it provides, such as `nfs`.
     pub(super) roles: BTreeSet<String>,
 }
 
@@ -59,11 +59,11 @@ impl Process {
 }
 
 impl Machine {
-    /// Looks at a machine.
-    pub(super) async fn look(destination: &str, host: Arc<dyn Host>) -> Result<Self, HostError> {
-        let command = Command::script(include_str!("survey.sh"), [""; 0]).within(Duration::from_secs(20));
-        let seen = parse(&host.run_ok(&command).await?.text());
-        let mut machine = Self { destination: destination.into(), host, seen, manifests: Vec::new() };
+    /// Scans a machine.
+    pub(super) async fn scan(destination: &str, host: Arc<dyn Host>) -> Result<Self, HostError> {
+        let command = Command::script(include_str!("host_scan.sh"), [""; 0]).within(Duration::from_secs(20));
+        let scan = parse(&host.run_ok(&command).await?.text());
+        let mut machine = Self { destination: destination.into(), host, scan, manifests: Vec::new() };
         if machine.running("kubelet").next().is_some() {
             machine.manifests = manifest::all(&machine).await;
         }
@@ -72,11 +72,11 @@ impl Machine {
 
     /// Its processes of one program.
     pub(super) fn running<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a Process> {
-        self.seen.processes.iter().filter(move |process| process.program == program)
+        self.scan.processes.iter().filter(move |process| process.program == program)
     }
 
     pub(super) fn has_address(&self, address: &str) -> bool {
-        address.parse().is_ok_and(|ip| self.seen.addresses.contains(&ip)) || address == self.seen.hostname
+        address.parse().is_ok_and(|ip| self.scan.addresses.contains(&ip)) || address == self.scan.hostname
     }
 
     /// Where on the machine a file lies that a process knows by a path of its own.
@@ -106,19 +106,19 @@ impl Machine {
     }
 }
 
-/// Takes what has the form it must have, and passes over the rest: a machine may say anything.
-fn parse(text: &str) -> Seen {
-    let mut seen = Seen::default();
+/// Takes well-formed values and ignores the rest: the machine's answer is untrusted.
+fn parse(text: &str) -> HostScan {
+    let mut scan = HostScan::default();
     for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-        let process = seen.processes.last_mut();
+        let process = scan.processes.last_mut();
         match (key, process) {
-            ("hostname", _) if is_name(value) => seen.hostname = value.into(),
-            ("machine-id", _) if is_machine_id(value) => seen.machine_id = Some(value.into()),
-            ("address", _) => seen.addresses.extend(value.parse::<IpAddr>().ok()),
-            ("unit", _) if is_unit(value) => drop(seen.units.insert(value.into())),
-            ("role", _) if is_name(value) => drop(seen.roles.insert(value.into())),
-            ("kubeconfig", _) => seen.kubeconfigs.push(value.into()),
-            ("process", _) => seen.processes.push(Process::default()),
+            ("hostname", _) if is_name(value) => scan.hostname = value.into(),
+            ("machine-id", _) if is_machine_id(value) => scan.machine_id = Some(value.into()),
+            ("address", _) => scan.addresses.extend(value.parse::<IpAddr>().ok()),
+            ("unit", _) if is_unit(value) => drop(scan.units.insert(value.into())),
+            ("role", _) if is_name(value) => drop(scan.roles.insert(value.into())),
+            ("kubeconfig", _) => scan.kubeconfigs.push(value.into()),
+            ("process", _) => scan.processes.push(Process::default()),
             ("argument", Some(process)) => process.arguments.push(value.into()),
             ("directory", Some(process)) => process.directory = value.into(),
             ("variable", Some(process)) => {
@@ -134,14 +134,14 @@ fn parse(text: &str) -> Seen {
             _ => {}
         }
     }
-    for process in &mut seen.processes {
+    for process in &mut scan.processes {
         let name = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
         process.program = process.arguments.first().map(name).unwrap_or_default();
         if process.program == "hyperkube" {
             process.program = process.arguments.get(1).map(name).unwrap_or_default();
         }
     }
-    seen
+    scan
 }
 
 #[cfg(test)]
@@ -174,10 +174,10 @@ kubeconfig /etc/kubernetes/admin.conf
 
     #[test]
     fn a_look_is_understood() {
-        let seen = parse(TEXT);
-        assert_eq!((seen.hostname.as_str(), seen.addresses.len()), ("m2", 2));
-        assert_eq!(seen.kubeconfigs, [Path::new("/etc/kubernetes/admin.conf")]);
-        let [etcd, apiserver] = seen.processes.as_slice() else { panic!("{seen:?}") };
+        let scan = parse(TEXT);
+        assert_eq!((scan.hostname.as_str(), scan.addresses.len()), ("m2", 2));
+        assert_eq!(scan.kubeconfigs, [Path::new("/etc/kubernetes/admin.conf")]);
+        let [etcd, apiserver] = scan.processes.as_slice() else { panic!("{scan:?}") };
         assert_eq!((etcd.program.as_str(), etcd.unit.as_deref()), ("etcd", Some("etcd.service")));
         assert_eq!((etcd.flag("name"), etcd.flag("data-dir")), (Some("etcd-232"), Some("/var/lib/etcd")));
         assert_eq!((etcd.flag("nam"), etcd.flag("data")), (None, None));
@@ -187,12 +187,12 @@ kubeconfig /etc/kubernetes/admin.conf
 
     #[test]
     fn what_is_not_of_its_form_is_passed_over() {
-        let seen = parse(
+        let scan = parse(
             "hostname \u{1b}]52;c;aWQ=\u{7}\nmachine-id ../../x\naddress -oProxyCommand=id\nunit a b.service\n\
              role \u{202e}sfn\nprocess 1\nargument etcd\ncgroup /a/-x.service\n",
         );
         let process =
             Process { program: "etcd".into(), arguments: vec!["etcd".into()], ..Process::default() };
-        assert_eq!(seen, Seen { processes: vec![process], ..Seen::default() });
+        assert_eq!(scan, HostScan { processes: vec![process], ..HostScan::default() });
     }
 }

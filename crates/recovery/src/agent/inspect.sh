@@ -1,4 +1,4 @@
-# What a data dir holds, read where it lies; src/ship.rs reads the exit code. For any POSIX shell.
+# What a data dir holds, read where it lies; src/agent.rs reads the exit code. For any POSIX shell.
 #
 # Arguments: PROGRAM DATA_DIR FSTAB WAL_DIR (empty: in the data dir)
 

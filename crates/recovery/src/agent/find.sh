@@ -1,5 +1,5 @@
 # The data dirs on a machine, one a line, those that an etcd has open first, the newest of the rest first; before them a
-# `=` and what DATA_DIR is, symlinks resolved. src/ship.rs reads it. For any POSIX shell. Nothing is changed.
+# `=` and what DATA_DIR is, symlinks resolved. src/agent.rs reads it. For any POSIX shell. Nothing is changed.
 #
 # Arguments: DATA_DIR WHICH UNIT: WHICH is `all` or `open`; UNIT is empty for a static pod
 
