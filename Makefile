@@ -90,4 +90,5 @@ lint: setup
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 	sh scripts/words.sh
+	sh scripts/shell.sh
 	sh scripts/deny.sh

@@ -13,6 +13,7 @@ command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v bash >/dev/null || missing="$missing bash"
 if [ "${1:-}" != demo ] && [ "${1:-}" != dist ]; then
     command -v ssh >/dev/null || missing="$missing openssh-client"
+    command -v shellcheck >/dev/null || missing="$missing shellcheck"
     command -v strace >/dev/null || missing="$missing strace"
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 fi

@@ -18,11 +18,10 @@ const PREFIX: usize = 16;
 /// Time limit for reading a data dir: gigabytes on a slow disk take minutes.
 const INSPECT: Duration = Duration::from_secs(300);
 
-/// Kernel and architecture, and the SHA-256 of `$1` if it is there.
-const LOOK: &str = r#"
-uname -sm
-if [ -x "$1" ]; then sha256sum < "$1"; fi
-"#;
+/// What a machine says before the binary is sent to it.
+const LOOK: &str = include_str!("agent/look.sh");
+/// The mounted file systems of a machine.
+const MOUNTS: &str = "/proc/self/mounts";
 
 /// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
 /// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
@@ -61,21 +60,45 @@ impl Agent {
         let digest = own_digest(program).await.map_err(|error| failure(host, error.to_string()))?;
         let there = Path::new(DIR).join(digest.get(..PREFIX).unwrap_or(&digest)).join("lifeboat");
         let mut agent = Self { program: there, was_there: true };
-        let said = host.run_ok(&Command::script(LOOK, [agent.path()])).await?.text();
-        let mut lines = said.lines();
+        if agent.scan(host, MOUNTS).await?.as_ref() != Some(&digest) {
+            agent.was_there = false;
+            host::send(host, None, program, &agent.program, 0o700).await?;
+            let tried = host.run(&agent.command(["--version"])).await?;
+            if !tried.success() {
+                agent.remove(host).await?;
+                return Err(failure(host, cannot_run(&tried.why())));
+            }
+        }
+        Ok(agent)
+    }
+
+    /// Removes this binary alone: another run may use another one.
+    async fn remove(&self, host: &dyn Host) -> Result<(), HostError> {
+        let dir = self.program.parent().unwrap_or(&self.program).display().to_string();
+        host.run_ok(&Command::new(["rm".into(), "-rf".into(), "--".into(), dir])).await?;
+        Ok(())
+    }
+
+    /// The digest of the binary that the machine has, if any.
+    ///
+    /// # Errors
+    /// The machine does not answer, or could not run the binary.
+    async fn scan(&self, host: &dyn Host, mounts: &str) -> Result<Option<String>, HostError> {
+        let output = host.run_ok(&Command::script(LOOK, [self.path(), mounts.into()])).await?.text();
+        let mut lines = output.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine());
         if machine != ours {
             let why =
                 format!("it is {machine}, this Lifeboat is built for {ours}: use a build for {machine}");
             return Err(failure(host, why));
         }
-        if lines.next().and_then(|line| line.split(' ').next()) != Some(&digest) {
-            agent.was_there = false;
-            host::send(host, None, program, &agent.program, 0o700).await?;
-            // The C library is too old, or the file system is mounted noexec.
-            host.run_ok(&agent.command(["--version"])).await?;
+        if let Some(mount) = lines.next().and_then(|line| line.strip_prefix("noexec ")) {
+            let why = format!(
+                "its {mount} is mounted noexec, and {DIR} is there: run `mount -o remount,exec {mount}` on it, then try again"
+            );
+            return Err(failure(host, why));
         }
-        Ok(agent)
+        Ok(lines.next().and_then(|line| line.split(' ').next()).map(str::to_owned))
     }
 
     /// Whether the machine had it before: another run may use it.
@@ -255,6 +278,16 @@ fn machine() -> String {
     format!("{kernel} {}", std::env::consts::ARCH)
 }
 
+/// Why the binary that was sent does not run.
+fn cannot_run(why: &str) -> String {
+    if why.contains("GLIBC_") {
+        return format!(
+            "its C library is too old for this build of Lifeboat: use the published binary, which needs glibc 2.17 ({why})"
+        );
+    }
+    why.into()
+}
+
 fn failure(host: &dyn Host, why: String) -> HostError {
     HostError::Failed { host: host.name().into(), command: "send lifeboat".into(), why }
 }
@@ -387,6 +420,37 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, ["/etcd", "/etcd.old", "/etcd/lifeboat-aside-1", "/with space"]);
         assert!(said.starts_with(&format!("={}/etcd\n", root.display())), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_runs_no_programs_is_named_before_anything_is_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let at = root.display();
+        let table = root.join("mounts");
+        let scan = async |mounts: String| {
+            fs_err::write(&table, mounts).unwrap();
+            let agent = Agent { program: root.join("bin/digest/lifeboat"), was_there: true };
+            agent.scan(&LocalHost::new("here"), table.to_str().unwrap()).await
+        };
+        let why = scan(format!("dev / ext4 rw 0 0\ndev {at} ext4 rw,noexec,nosuid 0 0\n")).await.unwrap_err();
+        assert!(why.to_string().contains(&format!("its {at} is mounted noexec")), "{why}");
+        let others = [
+            format!("dev / ext4 rw,noexec 0 0\ndev {at} ext4 rw 0 0\n"),
+            format!("dev / ext4 rw 0 0\ndev {at}/b ext4 rw,noexec 0 0\n"),
+            // Mounted over.
+            format!("dev {at} ext4 rw,noexec 0 0\ndev {at} ext4 rw 0 0\n"),
+        ];
+        for mounts in others {
+            assert_eq!(scan(mounts.clone()).await.unwrap(), None, "{mounts}");
+        }
+    }
+
+    #[test]
+    fn a_c_library_that_is_too_old_is_named() {
+        let why = cannot_run("/lib/libc.so.6: version `GLIBC_2.34' not found (required by lifeboat)");
+        assert!(why.starts_with("its C library is too old"), "{why}");
+        assert_eq!(cannot_run("killed"), "killed");
     }
 
     #[test]

@@ -48,7 +48,7 @@ mount_points() {
 place() {
     path=${2%/}
     resolve "${path:-/}"
-    why= disk=
+    why='' disk=''
     if [ -z "$link" ]; then disk=$(unmounted "$real" "$fstab"); fi
     if [ -n "$link" ]; then
         kind=dangling why=$link

@@ -22,7 +22,7 @@ manifest_words() {
 
 # NAMESPACE_NAME of a manifest's pod, as the kubelet names its logs; nothing where that is not plain to see.
 manifest_pod() {
-    name= namespace=default
+    name='' namespace=default
     while read -r key value; do
         value=$(printf '%s\n' "$value" | sed -e 's/ *#.*$//' -e 's/["'\'']//g')
         case $key in
@@ -86,7 +86,7 @@ pod_processes() {
         if [ -n "$machine" ] && [ -n "$network" ] && [ "$network" != "$machine" ]; then continue; fi
 
         if [ -z "$manifest_read" ]; then
-            manifest_read=yes expected= pod=
+            manifest_read=yes expected='' pod=''
             if [ -e "$manifest" ]; then
                 expected=$(manifest_words "$manifest")
                 pod=$(manifest_pod "$manifest")
@@ -95,7 +95,7 @@ pod_processes() {
             { read -r hostname <"$proc/sys/kernel/hostname"; } 2>/dev/null || :
             hostname=$(printf '%s' "$hostname" | tr 'A-Z' 'a-z')
         fi
-        told= what=
+        told='' what=''
         theirs=$(pod_of "$dir")
         if [ -n "$theirs" ]; then
             what="pod $theirs"
