@@ -686,7 +686,7 @@ fn no_member_is_replaced_while_it_is_undecided_which_state_is_right() {
     let plan = planned(&facts).unwrap();
     assert!(plan.steps.iter().all(|step| !matches!(step.action, Action::RemoveMember { .. })), "{plan:#?}");
     assert!(
-        plan.manual.iter().any(|manual| manual.contains("e1 is not replaced before")),
+        plan.manual.iter().any(|manual| manual.contains("e1 is not replaced until the right state is known")),
         "{:?}",
         plan.manual
     );
@@ -898,7 +898,7 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     assert!(refused(&with(below)).contains("/var/lib/etcd/member/wal is a mount point or symbolic link"));
     let mut unknown = facts.clone();
     unknown.members.get_mut("m2").unwrap().storage = None;
-    assert!(refused(&unknown).contains("m2: where its data lies is not known"));
+    assert!(refused(&unknown).contains("m2: data location unknown"));
     let mut wrapped = whole.clone();
     wrapped.named.clear();
     wrapped.unread.push("etcd.service does not start etcd itself: docker".into());
