@@ -20,7 +20,7 @@ cluster: test
 ssh: {{config: '{}'}}
 hosts:
   m1: {{address: 127.0.0.1, ssh: machine, machineId: '{machine_id}'}}
-  m2: {{address: 127.0.0.2, ssh: nobody}}
+  m2: {{address: 127.0.0.2, ssh: closed}}
 etcd:
   members:
     e1: {{host: m1, clientUrl: 'http://127.0.0.1:1', peerUrl: 'http://127.0.0.1:2', dataDir: '{}',

@@ -96,10 +96,10 @@ fn a_member_is_not_fenced_if_the_others_have_no_quorum() {
     cluster.kill(2).unwrap();
     cluster.wait_healthy(Duration::from_secs(30)).unwrap();
     let why = refused(fence(&cluster, &replace, dir.path().join("b").as_path()));
-    assert!(why.contains("without m2, 1 of 3 voting members serve and 2 must"), "{why}");
+    assert!(why.contains("without m2, 1 of 3 voting members serve, 2 needed"), "{why}");
     let stop = json!({"check": "quorumKept", "members": ["m2"]});
     let why = refused(fence(&cluster, &stop, dir.path().join("c").as_path()));
-    assert!(why.contains("stopping m2 would cost the quorum"), "{why}");
+    assert!(why.contains("stopping m2 would lose quorum"), "{why}");
     // A cluster with a quorum is not restored.
     let why = refused(fence(&cluster, &json!({"check": "quorumLost"}), dir.path().join("d").as_path()));
     assert!(why.contains("etcd serves again"), "{why}");
@@ -112,10 +112,10 @@ fn a_member_is_not_fenced_if_the_others_have_no_quorum() {
 #[test]
 fn a_member_that_the_quorum_needs_is_not_fenced() {
     let refusals = [
-        (EtcdVersion::V3_5, 1, vec![], "without m1, 0 of 1 voting member serve and 1 must"),
-        (EtcdVersion::V3_6, 2, vec![], "without m2, 1 of 2 voting members serve and 2 must"),
-        (EtcdVersion::V3_7, 4, vec![3], "without m2, 2 of 4 voting members serve and 3 must"),
-        (EtcdVersion::V3_4, 5, vec![3, 4], "without m2, 2 of 5 voting members serve and 3 must"),
+        (EtcdVersion::V3_5, 1, vec![], "without m1, 0 of 1 voting members serve, 1 needed"),
+        (EtcdVersion::V3_6, 2, vec![], "without m2, 1 of 2 voting members serve, 2 needed"),
+        (EtcdVersion::V3_7, 4, vec![3], "without m2, 2 of 4 voting members serve, 3 needed"),
+        (EtcdVersion::V3_4, 5, vec![3, 4], "without m2, 2 of 5 voting members serve, 3 needed"),
     ];
     for (version, ..) in &refusals {
         lab::or_skip!(peers::etcd(*version));

@@ -108,6 +108,24 @@ fn healthy_etcd_3_7() {
     healthy(EtcdVersion::V3_7);
 }
 
+/// Before a member is stopped, its flags are checked so: etcd parses all of them, and ends.
+#[test]
+fn etcd_names_an_unknown_flag_before_it_prints_its_version() {
+    for version in [EtcdVersion::V3_4, EtcdVersion::V3_5, EtcdVersion::V3_6, EtcdVersion::V3_7] {
+        let etcd = lab::or_skip!(peers::etcd(version)).etcd;
+        let said = |flags: &[&str]| {
+            let output = std::process::Command::new(&etcd).arg("--version").args(flags).output().unwrap();
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+        };
+        let unknown = said(&["--name=m1", "--snapshots-count=9"]);
+        assert!(
+            unknown.starts_with("flag provided but not defined: -snapshots-count"),
+            "{version:?}: {unknown}"
+        );
+        assert!(said(&["--name=m1", "--data-dir=/not/there"]).starts_with("etcd Version: "), "{version:?}");
+    }
+}
+
 #[test]
 fn a_member_without_a_quorum_still_answers() {
     lab::or_skip!(peers::etcd(EtcdVersion::V3_6));

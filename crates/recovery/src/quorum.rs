@@ -149,8 +149,11 @@ impl Margin {
 impl fmt::Display for Margin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { away, voters, serving, needed, missing } = self;
-        let voting = if *voters == 1 { "voting member" } else { "voting members" };
-        write!(f, "without {}, {serving} of {voters} {voting} serve and {needed} must", away.join(", "))?;
+        write!(
+            f,
+            "without {}, {serving} of {voters} voting members serve, {needed} needed",
+            away.join(", ")
+        )?;
         if !self.holds() && !missing.is_empty() {
             write!(f, " (not serving, or in doubt: {})", missing.join(", "))?;
         }
@@ -261,11 +264,11 @@ mod tests {
         let margin = Margin::replacing(&list("abC?"), "b");
         assert_eq!(
             margin.to_string(),
-            "without b, 1 of 4 voting members serve and 3 must (not serving, or in doubt: c, f00 (not in the inventory))"
+            "without b, 1 of 4 voting members serve, 3 needed (not serving, or in doubt: c, f00 (not in the inventory))"
         );
         assert_eq!(
             Margin::replacing(&list("abc"), "b").to_string(),
-            "without b, 2 of 3 voting members serve and 2 must"
+            "without b, 2 of 3 voting members serve, 2 needed"
         );
     }
 }

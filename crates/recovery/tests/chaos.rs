@@ -40,7 +40,11 @@ fn storage(spec: &MemberSpec) -> Storage {
         unread: Vec::new(),
         user: None,
         config_file: None,
-        program: Some(Program { path: "/usr/local/bin/etcd".into(), version: "etcd Version: 3.6.16".into() }),
+        program: Some(Program {
+            path: "/usr/local/bin/etcd".into(),
+            version: "etcd Version: 3.6.16".into(),
+            unknown_flag: None,
+        }),
     }
 }
 

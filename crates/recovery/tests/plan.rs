@@ -822,8 +822,8 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
 #[test]
 fn a_member_that_the_quorum_hangs_on_is_left_running() {
     for (case, said) in [
-        ("corrupt-alarm-on-a-needed-member", "without m3, 1 of 3 voting members serve and 2 must"),
-        ("corrupt-alarm-beside-an-unlisted-voter", "without m3, 2 of 4 voting members serve and 3 must"),
+        ("corrupt-alarm-on-a-needed-member", "without m3, 1 of 3 voting members serve, 2 needed"),
+        ("corrupt-alarm-beside-an-unlisted-voter", "without m3, 2 of 4 voting members serve, 3 needed"),
     ] {
         let facts = cases::all().remove(case).unwrap();
         let plan = planned(&facts).unwrap();
@@ -906,6 +906,9 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     let mut broken = whole.clone();
     broken.program.as_mut().unwrap().version = "error while loading shared libraries".into();
     assert!(refused(&with(broken)).contains("/usr/local/bin/etcd does not run"));
+    let mut misspelled = whole.clone();
+    misspelled.program.as_mut().unwrap().unknown_flag = Some("-snapshots-count".into());
+    assert!(refused(&with(misspelled)).contains("does not know the flag -snapshots-count of etcd.service"));
 
     // Before anything is fenced, not in the middle of it.
     let scheduler = facts.inventory.kubernetes.control_plane["m2"].scheduler.clone();

@@ -203,7 +203,7 @@ fn unsupported_files_are_named_with_what_to_do() {
         &["1 delta snapshots after Full-", "etcdbrctl"],
     );
     let full = gardener.join("Full-00000000-00009002-1518427675.gz").display().to_string();
-    let words = ["1 delta snapshots beside it go on from it", "etcdbrctl"];
+    let words = ["1 later delta snapshots in the same directory are not read", "etcdbrctl"];
     let output = lifeboat(["hash", &full]);
     assert_eq!(output.status.code(), Some(0));
     words.iter().for_each(|word| assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr)));
@@ -383,7 +383,7 @@ fn a_restore_that_would_silently_lose_data_is_refused() {
     fails(
         &one(&[]),
         4,
-        &["one member at default=http://localhost:2380", "etcd-10.123.0.231=https://10.123.0.231:2380"],
+        &["a single member at default=http://localhost:2380", "etcd-10.123.0.231=https://10.123.0.231:2380"],
     );
     assert!(!Path::new(&to).exists());
     // Nothing is alive before the first key was written.

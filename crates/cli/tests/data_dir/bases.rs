@@ -516,7 +516,7 @@ fn one_bad_record_in_a_log_is_passed_over_or_salvaged() {
 
     // The db has 20 keys, the log 32 up to the record: what keeps more is named first, with what it keeps.
     let output = lifeboat(["inspect".as_ref(), b.as_os_str()]);
-    let stderr = fails(&output, 3, &["the log lacks entr", "lifeboat salvage", "32 keys", "20 keys"]);
+    let stderr = fails(&output, 3, &["the log is missing entr", "lifeboat salvage", "32 keys", "20 keys"]);
     assert!(stderr.find("32 keys") < stderr.find("20 keys"), "{stderr}");
     let out = dir.path().join("out.db");
     let salvaged = lifeboat(["salvage".as_ref(), b.as_os_str(), out.as_os_str()]);

@@ -111,6 +111,9 @@ pub struct Program {
     pub path: PathBuf,
     /// The first line of what `--version` prints.
     pub version: String,
+    /// A flag of its unit that it does not know, with which it does not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_flag: Option<String>,
 }
 
 /// The directories a member's data is read from and written to, with symbolic links resolved.

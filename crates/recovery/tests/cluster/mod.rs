@@ -302,7 +302,11 @@ pub fn storage() -> Storage {
         unread: Vec::new(),
         user: Some("etcd".into()),
         config_file: None,
-        program: Some(Program { path: "/usr/local/bin/etcd".into(), version: "etcd Version: 3.6.16".into() }),
+        program: Some(Program {
+            path: "/usr/local/bin/etcd".into(),
+            version: "etcd Version: 3.6.16".into(),
+            unknown_flag: None,
+        }),
     }
 }
 

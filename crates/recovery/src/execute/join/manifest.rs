@@ -249,7 +249,7 @@ mod tests {
     fn what_cannot_be_changed_with_certainty_is_refused() {
         for (containers, why) in [
             ("  - command: [sh, -c, 'exec etcd --name=a']\n", "does not have one container"),
-            ("  - command: [/bin/sh, -c, etcd]\n", "by sh"),
+            ("  - command: [/bin/sh, -c, etcd]\n", "through sh"),
             ("  - command: [etcd, --config-file=/x]\n", "--config-file"),
             ("  - command: [etcd, --initial-cluster]\n", "no value"),
             ("  - command: [etcd, --initial-cluster-state]\n", "no value"),

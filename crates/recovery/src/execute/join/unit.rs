@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn what_takes_no_flags_is_refused() {
         for (text, why) in [
-            ("[Service]\nExecStart=/bin/bash -c \"GOMAXPROCS=$(nproc) /usr/bin/etcd\"", "by bash"),
+            ("[Service]\nExecStart=/bin/bash -c \"GOMAXPROCS=$(nproc) /usr/bin/etcd\"", "through bash"),
             ("[Service]\nExecStart=etcd --config-file /etc/etcd.yml", "--config-file"),
             ("[Service]\nExecStart=etcd -config-file=/etc/etcd.yml", "--config-file"),
             ("[Service]\nExecStart=", "0 lines"),

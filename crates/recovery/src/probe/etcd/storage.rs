@@ -204,7 +204,8 @@ impl Said {
     fn program(&self) -> Option<Program> {
         let said = self.all("program").last()?;
         let (path, version) = said.split_once('\t')?;
-        Some(Program { path: path.into(), version: one_line(version) })
+        let unknown_flag = self.all("unknown-flag").last().map(|flag| one_line(flag));
+        Some(Program { path: path.into(), version: one_line(version), unknown_flag })
     }
 
     fn unit(&self, unit: &str, storage: &mut Storage) {

@@ -116,6 +116,17 @@ fn a_unit_that_is_not_understood_says_nothing_and_why() {
     }
 }
 
+#[test]
+fn a_flag_that_the_program_does_not_know_is_a_fact() {
+    let lines =
+        ["unit\tLoadState=loaded", "program\t/usr/bin/etcd\tetcd Version: 3.6.16", "unknown-flag\t-no-such"];
+    let program = unit(&lines).program.unwrap();
+    assert_eq!(
+        (program.version.as_str(), program.unknown_flag.as_deref()),
+        ("etcd Version: 3.6.16", Some("-no-such"))
+    );
+}
+
 /// A drop-in that was written and not yet loaded, or a process from before it: both are asked.
 #[test]
 fn a_process_may_work_elsewhere_than_its_unit_says() {
