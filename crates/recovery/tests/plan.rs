@@ -922,7 +922,7 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     let mut configured = cases::all().remove("member-destroyed").unwrap();
     let storage = cluster::value(configured.members.get_mut("m3").unwrap().storage.as_mut().unwrap());
     storage.config_file = Some("/etc/etcd.yaml".into());
-    assert!(refused(&configured).contains("takes all settings from /etc/etcd.yaml"));
+    assert!(refused(&configured).contains("reads all settings from /etc/etcd.yaml"));
 
     // A symbolic link is followed: its own place is moved and written.
     let mut linked = whole;
