@@ -133,10 +133,10 @@ impl<R: Read + Seek> SegmentReader<R> {
     pub(super) fn step(&mut self) -> Result<Step, Failure> {
         let offset = self.offset;
         let frame = WalDefect::Frame { offset };
-        let mut length = [0; FRAME_SIZE as usize];
-        let read = read_full(&mut self.input, &mut length).map_err(Failure::Io)?;
+        let mut length = [0; size_of::<u64>()];
+        let is_cut = read_full(&mut self.input, &mut length).map_err(Failure::Io)? < length.len();
         let length = u64::from_le_bytes(length);
-        if read < FRAME_SIZE as usize {
+        if is_cut {
             return if length == 0 { Ok(Step::End) } else { self.cut_short(frame) };
         }
         if length == 0 {
