@@ -40,7 +40,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Like [`check`], for tests, which are skipped where machines are not available.
+/// Like `check`, for tests, which are skipped where machines are not available.
 pub fn available() -> Result<(), Unavailable> {
     check().map_err(|error| Unavailable { what: "the lab's machines".into(), why: error.to_string() })
 }

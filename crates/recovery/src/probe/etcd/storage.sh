@@ -120,10 +120,11 @@ unit() {
         elif [ "${program##*/}" = etcd ]; then
             printf 'program\t%s\t%s\n' "$program" "$(within 3 "$program" --version 2>&1 </dev/null | head -n 1)"
             # With --version, etcd parses the flags and ends.
+            flags=$(printf '%s\n' "$exec" | sed -n 's/.*argv\[\]=[^ ;]*\( .*\) ; ignore_errors=.*/\1/p')
             set -f
             # shellcheck disable=SC2086 # words
-            flag=$(within 3 "$program" --version $(printf '%s\n' "$exec" | sed -n 's/.*argv\[\]=[^ ;]*\( .*\) ; ignore_errors=.*/\1/p') \
-                2>&1 </dev/null | sed -n 's/^flag provided but not defined: *//p' | head -n 1)
+            flag=$(within 3 "$program" --version $flags 2>&1 </dev/null |
+                sed -n 's/^flag provided but not defined: *//p' | head -n 1)
             set +f
             if [ -n "$flag" ]; then printf 'unknown-flag\t%s\n' "$flag"; fi
         fi
