@@ -7,7 +7,7 @@ LAB_TESTS = --workspace --test machines --test init --test recovery -- --ignored
 .PHONY: help demo test torture flips fuzz dist old-host bench lint setup lab-setup lab-up lab-incident lab-down lab-test chaos
 
 help:
-	@echo "make demo   lose an etcd cluster of three members and restore it (the first build takes 10 to 20 minutes on two cores)"
+	@echo "make demo   lose an etcd cluster of three members and restore it (the first build takes some minutes)"
 	@echo "make test   all tests, against real etcd 3.4 to 3.7"
 	@echo "make torture ROUNDS=100  kill etcd 3.4 to 3.7 under random requests, alone and in threes, with other faults, and compare what is read and restored with what etcd serves"
 	@echo "make flips N=10000  flip single bits in a snapshot, a db and a log, and check that each is detected, harmless, or within a value"
