@@ -908,7 +908,7 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     assert!(refused(&with(broken)).contains("/usr/local/bin/etcd does not run"));
     let mut misspelled = whole.clone();
     misspelled.program.as_mut().unwrap().unknown_flag = Some("-snapshots-count".into());
-    assert!(refused(&with(misspelled)).contains("does not know the flag -snapshots-count of etcd.service"));
+    assert!(refused(&with(misspelled)).contains("does not know the flag -snapshots-count: correct the unit"));
 
     // Before anything is fenced, not in the middle of it.
     let scheduler = facts.inventory.kubernetes.control_plane["m2"].scheduler.clone();
@@ -936,6 +936,24 @@ fn a_plan_is_refused_where_data_cannot_be_moved_or_written() {
     assert_eq!(moves, Some(("/data/etcd".into(), to.into())));
     let shown = &plan.steps[0].changes;
     assert!(shown.iter().any(|line| line.contains("/var/lib/etcd (-> /data/etcd)")), "{shown:?}");
+}
+
+/// systemd starts it again and again; so did `recover`.
+#[test]
+fn a_member_whose_unit_has_an_unknown_flag_is_not_started() {
+    let mut all = cases::all();
+    let mut facts = all.remove("member-stopped").unwrap();
+    let storage = all.remove("all-data-gone").unwrap().members.remove("m3").unwrap().storage;
+    facts.members.get_mut("m3").unwrap().storage = storage;
+    let starts = |facts: &Facts| {
+        let plan = planned(facts).unwrap();
+        (plan.steps.iter().any(|step| matches!(step.action, Action::Start { .. })), plan.manual.join("; "))
+    };
+    assert!(starts(&facts).0);
+    let storage = cluster::value(facts.members.get_mut("m3").unwrap().storage.as_mut().unwrap());
+    storage.program.as_mut().unwrap().unknown_flag = Some("-snapshots-count".into());
+    let (starts, manual) = starts(&facts);
+    assert!(!starts && manual.contains("does not know the flag -snapshots-count"), "{manual}");
 }
 
 /// What takes a member away must not act without its quorum being proven again, and the plan begins with the proof.

@@ -288,7 +288,10 @@ fn as_another_user(dir: &Path, args: &[&dyn AsRef<std::ffi::OsStr>]) -> std::pro
     // Where it was built others may not come.
     let program = dir.join("lifeboat");
     if !program.exists() {
-        fs_err::copy(env!("CARGO_BIN_EXE_lifeboat"), &program).unwrap();
+        // By another process: one that this one starts meanwhile would hold a file that is open for writing here, which
+        // cannot be executed then (ETXTBSY).
+        let copy = [env!("CARGO_BIN_EXE_lifeboat").as_ref(), program.as_os_str()];
+        assert!(Command::new("cp").args(copy).status().unwrap().success());
         open(&program, 0o755);
     }
     let mut command = Command::new(&program);

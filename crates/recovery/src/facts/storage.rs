@@ -173,6 +173,14 @@ impl Storage {
         Some(format!("{} would start on {}, which has no member data", named.by, named.data_dir.display()))
     }
 
+    /// A flag of the unit that keeps its etcd from starting, in one sentence.
+    pub fn unknown_flag(&self) -> Option<String> {
+        let Program { path, version, unknown_flag } = self.program.as_ref()?;
+        let version = version.trim_start_matches("etcd Version:").trim();
+        let flag = unknown_flag.as_ref()?;
+        Some(format!("{} {version} does not know the flag {flag}: correct the unit", path.display()))
+    }
+
     /// Why it is not known where the service keeps its data.
     pub fn unnamed(&self) -> Option<String> {
         self.named.is_empty().then(|| {

@@ -1,7 +1,7 @@
 //! What a plan needs of the machines it changes, shown by the facts before anything is planned on them. The executor asks
 //! the same of the machines themselves, right before it acts.
 
-use crate::facts::{DataDirs, Program, Storage, shown};
+use crate::facts::{DataDirs, Storage, shown};
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::StateSource;
 
@@ -64,13 +64,7 @@ pub(crate) fn member(name: &str, spec: &MemberSpec, storage: &Storage) -> Result
         (_, Some(program)) if !program.version.contains("etcd Version") => {
             Some(format!("{name}: {} does not run: {}", program.path.display(), program.version))
         }
-        (Service::Unit(unit), Some(Program { path, version, unknown_flag: Some(flag) })) => {
-            let (path, version) = (path.display(), version.trim_start_matches("etcd Version:").trim());
-            Some(format!(
-                "{name}: {path} {version} does not know the flag {flag} of {unit}: correct the unit"
-            ))
-        }
-        _ => None,
+        _ => storage.unknown_flag().map(|why| format!("{name}: {why}")),
     };
     match (dirs, program) {
         (Ok(dirs), None) => Ok(dirs),

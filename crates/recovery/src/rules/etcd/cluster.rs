@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::{DataDir, DataDirState, Fact, MemberEntry, MemberFacts, MemberStatus, Reach};
+use crate::facts::{DataDir, DataDirState, Fact, MemberEntry, MemberFacts, MemberStatus, Reach, Storage};
 use crate::finding::{Evidence, Remedy};
 use crate::inventory::MemberSpec;
 use crate::quorum::{self, Margin, Seat};
@@ -49,17 +49,20 @@ pub struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// Starts the service of a member that is stopped, unless it would begin with nothing: such a member votes, in its old
-    /// place, for others that lack what it has acknowledged.
+    /// Starts the service of a member that is stopped, if its etcd knows its flags, and unless it would begin with nothing:
+    /// such a member votes, in its old place, for others that lack what it has acknowledged.
     pub fn start(&self, view: &FactsView<'_>) -> Remedy {
         let (host, service) = (&self.spec.host, &self.spec.service);
         let storage = self.facts.storage.as_ref().and_then(Fact::get);
         let empty =
             storage.and_then(|storage| storage.out_of_reach(self.name).or_else(|| storage.begins_empty()));
-        match empty {
+        let (unit, name) = (service.label(), self.name);
+        if let Some(why) = empty {
+            return Remedy::Manual(format!("{name}: {unit} is not started without its data: {why}"));
+        }
+        match storage.and_then(Storage::unknown_flag) {
             Some(why) => {
-                let unit = service.label();
-                Remedy::Manual(format!("{}: {unit} is not started without its data: {why}", self.name))
+                Remedy::Manual(format!("{name}: {unit} cannot start: {why}, then `systemctl daemon-reload`"))
             }
             None => symptom::start(host, service, view.service(host, service)),
         }
