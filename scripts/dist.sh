@@ -3,6 +3,7 @@
 #
 # usage: dist.sh PROGRAM, a lifeboat that scripts/portable.sh built
 set -eu
+umask 022
 cd "$(dirname "$0")/.."
 
 program="$1"

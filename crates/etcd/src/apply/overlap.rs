@@ -62,7 +62,8 @@ fn window(entries: &Entries<'_>) -> Result<Window> {
         let data = entry.data.unwrap_or_default();
         if entry.kind.unwrap_or(NORMAL) == NORMAL && !data.is_empty() {
             bytes += data.len();
-            window.push_back((entry.index.unwrap_or(0), data));
+            // A copy: the entry shares the bytes of its record, which may be far more than its own.
+            window.push_back((entry.index.unwrap_or(0), Bytes::copy_from_slice(&data)));
         }
         while bytes > MAX_ENTRY_BYTES {
             bytes -= window.pop_front().map_or(bytes, |(_, data)| data.len());

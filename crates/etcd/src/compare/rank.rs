@@ -21,7 +21,7 @@ pub enum Ineligible {
     #[error("it is {0}")]
     NotASource(Cow<'static, str>),
     /// etcd raised a CORRUPT alarm for its member.
-    #[error("etcd found that this member's data differs from its peers: it raised a {} alarm for {}", .0.kind, .0.member)]
+    #[error("etcd found that this member's data differs from its peers': it raised a {} alarm for {}", .0.kind, .0.member)]
     Corrupt(Alarm),
     /// It holds no keys.
     #[error("it holds no keys: its member was re-initialized")]

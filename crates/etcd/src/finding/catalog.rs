@@ -159,7 +159,7 @@ impl FindingKind {
                 "usable: the incomplete write is dropped, as etcd does after a crash; compare it with another member"
             }
             Self::WalReadOn { .. } => {
-                "usable: no committed entry is lost; etcd itself does not start on this log"
+                "usable: no entry that is included is lost; etcd itself does not start on this log"
             }
             Self::OnOtherBase { .. } => "compare the result with another member or snapshot if one survives",
             Self::BaseIdentity(_) => "compare the result with another member or snapshot if one survives",

@@ -333,10 +333,10 @@ fn span(first: u64, last: u64) -> String {
 fn changes(uncommitted: &Uncommitted) -> String {
     let Uncommitted { changes, further, is_known, .. } = uncommitted;
     if !is_known {
-        return "what they change cannot be computed".into();
+        return "the effect cannot be computed".into();
     }
     if changes.is_empty() {
-        return "they change no key".into();
+        return "no key is changed".into();
     }
     let shown = changes.iter().take(MAX_SHOWN_CHANGES).map(|change| {
         let verb = if change.deleted { "delete" } else { "put" };

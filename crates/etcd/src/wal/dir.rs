@@ -3,8 +3,6 @@
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use prost::bytes::Bytes;
-
 use crate::error::{Error, Result};
 use crate::files::open_regular;
 use crate::finding::FindingKind;
@@ -186,7 +184,7 @@ impl WalDir {
 
 /// A walk through the segments of a log.
 struct Walk<'a> {
-    metadata: Option<Bytes>,
+    metadata: Option<Vec<u8>>,
     past_torn: bool,
     visit: &'a mut dyn FnMut(Item<'_>) -> Result<()>,
 }
@@ -226,7 +224,7 @@ impl Walk<'_> {
     /// Whether a record is of the same member's log as those before.
     fn record(&mut self, record: &Record) -> Result<bool> {
         if record.kind == RecordKind::Metadata
-            && *self.metadata.get_or_insert_with(|| record.data.clone()) != record.data
+            && *self.metadata.get_or_insert_with(|| record.data.to_vec()) != record.data
         {
             return Ok(false);
         }
