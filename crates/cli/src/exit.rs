@@ -113,7 +113,7 @@ fn io_advice(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Some("run lifeboat as root or as the owner of the files"),
         io::ErrorKind::StaleNetworkFileHandle => {
-            Some("the file server no longer exports this file system: unmount it and mount it again")
+            Some("the file server has replaced this file system: unmount it and mount it again")
         }
         io::ErrorKind::NotConnected | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
             Some("the file server does not answer: remount the file system")

@@ -65,7 +65,8 @@ impl Agent {
             host::send(host, None, program, &agent.program, 0o700).await?;
             let tried = host.run(&agent.command(["--version"])).await?;
             if !tried.success() {
-                agent.remove(host).await?;
+                // Why it does not run matters more.
+                let _ = agent.remove(host).await;
                 return Err(failure(host, cannot_run(&tried.why())));
             }
         }
@@ -94,7 +95,7 @@ impl Agent {
         }
         if let Some(mount) = lines.next().and_then(|line| line.strip_prefix("noexec ")) {
             let why = format!(
-                "its {mount} is mounted noexec, and {DIR} is there: run `mount -o remount,exec {mount}` on it, then try again"
+                "its {mount} is mounted noexec, and {DIR} is there: run `mount -o remount,exec {mount}` on it for the time of the recovery, then try again"
             );
             return Err(failure(host, why));
         }

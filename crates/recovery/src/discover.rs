@@ -149,8 +149,8 @@ impl Found {
             }
             let (one, other) = (&known.scan.hostname, &machine.scan.hostname);
             self.notes.push(format!(
-                "{one} and {other} have the same machine id, so it identifies neither: run systemd-machine-id-setup \
-                 on the clone"
+                "{one} and {other} have the same machine id, so it identifies neither: on the clone, remove \
+                 /etc/machine-id and run systemd-machine-id-setup"
             ));
             known.scan.machine_id = None;
             machine.scan.machine_id = None;

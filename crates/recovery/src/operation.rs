@@ -28,7 +28,7 @@ pub enum OperationError {
     Busy(PathBuf),
     /// An earlier operation is unfinished.
     #[error(
-        "operation {0} is unfinished: continue with `lifeboat recover resume`, or discard it with `lifeboat recover \
+        "operation {0} is unfinished: continue with `lifeboat recover resume`, or abandon it as it is with `lifeboat recover \
          abandon`"
     )]
     Unfinished(String),

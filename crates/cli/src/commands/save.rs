@@ -117,7 +117,9 @@ fn ensure_proven(source: &dyn Source) -> Result<()> {
     for kind in source.notes() {
         match kind {
             kind if kind.is_weak_identity() => {
-                return Err(Refused(format!("not proven: {kind}")).into());
+                return Err(
+                    Refused(format!("cannot confirm that base and log belong together: {kind}")).into()
+                );
             }
             FindingKind::BaseBehindDb { .. } => {
                 return Err(Refused(format!("entries would be lost: {kind}")).into());
@@ -219,7 +221,7 @@ async fn health(client: &Client, status: &StatusResponse) -> (Vec<String>, Vec<S
                 let member = format!("{:x}", alarm.member_id);
                 match alarm.alarm() {
                     AlarmType::Nospace => warnings.push(format!(
-                        "NOSPACE alarm for member {member}: writes are refused until it is disarmed"
+                        "NOSPACE alarm for member {member}: writes except deletes are refused until it is disarmed"
                     )),
                     AlarmType::Corrupt => problems.push(format!("CORRUPT alarm for member {member}")),
                     AlarmType::None => {}

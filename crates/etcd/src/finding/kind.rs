@@ -234,7 +234,7 @@ pub enum FindingKind {
         why: Option<Box<FindingKind>>,
     },
     /// Evidence that a base and a log belong together.
-    #[error("evidence that the base and the log are of one history: {0}")]
+    #[error("{}: {_0}", evidence(_0))]
     BaseIdentity(Identity),
     /// A db and a log are of different clusters.
     #[error("the log belongs to member {member} of cluster {cluster}, which is not in the db")]
@@ -325,6 +325,13 @@ const MAX_SHOWN: usize = 64;
 
 /// Changes shown at most in one line.
 const MAX_SHOWN_CHANGES: usize = 5;
+
+fn evidence(identity: &Identity) -> &'static str {
+    match identity.is_weak() {
+        true => "little shows that the base and the log are of one history",
+        false => "the base and the log are of one history",
+    }
+}
 
 fn span(first: u64, last: u64) -> String {
     if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") }

@@ -178,7 +178,10 @@ impl Storage {
         let Program { path, version, unknown_flag } = self.program.as_ref()?;
         let version = version.trim_start_matches("etcd Version:").trim();
         let flag = unknown_flag.as_ref()?;
-        Some(format!("{} {version} does not know the flag {flag}: correct the unit", path.display()))
+        Some(format!(
+            "{} {version} does not know the flag {flag}: correct the unit, then `systemctl daemon-reload`",
+            path.display()
+        ))
     }
 
     /// Why it is not known where the service keeps its data.

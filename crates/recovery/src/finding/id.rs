@@ -80,7 +80,7 @@ finding_ids! {
     EtcdQuorumLost = "etcd.quorum-lost",
     /// etcd serves data without this cluster's nodes, or less than a member had committed.
     EtcdStateLost = "etcd.state-lost",
-    /// A member outside the cluster has newer data than the cluster.
+    /// A member outside the cluster has more data than the cluster.
     EtcdStateConflict = "etcd.state-conflict",
     /// An etcd member is stopped, does not answer or is partitioned from the others, and its data is sound or not
     /// known to be damaged.

@@ -98,7 +98,7 @@ fn loss(facts: &Facts, one: &Ranked, all: &[Ranked]) -> Option<String> {
     let lost = revision.zip(newest).map(|(revision, newest)| newest.saturating_sub(revision));
     Some(match (lost, source, one.last, by_log) {
         // A restore raises revisions by this much: what was written since cannot be counted.
-        (Some(lost), ..) if lost >= BUMP => "older than a restore: loses every write since then".into(),
+        (Some(lost), ..) if lost >= BUMP => "older than a restore: loses every write since this state was served, those before the restore too".into(),
         (_, StateSource::Snapshot(_), _, Some(_)) | (Some(0), StateSource::Snapshot(_), ..) => {
             "loses every write after it was taken".into()
         }

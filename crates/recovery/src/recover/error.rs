@@ -72,7 +72,7 @@ pub enum RecoverError {
     /// Somebody started etcd since it was fenced for the restore that would go on.
     #[error(
         "{member} serves cluster {cluster}, which is not the one being restored: etcd was started after it was \
-         fenced, and writes since then would be lost; discard this operation with `lifeboat recover abandon`, then \
+         fenced, and writes since then would be lost; abandon this operation with `lifeboat recover abandon`, then \
          run: lifeboat diagnose"
     )]
     Served {
@@ -97,7 +97,7 @@ pub enum Declined {
     Rollback,
     /// The steps before the interruption.
     #[error(
-        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` discards it"
+        "nothing more was done: `lifeboat recover resume` asks again, `lifeboat recover abandon` ends it as it is"
     )]
     Resumed,
 }

@@ -271,7 +271,7 @@ fn fenced(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom
             .shown_by([seen])
             .shown_by(written_back)
             .manual(
-                "continue the interrupted recovery: `lifeboat recover resume`; if it was or will be discarded \
+                "continue the interrupted recovery: `lifeboat recover resume`; if it was or will be abandoned \
                  (`lifeboat recover abandon`), release its fences by hand (`lifeboat explain service.fenced`)",
             );
         held.iter().fold(symptom, |symptom, service| symptom.with_service(host, service))

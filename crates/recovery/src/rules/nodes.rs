@@ -176,7 +176,7 @@ fn missing(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom>
     }
     let leases = &view.facts.kubernetes.leases_without_node;
     let leased = leases.get().is_some_and(|leases| leases.iter().any(|lease| lease == name));
-    let lease = leased.then(|| seen_in(leases, format!("its kubelet renews the lease {name}")));
+    let lease = leased.then(|| seen_in(leases, format!("there is a lease {name}")));
     Some(
         Symptom::new(FindingId::NodeMissing, Severity::Error)
             .of(name, host)
@@ -194,7 +194,7 @@ fn left_over(view: &FactsView<'_>) -> Vec<Symptom> {
         .map(|name| {
             Symptom::new(FindingId::NodeMissing, Severity::Warning)
                 .about([name])
-                .summary(format!("A kubelet renews lease {name}, but no Node object or machine has that name"))
+                .summary(format!("There is a kubelet lease {name}, but no Node object or machine has that name"))
                 .shown_by([seen_in(fact, format!("lease {name} in kube-node-lease"))])
                 .manual(format!("find the machine whose kubelet is called {name}, or `kubectl -n kube-node-lease delete lease {name}`"))
         })

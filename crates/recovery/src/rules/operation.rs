@@ -17,7 +17,7 @@ pub(super) fn evaluate(view: &FactsView<'_>) -> Option<Symptom> {
                 source: format!("{}", pending.journal.display()),
             }])
             .manual(
-                "continue it with `lifeboat recover resume`, or discard it with `lifeboat recover abandon`: until \
+                "continue it with `lifeboat recover resume`, or abandon it as it is with `lifeboat recover abandon`: until \
                  then `lifeboat recover` does not start",
             ),
     )

@@ -36,7 +36,7 @@ pub(super) fn summary(id: FindingId, subjects: &[String]) -> String {
         }
         FindingId::EtcdQuorumLost => "etcd has no quorum".into(),
         FindingId::EtcdStateLost => "etcd serves data that contains none of this cluster's nodes".into(),
-        FindingId::EtcdStateConflict => format!("{who} {has} newer data than the etcd cluster"),
+        FindingId::EtcdStateConflict => format!("{who} {has} more data than the etcd cluster"),
         FindingId::EtcdMemberDown => format!("etcd member{s} {who} {does} not serve"),
         FindingId::EtcdMemberCorrupt => format!("The data of etcd member{s} {who} is damaged"),
         FindingId::EtcdMemberDataMissing => format!("The data dir{s} of etcd member{s} {who} {is} gone"),

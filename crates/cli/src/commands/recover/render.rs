@@ -71,7 +71,10 @@ pub fn rollback(out: &mut dyn Write, report: &RollbackReport) -> io::Result<()> 
     writeln!(out, "Rolled back operation {}", report.operation)?;
     report.undone.iter().try_for_each(|title| writeln!(out, "  undone  {title}"))?;
     report.kept.iter().try_for_each(|title| writeln!(out, "  kept    {title}"))?;
-    writeln!(out, "The restored data dirs were kept next to the old ones, as DATA_DIR.lifeboat-PLAN-undone.")
+    writeln!(
+        out,
+        "Data dirs that were restored, if any, are kept next to the old ones, as DATA_DIR.lifeboat-PLAN-undone."
+    )
 }
 
 fn unused_source(out: &mut dyn Write, unused: Option<&String>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The data of `status`: a row for each machine, member, master, node and check.
+//! The data of `status`: a row for each machine, member, control-plane machine, node and check.
 
 use std::path::PathBuf;
 
@@ -234,8 +234,8 @@ fn control_plane_row(
     spec: &ControlPlaneSpec,
 ) -> ControlPlaneRow {
     let seen = facts.control_plane.get(name);
-    let ready = seen.and_then(|master| master.readyz.get()).is_some();
-    let certificate = seen.and_then(|master| master.certificate.get());
+    let ready = seen.and_then(|machine| machine.readyz.get()).is_some();
+    let certificate = seen.and_then(|machine| machine.certificate.get());
     let kubernetes = &facts.kubernetes;
     ControlPlaneRow {
         name: name.into(),

@@ -182,7 +182,7 @@ async fn inspect(
     with_program(host, keep_program, async |agent| read(host, agent, spec, log, attempts).await).await
 }
 
-/// Works with The Lifeboat binary on a machine. It goes again if it came for this; else somebody may be working with
+/// Works with the Lifeboat binary on a machine. It goes again if it came for this; else somebody may be working with
 /// it.
 async fn with_program<T>(
     host: &dyn Host,

@@ -102,6 +102,19 @@ process() {
     tr '\n\0' ' \n' 2>/dev/null <"/proc/$1/environ" | variables variable
 }
 
+# A flag of a command line that an etcd does not know: with --version it parses the flags and ends. systemctl prints words
+# without their quotes, so what only looks like a flag does not count.
+unknown_flag() {
+    case $2 in *[\"\']* | *--version*) return ;; esac
+    set -f
+    # shellcheck disable=SC2086 # words
+    flag=$(within 3 "$1" --version $2 2>&1 </dev/null | sed -n 's/^flag provided but not defined: *//p' | head -n 1)
+    set +f
+    case " $2 " in
+    *' '"${flag:--}"[\ =]* | *' -'"${flag:--}"[\ =]*) printf 'unknown-flag\t%s\n' "$flag" ;;
+    esac
+}
+
 unit() {
     referenced=
     shown=$(within 3 systemctl show -p LoadState -p ExecStart -p Environment -p EnvironmentFiles -p WorkingDirectory \
@@ -119,14 +132,8 @@ unit() {
             printf 'script\t%s\n' "$program"
         elif [ "${program##*/}" = etcd ]; then
             printf 'program\t%s\t%s\n' "$program" "$(within 3 "$program" --version 2>&1 </dev/null | head -n 1)"
-            # With --version, etcd parses the flags and ends.
-            flags=$(printf '%s\n' "$exec" | sed -n 's/.*argv\[\]=[^ ;]*\( .*\) ; ignore_errors=.*/\1/p')
-            set -f
-            # shellcheck disable=SC2086 # words
-            flag=$(within 3 "$program" --version $flags 2>&1 </dev/null |
-                sed -n 's/^flag provided but not defined: *//p' | head -n 1)
-            set +f
-            if [ -n "$flag" ]; then printf 'unknown-flag\t%s\n' "$flag"; fi
+            unknown_flag "$program" \
+                "$(printf '%s\n' "$exec" | sed -n 's/.*argv\[\]=[^ ;]*\( .*\) ; ignore_errors=.*/\1/p')"
         fi
     fi
     file=$(printf '%s\n' "$exec" | sed -n 's/.*--*config-file[= ]\([^ ;]*\).*/\1/p')

@@ -60,12 +60,19 @@ impl Member<'_> {
         if let Some(why) = empty {
             return Remedy::Manual(format!("{name}: {unit} is not started without its data: {why}"));
         }
-        match storage.and_then(Storage::unknown_flag) {
-            Some(why) => {
-                Remedy::Manual(format!("{name}: {unit} cannot start: {why}, then `systemctl daemon-reload`"))
-            }
-            None => symptom::start(host, service, view.service(host, service)),
-        }
+        self.cannot_start().unwrap_or_else(|| symptom::start(host, service, view.service(host, service)))
+    }
+
+    /// Restarts the service of a member that runs, if it could start again.
+    pub fn restart(&self) -> Remedy {
+        let (host, service) = (self.spec.host.clone(), self.spec.service.clone());
+        self.cannot_start().unwrap_or(Remedy::RestartService { host, service })
+    }
+
+    /// What to do where the unit keeps its etcd from starting.
+    fn cannot_start(&self) -> Option<Remedy> {
+        let why = self.facts.storage.as_ref().and_then(Fact::get).and_then(Storage::unknown_flag)?;
+        Some(Remedy::Manual(format!("{}: {} cannot start: {why}", self.name, self.spec.service.label())))
     }
 }
 

@@ -63,7 +63,7 @@ fn judge(view: &FactsView<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Op
              answer (its client port, its certificate, its log)"
         ))
     } else {
-        Remedy::RestartService { host: host.clone(), service: service.clone() }
+        member.restart()
     };
     let service_state = view.service(host, service);
     let symptom = |id: FindingId, summary: String| {

@@ -119,7 +119,7 @@ fn stuck(cluster: &Cluster<'_>) -> String {
     let missing = cluster.members.iter().filter(|member| member.state != State::Serving);
     let names: Vec<String> = missing.map(|member| member.name.clone()).collect();
     format!(
-        "bring back {}, which may still have its data; if it is lost, choose the state to rebuild the cluster from: \
+        "bring back {}, whose data may still be there; if it is lost, choose the state to rebuild the cluster from: \
          `lifeboat recover --source member:NAME`, or --source SNAPSHOT",
         listed(&names)
     )
@@ -132,12 +132,9 @@ fn is_in_the_way(view: &FactsView<'_>, host: &str) -> bool {
 }
 
 fn set_going(view: &FactsView<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Option<Remedy> {
-    let (host, service) = (&member.spec.host, &member.spec.service);
     match member.state {
         State::Stopped => Some(member.start(view)),
-        State::Unresponsive if cluster.unreached_by(member.name).is_empty() => {
-            Some(Remedy::RestartService { host: host.clone(), service: service.clone() })
-        }
+        State::Unresponsive if cluster.unreached_by(member.name).is_empty() => Some(member.restart()),
         _ => None,
     }
 }
