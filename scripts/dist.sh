@@ -34,9 +34,20 @@ find "$packages/files" -type f -exec chmod 644 {} +
 chmod 755 "$packages/files/lifeboat"
 
 version=$("$program" --version | cut -d' ' -f2)
+cat >"$packages/files/changelog" <<END
+lifeboat ($version-1) unstable; urgency=medium
+
+  * Release $version: see CHANGELOG.md in the tarball.
+
+ -- Lifeboat maintainers <maintainers@lifeboat.invalid>  $(LC_ALL=C date --utc --date "@$SOURCE_DATE_EPOCH" --rfc-email)
+END
+# It is not uploaded to Debian, where a first upload closes a bug.
+echo "lifeboat: initial-upload-closes-no-bugs" >"$packages/files/lintian-overrides"
+chmod 644 "$packages/files/changelog" "$packages/files/lintian-overrides"
 name="lifeboat-$version-x86_64-linux"
 tar --create --gzip --file "$packages/$name.tar.gz" --directory "$packages/files" --transform "s,^\.,$name," \
-    --exclude '*.1.gz' --sort=name --owner=0 --group=0 --numeric-owner --mtime "@$SOURCE_DATE_EPOCH" .
+    --exclude '*.1.gz' --exclude ./changelog --exclude ./lintian-overrides \
+    --sort=name --owner=0 --group=0 --numeric-owner --mtime "@$SOURCE_DATE_EPOCH" .
 "$tools/bin/cargo-deb" --quiet -p lifeboat --no-build --no-strip --target "$target" --output "$packages/"
 "$tools/bin/cargo-generate-rpm" -p crates/cli --target "$target" --payload-compress gzip --output "$packages/"
 (cd "$packages" && sha256sum ./*.tar.gz ./*.deb ./*.rpm | sed 's, \./, ,' >SHA256SUMS)
