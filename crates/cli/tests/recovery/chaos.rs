@@ -26,6 +26,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ("linked_data_dirs_are_restored_behind_the_link", Topology::Small, Layout::Systemd, linked_data_dirs),
     ("logs_on_disks_of_their_own", Topology::Small, Layout::Systemd, logs_on_disks_of_their_own),
     ("no_room_for_a_restore", Topology::Small, Layout::Systemd, no_room_for_a_restore),
+    ("a_unit_has_an_unknown_flag", Topology::Small, Layout::Systemd, a_unit_has_an_unknown_flag),
 ];
 
 /// The rounds of `make lab-test`.
@@ -91,6 +92,11 @@ fn logs_on_disks_of_their_own(harness: &Harness) {
 fn no_room_for_a_restore(harness: &Harness) {
     let damaged = [("m1", Fault::DbPages), ("m2", Fault::DbPages), ("m3", Fault::DbPages)];
     run_known(harness, "no-room", None, &[&damaged[..], &[("m2", Fault::DiskFull)]].concat());
+}
+
+/// A new member could not start with it, once the old one is taken out.
+fn a_unit_has_an_unknown_flag(harness: &Harness) {
+    run_known(harness, "unknown-flag", None, &[("m2", Fault::DataDeleted), ("m2", Fault::UnitBadFlag)]);
 }
 
 /// `LIFEBOAT_CHAOS_SEED` is where seeds begin, `LIFEBOAT_CHAOS_ROUNDS` how many there are.
