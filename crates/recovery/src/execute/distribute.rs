@@ -75,6 +75,12 @@ pub(super) fn is_done(context: &Context<'_>) -> bool {
     planned(context).is_some_and(|(step, _)| context.is_done(step))
 }
 
+/// The size of the state that was brought here and to the machines.
+pub(super) fn copied_bytes(context: &Context<'_>, source: &StateSource) -> Option<u64> {
+    let copy = is_done(context).then(|| local_copy(context, source))?;
+    fs::metadata(copy).ok().map(|metadata| metadata.len())
+}
+
 /// Whether every machine that still needs them has the bytes this machine has.
 pub(super) async fn is_distributed(
     context: &Context<'_>,

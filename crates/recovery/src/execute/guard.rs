@@ -166,7 +166,9 @@ impl Seen<'_, '_> {
         }
         for member in source.members() {
             let stored = self.storage(member).await.ok().and_then(|(_, it)| preflight::stored_bytes(&it));
-            most = most.max(stored.max(served(member, self.votes().await))?);
+            let known = stored.max(served(member, self.votes().await));
+            // Once it was copied, the data dir that it came from may have been moved aside.
+            most = most.max(known.or_else(|| distribute::copied_bytes(self.context, source))?);
         }
         Some(most)
     }
