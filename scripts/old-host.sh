@@ -11,6 +11,7 @@ release=bullseye
 root="${LIFEBOAT_CACHE:-$HOME/.cache/lifeboat}/old-host-$release"
 
 [ "$(id -u)" = 0 ] || { echo "old-host: needs root, for chroot" >&2; exit 1; }
+mkdir -p "${root%/*}"
 if [ ! -e "$root/lib/x86_64-linux-gnu/libc.so.6" ]; then
     rm -rf "$root.new"
     # The first half is enough: packages are unpacked, nothing of them runs.
