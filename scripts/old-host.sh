@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 program="$1"
 release=bullseye
-root="${LIFEBOAT_CACHE:-$HOME/.cache/lifeboat}/old-host-$release"
+root="${LIFEBOAT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lifeboat}/old-host-$release"
 
 [ "$(id -u)" = 0 ] || { echo "old-host: needs root, for chroot" >&2; exit 1; }
 mkdir -p "${root%/*}"

@@ -18,8 +18,8 @@ const PREFIX: usize = 16;
 /// Time limit for reading a data dir: gigabytes on a slow disk take minutes.
 const INSPECT: Duration = Duration::from_secs(300);
 
-/// What a machine says before the binary is sent to it.
-const LOOK: &str = include_str!("agent/look.sh");
+/// Prints what decides whether a machine can run the binary, before it is sent, and the digest of the one it has.
+const CAN_RUN: &str = include_str!("agent/can_run.sh");
 /// The mounted file systems of a machine.
 const MOUNTS: &str = "/proc/self/mounts";
 
@@ -60,7 +60,7 @@ impl Agent {
         let digest = own_digest(program).await.map_err(|error| failure(host, error.to_string()))?;
         let there = Path::new(DIR).join(digest.get(..PREFIX).unwrap_or(&digest)).join("lifeboat");
         let mut agent = Self { program: there, was_there: true };
-        if agent.scan(host, MOUNTS).await?.as_ref() != Some(&digest) {
+        if agent.digest_on(host, MOUNTS).await?.as_ref() != Some(&digest) {
             agent.was_there = false;
             host::send(host, None, program, &agent.program, 0o700).await?;
             let tried = host.run(&agent.command(["--version"])).await?;
@@ -84,8 +84,8 @@ impl Agent {
     ///
     /// # Errors
     /// The machine does not answer, or could not run the binary.
-    async fn scan(&self, host: &dyn Host, mounts: &str) -> Result<Option<String>, HostError> {
-        let output = host.run_ok(&Command::script(LOOK, [self.path(), mounts.into()])).await?.text();
+    async fn digest_on(&self, host: &dyn Host, mounts: &str) -> Result<Option<String>, HostError> {
+        let output = host.run_ok(&Command::script(CAN_RUN, [self.path(), mounts.into()])).await?.text();
         let mut lines = output.lines();
         let (machine, ours) = (lines.next().unwrap_or_default(), machine());
         if machine != ours {
@@ -432,7 +432,7 @@ mod tests {
         let scan = async |mounts: String| {
             fs_err::write(&table, mounts).unwrap();
             let agent = Agent { program: root.join("bin/digest/lifeboat"), was_there: true };
-            agent.scan(&LocalHost::new("here"), table.to_str().unwrap()).await
+            agent.digest_on(&LocalHost::new("here"), table.to_str().unwrap()).await
         };
         let why = scan(format!("dev / ext4 rw 0 0\ndev {at} ext4 rw,noexec,nosuid 0 0\n")).await.unwrap_err();
         assert!(why.to_string().contains(&format!("its {at} is mounted noexec")), "{why}");
