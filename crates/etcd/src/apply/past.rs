@@ -1,6 +1,6 @@
 //! The newest revisions of a state, one by one, and the keys as they were before each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::index::Index;
 use super::lease::Leases;
@@ -48,6 +48,7 @@ pub(super) struct Past<'a> {
     /// As of here, and later, the keys are known; later than here, what each revision did.
     floor: i64,
     is_compacted: bool,
+    unsure: UnsureKeys,
     newest: i64,
     work: u64,
 }
@@ -66,6 +67,7 @@ impl<'a> Past<'a> {
             bytes: 0,
             floor: compacted.unwrap_or(1).max(1),
             is_compacted: compacted.is_some(),
+            unsure: UnsureKeys { compacted, until: BTreeMap::new(), bytes: 0 },
             newest: state.current_revision(None),
             work: 0,
         };
@@ -75,6 +77,7 @@ impl<'a> Past<'a> {
                 past.floor = past.floor.max(key.revision.main);
                 return Ok(());
             }
+            past.unsure.add(key, value, read_set)?;
             past.bytes += value.len();
             past.tail.push_back((key, value.to_vec()));
             past.trim(read_set)
@@ -162,8 +165,13 @@ impl<'a> Past<'a> {
         self.tail.iter().filter(move |(key, _)| key.revision.main == revision)
     }
 
-    /// The store as of a revision, and with a request applied; `None` where that is more work than is done.
+    /// The store as of a revision, and with a request applied; `None` where that cannot be told, or is more work than is
+    /// done.
     fn store_after(&mut self, revision: i64, request: &Request, read_set: &ReadSet) -> Option<Store> {
+        self.work += self.unsure.bytes as u64;
+        if self.unsure.any(revision, read_set) {
+            return None;
+        }
         let mut index = self.index.of(read_set);
         for (key, value) in self.tail.iter().take_while(|(key, _)| key.revision.main <= revision) {
             take(&mut index, *key, value, read_set).ok()?;
@@ -183,10 +191,49 @@ impl<'a> Past<'a> {
     }
 }
 
+/// Keys that were deleted by the revision that the state is compacted to. If the same transaction put such a key again,
+/// etcd's compaction keeps the deletion and removes the put (`keyIndex.doCompact` in `server/storage/mvcc/key_index.go`
+/// keeps a revision of the first generation that ends there, and looks at no later one).
+struct UnsureKeys {
+    compacted: Option<i64>,
+    /// Each with its next revision, from which on it is known.
+    until: BTreeMap<Vec<u8>, i64>,
+    bytes: usize,
+}
+
+impl UnsureKeys {
+    /// Takes the next revision of the state in.
+    fn add(&mut self, key: BucketKey, value: &[u8], read_set: &ReadSet) -> Result<()> {
+        let is_last_deletion = key.tombstone && Some(key.revision.main) == self.compacted;
+        if !is_last_deletion && self.until.is_empty() {
+            return Ok(());
+        }
+        let kv = decode(key, value)?;
+        if is_last_deletion && read_set.touched.contains(kv.key) {
+            self.bytes += size_of::<Vec<u8>>() + kv.key.len();
+            self.until.insert(kv.key.to_vec(), i64::MAX);
+            if self.bytes > MAX_BYTES {
+                return Err(FindingKind::ReplayTooLarge.into());
+            }
+        } else if let Some(until) = self.until.get_mut(kv.key) {
+            *until = key.revision.main.min(*until);
+        }
+        Ok(())
+    }
+
+    /// Whether one of the keys that are looked at may have been there or not, as of a revision.
+    fn any(&self, revision: i64, read_set: &ReadSet) -> bool {
+        self.until.iter().any(|(key, until)| revision < *until && read_set.touched.contains(key))
+    }
+}
+
+fn decode(key: BucketKey, value: &[u8]) -> Result<KeyValue<'_>> {
+    KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect }.into())
+}
+
 /// Takes a revision into an index, if a request looks at its key.
 fn take(index: &mut Index, key: BucketKey, value: &[u8], read_set: &ReadSet) -> Result<()> {
-    let kv =
-        KeyValue::decode(value).map_err(|defect| FindingKind::KeyValue { revision: key.revision, defect })?;
+    let kv = decode(key, value)?;
     if read_set.touched.contains(kv.key) {
         index.take(key.tombstone, &kv, read_set.values.contains(kv.key));
     }
