@@ -16,7 +16,7 @@ help:
 	@echo "make old-host  (root) run that program in a Debian 11 root without this machine's libraries"
 	@echo "make bench  measure against etcd's own tools; results are in docs/benchmarks.md"
 	@echo "make lab-up, lab-incident, lab-down  (root) create a Kubernetes cluster on machines, lose and recover it, remove it"
-	@echo "make lab-test  (root) the tests on these machines (about 45 minutes once everything is built)"
+	@echo "make lab-test  (root) the tests on these machines (about 45 minutes once everything is built); RECORD=1 records their facts"
 	@echo "make chaos ROUNDS=20  (root) break machines at random, and check that recover never makes it worse"
 	@echo "make lint   CI's checks besides the tests: format, clippy, documentation, licences"
 
@@ -77,9 +77,11 @@ lab-incident:
 lab-down:
 	target/release/lab down
 
-# One at a time, since a host has one lab. `make lab-test SCENARIO=nics` runs the tests with `nics` in their name.
+# One at a time, since a host has one lab. `make lab-test SCENARIO=nics` runs the tests with `nics` in their name. With
+# RECORD=1 each scenario writes its facts for the tests of rules and planner; `INSTA_UPDATE=always cargo test -p
+# lifeboat-recovery` then updates what they are diagnosed as.
 lab-test: lab-setup
-	$(CARGO) test $(LAB_TESTS) $(SCENARIO)
+	$(if $(RECORD),LIFEBOAT_RECORD=1) $(CARGO) test $(LAB_TESTS) $(SCENARIO)
 
 # A failed round prints its seed: `make chaos SEED=n` repeats it. Its results are in target/tmp/chaos.
 chaos: lab-setup

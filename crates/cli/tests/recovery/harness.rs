@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ impl Run {
 pub struct Harness {
     pub lab: Lab,
     pub dir: PathBuf,
+    /// The file for the facts right before the first recovery, while they are to be recorded.
+    recording: Mutex<Option<PathBuf>>,
 }
 
 impl Harness {
@@ -73,7 +76,12 @@ impl Harness {
     fn new(lab: Lab) -> Self {
         let dir = lab.state_dir().join("harness");
         incident::write_inventory(&dir).expect("write the inventory");
-        Self { lab, dir }
+        Self::at(lab, dir)
+    }
+
+    /// A directory to run `lifeboat` in, which has the inventory.
+    pub fn at(lab: Lab, dir: PathBuf) -> Self {
+        Self { lab, dir, recording: Mutex::default() }
     }
 
     /// Waits until the cluster is healthy: right after a start, it still restarts what was there before its API
@@ -97,14 +105,35 @@ impl Harness {
     }
 
     pub fn lifeboat(&self, arguments: &[&str]) -> Run {
+        self.record_before(arguments);
         let begin = Instant::now();
         let Output { status, stdout, stderr } = self.command(arguments).output().expect("run lifeboat");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Run { code: status.code(), stdout: text(stdout), stderr: text(stderr), took: begin.elapsed() }
     }
 
+    /// Has the facts right before the first recovery written to a file, for the tests of rules and planner.
+    pub fn record_facts(&self, file: PathBuf) {
+        *self.recording.lock().expect("lock") = Some(file);
+    }
+
+    fn record_before(&self, arguments: &[&str]) {
+        let recovers = matches!(arguments, ["recover"] | ["recover", "--yes" | "plan", ..]);
+        let Some(file) = self.recording.lock().expect("lock").take_if(|_| recovers) else { return };
+        let saved = self.dir.join("facts.json");
+        let text = saved.display().to_string();
+        let output = self.command(&["diagnose", "--save-facts", &text]).output().expect("run lifeboat");
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{output:?}");
+        // The facts name files of the inventory, which lie where the lab of this machine is.
+        let facts = fs::read_to_string(&saved).expect("read facts");
+        let here = self.lab.state_dir().display().to_string();
+        fs::write(file, facts.replace(&here, "/lab")).expect("write recorded facts");
+        fs::remove_file(saved).expect("remove facts");
+    }
+
     /// Starts `lifeboat` with its output in a file.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.record_before(arguments);
         let log = fs::File::options()
             .create(true)
             .append(true)

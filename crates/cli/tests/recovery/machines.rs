@@ -22,7 +22,7 @@ fn a_second_operator_is_refused(harness: &Harness) {
     harness.wait_for_any_cause(&["node.kubelet-hung"]);
     let workstation = harness.dir.with_file_name("second-workstation");
     incident::write_inventory(&workstation).expect("write the inventory");
-    let other = Harness { lab: harness.lab.clone(), dir: workstation.clone() };
+    let other = Harness::at(harness.lab.clone(), workstation.clone());
     other.lifeboat(&["recover", "plan", "--out", "plan.json"]).expect(3);
 
     let mut first = harness.start(&["recover", "--yes"]);

@@ -19,6 +19,7 @@ mod transcript;
 mod wal_dirs;
 mod writer;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lab::machines::{Layout, Topology};
@@ -28,6 +29,9 @@ use harness::Harness;
 
 /// A scenario: its name, its lab, and its function.
 type Scenario = (&'static str, Topology, Layout, fn(&Harness));
+
+/// Recorded facts of scenarios, which the tests of rules and planner read.
+const FACTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../recovery/tests/facts");
 
 /// The scenarios of CI, with a lab made three times; `LIFEBOAT_CORE_SCENARIOS` chooses these.
 const CORE: &[&[Scenario]] = &[
@@ -73,7 +77,11 @@ fn only_core() -> bool {
 fn trial(&(name, topology, layout, run): &Scenario) -> Trial {
     Trial::test(format!("{layout}::{name}"), move || {
         lab::or_skip!(lab::machines::available(), Ok(()));
-        run(&Harness::on(topology, layout));
+        let harness = Harness::on(topology, layout);
+        if std::env::var_os("LIFEBOAT_RECORD").is_some() {
+            harness.record_facts(Path::new(FACTS).join(format!("lab-{layout}-{name}.json")));
+        }
+        run(&harness);
         Ok(())
     })
     .with_ignored_flag(true)
