@@ -1,6 +1,6 @@
 //! Findings: what is wrong, with evidence, impact and remedies.
 
-mod id;
+mod catalog;
 
 use std::fmt;
 
@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::Service;
-pub use id::FindingId;
+pub use catalog::FindingId;
+pub(crate) use catalog::{Impact, Scope};
 
 /// The findings of a cluster, causes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,5 +205,14 @@ impl fmt::Display for Remedy {
             Self::RecoverNode { host } => write!(f, "restart the kubelet on {host}"),
             Self::NameState(text) | Self::Manual(text) => write!(f, "by hand: {text}"),
         }
+    }
+}
+
+/// `m1, m2 and m3`.
+pub(crate) fn listed(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
     }
 }

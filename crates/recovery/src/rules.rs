@@ -11,12 +11,12 @@ mod coverage;
 mod etcd;
 pub(crate) mod facts_view;
 mod host;
+mod impact;
 mod leaders;
 mod nodes;
 mod operation;
 mod symptom;
 mod unknown;
-mod words;
 
 use crate::facts::Facts;
 use crate::finding::{Diagnosis, FindingId, Remedy};

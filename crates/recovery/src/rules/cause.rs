@@ -1,11 +1,11 @@
-//! Causality: builds the tree of findings from symptoms by a table.
+//! Causality: builds the tree of findings from symptoms.
 //!
-//! A symptom is attached to the first cause of [`CAUSALITY`] that is present and matches. Two things are not in the
-//! table. A lost quorum follows from the cause that keeps most members from serving. And findings of members are the
+//! A symptom is attached to the first cause that is present, explains it by the catalog, and has it in its scope. Two
+//! things are not in the catalog. A lost quorum follows from the cause that keeps most members from serving. And findings of members are the
 //! parts of a lost quorum: they are shown below it if it has no other cause, or the same one.
 
-mod causality;
 mod merge;
+mod scope;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,6 @@ use crate::finding::{Finding, FindingId, Remedy};
 use super::etcd::Cluster;
 use super::facts_view::FactsView;
 use super::symptom::Symptom;
-use causality::CAUSALITY;
 
 /// Findings of members that add up to a lost quorum.
 const PARTS_OF_QUORUM_LOST: &[FindingId] = &[
@@ -27,7 +26,7 @@ const PARTS_OF_QUORUM_LOST: &[FindingId] = &[
 
 /// The findings these symptoms are, causes first.
 pub(super) fn tree(view: &FactsView<'_>, cluster: &Cluster<'_>, mut symptoms: Vec<Symptom>) -> Vec<Finding> {
-    let mut parents = Parents::by_table(view, &symptoms);
+    let mut parents = Parents::by_catalog(view, &symptoms);
     parents.hang_quorum(cluster, &symptoms);
     for (index, symptom) in symptoms.iter_mut().enumerate() {
         // While something else is the cause, advice about its consequences only distracts, and what merely waits for
@@ -49,14 +48,16 @@ struct Parents {
 }
 
 impl Parents {
-    fn by_table(view: &FactsView<'_>, symptoms: &[Symptom]) -> Self {
+    fn by_catalog(view: &FactsView<'_>, symptoms: &[Symptom]) -> Self {
         let parent = |effect: &Symptom| {
-            let rows = CAUSALITY.iter().filter(|row| row.effects.contains(&effect.id));
-            rows.flat_map(|row| symptoms.iter().enumerate().map(move |(index, cause)| (row, index, cause)))
-                .find(|(row, _, cause)| {
-                    row.cause == cause.id && row.scope.holds(view, symptoms, cause, effect)
-                })
-                .map(|(_, index, _)| index)
+            let causes = symptoms.iter().enumerate().flat_map(|(index, cause)| {
+                let explains = cause.id.kind().explains.iter();
+                let scopes = explains.filter(|(_, effects)| effects.contains(&effect.id));
+                scopes
+                    .filter(|(scope, _)| scope::holds(*scope, view, symptoms, cause, effect))
+                    .map(move |(scope, _)| (*scope, cause.id, index))
+            });
+            causes.min().map(|(_, _, index)| index)
         };
         Self { of: symptoms.iter().map(parent).collect() }
     }
@@ -65,7 +66,7 @@ impl Parents {
         self.of.get(index).copied().flatten()
     }
 
-    /// The cause at the top. The table has no cycles; the bound makes that plain.
+    /// The cause at the top. The catalog has no cycles; the bound makes that plain.
     fn root(&self, index: usize) -> usize {
         (0..self.of.len()).fold(index, |at, _| self.parent(at).unwrap_or(at))
     }
@@ -112,4 +113,27 @@ impl Parents {
 fn parts(symptoms: &[Symptom]) -> impl Iterator<Item = usize> {
     let is_part = |symptom: &Symptom| PARTS_OF_QUORUM_LOST.contains(&symptom.id);
     symptoms.iter().enumerate().filter(move |(_, symptom)| is_part(symptom)).map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A finding that explains itself, directly or not, would have no place in the tree, and would not be shown.
+    #[test]
+    fn nothing_explains_itself() {
+        for start in FindingId::ALL {
+            let mut reached: Vec<FindingId> = vec![*start];
+            let mut next = 0;
+            while let Some(cause) = reached.get(next).copied() {
+                next += 1;
+                for effect in cause.kind().explains.iter().flat_map(|(_, effects)| *effects) {
+                    assert_ne!(effect, start, "{start} explains itself by way of {cause}");
+                    if !reached.contains(effect) {
+                        reached.push(*effect);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The inventory's own checks.
 
-use crate::finding::{FindingId, Severity};
+use crate::finding::FindingId;
 
 use super::facts_view::{FactsView, seen_in};
 use super::symptom::Symptom;
@@ -11,7 +11,7 @@ pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
         let Some(fact) = view.facts.checks.get(&check.name) else { continue };
         let Some(answer) = fact.get().filter(|answer| !answer.ok) else { continue };
         found.push(
-            Symptom::new(FindingId::CheckFailing, Severity::Error)
+            Symptom::new(FindingId::CheckFailing)
                 .about([&check.name])
                 .shown_by([seen_in(fact, format!("{}: {}", check.url, answer.detail))])
                 .manual(format!(

@@ -1,7 +1,7 @@
 //! The cloud: NICs, VMs and IP ranges as it knows them, against the inventory.
 
 use crate::facts::{CloudFacts, CloudNic, CloudVm};
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Remedy};
 use crate::inventory::{Cloud, IpRangeSpec, NicSpec, Vm};
 
 use super::facts_view::{FactsView, no_answer, seen_in};
@@ -36,7 +36,7 @@ fn unreachable(view: &FactsView<'_>, cloud: &CloudFacts) -> Option<Symptom> {
     .collect();
     let Some(Cloud::Zstack(zstack)) = &view.inventory().cloud else { return None };
     (!silent.is_empty()).then(|| {
-        Symptom::new(FindingId::CloudUnreachable, Severity::Warning)
+        Symptom::new(FindingId::CloudUnreachable)
             .about([zstack.endpoint.as_str()])
             .summary(format!("The cloud's API at {} is unavailable", zstack.endpoint))
             .shown_by(silent)
@@ -59,13 +59,13 @@ fn power(cloud: &CloudFacts, host: &str, vm: &Vm) -> Option<Symptom> {
                 _ => Remedy::Manual(format!("bring VM {name} from {state} to Running in the cloud")),
             };
             let seen = seen_in(&cloud.vms, format!("VM {name} ({}) is {state}", vm.uuid));
-            Some(Symptom::new(FindingId::VmStopped, Severity::Error).on(host).shown_by([seen]).remedy(remedy))
+            Some(Symptom::new(FindingId::VmStopped).on(host).shown_by([seen]).remedy(remedy))
         }
     }
 }
 
 fn missing(cloud: &CloudFacts, host: &str, how: &str) -> Symptom {
-    Symptom::new(FindingId::VmMissing, Severity::Error)
+    Symptom::new(FindingId::VmMissing)
         .on(host)
         .shown_by([seen_in(&cloud.vms, format!("{host}'s VM {how} in the cloud"))])
         .manual(format!(
@@ -102,7 +102,7 @@ fn nic_missing(
     evidence.extend(taken.map(|other| {
         seen_in(&cloud.nics, format!("{} is now the address of another VM, {}", nic.ip, other.vm))
     }));
-    let symptom = Symptom::new(FindingId::NicMissing, Severity::Error).on(host).shown_by(evidence);
+    let symptom = Symptom::new(FindingId::NicMissing).on(host).shown_by(evidence);
     match taken {
         None => symptom.remedy(Remedy::AttachNics { hosts: vec![host.into()] }),
         // The cloud gives an address once; only people know whether its holder may lose it.
@@ -139,7 +139,7 @@ fn nic_changed(cloud: &CloudFacts, host: &str, nic: &NicSpec, there: &CloudNic) 
     .collect();
     (!differences.is_empty()).then(|| {
         let seen = format!("{host}'s NIC {} has {}", nic.ip, differences.join(", "));
-        Symptom::new(FindingId::NicChanged, Severity::Error)
+        Symptom::new(FindingId::NicChanged)
             .on(host)
             .shown_by([seen_in(&cloud.nics, seen)])
             .manual(format!(

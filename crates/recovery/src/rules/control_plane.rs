@@ -45,7 +45,7 @@ fn not_running(view: &FactsView<'_>, host: &str, service: &Service, id: FindingI
     }
     let log = again_and_again(state, service);
     Some(
-        Symptom::new(id, Severity::Error)
+        Symptom::new(id)
             .on(host)
             .with_service(host, service)
             .shown_by(view.service_evidence(host, service))
@@ -64,7 +64,7 @@ fn certificate(view: &FactsView<'_>, host: &str, facts: &ControlPlaneFacts) -> O
         "renew the API server's certificates (`kubeadm certs renew all`, or the way they were issued)";
     if left.is_negative() {
         return Some(
-            Symptom::new(FindingId::ApiserverCertExpired, Severity::Error)
+            Symptom::new(FindingId::ApiserverCertExpired)
                 .on(host)
                 .summary(format!("The API server's certificate on {host} expired on {day}"))
                 .shown_by(seen("expired on"))
@@ -73,7 +73,7 @@ fn certificate(view: &FactsView<'_>, host: &str, facts: &ControlPlaneFacts) -> O
     }
     (left < EXPIRES_SOON).then(|| {
         let days = left.as_hours() / 24;
-        Symptom::new(FindingId::ApiserverCertExpiring, Severity::Warning)
+        Symptom::new(FindingId::ApiserverCertExpiring)
             .on(host)
             .summary(format!("The API server's certificate on {host} expires in {days} days"))
             .shown_by(seen("expires on"))
@@ -103,7 +103,7 @@ fn apiserver(
             (FindingId::ApiserverNotReady, format!("The API server on {host} is not ready"))
         }
     };
-    let symptom = Symptom::new(id, Severity::Error)
+    let symptom = Symptom::new(id)
         .on(host)
         .with_service(host, service)
         .summary(summary)

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::facts::{DataDir, Disk, Fact, HostFacts, Login};
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Remedy, Severity, listed};
 use crate::inventory::{HostSpec, Service};
 
 use super::facts_view::{FactsView, seen_in};
-use super::symptom::{Symptom, listed};
+use super::symptom::Symptom;
 
 /// etcd makes its next WAL file this big before it writes on: a disk with less stops it.
 const WAL_FILE_BYTES: u64 = 64_000_000;
@@ -41,7 +41,7 @@ fn login(view: &FactsView<'_>, host: &str, address: &str, facts: &HostFacts) -> 
     match facts.login.get()? {
         Login::Ok => None,
         Login::Unreachable(why) => {
-            let symptom = Symptom::new(FindingId::HostUnreachable, Severity::Error)
+            let symptom = Symptom::new(FindingId::HostUnreachable)
                 .on(host)
                 .shown_by(evidence(why))
                 .shown_by(seen_at_work(view, host));
@@ -61,19 +61,16 @@ fn login(view: &FactsView<'_>, host: &str, address: &str, facts: &HostFacts) -> 
                     .manual("check the console of {who}: is it powered on, and on the network with its address?"),
             })
         }
-        Login::HostKeyChanged(why) => Some(
-            Symptom::new(FindingId::HostKeyChanged, Severity::Critical)
-                .on(host)
-                .shown_by(evidence(why))
-                .manual(format!(
-                    "check on {host}'s console that its host key was really renewed; only then `ssh-keygen -R \
+        Login::HostKeyChanged(why) => {
+            Some(Symptom::new(FindingId::HostKeyChanged).on(host).shown_by(evidence(why)).manual(format!(
+                "check on {host}'s console that its host key was really renewed; only then `ssh-keygen -R \
                      {address}` and log in once by hand"
-                )),
-        ),
+            )))
+        }
         Login::Denied(why) => {
             let user = view.inventory().ssh.user.as_deref().unwrap_or("the user of ssh_config");
             Some(
-                Symptom::new(FindingId::HostDenied, Severity::Error)
+                Symptom::new(FindingId::HostDenied)
                     .on(host)
                     .shown_by(evidence(why))
                     .shown_by(seen_at_work(view, host))
@@ -126,7 +123,7 @@ fn reset(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom>
         dirs.iter().map(|(path, fact)| seen_in(fact, format!("{host}: {} is missing", path.display())));
     let mut what = missing.clone();
     what.extend(dirs.iter().map(|(path, _)| format!("the data in {}", path.display())));
-    let symptom = Symptom::new(FindingId::HostReset, Severity::Error)
+    let symptom = Symptom::new(FindingId::HostReset)
         .on(host)
         .summary(format!("{host} has lost its units and data: {} are missing", listed(&what)))
         .shown_by([seen_in(&facts.services, format!("{host}: there is no {}", listed(&missing)))])
@@ -158,7 +155,7 @@ fn disabled(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Sympt
     let remedy =
         |service: &&Service| Remedy::EnableService { host: host.into(), service: (*service).clone() };
     Some(
-        Symptom::new(FindingId::ServiceDisabled, Severity::Warning)
+        Symptom::new(FindingId::ServiceDisabled)
             .on(host)
             .summary(format!(
                 "{} on {host} is not enabled: it does not start at the next boot",
@@ -177,7 +174,7 @@ fn wrong_machine(view: &FactsView<'_>, host: &str) -> Option<Symptom> {
     let expected = view.inventory().hosts.get(host)?.machine_id.as_ref()?;
     let id = found.get()?;
     Some(
-        Symptom::new(FindingId::HostWrongMachine, Severity::Critical)
+        Symptom::new(FindingId::HostWrongMachine)
             .on(host)
             .shown_by([seen_in(found, format!("machine id is {id}, {host}'s is {expected}"))])
             .manual(format!(
@@ -191,7 +188,7 @@ fn wrong_machine(view: &FactsView<'_>, host: &str) -> Option<Symptom> {
 fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Symptom> {
     let id = facts.machine_id.get().filter(|_| spec.machine_id.is_none())?;
     Some(
-        Symptom::new(FindingId::HostNoMachineId, Severity::Warning)
+        Symptom::new(FindingId::HostNoMachineId)
             .on(host)
             .shown_by([seen_in(&facts.machine_id, format!("{host}: machine id is {id}"))])
             .manual(
@@ -210,7 +207,7 @@ fn full(host: &str, facts: &HostFacts) -> Option<Symptom> {
         _ => format!("{} MB of {} MB left", disk.available / 1_000_000, disk.size / 1_000_000),
     });
     (!mounts.is_empty()).then(|| {
-        Symptom::new(FindingId::HostDiskFull, Severity::Error)
+        Symptom::new(FindingId::HostDiskFull)
             .on(host)
             .summary(format!("{host}'s disk is full: {}", listed(&mounts)))
             .shown_by(evidence)
@@ -221,7 +218,7 @@ fn full(host: &str, facts: &HostFacts) -> Option<Symptom> {
 fn read_only(host: &str, facts: &HostFacts) -> Option<Symptom> {
     let (mounts, evidence) = disks(host, facts, |disk| disk.read_only, |_| "mounted read-only".into());
     (!mounts.is_empty()).then(|| {
-        Symptom::new(FindingId::HostDiskReadOnly, Severity::Error)
+        Symptom::new(FindingId::HostDiskReadOnly)
             .on(host)
             .summary(format!("{host}'s disk is read-only: {}", listed(&mounts)))
             .shown_by(evidence)
@@ -265,7 +262,7 @@ fn fenced(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom
         let written_back = held.iter().filter(back).map(|service| {
             seen_in(&facts.services, format!("{host}: {} is in place again beside its fenced version", service.key()))
         });
-        let symptom = Symptom::new(FindingId::ServiceFenced, Severity::Error)
+        let symptom = Symptom::new(FindingId::ServiceFenced)
             .on(host)
             .summary(format!("Fenced by an unfinished recovery on {host}: {}", listed(&names)))
             .shown_by([seen])
@@ -290,7 +287,7 @@ fn leftovers(host: &str, facts: &HostFacts) -> Option<Symptom> {
     let aside = left.aside.iter().map(|path| seen("was moved aside; it is never removed", path));
     let paths: Vec<String> = left.sent.iter().map(|path| path.display().to_string()).collect();
     Some(
-        Symptom::new(FindingId::HostLeftovers, Severity::Warning)
+        Symptom::new(FindingId::HostLeftovers)
             .on(host)
             .shown_by(sent)
             .shown_by(aside)
@@ -321,7 +318,8 @@ fn clocks(view: &FactsView<'_>) -> Vec<Symptom> {
         } else {
             "set the clock of {who}: `chronyc makestep`, or `timedatectl set-ntp true`".to_owned()
         };
-        Symptom::new(FindingId::HostClockSkew, severity)
+        Symptom::new(FindingId::HostClockSkew)
+            .severity(severity)
             .on(host)
             .summary(seen.clone())
             .shown_by([seen_in(&facts.clock_offset, seen)])

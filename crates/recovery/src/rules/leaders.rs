@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::facts::{Fact, Lease};
-use crate::finding::{FindingId, Remedy, Severity};
+use crate::finding::{FindingId, Remedy};
 use crate::inventory::{ControlPlaneSpec, Service};
 
 use super::facts_view::{FactsView, seen_in};
@@ -39,12 +39,7 @@ fn judge(
     });
     let restarts =
         running.map(|(host, spec)| Remedy::RestartService { host: host.clone(), service: service(spec) });
-    Some(
-        Symptom::new(id, Severity::Critical)
-            .about(specs.keys())
-            .shown_by([seen_in(fact, seen)])
-            .remedies(restarts),
-    )
+    Some(Symptom::new(id).about(specs.keys()).shown_by([seen_in(fact, seen)]).remedies(restarts))
 }
 
 /// What shows that nobody leads. Times of renewal are by the holder's clock: they tell nothing when clocks differ.

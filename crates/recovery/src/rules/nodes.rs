@@ -34,7 +34,7 @@ fn kubelet(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom>
     let service = Service::Unit(spec.kubelet.clone());
     let state = view.service(host, &service)?;
     let symptom = |id: FindingId| {
-        Symptom::new(id, Severity::Error)
+        Symptom::new(id)
             .on(host)
             .with_service(host, &service)
             .shown_by(view.service_evidence(host, &service))
@@ -59,7 +59,7 @@ fn not_ready(view: &FactsView<'_>) -> Vec<Symptom> {
     let severity = if bad.len() == nodes.len() { Severity::Critical } else { Severity::Error };
     let symptom = |(node, complaint): (&Node, String)| {
         let seen = seen_in(fact, format!("node {}: {complaint}", node.name));
-        let symptom = Symptom::new(FindingId::NodeNotReady, severity).shown_by([seen]);
+        let symptom = Symptom::new(FindingId::NodeNotReady).severity(severity).shown_by([seen]);
         match host_of(view, &node.name) {
             Some(host) => unheard(view, host, symptom.of(&node.name, host)),
             None => symptom.about([&node.name]).manual(format!(
@@ -117,7 +117,7 @@ fn cut_off(view: &FactsView<'_>, host: &str, fact: &Fact<KubeletApi>, api: &Kube
     if let Some(certificate) = expired {
         let day = day(certificate.not_after);
         return Some(
-            Symptom::new(FindingId::NodeKubeletCertExpired, Severity::Error)
+            Symptom::new(FindingId::NodeKubeletCertExpired)
                 .on(host)
                 .summary(format!("The API refuses {host}'s kubelet: its client certificate expired on {day}"))
                 .shown_by([seen_in(fact, format!("{host}: {} expired on {day}", certificate.subject))])
@@ -129,7 +129,7 @@ fn cut_off(view: &FactsView<'_>, host: &str, fact: &Fact<KubeletApi>, api: &Kube
     }
     let Reach::Failed(why) = &api.reach else { return None };
     Some(
-        Symptom::new(FindingId::NodeApiUnreachable, Severity::Error)
+        Symptom::new(FindingId::NodeApiUnreachable)
             .on(host)
             .alone()
             .summary(format!("{host}'s kubelet cannot reach the API at {}: {why}", api.server))
@@ -178,7 +178,7 @@ fn missing(view: &FactsView<'_>, host: &str, spec: &NodeSpec) -> Option<Symptom>
     let leased = leases.get().is_some_and(|leases| leases.iter().any(|lease| lease == name));
     let lease = leased.then(|| seen_in(leases, format!("there is a lease {name}")));
     Some(
-        Symptom::new(FindingId::NodeMissing, Severity::Error)
+        Symptom::new(FindingId::NodeMissing)
             .of(name, host)
             .shown_by([seen_in(fact, format!("no Node object {name}"))])
             .shown_by(lease)
@@ -192,7 +192,7 @@ fn left_over(view: &FactsView<'_>) -> Vec<Symptom> {
     let unexpected = fact.get().into_iter().flatten().filter(|name| host_of(view, name).is_none());
     unexpected
         .map(|name| {
-            Symptom::new(FindingId::NodeMissing, Severity::Warning)
+            Symptom::new(FindingId::NodeMissing).severity(Severity::Warning)
                 .about([name])
                 .summary(format!("There is a kubelet lease {name}, but no Node object or machine has that name"))
                 .shown_by([seen_in(fact, format!("lease {name} in kube-node-lease"))])

@@ -1,6 +1,6 @@
 //! An unfinished Lifeboat operation: it may hold fences, and no other can start.
 
-use crate::finding::{Evidence, FindingId, Severity};
+use crate::finding::{Evidence, FindingId};
 
 use super::facts_view::FactsView;
 use super::symptom::Symptom;
@@ -9,7 +9,7 @@ pub(super) fn evaluate(view: &FactsView<'_>) -> Option<Symptom> {
     let pending = view.facts.pending_operation.as_ref()?;
     let id = &pending.id;
     Some(
-        Symptom::new(FindingId::OperationPending, Severity::Warning)
+        Symptom::new(FindingId::OperationPending)
             .about([id])
             .summary(format!("Operation {id}, started {:.0}, is unfinished", pending.started))
             .shown_by([Evidence {

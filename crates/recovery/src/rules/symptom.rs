@@ -28,13 +28,13 @@ pub(super) struct Symptom {
 }
 
 impl Symptom {
-    pub fn new(id: FindingId, severity: Severity) -> Self {
+    pub fn new(id: FindingId) -> Self {
         Self {
             id,
             subjects: Vec::new(),
             hosts: Vec::new(),
             services: Vec::new(),
-            severity,
+            severity: id.kind().severity,
             summary: None,
             evidence: Vec::new(),
             remedies: Vec::new(),
@@ -70,6 +70,12 @@ impl Symptom {
 
     pub fn with_service(mut self, host: &str, service: &Service) -> Self {
         self.services.push((host.into(), service.clone()));
+        self
+    }
+
+    /// Worse or less bad than its kind.
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
         self
     }
 
@@ -192,15 +198,6 @@ pub(super) fn again_and_again(state: &ServiceState, service: &Service) -> Option
     let label = service.label();
     (state.active == "activating" || state.restarts > 2)
         .then(|| Remedy::Manual(format!("if {label} stops again on {{who}}, its log says why: `{log}`")))
-}
-
-/// `m1, m2 and m3`.
-pub(super) fn listed(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [all @ .., last] => format!("{} and {last}", all.join(", ")),
-    }
 }
 
 /// Date in UTC, such as `2026-11-29`.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::finding::{Finding, FindingId, Remedy};
+use crate::finding::{Finding, FindingId, Remedy, listed};
 use crate::rules::facts_view::FactsView;
-use crate::rules::symptom::{Symptom, listed};
-use crate::rules::words;
+use crate::rules::impact;
+use crate::rules::symptom::Symptom;
 
 /// The findings below these symptoms, which are merged into one; `None`: those below nothing.
 pub(super) fn findings(
@@ -55,8 +55,8 @@ fn one(view: &FactsView<'_>, id: FindingId, symptoms: &[&Symptom], consequences:
     Finding {
         id,
         severity: severity.unwrap_or(crate::finding::Severity::Warning),
-        summary: own.unwrap_or_else(|| words::summary(id, &subjects)),
-        blocks: words::blocks(view, id, &hosts),
+        summary: own.unwrap_or_else(|| id.summary(&subjects)),
+        blocks: impact::of(view, id, &hosts),
         subjects,
         evidence,
         remedies: remedies(symptoms),

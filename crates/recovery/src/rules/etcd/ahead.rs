@@ -6,9 +6,8 @@ use std::cmp::Reverse;
 use lifeboat_etcd::EntryId;
 
 use crate::facts::{DataDir, has_corrupt_alarm};
-use crate::finding::{Evidence, Remedy};
+use crate::finding::{Evidence, Remedy, listed};
 use crate::rules::facts_view::seen_in;
-use crate::rules::symptom::listed;
 
 use super::cluster::{Cluster, Member, State};
 

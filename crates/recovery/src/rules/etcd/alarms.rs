@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::facts::NO_MEMBER;
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Remedy, listed};
 use crate::rules::facts_view::{FactsView, seen_in};
-use crate::rules::symptom::{Symptom, listed};
+use crate::rules::symptom::Symptom;
 
 use super::cluster::{Cluster, Member};
 
@@ -46,7 +46,7 @@ fn nospace(cluster: &Cluster<'_>) -> Option<Symptom> {
         }
     }
     let small = smaller_quotas(cluster, &names);
-    let symptom = Symptom::new(FindingId::EtcdNospace, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdNospace)
         .about(&names)
         .summary(format!("etcd refuses writes: the db of {} has reached its quota", listed(&names)))
         .shown_by(evidence);
@@ -106,7 +106,7 @@ fn unknown_member(cluster: &Cluster<'_>, symptom: Symptom) -> Symptom {
 fn corrupt(cluster: &Cluster<'_>) -> Vec<Symptom> {
     let (names, evidence) = raised(cluster, "CORRUPT");
     let symptom = |(name, evidence): (String, Evidence)| {
-        let symptom = Symptom::new(FindingId::EtcdCorruptAlarm, Severity::Critical).shown_by([evidence]);
+        let symptom = Symptom::new(FindingId::EtcdCorruptAlarm).shown_by([evidence]);
         if name == NO_MEMBER {
             return unknown_member(cluster, symptom);
         }

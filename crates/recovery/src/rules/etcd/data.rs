@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::facts::HashKv;
-use crate::finding::{Evidence, FindingId, Severity};
+use crate::finding::{Evidence, FindingId, Severity, listed};
 use crate::rules::facts_view::{FactsView, seen_in};
-use crate::rules::symptom::{Symptom, listed};
+use crate::rules::symptom::Symptom;
 
 use super::cluster::{Cluster, Member, State};
 
@@ -36,7 +36,7 @@ fn diverged(cluster: &Cluster<'_>, members: &[(&Member<'_>, u32)]) -> Vec<Sympto
 }
 
 fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -> Symptom {
-    Symptom::new(FindingId::EtcdMemberDiverged, Severity::Error)
+    Symptom::new(FindingId::EtcdMemberDiverged)
         .of(member.name, &member.spec.host)
         .with_service(&member.spec.host, &member.spec.service)
         .summary(format!("etcd member {} has different data than the others", member.name))
@@ -49,7 +49,7 @@ fn minority(cluster: &Cluster<'_>, member: &Member<'_>, hash: u32, right: u32) -
 
 fn undecided(members: &[(&Member<'_>, u32)]) -> Symptom {
     let names: Vec<String> = members.iter().map(|(member, _)| member.name.clone()).collect();
-    let symptom = Symptom::new(FindingId::EtcdMemberDiverged, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdMemberDiverged).severity(Severity::Critical)
         .summary(format!("etcd members {} hold different data, and none has a majority", listed(&names)))
         .shown_by(members.iter().map(|(member, hash)| line(member, *hash)))
         .names_state(format!(

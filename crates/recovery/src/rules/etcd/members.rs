@@ -23,7 +23,7 @@ fn wrong_data_dir(view: &FactsView<'_>, member: &Member<'_>) -> Option<Symptom> 
     if let Some(seen) = out_of_reach(member) {
         let (name, host) = (member.name, &member.spec.host);
         return Some(
-            Symptom::new(FindingId::EtcdMemberWrongDataDir, Severity::Error)
+            Symptom::new(FindingId::EtcdMemberWrongDataDir)
                 .of(name, host)
                 .summary(seen.clone())
                 .shown_by([seen_in(storage, seen)])
@@ -36,7 +36,7 @@ fn wrong_data_dir(view: &FactsView<'_>, member: &Member<'_>) -> Option<Symptom> 
     let conflict = storage.get()?.conflict(member.name, member.spec)?;
     let severity = if member.state == State::Serving { Severity::Warning } else { Severity::Error };
     Some(
-        Symptom::new(FindingId::EtcdMemberWrongDataDir, severity)
+        Symptom::new(FindingId::EtcdMemberWrongDataDir).severity(severity)
             .of(member.name, &member.spec.host)
             .summary(conflict.clone())
             .shown_by([seen_in(storage, conflict)])
@@ -67,7 +67,7 @@ fn judge(view: &FactsView<'_>, cluster: &Cluster<'_>, member: &Member<'_>) -> Op
     };
     let service_state = view.service(host, service);
     let symptom = |id: FindingId, summary: String| {
-        Symptom::new(id, Severity::Error)
+        Symptom::new(id)
             .of(name, host)
             .with_service(host, service)
             .summary(summary)
@@ -177,7 +177,7 @@ fn is_learner(member: &Member<'_>) -> bool {
 
 fn learner(member: &Member<'_>, place: &str) -> Symptom {
     let id = member.facts.status.get().map(|status| status.member_id.clone()).unwrap_or_default();
-    Symptom::new(FindingId::EtcdMemberLearner, Severity::Warning)
+    Symptom::new(FindingId::EtcdMemberLearner)
         .of(member.name, &member.spec.host)
         .summary(format!("{place} is a learner: it has the data but no vote"))
         .shown_by([seen_in(&member.facts.status, format!("{} says that it is a learner", member.name))])

@@ -1,8 +1,8 @@
 //! Loss of quorum, and its remedies.
 
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Remedy, listed};
 use crate::rules::facts_view::{FactsView, seen_in};
-use crate::rules::symptom::{Symptom, listed};
+use crate::rules::symptom::Symptom;
 
 use super::cluster::{Cluster, Member, Quorum, State};
 
@@ -22,7 +22,7 @@ pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Option<Sy
         some => format!("etcd has no quorum: {some} of {voters} members answer but do not agree on a leader"),
     };
     let subjects = if missing.is_empty() { cluster.members.iter().collect() } else { missing };
-    let symptom = Symptom::new(FindingId::EtcdQuorumLost, Severity::Critical)
+    let symptom = Symptom::new(FindingId::EtcdQuorumLost)
         .about(subjects.iter().map(|member| member.name.as_str()))
         .summary(summary)
         .shown_by(evidence(cluster));

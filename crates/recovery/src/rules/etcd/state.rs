@@ -4,10 +4,10 @@
 use lifeboat_etcd::KubernetesIdentity;
 
 use crate::facts::{DataDir, Fact, FoundDir};
-use crate::finding::{Evidence, FindingId, Remedy, Severity};
+use crate::finding::{Evidence, FindingId, Remedy, listed};
 use crate::inventory::MemberSpec;
 use crate::rules::facts_view::{FactsView, seen_in};
-use crate::rules::symptom::{Symptom, listed};
+use crate::rules::symptom::Symptom;
 
 use super::ahead::{self, Ahead};
 use super::cluster::{Cluster, Member, Quorum, State};
@@ -22,7 +22,7 @@ pub(super) fn evaluate(view: &FactsView<'_>, cluster: &Cluster<'_>) -> Option<Sy
     let serving: Vec<&Member<'_>> =
         cluster.members.iter().filter(|member| member.state == State::Serving).collect();
     let ahead = ahead::ahead(cluster, &serving);
-    let symptom = || Symptom::new(FindingId::EtcdStateLost, Severity::Critical);
+    let symptom = || Symptom::new(FindingId::EtcdStateLost);
     let (symptom, advice) = if let Some(summary) = of_another_cluster(view, &serving) {
         (symptom().summary(summary).shown_by(asked(view, &serving)), advice(view, &serving, ahead.is_empty()))
     } else if let Some(summary) = ahead::summary(&serving, &ahead) {

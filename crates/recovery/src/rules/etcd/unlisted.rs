@@ -44,7 +44,7 @@ fn symptom(view: &FactsView<'_>, cluster: &Cluster<'_>, entry: &MemberEntry) -> 
     let kind = if *learner { "learner" } else { "voter" };
     let seen = format!("{} lists the {kind} {id} {name:?} at {at}", teller.name);
     Some(
-        Symptom::new(FindingId::EtcdMemberUnlisted, severity)
+        Symptom::new(FindingId::EtcdMemberUnlisted).severity(severity)
             .about([called])
             .summary(summary)
             .shown_by([seen_in(&teller.facts.member_list, seen)])
