@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use fs_err as fs;
 use fs_err::os::unix::fs::symlink;
 use lab::sshd::Sshd;
-use lifeboat_recovery::facts::{Facts, HostFacts, Login};
+use lifeboat_recovery::facts::{Facts, HostFacts, Login, own_platform};
 use lifeboat_recovery::host;
 use lifeboat_recovery::inventory::Inventory;
 use lifeboat_recovery::probe::{self, Access, ProbeOptions};
@@ -69,6 +69,7 @@ async fn a_machine_reports_its_identity_and_services() {
     assert_eq!(facts.login.get(), Some(&Login::Ok));
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!(facts.boot_id.get().map(String::as_str), Some(boot_id.trim()));
+    assert_eq!(facts.platform.unwrap().get(), Some(&own_platform()));
     // Far below an hour, which would be a finding, and far above the delays of a busy machine.
     assert!(facts.clock_offset.get().unwrap().abs() < 60.0, "{:?}", facts.clock_offset);
     assert!(facts.disks.get().unwrap().contains_key(Path::new("/")), "{:?}", facts.disks);

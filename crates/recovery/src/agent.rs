@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::facts::{Damage, DataDir, FoundDir, LogState};
+use crate::facts::{Damage, DataDir, FoundDir, LogState, own_platform};
 use crate::host::{self, Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
@@ -87,7 +87,7 @@ impl Agent {
     async fn digest_on(&self, host: &dyn Host, mounts: &str) -> Result<Option<String>, HostError> {
         let output = host.run_ok(&Command::script(CAN_RUN, [self.path(), mounts.into()])).await?.text();
         let mut lines = output.lines();
-        let (machine, ours) = (lines.next().unwrap_or_default(), machine());
+        let (machine, ours) = (lines.next().unwrap_or_default(), own_platform());
         if machine != ours {
             let why =
                 format!("it is {machine}, this Lifeboat is built for {ours}: use a build for {machine}");
@@ -269,16 +269,6 @@ async fn own_digest(program: &Path) -> std::io::Result<String> {
     if program == own_program()? { OWN.get_or_try_init(digest).await.cloned() } else { digest().await }
 }
 
-/// What `uname -sm` says where our program runs.
-fn machine() -> String {
-    let kernel = match std::env::consts::OS {
-        "linux" => "Linux",
-        "macos" => "Darwin",
-        other => other,
-    };
-    format!("{kernel} {}", std::env::consts::ARCH)
-}
-
 /// Why the binary that was sent does not run.
 fn cannot_run(why: &str) -> String {
     if why.contains("GLIBC_") {
@@ -455,8 +445,8 @@ mod tests {
     }
 
     #[test]
-    fn machines_are_named_as_uname_does() {
+    fn platforms_are_named_as_uname_does() {
         let output = std::process::Command::new("uname").arg("-sm").output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), machine());
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), own_platform());
     }
 }

@@ -34,6 +34,9 @@ pub struct Facts {
     pub schema_version: u32,
     /// When the observation began.
     pub observed_at: Timestamp,
+    /// Platform of the Lifeboat binary that observed: [`own_platform`]; empty in older files.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub platform: String,
     /// The inventory of the cluster.
     pub inventory: Inventory,
     /// What the cloud says; absent without a cloud in the inventory.

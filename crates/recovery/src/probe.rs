@@ -99,6 +99,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOpti
     }
     Facts {
         schema_version: facts::SCHEMA_VERSION,
+        platform: facts::own_platform(),
         observed_at,
         inventory: inventory.clone(),
         cloud,

@@ -18,6 +18,9 @@ pub struct HostFacts {
     pub machine_id: Fact<String>,
     /// `/proc/sys/kernel/random/boot_id`: changes with every boot.
     pub boot_id: Fact<String>,
+    /// Kernel and architecture, as `uname -sm` prints them: `Linux x86_64`; absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Fact<String>>,
     /// Its clock minus ours, in seconds, as far as it is sure: what the time of asking can explain is left out.
     pub clock_offset: Fact<f64>,
     /// The file systems that hold `/`, `/var/log` and the data dirs, by mount point.
@@ -33,6 +36,16 @@ pub struct HostFacts {
     /// The kubelet's connection to the API; asked for only where its node is not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet_api: Option<Fact<KubeletApi>>,
+}
+
+/// The platform that this binary is built for, as `uname -sm` prints it there.
+pub fn own_platform() -> String {
+    let kernel = match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "Darwin",
+        other => other,
+    };
+    format!("{kernel} {}", std::env::consts::ARCH)
 }
 
 /// How a kubelet connects to the API, seen from its machine.

@@ -50,6 +50,7 @@ impl Builder {
         let cloud = cloud(&inventory);
         let facts = Facts {
             schema_version: SCHEMA_VERSION,
+            platform: String::new(),
             observed_at: now(),
             cloud: Some(cloud),
             hosts: HOSTS.iter().map(|(name, _)| ((*name).into(), host(&inventory, name))).collect(),
@@ -221,6 +222,7 @@ fn host(inventory: &Inventory, name: &str) -> HostFacts {
         login: known(&ssh("login"), Login::Ok),
         machine_id: known(&ssh("/etc/machine-id"), machine_id(name)),
         boot_id: known(&ssh("boot_id"), format!("5f1b0000-0000-4000-8000-{:0>12}", name.len())),
+        platform: None,
         clock_offset: known(&ssh("date"), 0.02),
         disks: known(&ssh("df"), [("/".into(), disk)].into()),
         services: known(&ssh("systemctl, manifests, processes"), services.collect()),

@@ -35,6 +35,7 @@ fn facts() -> Facts {
         login: Fact::value("ssh m1: login", Login::HostKeyChanged("another".into())),
         machine_id: unknown(),
         boot_id: unknown(),
+        platform: None,
         clock_offset: Fact::value("ssh m1: date", -3600.25),
         disks: Fact::value("ssh m1: df", BTreeMap::from([("/var".into(), disk)])),
         services: unknown(),
@@ -44,6 +45,7 @@ fn facts() -> Facts {
     };
     Facts {
         schema_version: SCHEMA_VERSION,
+        platform: String::new(),
         observed_at: Timestamp::now(),
         inventory: inventory(),
         cloud: None,

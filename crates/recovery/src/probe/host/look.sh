@@ -119,6 +119,7 @@ main() {
         { read -r line <"${file#*:}"; } 2>/dev/null
         printf '%s\t%s\n' "${file%%:*}" "$line"
     done
+    printf 'platform\t%s\n' "$(uname -sm)"
     left
     while [ $# -gt 0 ] && [ "$1" != -- ]; do
         disk "$1"

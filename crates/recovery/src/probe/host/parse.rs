@@ -60,6 +60,20 @@ impl<'a> ScriptOutput<'a> {
         if fits { Ok(id.into()) } else { Err(format!("not a boot id: {:?}", one_line(id))) }
     }
 
+    /// `uname -sm`: kernel and architecture.
+    pub fn platform(&self) -> Result<String> {
+        let platform = self.one("platform")?;
+        let is_word =
+            |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        let fits =
+            platform.len() < 40 && platform.split(' ').count() == 2 && platform.split(' ').all(is_word);
+        if fits {
+            Ok(platform.into())
+        } else {
+            Err(format!("not what uname prints: {:?}", one_line(platform)))
+        }
+    }
+
     /// The machine's clock at the beginning and at the end, in seconds since 1970.
     pub fn clock(&self) -> Result<(f64, f64)> {
         match self.all("clock") {

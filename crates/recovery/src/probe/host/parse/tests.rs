@@ -26,6 +26,7 @@ fn healthy() -> String {
         "fence\tno",
         "fence\tyes",
         "pod\tyes\tno\tyes",
+        "platform\tLinux x86_64",
         "kubelet\tok",
         "clock\t1700000001.750000000",
     ]
@@ -43,6 +44,7 @@ fn what_the_script_prints_is_understood() {
     assert_eq!(said.machine_id().unwrap(), ID);
     assert_eq!(said.boot_id().unwrap(), BOOT);
     assert_eq!(said.clock().unwrap(), (1_700_000_000.25, 1_700_000_001.75));
+    assert_eq!(said.platform().unwrap(), "Linux x86_64");
     let disks = said.disks(2).unwrap();
     let root = Disk {
         size: 264_212_084 << 10,
@@ -93,6 +95,9 @@ fn lies_are_not_believed() {
     };
     for id in ["", "3d12", &"g".repeat(32), "uninitialized", &format!("{ID}{ID}")] {
         assert!(ScriptOutput::of(&with(ID, id)).machine_id().is_err(), "{id:?}");
+    }
+    for platform in ["", "Linux", "Linux x86 64", "Linux \u{1b}[2J", &"x".repeat(50)] {
+        assert!(ScriptOutput::of(&with("Linux x86_64", platform)).platform().is_err(), "{platform:?}");
     }
     let two = format!("{}\nmachine-id\t{}", healthy(), "0".repeat(32));
     assert!(ScriptOutput::of(&two).machine_id().is_err(), "two ids");
