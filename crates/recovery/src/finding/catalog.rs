@@ -248,6 +248,11 @@ catalog! {
         Warning, always("The inventory has no machineId for {who}"),
         Impact::Function("detection of another machine at the address"), &[],
     }
+    /// A machine has another platform than the Lifeboat binary.
+    HostArchitecture = "host.architecture" {
+        Warning, always("This Lifeboat binary cannot run on {who}"),
+        Impact::Function("reading and restoring data dirs on these machines"), &[],
+    }
     /// Access to a machine is denied.
     HostDenied = "host.denied" {
         Error, always("Access to {who} is denied"),

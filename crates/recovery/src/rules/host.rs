@@ -25,6 +25,7 @@ pub(super) fn evaluate(view: &FactsView<'_>) -> Vec<Symptom> {
         found.extend(wrong_machine(view, host));
         let Some(facts) = view.host(host) else { continue };
         found.extend(no_machine_id(host, spec, facts));
+        found.extend(architecture(view, host, facts));
         found.extend(full(host, facts));
         found.extend(read_only(host, facts));
         found.extend(fenced(view, host, facts));
@@ -196,6 +197,19 @@ fn no_machine_id(host: &str, spec: &HostSpec, facts: &HostFacts) -> Option<Sympt
                  inventory, as machineId of the host",
             ),
     )
+}
+
+/// Data dirs are read and restored by this binary on their machines.
+fn architecture(view: &FactsView<'_>, host: &str, facts: &HostFacts) -> Option<Symptom> {
+    let (ours, fact) = (&view.facts.platform, facts.platform.as_ref()?);
+    let theirs = fact.get()?;
+    let has_member = view.inventory().etcd.members.values().any(|member| member.host == host);
+    (has_member && !ours.is_empty() && ours != theirs).then(|| {
+        Symptom::new(FindingId::HostArchitecture)
+            .on(host)
+            .shown_by([seen_in(fact, format!("{host} is {theirs}, this binary is built for {ours}"))])
+            .manual(format!("use a Lifeboat binary for {theirs}, on a machine that runs it"))
+    })
 }
 
 fn full(host: &str, facts: &HostFacts) -> Option<Symptom> {

@@ -20,6 +20,7 @@ pub fn all() -> Cases {
         ("host-key-changed", host_key_changed()),
         ("wrong-machine", wrong_machine()),
         ("no-machine-id", no_machine_id()),
+        ("other-architecture", other_architecture()),
         ("disk-full", disk_full()),
         ("disk-read-only", disk_read_only()),
         ("clock-off", clock_off(&["m2"])),
@@ -189,6 +190,16 @@ fn no_machine_id() -> Builder {
     let mut all = Builder::healthy();
     for host in ["m2", "n1"] {
         all.0.inventory.hosts.get_mut(host).unwrap().machine_id = None;
+    }
+    all
+}
+
+/// n1 has no etcd member, so its architecture does not matter.
+fn other_architecture() -> Builder {
+    let mut all = Builder::healthy();
+    all.0.platform = "Linux x86_64".into();
+    for (host, platform) in [("m1", "Linux x86_64"), ("m2", "Linux aarch64"), ("n1", "Linux aarch64")] {
+        all.host(host).platform = Some(known(&format!("ssh {host}: uname -sm"), platform.into()));
     }
     all
 }
