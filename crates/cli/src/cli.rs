@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, salvage, save,
-    status,
+    agent, check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, salvage,
+    save, status,
 };
 use crate::output::Format;
 
@@ -51,6 +51,8 @@ pub enum Command {
     Explain(explain::Args),
     Completions(completions::Args),
     Man(man::Args),
+    #[command(hide = true)]
+    Agent(agent::Args),
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+pub mod agent;
 pub mod check;
 pub mod completions;
 pub mod diagnose;
@@ -47,6 +48,7 @@ pub fn run(cli: Cli) -> Result<Status> {
         Command::Salvage(args) => salvage::run(&args, &context),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Agent(args) => agent::run(&args),
     };
     context.progress.finish();
     result

@@ -137,16 +137,9 @@ pub fn describe(mut alternatives: Vec<Alternative>) -> Vec<String> {
     alternatives.into_iter().map(line).collect()
 }
 
-/// What a data dir is read as if its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
+/// [`Origin::combination`](lifeboat_etcd::Origin::combination) of a source, for a terminal.
 pub fn combination(source: &dyn Source) -> Option<String> {
-    let origin = source.origin();
-    let (base, raft) = (origin.base?, source.raft()?);
-    let dir = origin.path.file_name().map_or_else(|| origin.path.clone(), PathBuf::from);
-    let log = format!("{}'s log to {}", dir.display(), raft.replayed_to);
-    let text = match base {
-        Base::Nothing => format!("{log}, from its first entry on"),
-        base => format!("{base} at raft {} + {log}", raft.consistent_index),
-    };
+    let text = source.origin().combination(source.raft()?)?;
     Some(printable(text.as_bytes()))
 }
 

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use support::{lifeboat_json, save};
 
-const VERBS: &[&str] = &["--version", "inspect", "save", "restore"];
+const VERBS: &[&str] = &["--version", "agent", "save", "restore"];
 const ISOLATED: &str = "LIFEBOAT_TEST_ISOLATED";
 const ID: &str = "20261124-030000-abcd";
 

@@ -70,6 +70,7 @@ mod progress;
 mod proto;
 mod raft_snapshot;
 mod ranges;
+pub mod report;
 mod restore;
 mod revision;
 pub mod salvage;
@@ -105,7 +106,7 @@ pub use source::{
 };
 pub use source::{
     Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,
-    open, open_file, open_with,
+    is_in_use, open, open_file, open_with,
 };
 pub use state::{Alarm, AlarmKind, Auth, Lease, State};
 pub use version::EtcdVersion;

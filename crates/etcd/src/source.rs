@@ -24,7 +24,7 @@ use crate::schema::Bucket;
 
 pub use base::{Base, Identity};
 pub use committed::{Replay, Uncommitted, UncommittedChange};
-pub use data_dir::{Bases, SourceDir};
+pub use data_dir::{Bases, SourceDir, is_in_use};
 pub use file::SourceFile;
 pub use locate::is_data_dir;
 pub(crate) use locate::{Located, locate, member_dir};
@@ -109,6 +109,19 @@ pub struct Origin {
     pub size_in_use: u64,
     /// What a data dir's log was replayed on, if not its own db.
     pub base: Option<Base>,
+}
+
+impl Origin {
+    /// What a data dir is read as if its own db is not used: `nightly.db at raft 25 + m1.etcd's log to 66`.
+    pub fn combination(&self, raft: RaftPosition) -> Option<String> {
+        let base = self.base.as_ref()?;
+        let dir = self.path.file_name().map_or_else(|| self.path.clone(), PathBuf::from);
+        let log = format!("{}'s log to {}", dir.display(), raft.replayed_to);
+        Some(match base {
+            Base::Nothing => format!("{log}, from its first entry on"),
+            base => format!("{base} at raft {} + {log}", raft.consistent_index),
+        })
+    }
 }
 
 /// Result of verifying the digest of a source.

@@ -1,13 +1,13 @@
 //! The Lifeboat binary on machines: heavy work runs where the data is, and only results are transferred.
 
-mod inspection;
+pub mod answer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::facts::{Damage, DataDir, FoundDir, LogState, own_platform};
+use crate::facts::{DataDir, FoundDir, LogState, own_platform};
 use crate::host::{self, Command, Host, HostError, digest};
 use crate::inventory::{MemberSpec, Service};
 
@@ -23,9 +23,7 @@ const CAN_RUN: &str = include_str!("agent/can_run.sh");
 /// The mounted file systems of a machine.
 const MOUNTS: &str = "/proc/self/mounts";
 
-/// Runs `$1 inspect $2`, unless there is nothing to inspect (90), its disk is not mounted (92) or its
-/// log is not there (93); nor one whose log, kept elsewhere, is all that is there (94). Where an etcd has the db open, which bbolt locks, only
-/// the log can be read (91).
+/// Asks the binary about a data dir, unless its disk is not mounted (92).
 const INSPECT_DATA_DIR: &str = include_str!("agent/inspect.sh");
 /// Functions of a shell that tell which file system of a machine's `fstab` is not mounted.
 pub(crate) const UNMOUNTED: &str = include_str!("agent/unmounted.sh");
@@ -148,14 +146,7 @@ pub async fn inspect_data_dir(
     wal_dir: Option<&Path>,
     log: LogPlace,
 ) -> Result<DataDir, HostError> {
-    let held = inspect(host, agent.path(), dir, wal_dir, log, "/etc/fstab").await?;
-    Ok(match held {
-        DataDir::Damaged(damage) if damage.log.is_none() => {
-            let log = inspect_log(host, agent, dir, wal_dir).await?;
-            DataDir::Damaged(Damage { log, ..damage })
-        }
-        held => held,
-    })
+    inspect(host, agent, dir, wal_dir, log, "/etc/fstab").await
 }
 
 /// How far the log of a data dir goes, if that can be read; also while an etcd runs there.
@@ -169,53 +160,45 @@ pub async fn inspect_log(
     wal_dir: Option<&Path>,
 ) -> Result<Option<LogState>, HostError> {
     let dir = dir.display().to_string();
-    let mut arguments = vec!["inspect", &dir, "--raft", "--quiet", "-o", "json"];
+    let mut arguments = vec!["agent", "log", &dir];
     let wal = wal_dir.map(|wal| wal.display().to_string());
     arguments.extend(wal.iter().flat_map(|wal| ["--wal-dir", wal.as_str()]));
     let output = host.run(&agent.command(arguments).within(INSPECT)).await?;
-    Ok(inspection::read_log(&output.stdout))
+    Ok(serde_json::from_slice(&output.stdout).ok().flatten())
 }
 
 async fn inspect(
     host: &dyn Host,
-    program: String,
+    agent: &Agent,
     dir: &Path,
     wal_dir: Option<&Path>,
     log: LogPlace,
     fstab: &str,
 ) -> Result<DataDir, HostError> {
-    let wal = wal_dir.map(|wal| wal.display().to_string()).unwrap_or_default();
-    let arguments = [program, dir.display().to_string(), fstab.into(), wal];
-    let output = host
-        .run(&Command::script(&format!("{UNMOUNTED}{INSPECT_DATA_DIR}"), arguments).within(INSPECT))
-        .await?;
+    let (path, wal) = (dir.display().to_string(), wal_dir.map(|wal| wal.display().to_string()));
+    let looked_at = [fstab.to_owned(), wal.clone().unwrap_or_default(), path.clone()];
+    let mut arguments: Vec<String> = looked_at.into();
+    arguments.extend([agent.path(), "agent".into(), "data-dir".into(), path]);
+    arguments.extend(wal.into_iter().flat_map(|wal| ["--wal-dir".into(), wal]));
+    arguments.extend((log == LogPlace::Known).then(|| "--wal-expected".into()));
+    let script = format!("{UNMOUNTED}{INSPECT_DATA_DIR}");
+    let output = host.run(&Command::script(&script, arguments).within(INSPECT)).await?;
     let failed = |why: String| HostError::Failed {
         host: host.name().into(),
         command: format!("inspect {}", dir.display()),
         why,
     };
-    let wal = wal_dir.map_or_else(|| dir.join("member/wal"), Path::to_path_buf);
-    let no_log = format!("no write-ahead log in {}", wal.display());
     match output.code {
-        90 => Ok(DataDir::Absent),
-        91 => Ok(DataDir::InUse(inspection::read_log(&output.stdout))),
-        0 | 3 => {
-            inspection::read(&output.stdout, &output.stderr).ok_or_else(|| failed("unexpected answer".into()))
-        }
-        // Neither is known to be lost: what is there may be somewhere else.
+        0 => match serde_json::from_slice(&output.stdout) {
+            Ok(answer) => Result::<_, String>::map_err(answer, failed),
+            Err(error) => Err(failed(format!("unexpected answer: {error}"))),
+        },
         92 => {
             let at = String::from_utf8_lossy(&output.stdout).into_owned();
             Err(failed(format!(
                 "/etc/fstab mounts {at} and it is not mounted: mount it, then diagnose again"
             )))
         }
-        93 if log == LogPlace::Known => Ok(DataDir::Damaged(vec![no_log].into())),
-        93 => Err(failed(format!("{no_log}: its etcd may run with --wal-dir: set walDir in the inventory"))),
-        94 => Err(failed(format!(
-            "no member in {}, and its log is in {}: the data dir's disk may not be mounted",
-            dir.display(),
-            wal_dir.unwrap_or(dir).display()
-        ))),
         _ => Err(failed(output.why())),
     }
 }
@@ -288,17 +271,16 @@ mod tests {
     use super::*;
     use crate::host::LocalHost;
 
-    /// Looks at a data dir with a program that finds it sound, under an fstab of its own.
-    async fn looked(dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
-        looked_with(dir, fstab, "false").await
-    }
-
-    async fn looked_with(dir: &Path, fstab: &str, program: &str) -> Result<DataDir, HostError> {
-        let table = dir.join("fstab");
+    /// Asks about a data dir, under an fstab of its own, with a program that answers that it is absent.
+    async fn inspected(dir: &Path, fstab: &str) -> Result<DataDir, HostError> {
+        let (table, program) = (dir.join("fstab"), dir.join("program"));
         fs_err::write(&table, fstab).unwrap();
-        let here = LocalHost::new("here");
-        inspect(&here, program.into(), &dir.join("etcd"), None, LogPlace::Unknown, table.to_str().unwrap())
-            .await
+        fs_err::write(&program, "#!/bin/sh\necho '{\"Ok\":\"absent\"}'\n").unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs_err::set_permissions(&program, executable).unwrap();
+        let agent = Agent { program, was_there: true };
+        let table = table.to_str().unwrap();
+        inspect(&LocalHost::new("here"), &agent, &dir.join("etcd"), None, LogPlace::Unknown, table).await
     }
 
     #[tokio::test]
@@ -308,86 +290,14 @@ mod tests {
         for unmounted in
             [format!("/dev/vdb {at} ext4 defaults 0 2\n"), format!("/dev/vdb {at}/etcd/ xfs rw\n")]
         {
-            let why = looked(dir.path(), &unmounted).await.expect_err("unknown").to_string();
+            let why = inspected(dir.path(), &unmounted).await.expect_err("unknown").to_string();
             assert!(why.contains("is not mounted: mount it"), "{why}");
         }
         let others = format!(
             "# {at} was on vdb\n#/dev/vdb {at} ext4\n/dev/vdb {at} ext4 noauto\n/dev/vda / ext4 rw\n/dev/vdc {at}/et xfs rw\n"
         );
-        assert_eq!(looked(dir.path(), &others).await.unwrap(), DataDir::Absent);
-        assert_eq!(looked(dir.path(), "proc /proc proc defaults\n").await.unwrap(), DataDir::Absent);
-    }
-
-    /// No permission, a failing disk and a file server that is gone look alike to test(1): like nothing there.
-    #[tokio::test]
-    async fn what_cannot_be_read_is_unknown_and_not_gone() {
-        use std::os::unix::fs::symlink;
-        let unknown = async |dir: &Path| looked(dir, "").await.expect_err("unknown").to_string();
-        let dir = tempfile::tempdir().unwrap();
-        let etcd = dir.path().join("etcd");
-        symlink("etcd", &etcd).unwrap();
-        assert!(unknown(dir.path()).await.contains("Too many levels of symbolic links"));
-        fs_err::remove_file(&etcd).unwrap();
-        symlink("/not/there", &etcd).unwrap();
-        let why = unknown(dir.path()).await;
-        assert!(why.contains("is a symbolic link to /not/there, which does not exist"), "{why}");
-        fs_err::remove_file(&etcd).unwrap();
-        fs_err::create_dir(&etcd).unwrap();
-        assert_eq!(looked(dir.path(), "").await.unwrap(), DataDir::Absent);
-        fs_err::write(etcd.join("member"), "").unwrap();
-        assert!(unknown(dir.path()).await.contains("is not a directory"));
-    }
-
-    #[tokio::test]
-    async fn a_named_pipe_is_not_opened() {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let dir = tempfile::tempdir().unwrap();
-        let snap = dir.path().join("etcd/member/snap");
-        fs_err::create_dir_all(&snap).unwrap();
-        mknodat(CWD, snap.join("db"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-        let why = looked(dir.path(), "").await.expect_err("unknown").to_string();
-        assert!(why.contains("member/snap/db is not a regular file"), "{why}");
-    }
-
-    /// With its db, and with no log where the member's service says that it is.
-    #[tokio::test]
-    async fn a_log_that_is_gone_is_damage() {
-        let dir = tempfile::tempdir().unwrap();
-        fs_err::create_dir_all(dir.path().join("etcd/member/snap")).unwrap();
-        fs_err::write(dir.path().join("etcd/member/snap/db"), "").unwrap();
-        let program = dir.path().join("program");
-        fs_err::write(&program, "#!/bin/sh\necho '  \"liveKeys\": 340,'\n").unwrap();
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs_err::set_permissions(&program, executable).unwrap();
-        let look = |log| {
-            let (program, etcd) = (program.display().to_string(), dir.path().join("etcd"));
-            async move { inspect(&LocalHost::new("here"), program, &etcd, None, log, "/dev/null").await }
-        };
-        assert!(look(LogPlace::Unknown).await.is_err());
-        let DataDir::Damaged(damage) = look(LogPlace::Known).await.unwrap() else { panic!() };
-        assert!(damage.why[0].starts_with("no write-ahead log in "), "{:?}", damage.why);
-    }
-
-    #[tokio::test]
-    async fn a_log_that_lies_elsewhere_is_not_damage() {
-        let dir = tempfile::tempdir().unwrap();
-        fs_err::create_dir_all(dir.path().join("etcd/member/snap")).unwrap();
-        // Says so much of the db, and of the data dir that it has no log.
-        let program = |keys: u64| {
-            let path = dir.path().join(format!("program-{keys}"));
-            let script = format!(
-                "#!/bin/sh\ncase $2 in */db) echo '  \"liveKeys\": {keys},' ;; *) echo 'error: no log' >&2; exit 3 ;; esac\n"
-            );
-            fs_err::write(&path, script).unwrap();
-            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            fs_err::set_permissions(&path, executable).unwrap();
-            path.display().to_string()
-        };
-        let why = looked_with(dir.path(), "", &program(340)).await.expect_err("unknown").to_string();
-        assert!(why.contains("set walDir"), "{why}");
-        // Re-initialized on an empty disk, and refused by its cluster.
-        let begun = looked_with(dir.path(), "", &program(0)).await.unwrap();
-        assert_eq!(begun, DataDir::Damaged(vec!["no log".into()].into()));
+        assert_eq!(inspected(dir.path(), &others).await.unwrap(), DataDir::Absent);
+        assert_eq!(inspected(dir.path(), "proc /proc proc defaults\n").await.unwrap(), DataDir::Absent);
     }
 
     #[tokio::test]

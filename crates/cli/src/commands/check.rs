@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use lifeboat_etcd::{CheckReport, Error, FindingKind, Severity, check};
+use lifeboat_etcd::report::FindingReport;
+use lifeboat_etcd::{CheckReport, Error, Severity, check};
 use serde::Serialize;
 
 use crate::commands::Context;
@@ -32,36 +33,15 @@ struct CheckView {
     ok: bool,
     sha256: Option<String>,
     revisions: u64,
-    findings: Vec<FindingView>,
+    findings: Vec<FindingReport>,
     unlisted_findings: u64,
 }
 
-/// A finding in JSON and YAML.
-#[derive(Serialize)]
-pub struct FindingView {
-    id: &'static str,
-    severity: String,
-    message: String,
-    remedy: &'static str,
-}
-
-impl From<&FindingKind> for FindingView {
-    fn from(kind: &FindingKind) -> Self {
-        Self {
-            id: kind.id(),
-            severity: kind.severity().to_string(),
-            message: kind.to_string(),
-            remedy: kind.remedy(),
-        }
-    }
-}
-
-impl FindingView {
-    /// Writes the finding and what to do about it.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}: {} [{}]", self.severity, self.message, self.id)?;
-        writeln!(out, "    {}", self.remedy)
-    }
+/// Writes a finding and what to do about it.
+pub fn write_finding(finding: &FindingReport, out: &mut dyn Write) -> io::Result<()> {
+    let FindingReport { id, severity, message, remedy } = finding;
+    writeln!(out, "{severity}: {message} [{id}]")?;
+    writeln!(out, "    {remedy}")
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
@@ -86,12 +66,12 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         ok,
         sha256: report.sha256.clone(),
         revisions: report.revisions,
-        findings: report.findings.iter().map(|finding| FindingView::from(&finding.kind)).collect(),
+        findings: report.findings.iter().map(|finding| FindingReport::from(&finding.kind)).collect(),
         unlisted_findings: report.unlisted,
     };
     output::print(context.format, &view, |out| {
         for finding in &view.findings {
-            finding.write(out)?;
+            write_finding(finding, out)?;
         }
         if view.unlisted_findings > 0 {
             writeln!(out, "and {} more findings", view.unlisted_findings)?;

@@ -21,7 +21,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Status> {
     // Into memory first: the generator panics if stdout is closed.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lifeboat", &mut script);
+    clap_complete::generate(args.shell, &mut without_hidden_verbs(&Cli::command()), "lifeboat", &mut script);
     output::write_all(&script)?;
     Ok(Status::Ok)
+}
+
+/// The generator offers hidden subcommands as well.
+fn without_hidden_verbs(all: &clap::Command) -> clap::Command {
+    let shown = clap::Command::new("lifeboat").args(all.get_arguments());
+    shown.subcommands(all.get_subcommands().filter(|verb| !verb.is_hide_set()))
 }

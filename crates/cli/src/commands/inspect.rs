@@ -1,12 +1,13 @@
 //! `lifeboat inspect`.
 
-mod log;
 mod render;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
+use lifeboat_etcd::report::{InspectionReport, LogReport};
 use lifeboat_etcd::{FindingKind, inspect};
+use serde::Serialize;
 
 use crate::commands::Context;
 use crate::commands::remote::SourceArg;
@@ -14,10 +15,6 @@ use crate::comparison::ComparisonView;
 use crate::exit::Status;
 use crate::output;
 use crate::source::combination;
-pub use log::LogPositionView;
-use log::LogView;
-use render::{InspectionView, Reading};
-pub use render::{RaftView, UncommittedView};
 
 /// Show what a source holds, or compare several: which is freshest, whose histories agree, and where they diverge.
 ///
@@ -48,6 +45,13 @@ pub struct Args {
     raft: bool,
 }
 
+/// The output of `inspect --raft`.
+#[derive(Serialize)]
+struct LogView {
+    source: String,
+    raft: LogReport,
+}
+
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     if !args.others.is_empty() {
         let compared = args.source.compare_with(&args.others, context)?;
@@ -58,20 +62,16 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         return Ok(status);
     }
     if args.raft {
-        let view = LogView::new(args.source.path(), args.source.log_position()?);
-        output::print(context.format, &view, |out| view.table(out))?;
+        let source = args.source.path().display().to_string();
+        let view = LogView { source, raft: args.source.log_position()?.into() };
+        output::print(context.format, &view, |out| render::log(&view.source, &view.raft, out))?;
         return Ok(Status::Ok);
     }
     let source = args.source.open()?;
     let inspection = inspect(source.as_ref(), &context.progress)?;
     context.progress.finish();
-    let is_identity = |kind: &&FindingKind| matches!(kind, FindingKind::BaseIdentity(_));
-    let reading = Reading {
-        combination: combination(source.as_ref()),
-        identity: source.notes().iter().find(is_identity).map(ToString::to_string),
-        stops_etcd: source.notes().iter().filter(|kind| kind.stops_etcd()).map(ToString::to_string).collect(),
-    };
-    let view = InspectionView::new(&inspection, reading);
-    output::print(context.format, &view, |out| view.table(out))?;
+    let report = InspectionReport::new(&inspection, combination(source.as_ref()));
+    let remedy = inspection.integrity.as_ref().err().map(FindingKind::remedy);
+    output::print(context.format, &report, |out| render::inspection(&report, remedy, out))?;
     Ok(if inspection.integrity.is_ok() { Status::Ok } else { Status::Findings })
 }

@@ -6,12 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lifeboat_etcd::Majority;
 use lifeboat_etcd::compare::{Change, Changes, Divergence, Ineligible, KeyChange, Relation, SourcePair};
+use lifeboat_etcd::report::{LogReport, RaftReport};
 use serde::Serialize;
 
 use super::Compared;
 use super::text::relation_name;
 use crate::commands::hash::HashView;
-use crate::commands::inspect::{LogPositionView, RaftView};
 use crate::source::combination;
 
 #[derive(Serialize)]
@@ -60,9 +60,9 @@ struct SourceView {
     live_keys: Option<u64>,
     raft_term: Option<u64>,
     consistent_index: Option<u64>,
-    raft: Option<RaftView>,
+    raft: Option<RaftReport>,
     /// For a data dir that cannot be read otherwise.
-    log: Option<LogPositionView>,
+    log: Option<LogReport>,
     hash: Option<HashView>,
     /// Relation to the history of the freshest.
     history: Option<&'static str>,
@@ -196,8 +196,8 @@ impl Compared {
                 live_keys: inspection.map(|inspection| inspection.live_keys),
                 raft_term: state.and_then(|state| state.term),
                 consistent_index: state.and_then(|state| state.consistent_index),
-                raft: inspection.and_then(|inspection| inspection.raft).map(RaftView::from),
-                log: self.logs[place].map(LogPositionView::from),
+                raft: inspection.and_then(|inspection| inspection.raft).map(RaftReport::from),
+                log: self.logs[place].map(LogReport::from),
                 hash: comparison.hashes[place].map(HashView::from),
                 history: self.history(place),
                 lacks: difference.map(|difference| (&difference.lacks).into()),

@@ -1,5 +1,6 @@
 //! A member's data dir as a source: reading it gives what a real etcd serves from a copy.
 
+mod agent;
 mod bases;
 mod compare;
 mod crafted;

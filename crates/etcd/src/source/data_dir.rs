@@ -479,14 +479,27 @@ fn as_finding<T>(result: Result<T>) -> Result<Result<T, FindingKind>> {
     }
 }
 
-/// Refuses a db that an etcd has open (bbolt's `flock`), and keeps one from opening it. A file system that knows
-/// no locks cannot tell.
+/// Whether an etcd has the db of a data dir open: bbolt holds an `flock` on it. A file system that knows no locks cannot
+/// tell.
+///
+/// # Errors
+/// The db cannot be opened, or is not a regular file.
+pub fn is_in_use(data_dir: &Path) -> Result<bool> {
+    let db = member_dir(data_dir)?.join("snap").join("db");
+    Ok(try_lock(&open_regular(&db)?) == Err(Errno::WOULDBLOCK))
+}
+
+fn try_lock(db: &fs_err::File) -> Result<(), Errno> {
+    flock(db.file(), FlockOperation::NonBlockingLockShared)
+}
+
+/// Refuses a db that an etcd has open, and keeps one from opening it.
 pub(crate) fn lock(db: &Path) -> Result<Option<fs_err::File>> {
     if files::metadata(db)?.is_none() {
         return Ok(None);
     }
     let file = open_regular(db)?;
-    match flock(file.file(), FlockOperation::NonBlockingLockShared) {
+    match try_lock(&file) {
         Err(Errno::WOULDBLOCK) => Err(Error::Refused(format!(
             "an etcd is running on {}: stop the member first, or save a snapshot of it",
             db.display()

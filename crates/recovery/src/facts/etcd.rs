@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lifeboat_etcd::wal::LogStatus;
 use lifeboat_etcd::{EntryId, KubernetesIdentity};
 use serde::{Deserialize, Serialize};
 
@@ -318,6 +319,20 @@ pub struct LogState {
     /// Raft term of that entry; absent before etcd 3.5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_term: Option<u64>,
+}
+
+impl From<LogStatus> for LogState {
+    fn from(log: LogStatus) -> Self {
+        Self {
+            cluster_id: log.cluster_id.to_string(),
+            member_id: log.member_id.to_string(),
+            last_index: log.last_index,
+            last_term: Some(log.last_term),
+            first_index: None,
+            db_index: None,
+            db_term: None,
+        }
+    }
 }
 
 impl LogState {

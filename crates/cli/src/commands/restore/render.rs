@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
+use lifeboat_etcd::report::UncommittedReport;
 use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport, Source};
 use serde::Serialize;
 
 use crate::commands::hash;
-use crate::commands::inspect::UncommittedView;
 use crate::comparison::{Compared, ComparisonView};
 use crate::output;
 use crate::source::combination;
@@ -32,7 +32,7 @@ pub(super) struct RestoreView {
     missing: Option<String>,
     uncommitted_entries: u64,
     /// Changes in these entries.
-    uncommitted: Option<UncommittedView>,
+    uncommitted: Option<UncommittedReport>,
     /// With several sources: uncommitted entries that no source applies.
     #[serde(skip)]
     left_out: Option<String>,
@@ -103,7 +103,7 @@ impl RestoreView {
             keys_without_lease: report.keys_without_lease,
             missing: report.missing.as_ref().map(ToString::to_string),
             uncommitted_entries: report.uncommitted_entries,
-            uncommitted: UncommittedView::of(read.notes()),
+            uncommitted: UncommittedReport::of(read.notes()),
             left_out: compared.and_then(Compared::left_out),
             mixed_clusters: compared.and_then(Compared::mixed_clusters),
             hash: report.hash,

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use lifeboat_etcd::report::FindingReport;
 use lifeboat_etcd::salvage::{Alternative, BucketOrigin, BucketReport, LogReport, Report, RootKind};
 use lifeboat_etcd::{Exported, Integrity, KeyList, Ranges};
 use serde::Serialize;
 
-use crate::commands::check::FindingView;
+use crate::commands::check::write_finding;
 use crate::{output, terminal};
 
 /// Findings, ranges and keys listed in the text output, which should fit a screen.
@@ -54,7 +55,7 @@ pub(super) struct SalvageView {
     buckets: Vec<BucketView>,
     /// For a data dir.
     log: Option<ReplayView>,
-    findings: Vec<FindingView>,
+    findings: Vec<FindingReport>,
     unlisted_findings: u64,
 }
 
@@ -180,14 +181,14 @@ impl SalvageView {
             broken_bytes: account.broken_pages * u64::from(account.page_size),
             buckets: account.buckets.iter().map(BucketView::from).collect(),
             log: account.log.map(|log| ReplayView::new(log, &account.not_replayed_keys)),
-            findings: account.problems.listed.iter().map(FindingView::from).collect(),
+            findings: account.problems.listed.iter().map(FindingReport::from).collect(),
             unlisted_findings: unlisted(account.problems.count, account.problems.listed.len()),
         }
     }
 
     pub(super) fn table(&self, out: &mut dyn Write) -> io::Result<()> {
         for finding in self.findings.iter().take(MAX_LISTED) {
-            finding.write(out)?;
+            write_finding(finding, out)?;
         }
         let more =
             (self.findings.len().saturating_sub(MAX_LISTED) as u64).saturating_add(self.unlisted_findings);
