@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use lifeboat_etcd::{Error, FindingKind};
 use lifeboat_recovery::execute::LockError;
+use lifeboat_recovery::facts::FactsFileError;
 use lifeboat_recovery::inventory::{InventoryError, SecretError};
 use lifeboat_recovery::operation::OperationError;
 use lifeboat_recovery::ownership::OwnershipError;
@@ -141,6 +142,9 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     if error.is::<Usage>() || error.is::<InventoryError>() || error.is::<SecretError>() {
         return USAGE;
+    }
+    if let Some(error) = error.downcast_ref::<FactsFileError>() {
+        return if matches!(error, FactsFileError::Io(_)) { UNEXPECTED } else { USAGE };
     }
     if let Some(error) = error.downcast_ref::<RecoverError>() {
         return recovery_code(error);

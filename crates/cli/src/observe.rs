@@ -1,16 +1,14 @@
 //! Facts: collected now, or read from a file that was saved earlier.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use fs_err as fs;
-use lifeboat_recovery::facts::{Facts, SCHEMA_VERSION};
-use lifeboat_recovery::operation::Operations;
+use lifeboat_recovery::facts::Facts;
+use lifeboat_recovery::operation::{Operations, write_json};
 use lifeboat_recovery::probe::{ProbeOptions, Progress, observe};
 
 use crate::commands::Context;
-use crate::exit::Usage;
+use crate::exit::Refused;
 use crate::inventory::InventoryArgs;
 
 /// Flags that select where facts come from.
@@ -19,17 +17,15 @@ pub struct FactsArgs {
     #[command(flatten)]
     inventory: InventoryArgs,
 
-    /// Read the facts from a file written by `lifeboat diagnose --save-facts` instead of collecting them. The file
-    /// contains its inventory.
-    #[arg(long, value_name = "FILE")]
-    facts: Option<PathBuf>,
+    #[command(flatten)]
+    file: FactsFile,
 }
 
 impl FactsArgs {
     /// Collects the facts, or reads them from the file.
     pub fn facts(&self, options: &ProbeOptions<'_>, context: &Context) -> Result<Facts> {
-        match &self.facts {
-            Some(path) => read(path),
+        match self.file.load()? {
+            Some(facts) => Ok(facts),
             None => self.observe(options, context),
         }
     }
@@ -49,27 +45,44 @@ impl FactsArgs {
     }
 }
 
-fn read(path: &Path) -> Result<Facts> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            let next = "`lifeboat diagnose --save-facts FILE` writes one";
-            Usage(format!("no such facts file: {}; {next}", path.display())).into()
-        }
-        _ => anyhow::Error::from(error),
-    })?;
-    let invalid = |why: String| Usage(format!("{}: {why}", path.display()));
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(format!("not a facts file: {error}")))?;
-    let version = json.get("schemaVersion").and_then(serde_json::Value::as_u64);
-    match version {
-        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
-        Some(version) => {
-            return Err(invalid(format!(
-                "facts have version {version}; this lifeboat reads version {SCHEMA_VERSION}"
-            ))
-            .into());
-        }
-        None => return Err(invalid("not a facts file: no schemaVersion".into()).into()),
+/// The flag that reads facts instead of collecting them.
+#[derive(Debug, clap::Args)]
+pub struct FactsFile {
+    /// Read the facts from a file written with --save-facts instead of collecting them. The file contains its
+    /// inventory.
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+}
+
+impl FactsFile {
+    /// The facts in the file, if one is named.
+    pub fn load(&self) -> Result<Option<Facts>> {
+        Ok(self.facts.as_deref().map(Facts::load).transpose()?)
     }
-    serde_json::from_value(json).map_err(|error| invalid(format!("not a facts file: {error}")).into())
+}
+
+/// The flag that saves facts.
+#[derive(Debug, clap::Args)]
+pub struct SaveFacts {
+    /// Save the collected facts to a file for --facts. It contains names and addresses, but no secrets.
+    #[arg(long, value_name = "FILE")]
+    save_facts: Option<PathBuf>,
+}
+
+impl SaveFacts {
+    /// Refuses a file that exists: an earlier facts file may be the only record of an incident.
+    pub fn ensure_new(&self) -> Result<()> {
+        match &self.save_facts {
+            Some(path) if fs_err::symlink_metadata(path).is_ok() => {
+                Err(Refused(format!("{} exists; choose another file name", path.display())).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Saves the facts if a file is named.
+    pub fn save(&self, facts: &Facts) -> Result<()> {
+        let Some(path) = &self.save_facts else { return Ok(()) };
+        write_json(path, facts).with_context(|| format!("write {}", path.display()))
+    }
 }

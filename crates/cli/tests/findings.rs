@@ -85,7 +85,7 @@ fn an_invalid_facts_file_is_a_usage_error() {
         lifeboat(["diagnose", "--facts", file.to_str().unwrap()])
     };
     fails(&run("not json"), 2, &["not a facts file"]);
-    fails(&run("{}"), 2, &["no schemaVersion"]);
+    fails(&run("{}"), 2, &["not a facts file", "missing field `schemaVersion`"]);
     fails(&run("{\"schemaVersion\": 99}"), 2, &["version 99"]);
     fails(&run("{\"schemaVersion\": 1}"), 2, &["not a facts file", "missing field"]);
 }

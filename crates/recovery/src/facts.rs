@@ -23,7 +23,7 @@ pub use host::*;
 pub use kubernetes::*;
 pub use storage::*;
 
-/// Version of the file `diagnose --save-facts` writes.
+/// Version of the file that `--save-facts` writes.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The result of one observation of a cluster. It carries the inventory, so that rules need nothing else.

@@ -2,16 +2,13 @@
 
 mod render;
 
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result};
-use lifeboat_recovery::operation::write_json;
+use anyhow::Result;
 use lifeboat_recovery::probe::ProbeOptions;
 use lifeboat_recovery::rules::diagnose;
 
 use crate::commands::Context;
-use crate::exit::{Refused, Status};
-use crate::observe::FactsArgs;
+use crate::exit::Status;
+use crate::observe::{FactsArgs, SaveFacts};
 use crate::output;
 use crate::styles::Styles;
 use render::DiagnosisView;
@@ -32,9 +29,8 @@ pub struct Args {
     #[command(flatten)]
     from: FactsArgs,
 
-    /// Save the collected facts to a file for --facts. It contains names and addresses, but no secrets.
-    #[arg(long, value_name = "FILE")]
-    save_facts: Option<PathBuf>,
+    #[command(flatten)]
+    save_facts: SaveFacts,
 
     /// Also show the consequences of each cause, and the source of each fact.
     #[arg(short, long)]
@@ -42,16 +38,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    if let Some(path) = &args.save_facts {
-        // An earlier facts file may be the only record of an incident.
-        if fs_err::symlink_metadata(path).is_ok() {
-            return Err(Refused(format!("{} exists; choose another file name", path.display())).into());
-        }
-    }
+    args.save_facts.ensure_new()?;
     let facts = args.from.facts(&ProbeOptions::whole(), context)?;
-    if let Some(path) = &args.save_facts {
-        write_json(path, &facts).with_context(|| format!("write {}", path.display()))?;
-    }
+    args.save_facts.save(&facts)?;
     let diagnosis = diagnose(&facts);
     let view = DiagnosisView::new(&diagnosis);
     output::print(context.format, &view, |out| view.table(out, Styles::stdout(), args.verbose))?;

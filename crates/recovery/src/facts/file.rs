@@ -1,40 +1,42 @@
 //! Facts in a file: recorded on one day or machine, judged on another.
 
-use std::io::{Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::Deserialize;
-use tempfile::Builder;
 
 use super::{Facts, SCHEMA_VERSION};
 
 /// The facts of a thousand machines are some megabytes.
 const LARGEST: u64 = 256 << 20;
 
-/// Why a file of facts cannot be written or read.
+/// Why a file of facts cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsFileError {
+    /// There is no such file.
+    #[error("no such facts file: {}; `lifeboat diagnose --save-facts FILE` writes one", .0.display())]
+    Missing(PathBuf),
     /// The file system says no. The error names the file.
-    #[error("facts")]
-    Io(#[from] std::io::Error),
-    /// The file is no file of facts.
-    #[error("{}: not a facts file; record one with `lifeboat diagnose --save-facts`", path.display())]
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file is not a file of facts.
+    #[error("{}: not a facts file: {why}", path.display())]
     Unfit {
         /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        why: serde_json::Error,
     },
     /// The file is larger than any facts.
-    #[error("{}: larger than {} MiB, not a facts file", path.display(), LARGEST >> 20)]
+    #[error("{}: not a facts file: larger than {} MiB", path.display(), LARGEST >> 20)]
     TooLarge {
         /// Path of the file.
         path: PathBuf,
     },
     /// Another version of Lifeboat wrote it.
     #[error(
-        "{}: facts version {found}, this Lifeboat reads version {SCHEMA_VERSION}; use the release that wrote it",
+        "{}: facts have version {found}; this lifeboat reads version {SCHEMA_VERSION}: use the release that wrote them",
         path.display()
     )]
     Version {
@@ -53,33 +55,21 @@ struct Head {
 }
 
 impl Facts {
-    /// Writes the facts to a file, replacing it at once or not at all; 0600, since names and addresses are not for
-    /// everybody.
+    /// Reads facts from a file that `--save-facts` wrote.
     ///
     /// # Errors
-    /// [`FactsFileError::Io`].
-    pub fn save(&self, path: &Path) -> Result<(), FactsFileError> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // 0600 from the start.
-        let mut file = Builder::new().prefix(".lifeboat-facts-").tempfile_in(dir)?;
-        serde_json::to_writer_pretty(file.as_file_mut(), self).map_err(std::io::Error::from)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(fs::File::open(dir)?.sync_all()?)
-    }
-
-    /// Reads facts from a file.
-    ///
-    /// # Errors
-    /// [`FactsFileError`] for a file that cannot be read, or was not written by [`save`](Self::save).
+    /// [`FactsFileError`] for any other file.
     pub fn load(path: &Path) -> Result<Self, FactsFileError> {
+        let file = fs::File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => FactsFileError::Missing(path.into()),
+            _ => error.into(),
+        })?;
         let mut bytes = Vec::new();
-        fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST {
             return Err(FactsFileError::TooLarge { path: path.into() });
         }
-        let unfit = |source| FactsFileError::Unfit { path: path.into(), source };
+        let unfit = |why| FactsFileError::Unfit { path: path.into(), why };
         let head: Head = serde_json::from_slice(&bytes).map_err(unfit)?;
         if head.schema_version != SCHEMA_VERSION {
             return Err(FactsFileError::Version { path: path.into(), found: head.schema_version });

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::facts::{Disk, Fact, HostFacts, KubernetesFacts, Login};
 use crate::inventory::{Etcd, Inventory, Kubernetes, Ssh};
+use crate::operation::write_json;
 
 fn inventory() -> Inventory {
     Inventory {
@@ -69,7 +70,7 @@ fn what_was_saved_is_loaded_and_for_nobody_else() {
     let (path, facts) = (dir.path().join("facts.json"), facts());
     fs::write(&path, "old").unwrap();
     fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    facts.save(&path).unwrap();
+    write_json(&path, &facts).unwrap();
     assert_eq!(Facts::load(&path).unwrap(), facts);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -95,5 +96,5 @@ fn other_files_are_refused_by_their_name() {
         assert!(error.to_string().contains("facts.json"), "{text:?}: {error}");
     }
     let missing = Facts::load(&dir.path().join("missing")).unwrap_err();
-    assert!(matches!(missing, FactsFileError::Io(_)), "{missing}");
+    assert!(matches!(missing, FactsFileError::Missing(_)), "{missing}");
 }
