@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use lab::fixture::FieldInput;
-use lifeboat_recovery::planner::{Snapshot, Snapshots};
+use lifeboat_recovery::facts::{Snapshot, Snapshots};
+use lifeboat_recovery::probe::snapshots;
 use support::{fails, lifeboat};
 
 const INVENTORY: &str = include_str!("../../../docs/lifeboat.example.yaml");
@@ -126,7 +127,7 @@ fn a_db_next_to_its_log_is_not_used_and_a_compressed_snapshot_counts_unpacked() 
     let dir = tempfile::tempdir().unwrap();
     FieldInput::DB_WITH_LOG_BESIDE.unpack(dir.path());
     let db = dir.path().join("f2/member/snap/db");
-    let read = |path: &Path| Snapshots::find(&[], Some(path), 1, |_| true).read.remove(0);
+    let read = |path: &Path| snapshots::find(&[], Some(path), 1, |_| true).read.remove(0);
     let why = read(&db).revision.unwrap_err();
     for words in ["the log beside this db goes up to", "with the log 40 keys", "lifeboat save", "copy the db"]
     {
@@ -164,7 +165,7 @@ fn snapshots_are_read_newest_first_until_one_is_valid() {
         file(&format!("old-{hours}.db"), b"never read", hours);
     }
     let places = [dir.path().to_path_buf()];
-    let found = Snapshots::find(&places, None, 1, |_| true);
+    let found = snapshots::find(&places, None, 1, |_| true);
     let names = |found: &Snapshots| -> Vec<String> {
         let name = |snapshot: &Snapshot| snapshot.path.file_name().unwrap().to_string_lossy().into_owned();
         found.read.iter().map(name).collect()
@@ -173,13 +174,13 @@ fn snapshots_are_read_newest_first_until_one_is_valid() {
     assert_eq!((found.read[0].revision.is_ok(), found.read[1].revision.clone()), (false, Ok(496)));
     assert_eq!(found.unread, 88);
 
-    let two = Snapshots::find(&places, None, 2, |_| true);
+    let two = snapshots::find(&places, None, 2, |_| true);
     assert_eq!(names(&two), ["a-newest-and-torn.db", "m-newer.db", "z-older.db"]);
-    let foreign = Snapshots::find(&places, None, 1, |identity| identity == &Default::default());
+    let foreign = snapshots::find(&places, None, 1, |identity| identity == &Default::default());
     assert_eq!(foreign.unread, 0, "another cluster's do not end the search");
-    let named = Snapshots::find(&places, Some(&dir.path().join("old-50.db")), 1, |_| true);
+    let named = snapshots::find(&places, Some(&dir.path().join("old-50.db")), 1, |_| true);
     assert_eq!((names(&named), named.unread), (vec!["old-50.db".into()], 0));
     assert!(named.read[0].revision.is_err());
-    let missing = Snapshots::find(&[dir.path().join("not-there")], None, 1, |_| true);
+    let missing = snapshots::find(&[dir.path().join("not-there")], None, 1, |_| true);
     assert!(missing.read[0].revision.is_err());
 }

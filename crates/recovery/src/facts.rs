@@ -6,6 +6,7 @@ mod etcd;
 mod file;
 mod host;
 mod kubernetes;
+mod snapshots;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use file::FactsFileError;
 pub(crate) use host::starts_at_boot;
 pub use host::*;
 pub use kubernetes::*;
+pub use snapshots::*;
 pub use storage::*;
 
 /// Version of the file that `--save-facts` writes.
@@ -56,6 +58,9 @@ pub struct Facts {
     /// The unfinished operation on this cluster, from this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_operation: Option<PendingOperation>,
+    /// The snapshots; absent where they were not examined, since nothing was to be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
 }
 
 /// An unfinished operation.

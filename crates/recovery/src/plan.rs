@@ -47,6 +47,9 @@ pub struct Plan {
     /// How many older snapshots were not read, since a newer one is sound.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unread_snapshots: usize,
+    /// Why there may be other snapshots than the candidates, which is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unexamined_snapshots: Option<String>,
     /// What to do, in order.
     pub steps: Vec<Step>,
     /// Manual steps, before or after.

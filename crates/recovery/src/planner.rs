@@ -14,21 +14,18 @@ mod log;
 mod nodes;
 pub(crate) mod preflight;
 mod restore;
-mod snapshot;
 mod steps;
 mod tried;
 mod uncommitted;
 
 use std::collections::BTreeMap;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Snapshots};
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
 use crate::plan::{Action, Addressed, HostService, Plan, SCHEMA_VERSION, StateSource, Step};
-pub(crate) use candidates::find_snapshots;
 pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
-pub(crate) use snapshot::disk_bytes;
-pub use snapshot::{Snapshot, SnapshotIdentity, Snapshots};
+pub(crate) use identity::OwnIdentity;
 use steps::Steps;
 pub use tried::Tried;
 
@@ -37,8 +34,6 @@ pub use tried::Tried;
 pub struct PlanOptions {
     /// Unique name of the plan.
     pub id: String,
-    /// The snapshots there are.
-    pub snapshots: Snapshots,
     /// State that `--source` chooses for a restore.
     pub source: Option<StateSource>,
     /// What earlier plans have tried.
@@ -56,6 +51,9 @@ pub enum PlanError {
          --source, or list it under `snapshots` in the inventory"
     )]
     NoSource,
+    /// No member's data is left, and the snapshots were not examined.
+    #[error("no state to restore from: no member's data dir is readable, and {0}")]
+    Unexamined(String),
     /// What was asked for with `--source` cannot be taken.
     #[error("--source {0}: {1}")]
     BadSource(StateSource, String),
@@ -210,6 +208,7 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
     }
     let steps = draft.steps.into_vec(draft.established);
     distinct_processes(facts, &steps)?;
+    let is_restore = !draft.candidates.is_empty();
     Ok(Plan {
         schema_version: SCHEMA_VERSION,
         id: options.id.clone(),
@@ -218,7 +217,8 @@ pub fn plan(facts: &Facts, diagnosis: &Diagnosis, options: &PlanOptions) -> Resu
         source: options.source.clone(),
         machine_ids: machine_ids(facts),
         treats: addressed(diagnosis),
-        unread_snapshots: if draft.candidates.is_empty() { 0 } else { options.snapshots.unread },
+        unread_snapshots: facts.snapshots.as_ref().filter(|_| is_restore).map_or(0, |all| all.unread),
+        unexamined_snapshots: unexamined(facts, options.source.as_ref()).filter(|_| is_restore),
         candidates: draft.candidates,
         steps,
         manual: [remedies.manual, draft.manual].concat(),
@@ -281,6 +281,23 @@ pub(crate) fn unused(source: &StateSource) -> String {
     format!(
         "--source {source} is not used: no finding needs an etcd rebuild, and --source only chooses its state"
     )
+}
+
+/// Says that there may be other snapshots than those that a restore is planned with.
+fn unexamined(facts: &Facts, source: Option<&StateSource>) -> Option<String> {
+    let save = "`lifeboat recover plan --save-facts FILE` saves facts with them";
+    match &facts.snapshots {
+        None => Some(format!("snapshots were not examined: the facts do not include them; {save}")),
+        Some(Snapshots { named: Some(named), .. })
+            if source.and_then(StateSource::snapshot) != Some(named.as_path()) =>
+        {
+            let file = named.display();
+            Some(format!(
+                "other snapshots were not examined: the facts were saved with --source {file}; {save}"
+            ))
+        }
+        Some(_) => None,
+    }
 }
 
 /// A plan in the making.

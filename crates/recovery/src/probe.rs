@@ -13,6 +13,7 @@ pub mod host;
 mod kubelet;
 pub mod kubernetes;
 mod reach;
+pub mod snapshots;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -109,6 +110,7 @@ pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOpti
         kubernetes,
         checks,
         pending_operation: None,
+        snapshots: None,
     }
 }
 

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::execute::{Context, ExecuteError, OperatorLock, Progress, Undo, execute, forget, sweep};
-use crate::facts::Facts;
+use crate::facts::{Facts, SnapshotIdentity};
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, GIVEN_UP};
 use crate::operation::{Operation, OperationError, Operations, RECOVERED};
 use crate::plan::{Action, Plan, StateSource, Step};
 use crate::planner::{
-    PlanError, PlanOptions, Snapshots, Tried, drift, find_snapshots, fingerprint, plan, restores, unused,
+    OwnIdentity, PlanError, PlanOptions, Tried, drift, fingerprint, plan, restores, unused,
 };
-use crate::probe::{Access, ProbeOptions, observe};
+use crate::probe::{Access, ProbeOptions, observe, snapshots};
 use crate::rules::diagnose;
 pub use error::{Declined, RecoverError};
 pub use report::{Report, StepReport};
@@ -88,16 +88,23 @@ pub struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    /// Observes, and plans one round.
+    /// Observes the cluster, for a plan that may not be applied: nothing stays on the machines.
+    ///
+    /// # Errors
+    /// The files of operations cannot be read.
+    pub async fn facts(&self) -> Result<Facts, RecoverError> {
+        let facts = observe(self.inventory, self.access, &ProbeOptions::whole()).await;
+        let pending_operation = Operations::pending(&self.inventory_path)?;
+        Ok(Facts { pending_operation, ..facts })
+    }
+
+    /// Plans one round. If it restores, the snapshots are read, and become facts.
     ///
     /// # Errors
     /// [`PlanError`].
-    pub async fn plan(&self) -> Result<(Diagnosis, Plan), RecoverError> {
-        // Nothing may be done after it: nothing stays on the machines.
-        let mut facts = observe(self.inventory, self.access, &ProbeOptions::whole()).await;
-        facts.pending_operation = Operations::pending(&self.inventory_path)?;
-        let diagnosis = diagnose(&facts);
-        let plan = self.decide(&facts, &diagnosis, self.source.as_ref()).await?;
+    pub async fn plan(&self, facts: &mut Facts) -> Result<(Diagnosis, Plan), RecoverError> {
+        let diagnosis = diagnose(facts);
+        let plan = self.decide(facts, &diagnosis, self.source.as_ref()).await?;
         Ok((diagnosis, plan))
     }
 
@@ -128,12 +135,13 @@ impl Recovery<'_> {
         let mut operation = operations.begin(false)?;
         self.locked(&mut operation, desk, async |this, operation, desk, report| {
             desk.looking();
-            let (facts, diagnosis) = this.observe().await;
+            let (mut facts, diagnosis) = this.observe().await;
             refuse_drift(plan, &facts, &diagnosis)?;
             // What is shown and done is what follows from the cluster as it is; the file only says what was agreed to.
             // Whether one is done is asked for when its turn comes.
             let reboots = plan.steps.iter().any(|step| matches!(step.action, Action::RebootNode { .. }));
-            let derived = this.decide_as(&plan.id, &facts, &diagnosis, plan.source.as_ref(), reboots).await?;
+            let source = plan.source.as_ref();
+            let derived = this.decide_as(&plan.id, &mut facts, &diagnosis, source, reboots).await?;
             refuse_other(plan, &derived)?;
             desk.show(1, &diagnosis, &derived);
             if !desk.confirm(&derived) {
@@ -210,7 +218,7 @@ impl Recovery<'_> {
         loop {
             desk.looking();
             let rounds = operation.rounds();
-            let (facts, diagnosis) =
+            let (mut facts, diagnosis) =
                 if rounds > 0 { self.observe_at_end().await } else { self.observe().await };
             let begin = Instant::now();
             let restored = has_restored(operation, self.inventory)?;
@@ -221,7 +229,7 @@ impl Recovery<'_> {
             }
             // Machines that have come back since the last round are locked with the others.
             self.lock_of(operation).take(&self.access.hosts).await?;
-            let plan = self.decide(&facts, &diagnosis, source).await?;
+            let plan = self.decide(&mut facts, &diagnosis, source).await?;
             let same = before.as_ref().is_some_and(|before| before.does_the_same(&plan));
             if plan.is_empty() || same {
                 report.manual = plan.manual;
@@ -322,7 +330,7 @@ impl Recovery<'_> {
 
     async fn decide(
         &self,
-        facts: &Facts,
+        facts: &mut Facts,
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
     ) -> Result<Plan, RecoverError> {
@@ -333,16 +341,16 @@ impl Recovery<'_> {
     async fn decide_as(
         &self,
         id: &str,
-        facts: &Facts,
+        facts: &mut Facts,
         diagnosis: &Diagnosis,
         source: Option<&StateSource>,
         reboot_nodes: bool,
     ) -> Result<Plan, RecoverError> {
-        let source = source.cloned();
         let tried = self.tried()?;
-        let restores = restores(diagnosis, source.as_ref(), &tried);
-        let snapshots = if restores { self.snapshots(facts).await } else { Snapshots::default() };
-        let options = PlanOptions { id: id.into(), snapshots, source, tried, reboot_nodes };
+        if restores(diagnosis, source, &tried) {
+            self.read_snapshots(facts, source).await;
+        }
+        let options = PlanOptions { id: id.into(), source: source.cloned(), tried, reboot_nodes };
         Ok(plan(facts, diagnosis, &options)?)
     }
 
@@ -369,13 +377,17 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// The snapshots of the inventory, or the one that was asked for.
-    async fn snapshots(&self, facts: &Facts) -> Snapshots {
+    /// Reads the snapshots of the inventory, or the one that a person has named.
+    async fn read_snapshots(&self, facts: &mut Facts, source: Option<&StateSource>) {
         let places = self.inventory.snapshots.clone();
-        let named = self.source.as_ref().and_then(StateSource::snapshot).map(Path::to_path_buf);
-        let facts = facts.clone();
-        let find = move || find_snapshots(&facts, &places, named.as_deref());
-        tokio::task::spawn_blocking(find).await.unwrap_or_default()
+        let named = source.and_then(StateSource::snapshot).map(Path::to_path_buf);
+        let known = facts.clone();
+        let find = move || {
+            let own = OwnIdentity::of(&known);
+            let is_ours = |identity: &SnapshotIdentity| own.contradiction(identity).is_none();
+            snapshots::find(&places, named.as_deref(), own.snapshots_needed(), is_ours)
+        };
+        facts.snapshots = tokio::task::spawn_blocking(find).await.ok();
     }
 }
 

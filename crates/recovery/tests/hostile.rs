@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use fs_err as fs;
-use lifeboat_recovery::facts::Facts;
+use lifeboat_recovery::facts::{Facts, Snapshot, SnapshotIdentity, Snapshots};
 use lifeboat_recovery::inventory::Inventory;
 use lifeboat_recovery::operation::{OperationError, Operations, load_plan, write_json};
 use lifeboat_recovery::plan::Plan;
@@ -106,6 +106,26 @@ fn a_plan_that_names_what_is_not_the_inventorys_is_refused() {
     ] {
         let refused = loaded(&inventory, &doing(&plan, &action));
         assert!(matches!(refused, Err(OperationError::ForeignPlan { .. })), "{action}: {refused:?}");
+    }
+}
+
+/// Facts come from files of other people too.
+#[test]
+fn extreme_numbers_of_a_snapshot_do_no_harm() {
+    for (case, mut facts) in cluster::cases::all() {
+        for (size, revision, raft_index) in [(u64::MAX, i64::MAX, u64::MAX), (0, i64::MIN, 0)] {
+            let snapshot = Snapshot {
+                path: "/".into(),
+                written: None,
+                size,
+                revision: Ok(revision),
+                raft_index: Some(raft_index),
+                identity: Some(SnapshotIdentity::default()),
+            };
+            facts.snapshots = Some(Snapshots { read: vec![snapshot], unread: usize::MAX, named: None });
+            let plan = planned(&facts);
+            assert!(plan.is_none_or(|plan| !plan.restores() || plan.unread_snapshots > 0), "{case}");
+        }
     }
 }
 

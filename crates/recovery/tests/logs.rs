@@ -5,12 +5,11 @@ mod cluster;
 use std::path::PathBuf;
 
 use lifeboat_recovery::facts::{
-    Damage, DataDir, DataDirState, Facts, KeyChange, LogState, Readable, Uncommitted,
+    Damage, DataDir, DataDirState, Facts, KeyChange, LogState, Readable, Snapshot, SnapshotIdentity,
+    Snapshots, Uncommitted,
 };
 use lifeboat_recovery::plan::{Action, Base, Candidate, Plan, StateSource};
-use lifeboat_recovery::planner::{
-    PlanError, PlanOptions, Snapshot, SnapshotIdentity, Snapshots, fingerprint, plan,
-};
+use lifeboat_recovery::planner::{PlanError, PlanOptions, fingerprint, plan};
 use lifeboat_recovery::rules::diagnose;
 
 use cluster::{Builder, CLUSTER_ID, MEMBERS, cases, log_of, member_id, sound};
@@ -57,13 +56,14 @@ fn ids() -> Vec<String> {
 }
 
 fn planned(facts: &Facts, snapshots: Vec<Snapshot>, source: Option<&str>) -> Result<Plan, PlanError> {
+    let snapshots = Some(Snapshots { read: snapshots, ..Snapshots::default() });
+    let facts = Facts { snapshots, ..facts.clone() };
     let options = PlanOptions {
         id: "20261124-030000-abcd".into(),
-        snapshots: Snapshots { read: snapshots, unread: 0 },
         source: source.map(|text| StateSource::parse(text).unwrap()),
         ..PlanOptions::default()
     };
-    plan(facts, &diagnose(facts), &options)
+    plan(&facts, &diagnose(&facts), &options)
 }
 
 fn chosen(plan: &Plan) -> &Candidate {

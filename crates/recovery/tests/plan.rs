@@ -9,19 +9,17 @@ use std::path::PathBuf;
 use lifeboat_etcd::KubernetesIdentity;
 use lifeboat_recovery::facts::{
     Alarm, Answer, Damage, DataDir, DataDirState, Facts, Leftovers, LogState, Login, NO_MEMBER, PodProcess,
-    Reach, Readable, Storage, ToldBy, Uncommitted,
+    Reach, Readable, Snapshot, SnapshotIdentity, Snapshots, Storage, ToldBy, Uncommitted,
 };
 use lifeboat_recovery::finding::{Finding, FindingId};
 use lifeboat_recovery::journal::{Entry, Event};
 use lifeboat_recovery::plan::{Action, Guard, HostService, Needs, Plan, StateSource, Step};
-use lifeboat_recovery::planner::{
-    PlanError, PlanOptions, Snapshot, SnapshotIdentity, Snapshots, Tried, drift, plan,
-};
+use lifeboat_recovery::planner::{PlanError, PlanOptions, Tried, drift, plan};
 use lifeboat_recovery::rules::diagnose;
 
 use cluster::cases;
 
-fn options() -> PlanOptions {
+fn backups() -> Vec<Snapshot> {
     let snapshot = |name: &str, revision| Snapshot {
         path: PathBuf::from("/backups").join(name),
         written: Some("2026-11-09T03:00:00Z".parse().unwrap()),
@@ -30,26 +28,33 @@ fn options() -> PlanOptions {
         raft_index: None,
         identity: None,
     };
-    PlanOptions {
-        id: "20261124-030000-abcd".into(),
-        snapshots: Snapshots {
-            read: vec![
-                snapshot("half-a-month-old.db", Ok(400)),
-                snapshot("torn.db", Err("damaged: the file is shorter than its meta page says".into())),
-            ],
-            unread: 0,
-        },
-        ..PlanOptions::default()
-    }
+    vec![
+        snapshot("half-a-month-old.db", Ok(400)),
+        snapshot("torn.db", Err("damaged: the file is shorter than its meta page says".into())),
+    ]
+}
+
+fn options() -> PlanOptions {
+    PlanOptions { id: "20261124-030000-abcd".into(), ..PlanOptions::default() }
+}
+
+fn planned_with(facts: &Facts, snapshots: Vec<Snapshot>, options: &PlanOptions) -> Result<Plan, PlanError> {
+    let snapshots = Some(Snapshots { read: snapshots, ..Snapshots::default() });
+    let facts = Facts { snapshots, ..facts.clone() };
+    plan(&facts, &diagnose(&facts), options)
+}
+
+fn planned_as(facts: &Facts, options: &PlanOptions) -> Result<Plan, PlanError> {
+    planned_with(facts, backups(), options)
 }
 
 fn planned(facts: &Facts) -> Result<Plan, PlanError> {
-    plan(facts, &diagnose(facts), &options())
+    planned_as(facts, &options())
 }
 
 /// The same, by a person who has named the state to restore.
 fn planned_from(facts: &Facts, source: StateSource) -> Result<Plan, PlanError> {
-    plan(facts, &diagnose(facts), &PlanOptions { source: Some(source), ..options() })
+    planned_as(facts, &PlanOptions { source: Some(source), ..options() })
 }
 
 fn snapshot() -> StateSource {
@@ -352,7 +357,7 @@ fn a_source_is_taken_once_starts_were_in_vain() {
     let mut tried = Tried::default();
     tried.add(&first, &journal(&first, &[]), true);
     let options = PlanOptions { source: Some(member), tried, ..options() };
-    assert!(plan(&facts, &diagnose(&facts), &options).unwrap().restores());
+    assert!(planned_as(&facts, &options).unwrap().restores());
 }
 
 /// A machine that answers at the address is not to be stopped, restarted or rebooted.
@@ -583,7 +588,7 @@ fn journal(plan: &Plan, failed: &[u32]) -> Vec<Entry> {
 fn planned_after(facts: &Facts, before: &[(&Plan, Vec<u32>)]) -> Plan {
     let mut tried = Tried::default();
     before.iter().for_each(|(plan, failed)| tried.add(plan, &journal(plan, failed), false));
-    plan(facts, &diagnose(facts), &PlanOptions { tried, ..options() }).unwrap()
+    planned_as(facts, &PlanOptions { tried, ..options() }).unwrap()
 }
 
 /// A restart that did not help gives way to a replacement, and that to people.
@@ -625,7 +630,7 @@ fn what_was_done_already_was_not_tried() {
         let journal: Vec<Entry> = events.map(|event| Entry { at: cluster::now(), event }).collect();
         let mut tried = Tried::default();
         tried.add(&first, &journal, true);
-        let second = plan(&facts, &diagnose(&facts), &PlanOptions { tried, ..options() }).unwrap();
+        let second = planned_as(&facts, &PlanOptions { tried, ..options() }).unwrap();
         assert_eq!(second.steps, first.steps, "{case}");
     }
 }
@@ -675,7 +680,7 @@ fn what_the_cloud_refused_is_left_to_people_and_the_rest_goes_on() {
     // People may have seen to it: the next recovery asks for it again.
     let mut tried = Tried::default();
     tried.add(&first, &journal(&first, &[refused]), true);
-    let again = plan(&facts, &diagnose(&facts), &PlanOptions { tried, ..options() }).unwrap();
+    let again = planned_as(&facts, &PlanOptions { tried, ..options() }).unwrap();
     assert!(attach(&again, "e1").is_some());
 }
 
@@ -760,18 +765,6 @@ fn snapshot_of(name: &str, revision: i64, uid: &str, nodes: &[&str], member: &st
     }
 }
 
-fn planned_with(
-    facts: &Facts,
-    snapshots: Vec<Snapshot>,
-    source: Option<StateSource>,
-) -> Result<Plan, PlanError> {
-    plan(
-        facts,
-        &diagnose(facts),
-        &PlanOptions { snapshots: Snapshots { read: snapshots, unread: 0 }, source, ..options() },
-    )
-}
-
 /// It has more revisions than this cluster's own snapshot, and that says nothing.
 #[test]
 fn another_clusters_snapshot_is_chosen_only_by_name() {
@@ -779,7 +772,7 @@ fn another_clusters_snapshot_is_chosen_only_by_name() {
     let ours = snapshot_of("ours.db", 578_000, "uid-a", &["n1", "n2"], "e1");
     let theirs = snapshot_of("theirs.db", 1_000_000_000, "uid-b", &["a1", "a2"], "x1");
     let snapshots = vec![theirs.clone(), ours.clone()];
-    let plan = planned_with(&facts, snapshots.clone(), None).unwrap();
+    let plan = planned_with(&facts, snapshots.clone(), &options()).unwrap();
     let files: Vec<&StateSource> = plan
         .candidates
         .iter()
@@ -791,7 +784,8 @@ fn another_clusters_snapshot_is_chosen_only_by_name() {
     assert!(own.chosen && own.remark.contains("every write after it"), "{}", own.remark);
     assert!(other.foreign && !other.chosen, "{other:?}");
     assert_eq!(other.remark, "another cluster's (kube-system uid-b; nodes a1, a2; members x1)");
-    let named = planned_with(&facts, snapshots, Some(StateSource::Snapshot(theirs.path))).unwrap();
+    let source = Some(StateSource::Snapshot(theirs.path));
+    let named = planned_with(&facts, snapshots, &PlanOptions { source, ..options() }).unwrap();
     assert!(named.restores());
 }
 
@@ -801,7 +795,8 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     let one = snapshot_of("one.db", 500, "uid-a", &["n1", "n2"], "e1");
     let two = snapshot_of("two.db", 900, "uid-b", &["n1", "n2"], "e1");
     let gone = cases::all().remove("all-data-gone").unwrap();
-    let Err(PlanError::MixedSnapshots(said)) = planned_with(&gone, vec![one.clone(), two.clone()], None)
+    let Err(PlanError::MixedSnapshots(said)) =
+        planned_with(&gone, vec![one.clone(), two.clone()], &options())
     else {
         panic!("a choice was made")
     };
@@ -811,10 +806,39 @@ fn snapshots_of_clusters_that_look_alike_are_told_apart_by_uid_or_not_chosen() {
     let DataDir::Sound(mut state) = cluster::sound("e1", 300) else { panic!() };
     state.kubernetes = one.identity.clone().map(|identity| identity.kubernetes);
     facts.members.get_mut("e1").unwrap().data_dir.answer = Answer::Value(DataDir::Sound(state));
-    let plan = planned_with(&facts, vec![two], None).unwrap();
+    let plan = planned_with(&facts, vec![two], &options()).unwrap();
     assert!(plan.candidates[0].chosen && plan.candidates[0].source == StateSource::Member("e1".into()));
-    let refused = planned_with(&facts, vec![one], None);
+    let refused = planned_with(&facts, vec![one], &options());
     assert!(matches!(refused, Err(PlanError::AmbiguousState { .. })), "{refused:?}");
+}
+
+/// Facts of a diagnosis do not say which snapshots there are.
+#[test]
+fn snapshots_that_were_not_examined_are_not_taken_for_none() {
+    let all = cases::all();
+    let with = |case: &str, snapshots: Option<Snapshots>, source: Option<StateSource>| {
+        let facts = Facts { snapshots, ..all[case].clone() };
+        plan(&facts, &diagnose(&facts), &PlanOptions { source, ..options() })
+    };
+    let unexamined = |case: &str| with(case, None, None).unwrap().unexamined_snapshots;
+    assert!(unexamined("two-corrupt").is_some_and(|why| why.contains("snapshots were not examined")));
+    assert_eq!(unexamined("member-stopped"), None, "nothing is restored");
+    assert_eq!(planned(&all["two-corrupt"]).unwrap().unexamined_snapshots, None);
+
+    let refused = with("all-data-gone", None, None);
+    assert!(matches!(refused, Err(PlanError::Unexamined(_))), "{refused:?}");
+    assert_eq!(with("all-data-gone", Some(Snapshots::default()), None), Err(PlanError::NoSource));
+    let refused = with("all-data-gone", None, Some(snapshot()));
+    let Err(PlanError::BadSource(_, why)) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("do not include this snapshot"), "{why}");
+
+    // One that was named is the only one that was looked at.
+    let named: Option<PathBuf> = snapshot().snapshot().map(Into::into);
+    let only = || Some(Snapshots { read: backups(), unread: 0, named: named.clone() });
+    let plan = with("all-data-gone", only(), Some(snapshot())).unwrap();
+    assert_eq!((plan.restores(), plan.unexamined_snapshots), (true, None));
+    let other = with("all-data-gone", only(), None).unwrap().unexamined_snapshots.unwrap();
+    assert!(other.contains("other snapshots were not examined"), "{other}");
 }
 
 /// Hazard 1: with e1 away, m2 and m3 are the quorum, whatever an alarm says of m3's data; and of four voters three are
@@ -1051,7 +1075,7 @@ fn a_static_pod_whose_process_is_not_clear_is_not_stopped() {
 #[test]
 fn only_workers_without_a_role_are_rebooted_and_only_when_asked_for() {
     let reboots = |facts: &Facts, reboot_nodes| {
-        let plan = plan(facts, &diagnose(facts), &PlanOptions { reboot_nodes, ..options() }).unwrap();
+        let plan = planned_as(facts, &PlanOptions { reboot_nodes, ..options() }).unwrap();
         let hosts = plan.steps.iter().filter_map(|step| match &step.action {
             Action::RebootNode { host } => Some((host.clone(), step.changes.join("; "))),
             _ => None,

@@ -66,7 +66,7 @@ async fn a_recovery_that_cannot_look_is_not_done() {
         operator: "a test".into(),
         stop: &stop,
     };
-    let (diagnosis, plan) = recovery.plan().await.unwrap();
+    let (diagnosis, plan) = recovery.plan(&mut recovery.facts().await.unwrap()).await.unwrap();
     assert_eq!(diagnosis.causes, []);
     assert!(!diagnosis.is_healthy() && plan.is_empty());
     let report = recovery.recover(&mut Nobody).await.unwrap();

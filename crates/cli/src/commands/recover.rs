@@ -253,7 +253,8 @@ fn ensure_source_exists(source: &StateSource, inventory: &Inventory) -> Result<(
 
 /// Shows the plan for one round. Exits with 3 if there are findings, as `diagnose` does.
 async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) -> Result<Status> {
-    let (diagnosis, plan) = recovery.plan().await?;
+    let mut facts = recovery.facts().await?;
+    let (diagnosis, plan) = recovery.plan(&mut facts).await?;
     if let Some(out) = out {
         write_json(out, &plan)?;
     }

@@ -11,8 +11,8 @@ use crate::host::{Command, Host, Output, one_line};
 use crate::inventory::{Inventory, MemberSpec};
 use crate::journal::{Entry, Event, Journal, JournalError};
 use crate::plan::Plan;
-use crate::planner::disk_bytes;
 use crate::probe::Access;
+use crate::probe::snapshots::disk_bytes;
 
 use super::error::StepError;
 

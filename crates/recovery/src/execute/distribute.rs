@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::facts::DataDirs;
 use crate::host::{self, Command};
 use crate::plan::{Action, Base, StateSource};
+use crate::probe::snapshots;
 
 use super::context::Context;
 use super::error::StepError;
@@ -301,7 +302,7 @@ async fn stamp(context: &Context<'_>, host: &str, dirs: &DataDirs) -> Result<Str
 /// Reads the whole file once: a state that is damaged or older than planned must not replace anything.
 async fn verify(local: &Path, at_least: Option<i64>) -> Result<(), StepError> {
     let path = local.to_path_buf();
-    let inspected = tokio::task::spawn_blocking(move || crate::planner::Snapshot::read(&path).revision);
+    let inspected = tokio::task::spawn_blocking(move || snapshots::read(&path).revision);
     let inspected = inspected.await.map_err(|error| StepError::Fatal(error.to_string()))?;
     let found = inspected.map_err(|why| StepError::Fatal(format!("{}: {why}", local.display())))?;
     match at_least {

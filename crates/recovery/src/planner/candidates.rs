@@ -1,19 +1,18 @@
 //! Where the state of a restore can come from, and which of it is taken.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use lifeboat_etcd::EntryId;
 
 use crate::facts::{
-    Damage, DataDir, Fact, Facts, MemberFacts, NO_MEMBER, Readable, ServiceState, has_corrupt_alarm,
+    Damage, DataDir, Fact, Facts, MemberFacts, NO_MEMBER, Readable, ServiceState, Snapshot, has_corrupt_alarm,
 };
 use crate::plan::{Candidate, StateSource};
 
 use super::identity::{OwnIdentity, ensure_one_cluster};
 use super::log::Bases;
 use super::uncommitted::uncommitted;
-use super::{Draft, PlanError, Snapshot, Snapshots};
+use super::{Draft, PlanError, unexamined};
 
 /// By so many revisions a restore raises the revision, so that clients read again.
 const BUMP: i64 = 1_000_000_000;
@@ -42,13 +41,14 @@ impl Ranked {
 ///
 /// Members of one cluster order as raft elects: their whole logs are taken, and what the end of one adds to its revision
 /// is not known here. A snapshot is always older than the member it was taken from, so members go first.
-pub(super) fn candidates(facts: &Facts, snapshots: &[Snapshot]) -> Vec<Candidate> {
+pub(super) fn candidates(facts: &Facts) -> Vec<Candidate> {
     let own = OwnIdentity::of(facts);
-    let bases = Bases { facts, own: &own, snapshots };
+    let bases = Bases { facts, own: &own };
     let of_member = |name: &String| member_candidates(&bases, name);
     let mut members: Vec<Ranked> = facts.members.keys().flat_map(of_member).collect();
     members.sort_by_key(|ranked| std::cmp::Reverse(ranked.rank(facts)));
-    let mut snapshots: Vec<Ranked> = snapshots
+    let mut snapshots: Vec<Ranked> = facts
+        .known_snapshots()
         .iter()
         .map(|snapshot| Ranked { last: None, candidate: snapshot_candidate(&own, snapshot) })
         .collect();
@@ -264,14 +264,21 @@ pub(super) fn choose(draft: &mut Draft<'_>) -> Result<(StateSource, Option<i64>)
         (Some(candidate), Some(source)) => {
             Err(PlanError::BadSource(source.clone(), candidate.remark.clone()))
         }
-        (None, Some(source)) => {
-            let why = match source {
-                StateSource::Log { member, .. } => not_combined(draft.facts, member),
-                _ => "no such member or snapshot".into(),
-            };
-            Err(PlanError::BadSource(source.clone(), why))
-        }
-        (_, None) => Err(PlanError::NoSource),
+        (None, Some(source)) => Err(PlanError::BadSource(source.clone(), no_candidate(draft.facts, source))),
+        (_, None) => Err(unexamined(draft.facts, None).map_or(PlanError::NoSource, PlanError::Unexamined)),
+    }
+}
+
+/// Why what a person has named is not a candidate.
+fn no_candidate(facts: &Facts, source: &StateSource) -> String {
+    let is_known = |path| facts.known_snapshots().iter().any(|snapshot| snapshot.path == path);
+    match (source, source.snapshot()) {
+        (_, Some(path)) if !is_known(path) => format!(
+            "the facts do not include this snapshot; `lifeboat recover plan --source {source} --save-facts FILE` \
+             saves facts with it"
+        ),
+        (StateSource::Log { member, .. }, _) => not_combined(facts, member),
+        _ => "no such member".into(),
     }
 }
 
@@ -427,12 +434,4 @@ fn undecided(candidates: &[Candidate]) -> Result<(), PlanError> {
         }),
         _ => Ok(()),
     }
-}
-
-/// Finds the snapshots to choose from. Where nothing tells this cluster from one whose nodes have the same names, two are
-/// read, so that they can be compared.
-pub(crate) fn find_snapshots(facts: &Facts, places: &[PathBuf], named: Option<&Path>) -> Snapshots {
-    let own = OwnIdentity::of(facts);
-    let enough = if own.is_certain() { 1 } else { 2 };
-    Snapshots::find(places, named, enough, |identity| own.contradiction(identity).is_none())
 }

@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_etcd::KubernetesIdentity;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, SnapshotIdentity};
 use crate::inventory::Inventory;
 use crate::plan::StateSource;
 
-use super::snapshot::SnapshotIdentity;
 use super::{Draft, PlanError};
 
 /// So many names are shown.
 const NAMES: usize = 5;
 
 /// What this cluster is known by.
-pub(super) struct OwnIdentity<'a> {
+pub(crate) struct OwnIdentity<'a> {
     inventory: &'a Inventory,
     /// What its members hold, as far as that is this cluster's state.
     kubernetes: Option<&'a KubernetesIdentity>,
@@ -50,9 +49,12 @@ impl<'a> OwnIdentity<'a> {
         is_other.then(|| remark(snapshot))
     }
 
-    /// Whether the UID of kube-system is known, which no other cluster shares.
-    pub fn is_certain(&self) -> bool {
-        self.inventory.kubernetes.uid.is_some() || self.kubernetes.is_some_and(|ours| ours.uid.is_some())
+    /// How many snapshots of this cluster to choose from. Where nothing tells it from one whose nodes have the same names, two
+    /// are compared.
+    pub fn snapshots_needed(&self) -> usize {
+        // The UID of kube-system, which no other cluster shares.
+        let ours = self.kubernetes.and_then(|ours| ours.uid.as_ref());
+        if self.inventory.kubernetes.uid.as_ref().or(ours).is_some() { 1 } else { 2 }
     }
 
     fn has_a_member_of(&self, snapshot: &SnapshotIdentity) -> bool {
@@ -91,7 +93,7 @@ pub(super) fn ensure_one_cluster(draft: &Draft<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     let mut clusters: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for snapshot in &draft.options.snapshots.read {
+    for snapshot in draft.facts.known_snapshots() {
         let source = StateSource::Snapshot(snapshot.path.clone());
         let uid = snapshot.identity.as_ref().and_then(|identity| identity.kubernetes.uid.as_deref());
         if let (Some(uid), true) = (uid, named.contains(&&source)) {

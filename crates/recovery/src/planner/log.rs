@@ -1,9 +1,8 @@
 //! Logs of members whose own db cannot be used, on top of other states of the same cluster.
 
-use crate::facts::{DataDir, Facts, LogState, MemberFacts};
+use crate::facts::{DataDir, Facts, LogState, MemberFacts, Snapshot};
 use crate::plan::{Base, Candidate, StateSource};
 
-use super::Snapshot;
 use super::candidates::serves_another_state;
 use super::identity::OwnIdentity;
 
@@ -11,7 +10,6 @@ use super::identity::OwnIdentity;
 pub(super) struct Bases<'a> {
     pub facts: &'a Facts,
     pub own: &'a OwnIdentity<'a>,
-    pub snapshots: &'a [Snapshot],
 }
 
 /// A state that a log goes on from.
@@ -64,7 +62,7 @@ impl Bases<'_> {
 
     /// The snapshots that know the log's member, and the last entry of each.
     fn snapshots_of(&self, log: &LogState) -> impl Iterator<Item = (&Snapshot, u64)> {
-        self.snapshots.iter().filter_map(|snapshot| {
+        self.facts.known_snapshots().iter().filter_map(|snapshot| {
             let identity = snapshot.identity.as_ref()?;
             let knows = identity.member_ids.is_empty() || identity.member_ids.contains(&log.member_id);
             let is_ours = snapshot.revision.is_ok() && self.own.contradiction(identity).is_none();

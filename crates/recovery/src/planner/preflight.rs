@@ -1,11 +1,11 @@
 //! What a plan needs of the machines it changes, shown by the facts before anything is planned on them. The executor asks
 //! the same of the machines themselves, right before it acts.
 
-use crate::facts::{DataDirs, Storage, shown};
+use crate::facts::{DataDirs, Snapshot, Storage, shown};
 use crate::inventory::{MemberSpec, Service};
 use crate::plan::StateSource;
 
-use super::{Draft, Snapshot};
+use super::Draft;
 
 /// etcd makes each WAL file this big, and the next one before the first is full.
 const WAL_BYTES: u64 = 2 * 64_000_000;
@@ -95,7 +95,7 @@ pub(super) fn state_bytes(draft: &Draft<'_>, source: &StateSource) -> Option<u64
     };
     let snapshot = source.snapshot().and_then(|path| {
         let is_it = |snapshot: &&Snapshot| snapshot.path == *path;
-        draft.options.snapshots.read.iter().find(is_it).map(|snapshot| snapshot.size)
+        draft.facts.known_snapshots().iter().find(is_it).map(|snapshot| snapshot.size)
     });
     source
         .members()

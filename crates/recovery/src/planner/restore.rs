@@ -26,7 +26,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Result<(), PlanError> {
     if draft.options.source.is_none() {
         ensure_not_fenced(facts)?;
     }
-    draft.candidates = candidates(facts, &draft.options.snapshots.read);
+    draft.candidates = candidates(facts);
     let (source, revision) = choose(draft)?;
     let dirs = establish(draft, &source)?;
     // What cannot change meanwhile is brought to the machines while the cluster still runs as far as it does.

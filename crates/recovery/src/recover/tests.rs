@@ -29,6 +29,34 @@ pub(crate) fn restore() -> Plan {
     .unwrap()
 }
 
+/// An older one among those of the inventory may be named, in a plan that is applied too.
+#[tokio::test]
+async fn the_snapshot_that_a_person_has_named_is_read_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["older.db", "newer.db"] {
+        fs_err::write(dir.path().join(name), "torn").unwrap();
+    }
+    let inventory = Inventory { snapshots: vec![dir.path().into()], ..inventory() };
+    let access = Access::new(&inventory, crate::host::Hosts::new());
+    let recovery = Recovery {
+        inventory: &inventory,
+        inventory_path: dir.path().join("prod.yaml"),
+        access: &access,
+        source: None,
+        reboots: Reboots::Never,
+        operator: "a test".into(),
+        stop: &AtomicBool::new(false),
+    };
+    let mut facts: Facts = serde_json::from_str(include_str!("../../tests/facts/healthy.json")).unwrap();
+    recovery.read_snapshots(&mut facts, None).await;
+    let found = facts.snapshots.take().unwrap();
+    assert_eq!((found.read.len(), found.named), (2, None));
+    let older = dir.path().join("older.db");
+    recovery.read_snapshots(&mut facts, Some(&StateSource::Snapshot(older.clone()))).await;
+    let found = facts.snapshots.unwrap();
+    assert_eq!((found.read.len(), &found.read[0].path, found.named.as_ref()), (1, &older, Some(&older)));
+}
+
 /// An operation whose plan is under way.
 fn begun() -> (tempfile::TempDir, Operations, Operation) {
     let dir = tempfile::tempdir().unwrap();

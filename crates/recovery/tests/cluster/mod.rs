@@ -62,6 +62,7 @@ impl Builder {
             kubernetes: kubernetes(),
             checks: [("web".into(), check(true, "200 OK"))].into(),
             pending_operation: None,
+            snapshots: None,
             inventory,
         };
         Self(facts)

@@ -101,10 +101,12 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         }
     }
     match plan.unread_snapshots {
-        0 => Ok(()),
-        1 => writeln!(out, "     1 older snapshot was not read"),
-        unread => writeln!(out, "     {unread} older snapshots were not read"),
+        0 => {}
+        1 => writeln!(out, "     1 older snapshot was not read")?,
+        unread => writeln!(out, "     {unread} older snapshots were not read")?,
     }
+    let unexamined = plan.unexamined_snapshots.as_ref();
+    unexamined.map_or(Ok(()), |why| writeln!(out, "\nWarning: {why}"))
 }
 
 /// Changes shown of entries that are not known to be committed; the JSON has more.

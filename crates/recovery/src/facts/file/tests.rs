@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use jiff::Timestamp;
 
 use super::*;
-use crate::facts::{Disk, Fact, HostFacts, KubernetesFacts, Login};
+use crate::facts::{Disk, Fact, HostFacts, KubernetesFacts, Login, Snapshot, Snapshots};
 use crate::inventory::{Etcd, Inventory, Kubernetes, Ssh};
 use crate::operation::write_json;
 
@@ -44,6 +44,15 @@ fn facts() -> Facts {
         kubelet: None,
         kubelet_api: None,
     };
+    let torn = Snapshot {
+        path: "/backups/torn.db".into(),
+        written: None,
+        size: u64::MAX,
+        revision: Err("damaged".into()),
+        raft_index: None,
+        identity: None,
+    };
+    let sound = Snapshot { revision: Ok(i64::MAX), raft_index: Some(1), ..torn.clone() };
     Facts {
         schema_version: SCHEMA_VERSION,
         platform: String::new(),
@@ -61,6 +70,7 @@ fn facts() -> Facts {
         },
         checks: BTreeMap::new(),
         pending_operation: None,
+        snapshots: Some(Snapshots { read: vec![torn, sound], unread: 1, named: None }),
     }
 }
 
