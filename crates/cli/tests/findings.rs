@@ -1,9 +1,10 @@
-//! `diagnose`, `status` and `explain` on recorded facts: what people and programs are shown.
+//! `diagnose`, `status`, `recover plan` and `explain` on recorded facts: what people and programs are shown.
 
 mod support;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use support::{fails, lifeboat, lifeboat_ok, text};
 
 fn facts(case: &str) -> PathBuf {
@@ -39,7 +40,7 @@ fn transcripts_show_what_the_program_prints() {
 fn json_has_the_whole_tree() {
     let output = lifeboat(with_facts("diagnose", "incident", &["-o", "json"]));
     assert_eq!(output.status.code(), Some(3));
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["schemaVersion"], 1);
     assert_eq!(json["healthy"], false);
     assert_eq!(json["causes"].as_array().unwrap().len(), 1);
@@ -54,7 +55,7 @@ fn json_has_the_whole_tree() {
 fn status_in_json_has_a_row_for_each() {
     let output = lifeboat(with_facts("status", "two-corrupt", &["-o", "json"]));
     assert_eq!(output.status.code(), Some(3));
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let count = |rows: &str| json[rows].as_array().unwrap().len();
     assert_eq!([count("hosts"), count("members"), count("controlPlane"), count("nodes")], [7, 3, 3, 2]);
     assert_eq!(json["members"][1]["state"], "etcd.member.corrupt");
@@ -95,13 +96,21 @@ fn an_invalid_facts_file_is_a_usage_error() {
 fn facts_cannot_control_the_terminal() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("facts.json");
-    let evil = fs_err::read_to_string(facts("incident"))
-        .unwrap()
-        .replace("No route to host", "\\u001b]52;c;eA==\\u0007\\u001b[2J\\u009b31m\\u202egone");
-    fs_err::write(&file, evil).unwrap();
+    let evil = "\u{1b}]52;c;eA==\u{7}\u{1b}[2J\u{9b}31m\u{202e}gone";
+    let escaped = evil.replace('\u{1b}', "\\u001b").replace('\u{7}', "\\u0007");
+    let incident = fs_err::read_to_string(facts("incident")).unwrap().replace("No route to host", &escaped);
+    // Its name and what is wrong with it are shown, each in one line.
+    let snapshot =
+        json!({"path": format!("/backups/{evil}\n  -> best.db"), "size": 1, "error": format!("{evil}\n")});
+    let no_data = with_snapshots("all-data-gone", &json!([snapshot, sound_snapshot("/backups/nightly.db")]));
     let is_unsafe =
         |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
-    for verb in [&["diagnose", "-v"][..], &["status"]] {
+    for (content, verb) in [
+        (&incident, &["diagnose", "-v"][..]),
+        (&incident, &["status"]),
+        (&no_data.to_string(), &["recover", "plan"]),
+    ] {
+        fs_err::write(&file, content).unwrap();
         for format in ["table", "json", "yaml"] {
             let output =
                 lifeboat(verb.iter().copied().chain(["--facts", file.to_str().unwrap(), "-o", format]));
@@ -109,8 +118,88 @@ fn facts_cannot_control_the_terminal() {
             let shown = text(&output.stdout);
             assert!(!shown.contains(is_unsafe), "{verb:?} {format}: {shown}");
             assert!(verb[0] == "status" || shown.contains("gone"), "{verb:?} {format}: {shown}");
+            assert!(!shown.contains("\n  -> best.db"), "{verb:?} {format}: {shown}");
         }
     }
+}
+
+/// A recorded case with these snapshots.
+fn with_snapshots(case: &str, read: &Value) -> Value {
+    let mut json: Value = serde_json::from_slice(&fs_err::read(facts(case)).unwrap()).unwrap();
+    json["snapshots"] = json!({"read": read, "unread": 0});
+    json
+}
+
+fn sound_snapshot(path: &str) -> Value {
+    json!({"path": path, "written": "2026-03-01T03:00:00Z", "size": 80_000_000, "revision": 41_000})
+}
+
+#[test]
+fn recorded_facts_always_give_the_same_diagnosis_and_plan() {
+    let (mut planned, mut cases) = (0, 0);
+    for case in facts("any").parent().unwrap().read_dir().unwrap() {
+        let case = case.unwrap().path().display().to_string();
+        cases += 1;
+        for verb in [&["diagnose"][..], &["recover", "plan"]] {
+            let run = || lifeboat(verb.iter().copied().chain(["--facts", &case, "-o", "json"]));
+            let (first, second) = (run(), run());
+            assert_eq!(first, second, "{verb:?} {case}");
+            planned += usize::from(verb[0] == "recover" && !first.stdout.is_empty());
+        }
+    }
+    assert!(planned > 70, "{planned} of {cases} cases were planned");
+}
+
+/// It names machines and files that are not here, and one that is here and something else.
+#[test]
+fn a_plan_from_facts_needs_neither_the_cluster_nor_its_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("facts.json"), dir.path().join("plan.json"));
+    let nightly = dir.path().join("nightly.db");
+    let nightly = nightly.to_str().unwrap();
+    let facts = with_snapshots("all-data-gone", &json!([sound_snapshot(nightly)]));
+    fs_err::write(&file, facts.to_string()).unwrap();
+    let plan = |more: &[&str]| {
+        let args = ["recover", "plan", "--facts", file.to_str().unwrap(), "-o", "json"];
+        lifeboat(args.iter().chain(more))
+    };
+    let first = plan(&["--out", out.to_str().unwrap()]);
+    assert_eq!(first.status.code(), Some(3), "{}", text(&first.stderr));
+    let json: Value = serde_json::from_slice(&first.stdout).unwrap();
+    let chosen: Vec<&Value> =
+        json["candidates"].as_array().unwrap().iter().filter(|one| one["chosen"] == true).collect();
+    assert_eq!(chosen.len(), 1);
+    assert_eq!(
+        (&chosen[0]["source"], &chosen[0]["revision"]),
+        (&json!({"snapshot": nightly}), &json!(41_000))
+    );
+    assert_eq!(json.get("unexaminedSnapshots"), None);
+    assert!(json["steps"].to_string().contains("restoreMember"));
+    let written: Value = serde_json::from_slice(&fs_err::read(&out).unwrap()).unwrap();
+    assert_eq!(written["steps"], json["steps"]);
+
+    fs_err::write(nightly, "not a snapshot").unwrap();
+    assert_eq!(plan(&[]).stdout, first.stdout);
+    assert_eq!(plan(&["--source", nightly]).status.code(), Some(3));
+    // What the facts do not have is not looked for.
+    let other = dir.path().join("other.db");
+    fs_err::copy(lab::fixture::kubernetes_snapshot(), &other).unwrap();
+    fails(&plan(&["--source", other.to_str().unwrap()]), 2, &["other.db", "do not include this snapshot"]);
+    fails(&plan(&["--source", "member:m9"]), 2, &["no etcd member m9"]);
+}
+
+#[test]
+fn a_plan_from_facts_without_snapshots_says_so() {
+    let run = |case: &str, format: &str| {
+        lifeboat(["recover", "plan", "--facts", facts(case).to_str().unwrap(), "-o", format])
+    };
+    let shown = text(&run("two-corrupt", "table").stdout);
+    assert!(shown.contains("\nWarning: snapshots were not examined"), "{shown}");
+    let json: Value = serde_json::from_slice(&run("two-corrupt", "json").stdout).unwrap();
+    assert!(json["unexaminedSnapshots"].as_str().unwrap().contains("--save-facts"), "{json}");
+    fails(&run("all-data-gone", "json"), 4, &["no state to restore from", "snapshots were not examined"]);
+    let nothing_to_restore = text(&run("member-stopped", "table").stdout);
+    assert!(!nothing_to_restore.contains("Warning"), "{nothing_to_restore}");
 }
 
 /// Whether ssh, which examines machines, is missing.
@@ -173,7 +262,7 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     let seen =
         lifeboat(["diagnose", "-o", "json", "--inventory", &path(&inventory), "--save-facts", &path(&saved)]);
     assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
-    let json: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+    let json: Value = serde_json::from_slice(&seen.stdout).unwrap();
     let ids: Vec<&str> =
         json["causes"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["host.unreachable"]);
@@ -181,7 +270,24 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     assert_eq!(json["unknown"], serde_json::json!([]));
     let replayed = lifeboat(["diagnose", "-o", "json", "--facts", &path(&saved)]);
     assert_eq!(text(&replayed.stdout), text(&seen.stdout));
-    assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
+
+    let planned = dir.path().join("planned.json");
+    let plan = |more: &[&str]| lifeboat(["recover", "plan", "-o", "json"].iter().chain(more));
+    let seen = plan(&["--inventory", &path(&inventory), "--save-facts", &path(&planned)]);
+    let replayed = plan(&["--facts", &path(&planned)]);
+    let json = |output: &std::process::Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+    let (mut seen, mut replayed) = (json(&seen), json(&replayed));
+    assert!(is_id(&seen["id"].take()) && is_id(&replayed["id"].take()));
+    assert_eq!(replayed, seen);
+    let again = plan(&["--inventory", &path(&inventory), "--save-facts", &path(&planned)]);
+    fails(&again, 4, &["planned.json exists"]);
+    for saved in [saved, planned] {
+        assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
+    }
+}
+
+fn is_id(id: &Value) -> bool {
+    lifeboat_recovery::operation::is_id(id.as_str().unwrap())
 }
 
 /// A missing access key does not prevent examining the machines.
@@ -237,8 +343,7 @@ fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
         assert!(lifeboat_ok(["explain", id]).starts_with(&format!("# {id}\n")));
     }
     fails(&lifeboat(["explain", "etcd.qorum-lost"]), 2, &["'etcd.quorum-lost'"]);
-    let json: serde_json::Value =
-        serde_json::from_str(&lifeboat_ok(["explain", "nic.missing", "-o", "json"])).unwrap();
+    let json: Value = serde_json::from_str(&lifeboat_ok(["explain", "nic.missing", "-o", "json"])).unwrap();
     assert_eq!(json["id"], "nic.missing");
 }
 
@@ -256,7 +361,7 @@ fn proxies_in_the_environment_are_not_used_for_the_cluster() {
         let args = ["diagnose", "--inventory", &inventory, "--save-facts", facts.to_str().unwrap()];
         let seen = support::lifeboat_with(args, &names.map(|name| (name, proxy)));
         assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
-        let facts: serde_json::Value = serde_json::from_slice(&fs_err::read(&facts).unwrap()).unwrap();
+        let facts: Value = serde_json::from_slice(&fs_err::read(&facts).unwrap()).unwrap();
         let readyz = facts["controlPlane"]["m1"]["readyz"].to_string();
         assert!(readyz.contains("refused") && !readyz.contains("proxy"), "{proxy}: {readyz}");
     }

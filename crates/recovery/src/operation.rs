@@ -501,11 +501,23 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 
 /// Sorts by time, and no two are the same: `20261124-153000-k3f9`.
 pub fn new_id() -> String {
-    let time = Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    let random = std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0);
+    id(Timestamp::now(), std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0))
+}
+
+/// An id of the form of [`new_id`] that is always the same for this time and content.
+///
+/// # Errors
+/// The content has no form in JSON.
+pub(crate) fn derived_id<T: Serialize>(at: Timestamp, content: &T) -> io::Result<String> {
+    Ok(id(at, crc32c::crc32c(&serde_json::to_vec(content)?).into()))
+}
+
+/// An id with letters from the lower half of these bits.
+fn id(at: Timestamp, bits: u64) -> String {
+    let time = at.strftime("%Y%m%d-%H%M%S");
     let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
     let suffix: String =
-        (0..4).map(|i| char::from(letters[(random >> (8 * i)) as usize % letters.len()])).collect();
+        (0..4).map(|i| char::from(letters[(bits >> (8 * i)) as usize % letters.len()])).collect();
     format!("{time}-{suffix}")
 }
 

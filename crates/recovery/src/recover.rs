@@ -17,7 +17,7 @@ use crate::facts::{Facts, SnapshotIdentity};
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, GIVEN_UP};
-use crate::operation::{Operation, OperationError, Operations, RECOVERED};
+use crate::operation::{Operation, OperationError, Operations, RECOVERED, derived_id};
 use crate::plan::{Action, Plan, StateSource, Step};
 use crate::planner::{
     OwnIdentity, PlanError, PlanOptions, Tried, drift, fingerprint, plan, restores, unused,
@@ -389,6 +389,24 @@ impl Recovery<'_> {
         };
         facts.snapshots = tokio::task::spawn_blocking(find).await.ok();
     }
+}
+
+/// Plans one round from recorded facts alone: nothing is queried, and no file is opened. The same facts and options give
+/// the same plan and id. What earlier operations tried in vain is not in the facts.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn replay(
+    facts: &Facts,
+    source: Option<StateSource>,
+    reboots: Reboots,
+) -> Result<(Diagnosis, Plan), RecoverError> {
+    let reboot_nodes = reboots != Reboots::Never;
+    let id = derived_id(facts.observed_at, &(facts, &source, reboot_nodes)).map_err(OperationError::Io)?;
+    let diagnosis = diagnose(facts);
+    let options = PlanOptions { id, source, tried: Tried::default(), reboot_nodes };
+    let plan = plan(facts, &diagnosis, &options)?;
+    Ok((diagnosis, plan))
 }
 
 /// Whether a plan of it is under way, which can be resumed.

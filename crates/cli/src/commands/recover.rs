@@ -1,16 +1,17 @@
 //! `lifeboat recover`.
 
+mod plan;
 mod prompt;
 mod render;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
 use lifeboat_etcd::{is_data_dir, open};
 use lifeboat_recovery::inventory::Inventory;
-use lifeboat_recovery::operation::{load_plan, write_json};
+use lifeboat_recovery::operation::load_plan;
 use lifeboat_recovery::plan::StateSource;
 use lifeboat_recovery::recover::{Reboots, RecoverError, Recovery, Report};
 
@@ -57,18 +58,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show the plan and change nothing.
-    Plan {
-        /// Write the plan to a file, for `recover apply`.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-
-        #[command(flatten)]
-        source: StateSourceArg,
-
-        #[command(flatten)]
-        reboot: Reboot,
-    },
+    Plan(plan::Args),
     /// Execute a plan written by `recover plan --out`, unless the cluster has changed since.
     Apply {
         /// Plan file.
@@ -143,8 +133,8 @@ impl Args {
         let none = (None, None, None);
         let (verb, (source, yes, reboot)) = match &self.command {
             None => ("recover", (Some(None), Some(false), Some(false))),
-            Some(Command::Plan { source, reboot, .. }) => {
-                ("recover plan", (Some(source.source.clone()), None, Some(reboot.reboot_nodes)))
+            Some(Command::Plan(plan)) => {
+                ("recover plan", (Some(plan.source.source.clone()), None, Some(plan.reboot.reboot_nodes)))
             }
             Some(Command::Apply { source, yes, reboot, .. }) => {
                 ("recover apply", (Some(source.source.clone()), Some(yes.yes), Some(reboot.reboot_nodes)))
@@ -166,7 +156,7 @@ impl Args {
         }
         let yes = yes.unwrap_or_default() || self.yes.yes;
         let is_interactive =
-            !yes && !matches!(self.command, Some(Command::Plan { .. })) && std::io::stdin().is_terminal();
+            !yes && !matches!(self.command, Some(Command::Plan(_))) && std::io::stdin().is_terminal();
         let reboots = match reboot.unwrap_or_default() || self.reboot.reboot_nodes {
             true => Reboots::All,
             false if is_interactive => Reboots::Ask,
@@ -180,7 +170,13 @@ impl Args {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let Flags { source, yes, reboots } = args.flags()?;
+    let flags = args.flags()?;
+    if let Some(Command::Plan(plan)) = &args.command
+        && let Some(status) = plan.replay(&flags, context)?
+    {
+        return Ok(status);
+    }
+    let Flags { source, yes, reboots } = flags;
     let (path, inventory) = args.inventory.load()?;
     if let Some(source) = &source {
         ensure_source_exists(source, &inventory)?;
@@ -202,7 +198,7 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
         let mut prompt = Prompt::new(yes, context);
         let report = match &args.command {
             None => recovery.recover(&mut prompt).await,
-            Some(Command::Plan { out, .. }) => return plan(&recovery, out.as_deref(), context).await,
+            Some(Command::Plan(plan)) => return plan.run(&recovery, context).await,
             Some(Command::Apply { plan, .. }) => {
                 recovery.apply(&load_plan(plan, &inventory).map_err(RecoverError::from)?, &mut prompt).await
             }
@@ -227,13 +223,17 @@ pub fn run(args: &Args, context: &Context) -> Result<Status> {
     })
 }
 
+fn ensure_members_exist(source: &StateSource, inventory: &Inventory) -> Result<()> {
+    let mut members = source.members();
+    match members.find(|name| !inventory.etcd.members.contains_key(*name)) {
+        Some(name) => Err(no_such_member(name, inventory)),
+        None => Ok(()),
+    }
+}
+
 /// Reports a wrong `--source` before anything is queried.
 fn ensure_source_exists(source: &StateSource, inventory: &Inventory) -> Result<()> {
-    for name in source.members() {
-        if !inventory.etcd.members.contains_key(name) {
-            return Err(no_such_member(name, inventory));
-        }
-    }
+    ensure_members_exist(source, inventory)?;
     let Some(path) = source.snapshot() else { return Ok(()) };
     if is_data_dir(path)? {
         let path = path.display();
@@ -249,20 +249,6 @@ fn ensure_source_exists(source: &StateSource, inventory: &Inventory) -> Result<(
     }
     open(path)?;
     Ok(())
-}
-
-/// Shows the plan for one round. Exits with 3 if there are findings, as `diagnose` does.
-async fn plan(recovery: &Recovery<'_>, out: Option<&Path>, context: &Context) -> Result<Status> {
-    let mut facts = recovery.facts().await?;
-    let (diagnosis, plan) = recovery.plan(&mut facts).await?;
-    if let Some(out) = out {
-        write_json(out, &plan)?;
-    }
-    // The plan file has its own schemaVersion, which would clash with that of the output.
-    let mut fields = serde_json::to_value(&plan)?;
-    fields.as_object_mut().and_then(|fields| fields.remove("schemaVersion"));
-    output::print(context.format, &fields, |to| render::plan(to, &diagnosis, &plan))?;
-    Ok(if diagnosis.is_healthy() { Status::Ok } else { Status::Findings })
 }
 
 fn finish(report: &Report, context: &Context) -> Result<Status> {

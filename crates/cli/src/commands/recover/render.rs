@@ -24,7 +24,7 @@ pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Resu
     }
     writeln!(out, "Findings:")?;
     for cause in &diagnosis.causes {
-        writeln!(out, "  {}  {}: {}", cause.severity, cause.id, cause.summary)?;
+        writeln!(out, "  {}  {}: {}", cause.severity, cause.id, line(&cause.summary))?;
     }
     candidates(out, plan)?;
     if plan.is_empty() {
@@ -39,8 +39,13 @@ pub fn plan(out: &mut dyn Write, diagnosis: &Diagnosis, plan: &Plan) -> io::Resu
 
 fn step(out: &mut dyn Write, step: &Step) -> io::Result<()> {
     let mark = if step.irreversible { "  (irreversible)" } else { "" };
-    writeln!(out, "  {:>2}. {}{mark}", step.number, step.title)?;
-    step.changes.iter().try_for_each(|change| writeln!(out, "      - {change}"))
+    writeln!(out, "  {:>2}. {}{mark}", step.number, line(&step.title))?;
+    step.changes.iter().try_for_each(|change| writeln!(out, "      - {}", line(change)))
+}
+
+/// Keeps a text in its line: a file name with a line break could add a step or a candidate to what is shown.
+fn line(text: &str) -> String {
+    printable(text.as_bytes())
 }
 
 /// Writes the remaining steps of an interrupted operation.
@@ -95,7 +100,8 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
             (Some(combination), Some(_)) => format!("{combination}, {revision}"),
             (None, _) => format!("{revision}{newest}"),
         };
-        writeln!(out, "  {mark} {}: {held}; {}", candidate.source, candidate.remark)?;
+        let text = format!("{}: {held}; {}", candidate.source, candidate.remark);
+        writeln!(out, "  {mark} {}", line(&text))?;
         if let Some(entries) = &candidate.uncommitted {
             uncommitted(out, entries)?;
         }
@@ -106,7 +112,7 @@ fn candidates(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         unread => writeln!(out, "     {unread} older snapshots were not read")?,
     }
     let unexamined = plan.unexamined_snapshots.as_ref();
-    unexamined.map_or(Ok(()), |why| writeln!(out, "\nWarning: {why}"))
+    unexamined.map_or(Ok(()), |why| writeln!(out, "\nWarning: {}", line(why)))
 }
 
 /// Changes shown of entries that are not known to be committed; the JSON has more.
