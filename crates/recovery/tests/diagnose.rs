@@ -1,10 +1,10 @@
 //! What recorded facts are diagnosed as.
 
 mod cluster;
+mod recorded;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::finding::{Diagnosis, Finding, FindingId, Remedy};
@@ -13,40 +13,25 @@ use lifeboat_recovery::single_points_of_failure::single_points_of_failure;
 
 use cluster::cases;
 
-fn file(case: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/facts/{case}.json"))
-}
-
 /// The files are what the builder makes; `LIFEBOAT_RECORD=1 cargo test recorded_facts` writes them.
 #[test]
 fn recorded_facts_are_those_of_the_builder() {
     for (case, facts) in cases::all() {
         let text = serde_json::to_string_pretty(&facts).unwrap() + "\n";
         if std::env::var_os("LIFEBOAT_RECORD").is_some() {
-            fs_err::write(file(case), &text).unwrap();
+            fs_err::write(recorded::file(case), &text).unwrap();
         }
         assert_eq!(
-            fs_err::read_to_string(file(case)).unwrap(),
+            fs_err::read_to_string(recorded::file(case)).unwrap(),
             text,
             "{case}: run this test with LIFEBOAT_RECORD=1"
         );
     }
 }
 
-/// Every file of facts, by its name.
-fn recorded() -> Vec<(String, Facts)> {
-    let entries = file("any").parent().unwrap().read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let read = |path: PathBuf| {
-        let facts = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
-        (path.file_stem().unwrap().to_str().unwrap().to_owned(), facts)
-    };
-    files.map(read).collect()
-}
-
 #[test]
 fn every_case_is_diagnosed_as_recorded() {
-    for (case, facts) in recorded() {
+    for (case, facts) in recorded::all() {
         insta::with_settings!({ snapshot_path => "diagnoses", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!(case, text(&diagnose(&facts)));
         });
@@ -204,7 +189,7 @@ fn a_restore_is_offered_only_where_no_quorum_can_be_started() {
 /// Ids are API, and so is that each is found by some rule.
 #[test]
 fn every_id_is_found_in_some_case() {
-    let found: BTreeSet<FindingId> = recorded()
+    let found: BTreeSet<FindingId> = recorded::all()
         .iter()
         .flat_map(|(_, facts)| diagnose(facts).all().iter().map(|f| f.id).collect::<Vec<_>>())
         .collect();

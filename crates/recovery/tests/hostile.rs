@@ -1,6 +1,7 @@
 //! Plans and journals that somebody has tampered with: nothing of them is done, and nothing is written elsewhere.
 
 mod cluster;
+mod recorded;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -44,7 +45,7 @@ fn doing(plan: &Value, action: &Value) -> Value {
 #[test]
 fn every_plan_that_is_made_is_taken_back_as_it_was() {
     let mut steps = 0;
-    for (case, facts) in cluster::cases::all() {
+    for (case, facts) in recorded::all() {
         let Some(mut plan) = planned(&facts) else { continue };
         let read = loaded(&facts.inventory, &serde_json::to_value(&plan).unwrap());
         let read = read.unwrap_or_else(|why| panic!("{case}: {why}"));
@@ -112,7 +113,7 @@ fn a_plan_that_names_what_is_not_the_inventorys_is_refused() {
 /// Facts come from files of other people too.
 #[test]
 fn extreme_numbers_of_a_snapshot_do_no_harm() {
-    for (case, mut facts) in cluster::cases::all() {
+    for (case, mut facts) in recorded::all() {
         for (size, revision, raft_index) in [(u64::MAX, i64::MAX, u64::MAX), (0, i64::MIN, 0)] {
             let snapshot = Snapshot {
                 path: "/".into(),

@@ -1,6 +1,7 @@
 //! What is planned from the recorded facts, and what no plan may ever do.
 
 mod cluster;
+mod recorded;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -100,7 +101,7 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
 
 #[test]
 fn every_case_is_planned_as_recorded() {
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         insta::with_settings!({ snapshot_path => "plans", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!(case, text(&planned(&facts)));
         });
@@ -131,7 +132,7 @@ fn text(plan: &Result<Plan, PlanError>) -> String {
 #[test]
 fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() {
     let mut restores = 0;
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let Some(first) = plan.steps.iter().find(|s| matches!(s.action, Action::RestoreMember { .. })) else {
             continue;
@@ -181,7 +182,7 @@ fn everything_is_fenced_before_a_restore_and_etcd_released_before_its_clients() 
 /// The one that survived holds what the old snapshot lacks.
 #[test]
 fn a_surviving_member_goes_before_any_snapshot() {
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let survivor = |source: &StateSource| matches!(source, StateSource::Member(_));
         let sound = plan.candidates.iter().any(|c| survivor(&c.source) && c.revision.is_some());
@@ -363,7 +364,7 @@ fn a_source_is_taken_once_starts_were_in_vain() {
 /// A machine that answers at the address is not to be stopped, restarted or rebooted.
 #[test]
 fn a_machine_that_is_not_the_right_one_is_left_alone() {
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let wrong: Vec<&String> = facts
             .hosts
             .iter()
@@ -533,7 +534,7 @@ fn a_restore_leaves_out_nodes_that_are_another_machine_or_away() {
 /// A cluster that serves, with a quorum, would be stopped and all written since the file thrown away.
 #[test]
 fn a_named_state_decides_what_is_restored_and_never_that_it_is() {
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let (Ok(without), Ok(with)) = (planned(&facts), planned_from(&facts, snapshot())) else { continue };
         let asked = [
             "state-lost",
@@ -722,7 +723,7 @@ fn a_member_that_the_others_do_not_reach_is_not_replaced() {
 #[test]
 fn a_wait_in_vain_does_not_end_a_recovery() {
     let mut waits = 0;
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let is_wait = |step: &Step| match &step.action {
             Action::WaitForLeaders | Action::WaitForChecks { .. } | Action::RecoverNodes { .. } => true,
@@ -983,7 +984,7 @@ fn a_member_whose_unit_has_an_unknown_flag_is_not_started() {
 /// What takes a member away must not act without its quorum being proven again, and the plan begins with the proof.
 #[test]
 fn every_step_that_takes_a_member_away_is_guarded() {
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let members: Vec<HostService> = facts
             .inventory
@@ -1013,7 +1014,7 @@ fn every_step_that_takes_a_member_away_is_guarded() {
 #[test]
 fn replacing_a_member_touches_no_other() {
     let mut replaced = 0;
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let learner = plan.steps.iter().find_map(|step| match &step.action {
             Action::AddLearner { member, .. } => Some(member),
@@ -1082,7 +1083,7 @@ fn only_workers_without_a_role_are_rebooted_and_only_when_asked_for() {
         });
         (hosts.collect::<Vec<_>>(), plan.manual.join("; "))
     };
-    for (case, facts) in cases::all() {
+    for (case, facts) in recorded::all() {
         let Ok(plan) = planned(&facts) else { continue };
         let reboots = |step: &&Step| matches!(step.action, Action::RebootNode { .. });
         assert!(plan.steps.iter().find(reboots).is_none(), "{case}");
