@@ -1,12 +1,12 @@
-//! An open bbolt file and its buckets (`db.go`, `bucket.go`).
+//! An open bbolt file and its pages (`db.go`, `bucket.go`).
 
 use crate::Result;
 use crate::bytes::le_u64;
-use crate::error::{Damage, Error, PageDefect};
-use crate::meta::{self, Meta, MetaDefect};
-use crate::page::{FLAG_LEAF, Page, PageHeader, PageId};
+use crate::error::{Damage, Error};
+use crate::meta::{Meta, MetaDefect};
+use crate::metas;
+use crate::page::{FLAG_LEAF, Page, PageDefect, PageHeader, PageId};
 use crate::read_at::ReadAt;
-use crate::walk::{TreeVisitor, Walk};
 
 /// Bytes of a bucket header: root page id and sequence. An inline page follows when the id is 0.
 const BUCKET_HEADER_SIZE: usize = 16;
@@ -90,8 +90,8 @@ impl<R: ReadAt> Db<R> {
     /// # Errors
     /// As [`Db::open`].
     pub fn open_prefix(file: R, size: u64) -> Result<Self> {
-        let metas = meta::read_both(&file, size)?;
-        let meta = meta::newest(&metas)?;
+        let metas = metas::read_both(&file, size)?;
+        let meta = metas::newest(&metas)?;
         Ok(Self { file, size, metas, meta })
     }
 
@@ -126,7 +126,7 @@ impl<R: ReadAt> Db<R> {
     /// # Errors
     /// [`Error::Changed`], or a failed read.
     pub fn ensure_unchanged(&self) -> Result<()> {
-        if meta::read_both(&self.file, self.size)? == self.metas { Ok(()) } else { Err(Error::Changed) }
+        if metas::read_both(&self.file, self.size)? == self.metas { Ok(()) } else { Err(Error::Changed) }
     }
 
     /// Fails if the file is shorter than its meta page says.
@@ -139,68 +139,6 @@ impl<R: ReadAt> Db<R> {
             return Err(Damage::Truncated { expected, found: self.size }.into());
         }
         Ok(())
-    }
-
-    /// The bucket named `name` in the root bucket.
-    ///
-    /// # Errors
-    /// Damage on the way, or a failed read.
-    pub fn bucket(&self, name: &[u8]) -> Result<Option<Bucket>> {
-        let mut found = None;
-        self.for_each_bucket(|candidate, bucket| {
-            if candidate == name {
-                found = Some(bucket.clone());
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// The buckets in the root bucket with their names, in order.
-    ///
-    /// # Errors
-    /// Damage on the way, or a failed read.
-    pub fn buckets(&self) -> Result<Vec<(Vec<u8>, Bucket)>> {
-        let mut list = Vec::new();
-        self.for_each_bucket(|name, bucket| list.push((name.to_vec(), bucket.clone())))?;
-        Ok(list)
-    }
-
-    /// Calls `visit` with the name of every bucket in the root bucket, and the bucket, in order.
-    ///
-    /// # Errors
-    /// Damage on the way, or a failed read.
-    pub fn for_each_bucket(&self, visit: impl FnMut(&[u8], &Bucket)) -> Result<()> {
-        Walk::new(self).tree(&self.root(), &mut Buckets(visit))
-    }
-
-    /// Calls `visit` with every key and value of a bucket, in key order. A nested bucket counts as damage:
-    /// etcd has none, and a revision mistaken for one would be lost silently.
-    ///
-    /// # Errors
-    /// The first damage on the way, a failed read, or what `visit` returned, which also ends the walk.
-    pub fn for_each<E: From<Error>>(
-        &self,
-        bucket: &Bucket,
-        visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        Walk::new(self).tree(bucket, &mut Values(visit))
-    }
-
-    /// The value of `key` in a bucket.
-    ///
-    /// Reads the whole bucket: meant for small buckets.
-    ///
-    /// # Errors
-    /// Damage on the way, or a failed read.
-    pub fn get(&self, bucket: &Bucket, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut found = None;
-        self.for_each::<Error>(bucket, |candidate, value| {
-            if candidate == key {
-                found = Some(value.to_vec());
-            }
-            Ok(())
-        })?;
-        Ok(found)
     }
 
     /// The root bucket, which holds the named ones.
@@ -275,34 +213,5 @@ impl<R: ReadAt> Db<R> {
         let part = buf.get_mut(from..to).unwrap_or_default();
         let length = part.len();
         self.file.read_exact_at(part, offset).map_err(|source| Error::Read { offset, length, source })
-    }
-}
-
-struct Buckets<F>(F);
-
-impl<F: FnMut(&[u8], &Bucket)> TreeVisitor for Buckets<F> {
-    type Error = Error;
-
-    fn value(&mut self, key: &[u8], _value: &[u8]) -> Result<()> {
-        Err(Damage::ValueInRoot { key: key.to_vec() }.into())
-    }
-
-    fn bucket(&mut self, name: &[u8], bucket: &Bucket) -> Result<bool> {
-        (self.0)(name, bucket);
-        Ok(false)
-    }
-}
-
-struct Values<F>(F);
-
-impl<E: From<Error>, F: FnMut(&[u8], &[u8]) -> Result<(), E>> TreeVisitor for Values<F> {
-    type Error = E;
-
-    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<(), E> {
-        (self.0)(key, value)
-    }
-
-    fn bucket(&mut self, name: &[u8], _bucket: &Bucket) -> Result<bool, E> {
-        Err(Error::Damaged(Damage::NestedBucket { name: name.to_vec() }).into())
     }
 }

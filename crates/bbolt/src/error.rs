@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::meta::MetaDefect;
-use crate::page::PageId;
+use crate::page::{PageDefect, PageId};
 
 /// Error of this crate's functions.
 #[derive(Debug, thiserror::Error)]
@@ -150,95 +150,4 @@ fn shown(name: &[u8]) -> String {
 
 fn pages(first: PageId, last: PageId) -> String {
     if first == last { format!("page {first}") } else { format!("pages {first} to {last}") }
-}
-
-/// What is wrong with one page.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PageDefect {
-    /// A reference to a page at or above the high-water mark, or to a meta page.
-    #[error("referred to, but outside the file's pages (2 to {high_water_mark})")]
-    OutOfRange {
-        /// Pages of the file.
-        high_water_mark: PageId,
-    },
-    /// The page's own id differs from the place it lies at.
-    #[error("its header says page {found}")]
-    WrongId {
-        /// The id in the header.
-        found: PageId,
-    },
-    /// The page's type is not one that belongs here.
-    #[error("its type is {found:#06x}, expected {expected}")]
-    WrongType {
-        /// The flags in the header.
-        found: u16,
-        /// What belongs here.
-        expected: &'static str,
-    },
-    /// The page says it continues past the end of the file, or past what one element may need.
-    #[error("it claims {pages} pages, more than there are or than an element may take")]
-    TooLong {
-        /// Pages it claims, itself included.
-        pages: u64,
-    },
-    /// An element's header or bytes lie outside the page.
-    #[error("element {index} lies outside the page")]
-    ElementOutOfPage {
-        /// Index of the element in the page.
-        index: usize,
-    },
-    /// A leaf element carries flags bbolt does not know.
-    #[error("element {index} has unknown flags {flags:#x}")]
-    ElementFlags {
-        /// Index of the element in the page.
-        index: usize,
-        /// The flags.
-        flags: u32,
-    },
-    /// A leaf page within a bucket element, which bbolt makes only of keys and values, has a bucket.
-    #[error("element {index} is a bucket within an inline page")]
-    InlineBucket {
-        /// Index of the element in the page.
-        index: usize,
-    },
-    /// An element's key is empty or longer than bbolt accepts.
-    #[error("key of element {index} has {size} bytes")]
-    KeySize {
-        /// Index of the element in the page.
-        index: usize,
-        /// Bytes of the key.
-        size: usize,
-    },
-    /// An element's bytes do not directly follow those of the one before: the element count, a position
-    /// or a size is wrong.
-    #[error("the bytes of element {index} do not follow those before them")]
-    Layout {
-        /// Index of the element in the page.
-        index: usize,
-    },
-    /// Keys out of order, or outside the range the parent page gives.
-    #[error("key of element {index} is out of order")]
-    KeyOrder {
-        /// Index of the element in the page.
-        index: usize,
-    },
-    /// A branch page without children, or a leaf page without keys below a branch page; bbolt takes both out.
-    #[error("a page without elements")]
-    Empty,
-    /// Two places refer to the page, or the page refers to itself through its children.
-    #[error("referred to more than once")]
-    ReferencedTwice,
-    /// The tree is deeper than any that bbolt builds.
-    #[error("more than {limit} levels below its bucket's root")]
-    TooDeep {
-        /// Levels this crate follows.
-        limit: usize,
-    },
-    /// A bucket element that holds no valid bucket header, or no valid inline page after it.
-    #[error("element {index}: not a bucket's header")]
-    BucketHeader {
-        /// Index of the element in the page.
-        index: usize,
-    },
 }

@@ -5,8 +5,8 @@
 use crate::Result;
 use crate::bytes::le_u64;
 use crate::db::Db;
-use crate::error::{Damage, PageDefect};
-use crate::page::{FLAG_FREELIST, PAGE_HEADER_SIZE, Page, PageHeader, PageId};
+use crate::error::Damage;
+use crate::page::{FLAG_FREELIST, PAGE_HEADER_SIZE, Page, PageDefect, PageHeader, PageId};
 use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 

@@ -40,12 +40,14 @@
     )
 )]
 
+mod buckets;
 mod bytes;
 mod check;
 mod db;
 mod error;
 mod freelist;
 mod meta;
+mod metas;
 mod page;
 mod page_set;
 mod read_at;
@@ -55,9 +57,9 @@ mod write;
 
 pub use check::{CheckVisitor, check};
 pub use db::{Bucket, Db};
-pub use error::{Damage, Error, PageDefect};
+pub use error::{Damage, Error};
 pub use meta::{Meta, MetaDefect};
-pub use page::{MAX_KEY_SIZE, MAX_VALUE_SIZE, PageId, TxId};
+pub use page::{MAX_KEY_SIZE, MAX_VALUE_SIZE, PageDefect, PageId, TxId};
 pub use page_set::PageSet;
 pub use read_at::ReadAt;
 pub use salvage::{Element, Leaf, Salvage, SalvageItem, detect_page_size};

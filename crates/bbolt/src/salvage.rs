@@ -12,7 +12,8 @@ pub use leaves::{Element, Leaf};
 use crate::Result;
 use crate::db::{Bucket, Db};
 use crate::error::{Damage, Error};
-use crate::meta::{self, Meta, MetaDefect, PAGE_SIZES};
+use crate::meta::{Meta, MetaDefect, PAGE_SIZES};
+use crate::metas;
 use crate::page::{FLAG_BRANCH, FLAG_FREELIST, FLAG_LEAF, PageHeader, PageId, TxId};
 use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
@@ -139,7 +140,7 @@ impl<R: ReadAt + Clone> Db<R> {
     /// # Errors
     /// [`Damage::NoValidMeta`] when bbolt has no such `page_size`, or the file is shorter than three pages.
     pub fn without_meta(file: R, size: u64, page_size: u32) -> Result<Self> {
-        let metas = meta::read_both(&file, size)?;
+        let metas = metas::read_both(&file, size)?;
         let pages = size.checked_div(u64::from(page_size)).unwrap_or(0);
         let root = PageId(2);
         let meta =

@@ -8,8 +8,10 @@ mod valid_page;
 
 use crate::Result;
 use crate::db::{Bucket, BucketRoot, Db};
-use crate::error::{Damage, Error, PageDefect};
-use crate::page::{BranchElement, ELEMENT_BUCKET, FLAG_BRANCH, FLAG_LEAF, Page, PageHeader, PageId};
+use crate::error::{Damage, Error};
+use crate::page::{
+    BranchElement, ELEMENT_BUCKET, FLAG_BRANCH, FLAG_LEAF, Page, PageDefect, PageHeader, PageId,
+};
 use crate::page_set::PageSet;
 use crate::read_at::ReadAt;
 

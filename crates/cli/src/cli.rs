@@ -1,12 +1,15 @@
-//! The command line.
+//! The command line, and the verb that it names.
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    agent, check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore, salvage,
-    save, status,
+    Context, agent, check, completions, diagnose, explain, get, hash, init, inspect, man, recover, restore,
+    salvage, save, status,
 };
+use crate::exit::Status;
 use crate::output::Format;
+use crate::progress::ProgressBar;
 
 /// Recover a broken self-managed Kubernetes cluster.
 ///
@@ -28,6 +31,32 @@ pub struct Cli {
 
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Runs the verb that the command line names.
+    pub fn run(self) -> Result<Status> {
+        let context = Context { format: self.output, progress: ProgressBar::new(self.quiet) };
+        let result = match self.command {
+            Command::Save(args) => save::run(&args, &context),
+            Command::Inspect(args) => inspect::run(&args, &context),
+            Command::Check(args) => check::run(&args, &context),
+            Command::Hash(args) => hash::run(&args, &context),
+            Command::Init(args) => init::run(&args, &context),
+            Command::Get(args) => get::run(&args, &context),
+            Command::Status(args) => status::run(&args, &context),
+            Command::Diagnose(args) => diagnose::run(&args, &context),
+            Command::Explain(args) => explain::run(&args, &context),
+            Command::Recover(args) => recover::run(&args, &context),
+            Command::Restore(args) => restore::run(&args, &context),
+            Command::Salvage(args) => salvage::run(&args, &context),
+            Command::Completions(args) => completions::run(&args, &Self::command()),
+            Command::Man(args) => man::run(&args, Self::command()),
+            Command::Agent(args) => agent::run(&args),
+        };
+        context.progress.finish();
+        result
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -58,7 +87,6 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {

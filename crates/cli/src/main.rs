@@ -7,7 +7,6 @@
 mod atomic_file;
 mod cli;
 mod commands;
-mod comparison;
 mod connection;
 mod exit;
 mod inventory;
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
     // Two TLS providers in one process make rustls panic at first use unless one is selected.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| suggestions::suggest(error).exit());
-    match commands::run(cli) {
+    match cli.run() {
         Ok(status) => status.into(),
         Err(error) => exit::report(&error),
     }

@@ -7,9 +7,9 @@ use lifeboat_recovery::facts::Facts;
 use lifeboat_recovery::operation::{Operations, write_json};
 use lifeboat_recovery::probe::{ProbeOptions, Progress, observe};
 
-use crate::commands::Context;
 use crate::exit::Refused;
 use crate::inventory::InventoryArgs;
+use crate::progress::ProgressBar;
 
 /// Flags that select where facts come from.
 #[derive(Debug, clap::Args)]
@@ -23,24 +23,22 @@ pub struct FactsArgs {
 
 impl FactsArgs {
     /// Collects the facts, or reads them from the file.
-    pub fn facts(&self, options: &ProbeOptions<'_>, context: &Context) -> Result<Facts> {
+    pub fn facts(&self, options: &ProbeOptions<'_>, progress: &ProgressBar) -> Result<Facts> {
         match self.file.load()? {
             Some(facts) => Ok(facts),
-            None => self.observe(options, context),
+            None => self.observe(options, progress),
         }
     }
 
-    fn observe(&self, options: &ProbeOptions<'_>, context: &Context) -> Result<Facts> {
+    fn observe(&self, options: &ProbeOptions<'_>, progress: &ProgressBar) -> Result<Facts> {
         let (path, inventory) = self.inventory.load()?;
         let pending_operation = Operations::pending(&path)?;
         let access = InventoryArgs::access(&inventory);
-        let watch = |progress: Progress<'_>| {
-            context.progress.item(progress.what, progress.done, progress.total);
-        };
+        let watch = |now: Progress<'_>| progress.item(now.what, now.done, now.total);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start runtime")?;
         let facts = runtime.block_on(observe(&inventory, &access, &options.watched(&watch)));
-        context.progress.finish();
+        progress.finish();
         Ok(Facts { pending_operation, ..facts })
     }
 }

@@ -287,7 +287,7 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
 }
 
 fn is_id(id: &Value) -> bool {
-    lifeboat_recovery::operation::is_id(id.as_str().unwrap())
+    lifeboat_recovery::plan::is_id(id.as_str().unwrap())
 }
 
 /// A missing access key does not prevent examining the machines.

@@ -13,6 +13,7 @@ mod membership;
 mod messages;
 mod origin;
 mod overlap;
+mod overlay;
 mod past;
 mod read_set;
 mod request;
@@ -28,14 +29,16 @@ use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_list::KeyList;
 use crate::key_value::KeyValue;
+use crate::limits::MAX_REPLAY_BYTES;
 use crate::proto::Entry;
 use crate::revision::BucketKey;
 use crate::schema::{Bucket, meta};
-use crate::source::{Overlay, Source};
+use crate::source::Source;
 use crate::state::State;
 use crate::wal::{Entries, Item, RecordKind, WalDir};
 
 pub(crate) use overlap::overlap;
+pub(crate) use overlay::Overlay;
 
 use alarm::Alarms;
 use auth::{Auth, AuthInfo};
@@ -50,15 +53,8 @@ use store::Store;
 const NORMAL: i32 = 0;
 const CONF_CHANGE: i32 = 1;
 
-/// Limit of the bytes held for keys that requests read, and again for their writes: far above what a server has not yet
-/// committed to its db, far below the memory of a machine that restores.
-pub(crate) const MAX_REPLAY_BYTES: u64 = 512 << 20;
-
 /// Limit of the bytes of named keys.
 const MAX_NAMED_BYTES: usize = 64 << 20;
-
-/// Limit of keys that compares of transactions read: some minutes of work.
-pub(crate) const MAX_COMPARED: u64 = 4_000_000_000;
 
 /// Applies `entries`, which follow on the last one that `db` has.
 ///

@@ -5,10 +5,11 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind, Severity};
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::GapFinder;
+use crate::origin::Integrity;
 use crate::progress::{NoProgress, Progress};
 use crate::revision::BucketKey;
 use crate::schema::{self, Bucket};
-use crate::source::{Integrity, Source};
+use crate::source::Source;
 use crate::state::State;
 use crate::thread::join;
 

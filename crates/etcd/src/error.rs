@@ -147,6 +147,11 @@ impl Error {
     }
 
     /// A failed read or write of a file that does not name itself.
+    /// A value that has no form in JSON, which those of etcd have.
+    pub(crate) fn encoding(error: &serde_json::Error) -> Self {
+        Self::Invalid(format!("encode as JSON: {error}"))
+    }
+
     pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
         Self::File { path: path.into(), source: error }
     }

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::mvcc::{HashKv, hash_kv};
 use crate::progress::Progress;
 use crate::schema::Bucket;
-use crate::source::{Source, SourceFile};
+use crate::source::Source;
+use crate::sources::SourceFile;
 
 /// Bytes read at once for the digest.
 const CHUNK: usize = 1 << 20;

@@ -2,11 +2,13 @@
 
 mod catalog;
 mod kind;
+mod wal_defect;
 
 use std::fmt;
 
 pub use kind::FindingKind;
 pub(crate) use kind::printable;
+pub use wal_defect::WalDefect;
 
 /// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

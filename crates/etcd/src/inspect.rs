@@ -7,8 +7,9 @@ use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::kubernetes::{IdentityReader, KubernetesIdentity};
 use crate::mvcc::KeepSet;
+use crate::origin::{Integrity, Origin};
 use crate::progress::{NoProgress, Progress};
-use crate::source::{Integrity, Origin, RaftPosition, Source};
+use crate::source::{RaftPosition, Source};
 use crate::state::State;
 use crate::thread::join;
 

@@ -51,6 +51,7 @@
     )
 )]
 
+mod alarm;
 mod apply;
 mod archive;
 mod check;
@@ -60,12 +61,16 @@ mod error;
 mod export;
 mod files;
 mod finding;
+mod initial_cluster;
 mod inspect;
 mod key_list;
 mod key_value;
 mod kubernetes;
+mod limits;
 mod member;
 pub mod mvcc;
+mod newer_data;
+mod origin;
 mod progress;
 mod proto;
 mod raft_snapshot;
@@ -76,22 +81,27 @@ mod revision;
 pub mod salvage;
 mod schema;
 mod source;
+mod sources;
 mod state;
 mod thread;
 mod version;
 pub mod wal;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use check::{CheckReport, check};
 pub use compare::compare;
 pub use error::{Error, Result};
 pub use export::{Exported, export};
 pub use finding::{Finding, FindingKind, Severity};
+pub use initial_cluster::{InitialCluster, InitialMember};
 pub use inspect::{Inspection, inspect};
 pub use key_list::KeyList;
 pub use key_value::{KeyValue, KeyValueDefect};
 pub use kubernetes::{KubernetesIdentity, uid_of};
-pub use member::{ClusterId, InitialCluster, InitialMember, Member, MemberId};
+pub use member::{ClusterId, Member, MemberId};
 pub use mvcc::{HashKv, Query, get, hash_kv};
+pub use newer_data::{ContentSummary, LogExtent, NewerData, NewerLog, newer_data};
+pub use origin::{Base, Identity, Integrity, Origin, Uncommitted, UncommittedChange};
 pub use progress::{NoProgress, Progress};
 pub use raft_snapshot::RaftSnapshot;
 pub use ranges::Ranges;
@@ -99,14 +109,10 @@ pub use restore::{RestoreOptions, RestoreReport, RestoredMember, Target, restore
 pub use revision::{BucketKey, Revision};
 pub use salvage::{salvage, salvage_on};
 pub use schema::Bucket;
-pub use source::{Base, Bases, Identity, open_on};
-pub use source::{
-    CommitBasis, ContentSummary, EntryId, LogExtent, LogPosition, Majority, NewerData, NewerLog,
-    RaftPosition, keys_in_log, log_position, log_position_past_damage, majorities, newer_data,
+pub use source::{CommitBasis, EntryId, LogPosition, RaftPosition, Source};
+pub use sources::{
+    Bases, Majority, Replay, SourceDir, SourceFile, is_data_dir, is_in_use, keys_in_log, log_position,
+    log_position_past_damage, majorities, open, open_file, open_on, open_with,
 };
-pub use source::{
-    Integrity, Origin, Replay, Source, SourceDir, SourceFile, Uncommitted, UncommittedChange, is_data_dir,
-    is_in_use, open, open_file, open_with,
-};
-pub use state::{Alarm, AlarmKind, Auth, Lease, State};
+pub use state::{Auth, Lease, State};
 pub use version::EtcdVersion;

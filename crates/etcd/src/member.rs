@@ -1,16 +1,10 @@
 //! Members and their ids (`server/etcdserver/api/membership/member.go`, `cluster.go`).
 
-mod initial_cluster;
-
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use sha1::{Digest, Sha1};
-
-use crate::error::{Error, Result};
-
-pub use initial_cluster::{InitialCluster, InitialMember};
 
 /// Id of a member, shown in hexadecimal as etcdctl does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,15 +88,14 @@ pub struct Member {
 }
 
 /// Go writes a slice that was never set as `null`: so does the conf change that promotes a learner.
-fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Member {
     /// As JSON, the way the database and conf changes hold it.
-    pub(crate) fn to_json(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
-            .map_err(|error| Error::Invalid(format!("encode member {}: {error}", self.id)))
     }
 }
 

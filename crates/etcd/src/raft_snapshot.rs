@@ -137,7 +137,7 @@ fn node(path: &str, index: u64, value: &str, children: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::InitialCluster;
+    use crate::initial_cluster::InitialCluster;
 
     #[test]
     fn reads_what_it_writes_and_finds_a_flipped_bit() {

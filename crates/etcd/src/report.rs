@@ -8,12 +8,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::Alarm;
 use crate::finding::FindingKind;
+use crate::initial_cluster::InitialCluster;
 use crate::inspect::Inspection;
 use crate::kubernetes::KubernetesIdentity;
-use crate::member::{InitialCluster, Member};
-use crate::source::{Integrity, LogPosition, RaftPosition, UncommittedChange};
-use crate::state::{Alarm, Auth};
+use crate::member::Member;
+use crate::origin::{Integrity, UncommittedChange};
+use crate::source::{LogPosition, RaftPosition};
+use crate::state::Auth;
 
 /// What a source holds: [`Inspection`] as data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,8 +30,9 @@ use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::member::{ClusterId, MemberId};
 use crate::mvcc::{GapFinder, KeepSet};
+use crate::origin::Integrity;
 use crate::progress::{NoProgress, Progress};
-use crate::source::{Integrity, Source};
+use crate::source::Source;
 use crate::state::State;
 use crate::thread::join;
 use crate::version::EtcdVersion;
@@ -224,7 +225,7 @@ fn sync_and_verify(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::InitialCluster;
+    use crate::initial_cluster::InitialCluster;
 
     /// Some members in place and others not is the one state that the user must know about.
     #[test]

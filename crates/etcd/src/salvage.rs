@@ -28,8 +28,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::finding::FindingKind;
 use crate::progress::Progress;
-use crate::source::data_dir::lock;
-use crate::source::{Bases, Located, Replay, Source, SourceDir, locate, member_dir};
+use crate::source::Source;
+use crate::sources::lock;
+use crate::sources::{Bases, Located, Replay, SourceDir, locate, member_dir};
 use crate::wal::{Log, WalDir};
 
 pub use finding_list::FindingList;

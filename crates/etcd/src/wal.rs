@@ -20,8 +20,9 @@ mod read;
 mod segment;
 mod terms;
 
+pub use crate::finding::WalDefect;
 pub(crate) use dir::{End, Item, WalDir};
 pub(crate) use entries::Entries;
 pub use log::LogStatus;
 pub(crate) use log::{Log, message};
-pub use segment::{Record, RecordKind, SEGMENT_SIZE, WalDefect, decode, encode, segment_name};
+pub use segment::{Record, RecordKind, SEGMENT_SIZE, decode, encode, segment_name};

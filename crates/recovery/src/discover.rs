@@ -10,7 +10,6 @@ mod host_scan;
 mod inventory_builder;
 mod kubeconfig;
 mod kubernetes;
-pub(crate) mod manifest;
 mod output;
 
 use std::collections::BTreeSet;

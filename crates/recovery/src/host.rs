@@ -20,7 +20,7 @@ pub use command::{BUSY, Command, Output};
 pub use error::HostError;
 pub use local::LocalHost;
 pub use ssh::SshHost;
-pub(crate) use transfer::{digest, has_digest, seconds as transfer_seconds};
+pub(crate) use transfer::{digest, has_digest};
 pub use transfer::{fetch, send};
 
 /// The machines of an inventory, by name.

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod discover;
+mod error_text;
 mod etcd_settings;
 pub mod execute;
 pub mod facts;
@@ -28,3 +29,5 @@ pub mod recover;
 pub mod rules;
 pub mod secret;
 pub mod single_points_of_failure;
+mod static_pod;
+mod transfer_time;

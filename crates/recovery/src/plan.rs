@@ -3,6 +3,7 @@
 mod action;
 mod check;
 mod guard;
+mod id;
 mod title;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use crate::finding::FindingId;
 pub use action::*;
 pub use check::PlanMismatch;
 pub use guard::*;
+pub use id::is_id;
+pub(crate) use id::{derived_id, new_id};
 
 /// Version of the plan file.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use crate::facts::{Facts, Snapshots};
 use crate::finding::{Diagnosis, Finding, FindingId, Remedy};
 use crate::plan::{Action, Addressed, HostService, Plan, SCHEMA_VERSION, StateSource, Step};
-pub(crate) use etcd::aside;
 pub use fingerprint::{Drift, drift, fingerprint};
 pub(crate) use identity::OwnIdentity;
 use steps::Steps;

@@ -7,7 +7,6 @@
 pub mod access;
 pub mod checks;
 pub mod cloud;
-pub(crate) mod error_text;
 pub mod etcd;
 pub mod host;
 mod kubelet;

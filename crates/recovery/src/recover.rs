@@ -17,8 +17,8 @@ use crate::facts::{Facts, SnapshotIdentity};
 use crate::finding::Diagnosis;
 use crate::inventory::Inventory;
 use crate::journal::{Entry, Event, GIVEN_UP};
-use crate::operation::{Operation, OperationError, Operations, RECOVERED, derived_id};
-use crate::plan::{Action, Plan, StateSource, Step};
+use crate::operation::{Operation, OperationError, Operations, RECOVERED};
+use crate::plan::{Action, Plan, StateSource, Step, derived_id, new_id};
 use crate::planner::{
     OwnIdentity, PlanError, PlanOptions, Tried, drift, fingerprint, plan, restores, unused,
 };
@@ -335,7 +335,7 @@ impl Recovery<'_> {
         source: Option<&StateSource>,
     ) -> Result<Plan, RecoverError> {
         let reboot_nodes = self.reboots != Reboots::Never;
-        self.decide_as(&crate::operation::new_id(), facts, diagnosis, source, reboot_nodes).await
+        self.decide_as(&new_id(), facts, diagnosis, source, reboot_nodes).await
     }
 
     async fn decide_as(
@@ -402,7 +402,8 @@ pub fn replay(
     reboots: Reboots,
 ) -> Result<(Diagnosis, Plan), RecoverError> {
     let reboot_nodes = reboots != Reboots::Never;
-    let id = derived_id(facts.observed_at, &(facts, &source, reboot_nodes)).map_err(OperationError::Io)?;
+    let id = derived_id(facts.observed_at, &(facts, &source, reboot_nodes))
+        .map_err(|error| OperationError::Io(error.into()))?;
     let diagnosis = diagnose(facts);
     let options = PlanOptions { id, source, tried: Tried::default(), reboot_nodes };
     let plan = plan(facts, &diagnosis, &options)?;

@@ -3,8 +3,8 @@
 use super::{Bounds, TreeVisitor, Walk, in_order, wrong_type};
 use crate::Result;
 use crate::db::Bucket;
-use crate::error::{Damage, Error, PageDefect};
-use crate::page::{BranchElement, FLAG_BRANCH, FLAG_LEAF, Page};
+use crate::error::{Damage, Error};
+use crate::page::{BranchElement, FLAG_BRANCH, FLAG_LEAF, Page, PageDefect};
 use crate::read_at::ReadAt;
 
 impl<R: ReadAt> Walk<'_, R> {

@@ -1,10 +1,9 @@
 //! `lifeboat completions`.
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::exit::Status;
 use crate::output;
 
@@ -18,16 +17,17 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args) -> Result<Status> {
+/// `command` is the command line.
+pub fn run(args: &Args, command: &Command) -> Result<Status> {
     // Into memory first: the generator panics if stdout is closed.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut without_hidden_verbs(&Cli::command()), "lifeboat", &mut script);
+    clap_complete::generate(args.shell, &mut without_hidden_verbs(command), "lifeboat", &mut script);
     output::write_all(&script)?;
     Ok(Status::Ok)
 }
 
 /// The generator offers hidden subcommands as well.
-fn without_hidden_verbs(all: &clap::Command) -> clap::Command {
-    let shown = clap::Command::new("lifeboat").args(all.get_arguments());
+fn without_hidden_verbs(all: &Command) -> Command {
+    let shown = Command::new("lifeboat").args(all.get_arguments());
     shown.subcommands(all.get_subcommands().filter(|verb| !verb.is_hide_set()))
 }

@@ -39,7 +39,7 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
     args.save_facts.ensure_new()?;
-    let facts = args.from.facts(&ProbeOptions::whole(), context)?;
+    let facts = args.from.facts(&ProbeOptions::whole(), &context.progress)?;
     args.save_facts.save(&facts)?;
     let diagnosis = diagnose(&facts);
     let view = DiagnosisView::new(&diagnosis);

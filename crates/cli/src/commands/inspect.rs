@@ -10,8 +10,8 @@ use lifeboat_etcd::{FindingKind, inspect};
 use serde::Serialize;
 
 use crate::commands::Context;
+use crate::commands::comparison::ComparisonView;
 use crate::commands::remote::SourceArg;
-use crate::comparison::ComparisonView;
 use crate::exit::Status;
 use crate::output;
 use crate::source::combination;

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory;
+use clap::Command;
 
-use crate::cli::Cli;
 use crate::exit::Status;
 use crate::output;
 
@@ -20,8 +19,8 @@ pub struct Args {
     dir: Option<PathBuf>,
 }
 
-pub fn run(args: &Args) -> Result<Status> {
-    let command = Cli::command();
+/// `command` is the command line.
+pub fn run(args: &Args, command: Command) -> Result<Status> {
     match &args.dir {
         Some(dir) => {
             fs_err::create_dir_all(dir)?;

@@ -16,7 +16,7 @@ use lifeboat_recovery::inventory::{HostSpec, Inventory};
 use tokio::io::AsyncWrite;
 
 use crate::commands::Context;
-use crate::comparison::Compared;
+use crate::commands::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::inventory::InventoryArgs;
 use crate::output::ReaderGone;

@@ -11,8 +11,8 @@ use anyhow::Result;
 use lifeboat_etcd::{EtcdVersion, InitialCluster, RestoreOptions, Source, State, Target, restore};
 
 use crate::commands::Context;
+use crate::commands::comparison::Compared;
 use crate::commands::remote::{local_only, member_name};
-use crate::comparison::Compared;
 use crate::exit::{Refused, Status, Usage};
 use crate::output;
 use crate::source::ReplayArgs;

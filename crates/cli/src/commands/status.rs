@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<Status> {
-    let facts = args.from.facts(&ProbeOptions::quick(), context)?;
+    let facts = args.from.facts(&ProbeOptions::quick(), &context.progress)?;
     let diagnosis = diagnose(&facts);
     let view = StatusView::new(&facts, &diagnosis);
     output::print(context.format, &view, |out| render::write(out, &view, Styles::stdout()))?;

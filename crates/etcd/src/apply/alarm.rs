@@ -8,10 +8,11 @@ use prost::Message;
 use super::messages::AlarmRequest;
 use super::request::Request;
 use super::txn;
+use crate::alarm::AlarmKind;
+use crate::apply::Overlay;
 use crate::proto::AlarmMember;
 use crate::schema::Bucket;
-use crate::source::Overlay;
-use crate::state::{AlarmKind, State};
+use crate::state::State;
 use crate::version::EtcdVersion;
 
 const NONE: i32 = 0;

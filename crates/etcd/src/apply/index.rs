@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::MAX_REPLAY_BYTES;
 use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::read_set::ReadSet;
 use crate::error::Result;
 use crate::finding::FindingKind;
 use crate::key_value::{KeyValue, is_bump_mark};
+use crate::limits::MAX_REPLAY_BYTES;
 use crate::revision::Revision;
 use crate::source::Source;
 

@@ -7,14 +7,14 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::messages::{ClusterMemberAttrSetRequest, DowngradeInfoSetRequest};
+use crate::apply::Overlay;
 use crate::conf_state::ConfState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::member::{Member, MemberId};
 use crate::proto::ConfChange;
 use crate::proto::conf_change::{ADD_LEARNER_NODE, ADD_NODE, REMOVE_NODE, UPDATE_NODE};
 use crate::schema::{Bucket, cluster, meta};
-use crate::source::Overlay;
 use crate::state::State;
 use crate::version::EtcdVersion;
 
@@ -135,7 +135,11 @@ impl Membership {
 
     fn save(&self, id: MemberId, overlay: &mut Overlay) -> Result<()> {
         if let Some(member) = self.members.get(&id) {
-            overlay.set(Bucket::Members, id.to_string(), member.to_json()?);
+            overlay.set(
+                Bucket::Members,
+                id.to_string(),
+                member.to_json().map_err(|error| Error::encoding(&error))?,
+            );
         }
         Ok(())
     }

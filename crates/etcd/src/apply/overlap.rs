@@ -13,15 +13,16 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use prost::bytes::Bytes;
 
+use super::NORMAL;
 use super::auth::{Auth, AuthInfo};
 use super::lease::Leases;
 use super::messages::{Op, TargetUnion};
 use super::past::{Answer, Past};
 use super::read_set::ReadSet;
 use super::request::Request;
-use super::{MAX_REPLAY_BYTES, NORMAL};
 use crate::error::{Error, Result};
 use crate::finding::{FindingKind, printable};
+use crate::limits::MAX_REPLAY_BYTES;
 use crate::source::Source;
 use crate::state::State;
 use crate::wal::Entries;

@@ -8,11 +8,11 @@ use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::messages::{PutRequest, RangeRequest};
 use super::request::Request;
-use super::{MAX_COMPARED, MAX_REPLAY_BYTES};
+use crate::apply::Overlay;
 use crate::key_value::KeyValue;
+use crate::limits::{MAX_COMPARED, MAX_REPLAY_BYTES};
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
-use crate::source::Overlay;
 use crate::state::State;
 use crate::version::EtcdVersion;
 

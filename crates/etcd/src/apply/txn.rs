@@ -119,11 +119,11 @@ pub(super) fn may_put(txn: &TxnRequest, nested: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MAX_COMPARED;
     use super::super::index::Index;
     use super::super::lease::Leases;
     use super::super::messages::PutRequest;
     use super::*;
+    use crate::limits::MAX_COMPARED;
     use crate::state::State;
 
     /// A few bytes of compares can ask for hours: what they look at is counted, and ends the replay.

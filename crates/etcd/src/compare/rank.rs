@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use super::Extent;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::inspect::{Inspection, inspect};
 use crate::member::MemberId;
 use crate::progress::Progress;
 use crate::source::{EntryId, Source};
-use crate::state::{Alarm, AlarmKind};
 
 /// Why a source is not eligible for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::finding::Finding;
 use crate::key_value::KeyValue;
 use crate::member::{ClusterId, MemberId};
+use crate::origin::{Integrity, Origin};
 use crate::revision::{BucketKey, Revision};
 use crate::schema::{Bucket, meta};
-use crate::source::{CommitBasis, Integrity, Origin, RaftPosition, VisitAll, VisitPair, VisitRevision};
+use crate::source::{CommitBasis, RaftPosition, VisitAll, VisitPair, VisitRevision};
 use crate::wal::LogStatus;
 
 /// What one main revision does: keys with new values, or deleted.

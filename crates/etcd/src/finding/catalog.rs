@@ -3,7 +3,7 @@
 use lifeboat_bbolt::Damage;
 
 use super::{FindingKind, Severity};
-use crate::source::Base;
+use crate::origin::Base;
 
 impl FindingKind {
     /// Stable dotted name, for scripts and documentation.

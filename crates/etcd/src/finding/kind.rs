@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use lifeboat_bbolt::Damage;
 
-use crate::apply::{MAX_COMPARED, MAX_REPLAY_BYTES};
+use super::WalDefect;
+use crate::alarm::Alarm;
 use crate::key_value::KeyValueDefect;
+use crate::limits::{MAX_COMPARED, MAX_REPLAY_BYTES};
 use crate::member::{ClusterId, MemberId};
+use crate::origin::{Base, Identity, Uncommitted};
 use crate::revision::Revision;
 use crate::schema::Bucket;
-use crate::source::{Base, Identity, Uncommitted};
-use crate::state::Alarm;
-use crate::wal::WalDefect;
 
 /// Kind and place of a finding in a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -269,5 +269,8 @@ fn at_most(stored: Option<&str>, version: EtcdVersion) -> Option<Vec<u8>> {
 }
 
 fn members_bucket(members: &[Member]) -> Result<BTreeMap<String, Vec<u8>>> {
-    members.iter().map(|member| Ok((member.id.to_string(), member.to_json()?))).collect()
+    members
+        .iter()
+        .map(|member| Ok((member.id.to_string(), member.to_json().map_err(|error| Error::encoding(&error))?)))
+        .collect()
 }

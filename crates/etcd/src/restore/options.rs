@@ -3,7 +3,7 @@
 use std::path::{self, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::member::InitialCluster;
+use crate::initial_cluster::InitialCluster;
 use crate::version::EtcdVersion;
 
 /// One member to write.

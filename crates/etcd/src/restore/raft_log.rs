@@ -77,7 +77,7 @@ fn records(name: &str, options: &RestoreOptions, members: &[Member]) -> Result<V
             id: Some(0),
             kind: Some(ADD_NODE),
             node_id: Some(member.id.0),
-            context: Some(member.to_json()?),
+            context: Some(member.to_json().map_err(|error| Error::encoding(&error))?),
         };
         let entry = Entry {
             kind: Some(CONF_CHANGE_ENTRY),

@@ -5,7 +5,8 @@ use crate::progress::Progress;
 use crate::restore::database::Digest;
 use crate::restore::staging::Staging;
 use crate::schema::Bucket;
-use crate::source::{Source, SourceFile};
+use crate::source::Source;
+use crate::sources::SourceFile;
 
 /// crc32c over everything in a db, bucket by bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,13 +9,15 @@ use super::as_data;
 use super::source::SavedDb;
 use super::tree_view::{RootKind, TreeView};
 use crate::apply;
+use crate::apply::Overlay;
 use crate::error::Result;
 use crate::finding::{FindingKind, Severity};
 use crate::key_list::KeyList;
 use crate::key_value::is_bump_mark;
-use crate::source::committed::Counted;
-use crate::source::data_dir::{counted_over, leads_to_snapshot, notes};
-use crate::source::{Overlay, RaftPosition, Replay, v2_keys};
+use crate::source::RaftPosition;
+use crate::sources::Counted;
+use crate::sources::{Replay, v2_keys};
+use crate::sources::{counted_over, leads_to_snapshot, notes};
 use crate::state::State;
 use crate::wal::{Entries, Log, WalDir};
 

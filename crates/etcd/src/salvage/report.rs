@@ -11,10 +11,12 @@ use crate::finding::{FindingKind, Severity};
 use crate::key_list::KeyList;
 use crate::key_value::{KeyValue, is_bump_mark};
 use crate::mvcc::{GapFinder, KeepSet};
+use crate::origin::{Base, Integrity};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::schema::Bucket;
-use crate::source::{Base, Integrity, Source, SourceDir};
+use crate::source::Source;
+use crate::sources::SourceDir;
 use crate::state::State;
 
 /// What a salvage recovered, what is lost, and what may be lost.

@@ -3,10 +3,12 @@
 use super::source::SavedDb;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
+use crate::origin::{Integrity, Origin};
 use crate::progress::Progress;
 use crate::schema::Bucket;
-use crate::source::{Integrity, Origin, RaftPosition, Source, SourceDir};
+use crate::source::{RaftPosition, Source};
 use crate::source::{VisitAll, VisitPair, VisitRevision};
+use crate::sources::SourceDir;
 
 /// The result of a salvage, as a source.
 #[derive(Debug)]

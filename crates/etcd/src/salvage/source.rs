@@ -12,14 +12,17 @@ use super::resolve::{Resolution, resolve};
 use super::roots::Roots;
 use super::store::Store;
 use super::tree_view::RootKind;
+use crate::apply::Overlay;
 use crate::archive;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
+use crate::origin::{Integrity, Origin};
 use crate::progress::Progress;
 use crate::ranges::Ranges;
 use crate::schema::Bucket;
-use crate::source::{Integrity, Origin, Overlay, RaftPosition, Source, digest};
+use crate::source::{RaftPosition, Source};
 use crate::source::{VisitAll, VisitPair, VisitRevision};
+use crate::sources::digest;
 
 /// What was salvaged from a db and its log.
 #[derive(Debug)]

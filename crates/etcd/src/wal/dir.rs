@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::open_regular;
-use crate::finding::FindingKind;
+use crate::finding::{FindingKind, WalDefect};
 use crate::wal::read::{Failure, Resumed, SegmentReader, Step};
-use crate::wal::segment::{Record, RecordKind, WalDefect, parse_segment_name};
+use crate::wal::segment::{Record, RecordKind, parse_segment_name};
 
 const BUFFER: usize = 1 << 18;
 

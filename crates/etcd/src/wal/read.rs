@@ -7,8 +7,9 @@ use prost::Message;
 use prost::bytes::Bytes;
 use prost::encoding::{decode_varint, encoded_len_varint};
 
+use crate::finding::WalDefect;
 use crate::proto::WalRecord;
-use crate::wal::segment::{LENGTH_BITS, Record, RecordKind, WalDefect};
+use crate::wal::segment::{LENGTH_BITS, Record, RecordKind};
 
 /// Longest record read. etcd's largest request is a few MiB; a damaged length must not become an allocation.
 const MAX_RECORD_BYTES: u64 = 256 << 20;

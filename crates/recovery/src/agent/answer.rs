@@ -10,7 +10,7 @@ use lifeboat_etcd::{
 
 use crate::facts::{Alarm, Damage, DataDir, DataDirState, KeyChange, LogState, Readable, Uncommitted};
 
-use crate::probe::error_text;
+use crate::error_text;
 
 use super::LogPlace;
 

@@ -126,7 +126,7 @@ async fn read(
 }
 
 async fn ask(url: &str, credentials: Option<&Credentials>) -> Result<Vec<Member>, String> {
-    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::probe::error_text::of(error));
+    let why = |error: &dyn std::error::Error| format!("{url}: {}", crate::error_text::of(error));
     let mut options = ConnectOptions {
         dial_timeout: Duration::from_secs(2),
         command_timeout: Duration::from_secs(3),

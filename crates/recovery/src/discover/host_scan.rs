@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::host::{Command, Host, HostError};
 use crate::inventory::{is_machine_id, is_name, is_unit};
-
-use super::manifest::{self, Manifest};
+use crate::static_pod::{self, Manifest};
 
 /// Largest file that is read: certificates, keys, configuration.
 const FILE_LIMIT: &str = "1048576";
+
+/// Where kubeadm keeps manifests.
+const USUAL_MANIFEST_DIR: &str = "/etc/kubernetes/manifests";
 
 /// A machine that was scanned.
 pub(super) struct Machine {
@@ -65,7 +69,7 @@ impl Machine {
         let scan = parse(&host.run_ok(&command).await?.text());
         let mut machine = Self { destination: destination.into(), host, scan, manifests: Vec::new() };
         if machine.running("kubelet").next().is_some() {
-            machine.manifests = manifest::all(&machine).await;
+            machine.manifests = machine.read_manifests().await;
         }
         Ok(machine)
     }
@@ -103,6 +107,32 @@ impl Machine {
         let path = path.display().to_string();
         let command = Command::new(["head", "-c", FILE_LIMIT, "--", path.as_str()]);
         Ok(self.host.run_ok(&command).await?.stdout)
+    }
+
+    /// The manifests of its kubelet.
+    async fn read_manifests(&self) -> Vec<Manifest> {
+        let dir = self.manifest_dir().await;
+        let list = r#"for file in "$1"/*.yaml "$1"/*.yml "$1"/*.json; do if [ -f "$file" ]; then echo "$file"; fi; done"#;
+        let list = Command::script(list, [dir.display().to_string()]);
+        let Ok(files) = self.host.run_ok(&list).await else { return Vec::new() };
+        let mut manifests = Vec::new();
+        for path in files.text().lines().map(PathBuf::from) {
+            if let Ok(text) = self.read(&path).await {
+                manifests.extend(static_pod::parse(path, &text));
+            }
+        }
+        manifests
+    }
+
+    async fn manifest_dir(&self) -> PathBuf {
+        let Some(kubelet) = self.running("kubelet").next() else { return USUAL_MANIFEST_DIR.into() };
+        if let Some(dir) = kubelet.flag("pod-manifest-path") {
+            return dir.into();
+        }
+        let Some(config) = kubelet.flag("config") else { return USUAL_MANIFEST_DIR.into() };
+        let text = self.read(&kubelet.directory.join(config)).await.unwrap_or_default();
+        let config: Value = serde_saphyr::from_slice(&text).unwrap_or_default();
+        config["staticPodPath"].as_str().unwrap_or(USUAL_MANIFEST_DIR).into()
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn ask(
 async fn api_info(machine: &Machine, url: &str, file: &Path, text: &[u8]) -> Result<ApiInfo, String> {
     let kubeconfig = kubeconfig::parse(file, text)?.kubeconfig(machine, url).await?;
     let client = client(&kubeconfig).await?;
-    let why = |error: kube::Error| crate::probe::error_text::of(&error);
+    let why = |error: kube::Error| crate::error_text::of(&error);
     let everything = ResourceAttributes {
         verb: Some("*".into()),
         group: Some("*".into()),

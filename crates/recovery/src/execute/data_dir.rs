@@ -56,7 +56,7 @@ pub(super) struct Aside {
 
 impl Aside {
     pub(super) fn of(context: &Context<'_>, dirs: &DataDirs) -> Self {
-        let aside = |dir: &PathBuf| crate::planner::aside(dir, &context.plan.id);
+        let aside = |dir: &PathBuf| crate::plan::aside(dir, &context.plan.id);
         Self {
             to: aside(&dirs.data),
             inside: dirs.data.join(format!("{ASIDE_INSIDE}{}", context.plan.id)),

@@ -71,5 +71,5 @@ fn is_held(lease: &Lease) -> bool {
 }
 
 fn passing(error: &kube::Error) -> StepError {
-    StepError::Passing(crate::probe::error_text::of(error))
+    StepError::Passing(crate::error_text::of(error))
 }

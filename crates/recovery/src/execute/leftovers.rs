@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::agent::Agent;
 use crate::host::{Command, Host, Hosts};
-use crate::operation::is_id;
+use crate::plan::is_id;
 
 use super::State;
 use super::context::Context;

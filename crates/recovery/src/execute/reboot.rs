@@ -223,7 +223,7 @@ fn is_evictable(pod: &Pod) -> bool {
 }
 
 fn passing(error: &kube::Error) -> StepError {
-    StepError::Passing(crate::probe::error_text::of(error))
+    StepError::Passing(crate::error_text::of(error))
 }
 
 #[cfg(test)]

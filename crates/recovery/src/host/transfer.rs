@@ -6,7 +6,6 @@ mod send;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use fs_err as fs;
 use sha2::{Digest, Sha256};
@@ -14,17 +13,6 @@ use sha2::{Digest, Sha256};
 pub use fetch::fetch;
 pub(crate) use send::has_digest;
 pub use send::send;
-
-/// Longest a transfer may take: a minute, and 1 MiB a second.
-fn limit(size: u64) -> Duration {
-    Duration::from_secs(60 + size / (1 << 20))
-}
-
-/// The least that a transfer is given time for, in seconds, when a file of this size is sent to so many machines at once.
-pub(crate) fn seconds(size: u64, machines: usize) -> u64 {
-    let machines = u64::try_from(machines).unwrap_or(u64::MAX).max(1);
-    limit(size).as_secs().saturating_mul(machines)
-}
 
 /// Size and SHA-256 of a local file.
 pub(crate) async fn digest(path: PathBuf) -> io::Result<(u64, String)> {

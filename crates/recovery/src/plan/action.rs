@@ -1,6 +1,6 @@
 //! Actions of steps. Each action can be checked for completion and is idempotent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -199,4 +199,11 @@ pub struct HostService {
     pub host: String,
     /// Unit or static pod.
     pub service: Service,
+}
+
+/// The name an old data dir gets.
+pub(crate) fn aside(data_dir: &Path, plan: &str) -> PathBuf {
+    let mut name = data_dir.as_os_str().to_owned();
+    name.push(format!(".lifeboat-{plan}"));
+    name.into()
 }

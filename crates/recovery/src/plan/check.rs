@@ -1,10 +1,8 @@
 //! A plan from a file is untrusted until it is checked: it may only name what is in the inventory.
 
-use super::{Action, Guard, HostService, Plan, RestoredCluster, Step};
+use super::{Action, Guard, HostService, Plan, RestoredCluster, Step, aside, is_id};
 use crate::facts::DataDirs;
 use crate::inventory::{Cloud, Inventory, is_machine_id};
-use crate::operation::is_id;
-use crate::planner::aside;
 
 /// Why a plan is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,9 @@
 //! etcd while its quorum can be had without a restore: members to start, to replace, and alarms to clear.
 
-use std::path::{Path, PathBuf};
-
 use crate::facts::{self, MemberEntry};
 use crate::finding::Remedy;
 use crate::inventory::{MemberSpec, Service};
-use crate::plan::{Action, Guard, HostService};
+use crate::plan::{Action, Guard, HostService, aside};
 use crate::quorum::{self, Margin, seats};
 
 use super::preflight::{self, Room};
@@ -189,11 +187,4 @@ fn listed(draft: &Draft<'_>, peer_url: &str) -> Option<MemberEntry> {
     let mut lists = members.filter(|member| member.sees_quorum()).filter_map(|m| m.member_list.get());
     lists
         .find_map(|list| list.iter().find(|entry| entry.peer_urls.iter().any(|url| url == peer_url)).cloned())
-}
-
-/// The name an old data dir gets.
-pub(crate) fn aside(data_dir: &Path, plan: &str) -> PathBuf {
-    let mut name = data_dir.as_os_str().to_owned();
-    name.push(format!(".lifeboat-{plan}"));
-    name.into()
 }

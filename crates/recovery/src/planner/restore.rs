@@ -2,10 +2,10 @@
 //! fence, send the state, move old data aside, restore, etcd, API servers, their clients, nodes.
 
 use crate::facts::{DataDir, DataDirs, Facts, Login, MemberFacts};
-use crate::host::transfer_seconds;
 use crate::inventory::Service;
-use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource};
+use crate::plan::{Action, Guard, HostService, RestoredCluster, StateSource, aside};
 use crate::rules::facts_view::FactsView;
+use crate::transfer_time;
 
 use super::candidates::{candidates, choose};
 use super::preflight::{self, Room};
@@ -169,7 +169,7 @@ fn copy_seconds(draft: &Draft<'_>, source: &StateSource, machines: usize) -> u64
         StateSource::Snapshot(_) => preflight::state_bytes(draft, source),
         StateSource::Member(_) | StateSource::Log { .. } => None,
     };
-    transfer_seconds(snapshot.unwrap_or(LARGEST_STATE), machines)
+    transfer_time::seconds(snapshot.unwrap_or(LARGEST_STATE), machines)
 }
 
 fn confirm(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -> u32 {
@@ -183,7 +183,7 @@ fn confirm(draft: &mut Draft<'_>, source: &StateSource, revision: Option<i64>) -
 fn move_aside(draft: &mut Draft<'_>, dirs: &[(String, DataDirs)], confirmed: Option<u32>) {
     let mut confirmed = confirmed;
     for (name, dirs) in dirs {
-        let to = super::aside(&dirs.data, &draft.options.id);
+        let to = aside(&dirs.data, &draft.options.id);
         draft.steps.add(60, Action::MoveAside { member: name.clone(), dirs: dirs.clone(), to });
         draft.steps.guarded([
             Guard::Data { member: name.clone(), dirs: dirs.clone() },

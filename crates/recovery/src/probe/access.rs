@@ -101,7 +101,7 @@ impl Access {
     /// [`ApiError`] when the kubeconfig or the URL cannot be used.
     pub async fn api(&self, host: &str) -> Result<kube::Client, ApiError> {
         let config = self.kubeconfig(host).await?;
-        kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(super::error_text::of(&error)))
+        kube::Client::try_from(config).map_err(|error| self.bad_kubeconfig(crate::error_text::of(&error)))
     }
 
     /// The inventory's kubeconfig, for one API server. Files are read again: people correct them meanwhile.
@@ -134,7 +134,7 @@ impl Access {
         match error {
             // The parser shows the lines around the fault, and those may be a token.
             KubeconfigError::Parse(_) => self.bad_kubeconfig("not a kubeconfig in YAML"),
-            other => self.bad_kubeconfig(super::error_text::of(other)),
+            other => self.bad_kubeconfig(crate::error_text::of(other)),
         }
     }
 

@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use crate::facts::{CheckAnswer, Fact};
 use crate::inventory::{Check, Inventory};
 
-use super::error_text;
+use crate::error_text;
 
 /// Longest wait for an answer.
 const LIMIT: Duration = Duration::from_secs(2);

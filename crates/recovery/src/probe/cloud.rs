@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::facts::{CloudFacts, CloudIpRange, Fact};
 use crate::provider::{self, CloudProvider};
 
-use super::error_text;
+use crate::error_text;
 
 /// Longest wait for one list.
 const LIMIT: Duration = Duration::from_secs(4);

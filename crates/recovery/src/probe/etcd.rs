@@ -17,8 +17,9 @@ use crate::agent::Search;
 use crate::facts::{Alarm, Fact, HashKv, MemberEntry, MemberFacts, MemberStatus, Storage, has_corrupt_alarm};
 use crate::inventory::{Inventory, MemberSpec};
 
+use super::Hosts;
 use super::access::Access;
-use super::{Hosts, error_text};
+use crate::error_text;
 
 /// Any key does: it need not exist. `etcdctl endpoint health` asks for the same one.
 const KEY: &str = "health";

@@ -9,7 +9,7 @@ use crate::facts::{Fact, HostFacts, Leftovers, Login};
 use crate::host::{Command, Host, HostError, Output};
 use crate::inventory::{Inventory, Service};
 
-use super::error_text;
+use crate::error_text;
 use parse::ScriptOutput;
 pub(super) use parse::free;
 

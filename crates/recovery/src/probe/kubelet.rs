@@ -15,7 +15,8 @@ use crate::inventory::Inventory;
 
 use super::access::Access;
 use super::reach::understand;
-use super::{Hosts, error_text, kubernetes};
+use super::{Hosts, kubernetes};
+use crate::error_text;
 
 const SCRIPT: &str = concat!(include_str!("reach.sh"), include_str!("kubelet.sh"));
 const LIMIT: Duration = Duration::from_secs(6);

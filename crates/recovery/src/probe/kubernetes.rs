@@ -14,8 +14,9 @@ use tokio::join;
 use crate::facts::{Certificate, ControlPlaneFacts, Fact, Health, KubernetesFacts};
 use crate::inventory::Inventory;
 
+use super::Hosts;
 use super::access::Access;
-use super::{Hosts, error_text};
+use crate::error_text;
 
 /// A certificate from its DER encoding.
 pub(super) fn certificate(der: &[u8]) -> Result<Certificate, String> {

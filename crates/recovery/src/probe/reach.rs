@@ -4,7 +4,7 @@ use http::Uri;
 
 use crate::facts::Reach;
 
-use super::error_text::one_line;
+use crate::error_text::one_line;
 
 /// Host and port of a URL, for a shell's arguments.
 pub(super) fn authority(url: &str) -> Result<(String, String), String> {

@@ -6,8 +6,8 @@ use lifeboat_etcd::report::UncommittedReport;
 use lifeboat_etcd::{Integrity, RestoreOptions, RestoreReport, Source};
 use serde::Serialize;
 
+use crate::commands::comparison::{Compared, ComparisonView};
 use crate::commands::hash;
-use crate::comparison::{Compared, ComparisonView};
 use crate::output;
 use crate::source::combination;
 

@@ -11,8 +11,8 @@ use super::super::messages::{
 };
 use super::super::request::AuthRequest;
 use super::{Auth, Decided, ROOT, has_root_role};
+use crate::apply::Overlay;
 use crate::schema::{Bucket, auth};
-use crate::source::Overlay;
 use crate::version::EtcdVersion;
 
 /// Up to as many permissions Go's sort keeps the order of equal keys, in every release etcd was built with.

@@ -10,13 +10,15 @@ use super::super::messages::{
 };
 use super::super::replay;
 use super::*;
+use crate::apply::Overlay;
 use crate::finding::Finding;
 use crate::key_value::KeyValue;
+use crate::origin::{Integrity, Origin};
 use crate::progress::Progress;
 use crate::proto::Entry;
 use crate::revision::BucketKey;
 use crate::schema::{Bucket, meta};
-use crate::source::{Integrity, Origin, Overlay, VisitAll, VisitPair, VisitRevision};
+use crate::source::{VisitAll, VisitPair, VisitRevision};
 use crate::wal::{Record, RecordKind, WalDir, encode, segment_name};
 
 const KEYS: [&str; 6] = ["a", "b", "b/1", "b/2", "c", "d"];

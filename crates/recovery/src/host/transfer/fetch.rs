@@ -11,7 +11,8 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use tokio::io::AsyncWrite;
 
 use super::super::{Command, Host, HostError};
-use super::{digest, limit, prefix_digest};
+use super::{digest, prefix_digest};
+use crate::transfer_time::limit;
 
 /// SHA-256 of `$1`, and of its first `$2` bytes.
 const LOOK: &str = r#"

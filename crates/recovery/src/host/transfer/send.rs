@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
 use super::super::{BUSY, Command, Host, HostError};
-use super::{digest, limit, prefix_digest};
+use super::{digest, prefix_digest};
+use crate::transfer_time::limit;
 
 /// Whether `$1` is `$2` bytes with the SHA-256 `$3`: `have`. Else how many bytes of it an earlier try left, and their
 /// SHA-256.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::agent::{self, Agent, LogPlace, Search};
+use crate::error_text;
 use crate::facts::{DataDir, Fact, FoundDir, LogState, Storage};
 use crate::host::{Host, HostError};
 use crate::inventory::{Inventory, MemberSpec};
+use crate::probe::Hosts;
 use crate::probe::access::Access;
-use crate::probe::{Hosts, error_text};
 
 use super::Depth;
 

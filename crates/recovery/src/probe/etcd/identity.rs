@@ -5,8 +5,8 @@ use lifeboat_client::messages::RangeRequest;
 use lifeboat_client::{Client, Result};
 use lifeboat_etcd::{KubernetesIdentity, uid_of};
 
+use crate::error_text;
 use crate::facts::Fact;
-use crate::probe::error_text;
 
 /// `--etcd-prefix` by default.
 const DEFAULT_PREFIX: &[u8] = b"/registry";

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use crate::error_text;
 use crate::facts::{Fact, Reach};
 use crate::host::Command;
 use crate::inventory::{Inventory, MemberSpec};
 use crate::probe::access::Access;
-use crate::probe::error_text;
 use crate::probe::reach::{authority, understand};
 
 use super::Depth;

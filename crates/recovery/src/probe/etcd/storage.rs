@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::agent::UNMOUNTED;
-use crate::discover::manifest::{self, Manifest};
+use crate::error_text::{self, one_line};
 use crate::etcd_settings::Invocation;
 use crate::facts::{Fact, NamedDirs, Place, PlaceKind, Program, Storage};
 use crate::host::{Command, Host};
 use crate::inventory::{MemberSpec, Service};
-use crate::probe::error_text::{self, one_line};
 use crate::probe::host::FENCED_MANIFESTS;
+use crate::static_pod::{self, Manifest};
 
 const SCRIPT: &str = include_str!("storage.sh");
 /// What a machine mounts at its boot.
@@ -243,7 +243,7 @@ impl Said {
             storage.unread.push("its manifest does not exist".into());
             return None;
         };
-        let Some(manifest) = manifest::parse(file.into(), self.text("manifest").as_bytes()) else {
+        let Some(manifest) = static_pod::parse(file.into(), self.text("manifest").as_bytes()) else {
             storage.unread.push(format!("{file} is not a manifest"));
             return None;
         };

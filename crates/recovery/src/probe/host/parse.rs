@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::error_text::one_line;
 use crate::facts::{Disk, KubeletHealth, Leftovers, PodProcess, ServiceState, ToldBy, starts_at_boot};
-use crate::probe::error_text::one_line;
 
 /// Maximum size of the output; a few kilobytes are usual.
 const LARGEST: usize = 1 << 20;

@@ -16,10 +16,10 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 
+use crate::error_text;
 use crate::facts::Certificate;
 use crate::host::{Command, Host};
 use crate::probe::access::{ANSWER, DIAL};
-use crate::probe::error_text;
 
 /// No file with a certificate chain is larger.
 const LARGEST: &str = "65536";

@@ -4,9 +4,9 @@ use http::{Request, StatusCode};
 use kube::client::Body;
 use tokio::time::timeout;
 
+use crate::error_text;
 use crate::facts::Health;
 use crate::probe::access::ANSWER;
-use crate::probe::error_text;
 
 /// Asks an endpoint. That nothing comes back is an answer: clients of the API server do not get more.
 ///

@@ -11,9 +11,9 @@ use kube::api::ListParams;
 use tokio::join;
 use tokio::time::timeout;
 
+use crate::error_text;
 use crate::facts::{Fact, KubernetesFacts, Lease, Node};
 use crate::probe::access::ANSWER;
-use crate::probe::error_text;
 
 /// The leader lease of the controller-manager.
 pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";

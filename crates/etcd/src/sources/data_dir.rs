@@ -8,22 +8,23 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::base::{Base, Identity, Nothing, ensure_whole};
-use super::committed::{Counted, Replay, Uncommitted, counted};
-use super::{
-    CommitBasis, Integrity, Origin, Overlay, RaftPosition, Source, SourceFile, member_dir, open_on, v2_keys,
-};
-use super::{VisitAll, VisitPair, VisitRevision};
+use super::base::{Nothing, ensure_whole};
+use super::committed::{Counted, Replay, counted};
+use super::{SourceFile, member_dir, open_on, v2_keys};
+use crate::alarm::{Alarm, AlarmKind};
 use crate::apply;
+use crate::apply::Overlay;
 use crate::conf_state::ConfState;
 use crate::error::{Error, Result};
 use crate::files::{self, open_regular};
 use crate::finding::{Finding, FindingKind};
 use crate::key_list::KeyList;
 use crate::member::MemberId;
+use crate::origin::{Base, Identity, Integrity, Origin, Uncommitted};
 use crate::progress::Progress;
 use crate::schema::Bucket;
-use crate::state::{Alarm, AlarmKind, State};
+use crate::source::{CommitBasis, RaftPosition, Source, VisitAll, VisitPair, VisitRevision};
+use crate::state::State;
 use crate::wal::{End, Entries, Item, Log, LogStatus, WalDir};
 
 /// Bases that a data dir's log may be replayed on.

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::{ClusterId, Member, MemberId};
 use crate::error::{Error, Result};
+use crate::member::{ClusterId, Member, MemberId};
 
 /// A member named in `--initial-cluster`.
 #[derive(Debug, Clone, PartialEq, Eq)]

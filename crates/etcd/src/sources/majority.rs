@@ -10,12 +10,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::raft::applied;
+use super::log_position::applied;
 use super::voters::voters;
-use super::{EntryId, Replay, is_data_dir, member_dir};
+use super::{Replay, is_data_dir, member_dir};
 use crate::error::{Error, Result};
 use crate::member::{ClusterId, MemberId};
 use crate::proto::{Entry, HardState, WalMetadata, WalSnapshot};
+use crate::source::EntryId;
 use crate::wal::{End, Record, RecordKind, WalDir, message};
 
 /// Committed entries of a cluster, as determined from the logs of a majority of its voters.

@@ -31,7 +31,7 @@ pub(crate) fn of(error: &dyn Error) -> String {
 }
 
 /// Text for display: one line, no control characters, limited length.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }

@@ -11,9 +11,11 @@
 use std::path::Path;
 
 use super::voters::voters;
-use super::{CommitBasis, Overlay, RaftPosition};
+use crate::apply::Overlay;
 use crate::error::Result;
 use crate::key_value::KeyValue;
+use crate::origin::{Uncommitted, UncommittedChange};
+use crate::source::{CommitBasis, RaftPosition};
 use crate::wal::{Log, WalDir};
 
 /// Limit of changes listed for uncommitted entries.
@@ -74,32 +76,6 @@ fn is_only_voter(snap: &Path, wal: &WalDir, log: &Log, consistent_index: u64) ->
         return Ok(false);
     }
     Ok(voters(snap, wal, applied)?.is_some_and(|voters| voters == [log.status.member_id]))
-}
-
-/// Entries at the end of a log that are not known to be committed, and are not included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uncommitted {
-    /// Raft index of the first.
-    pub first: u64,
-    /// Raft index of the last.
-    pub last: u64,
-    /// Changes they would make, in order; at most 1000.
-    pub changes: Vec<UncommittedChange>,
-    /// Number of changes beyond those listed.
-    pub further: u64,
-    /// Whether the changes are known; false if the entries cannot be replayed.
-    pub is_known: bool,
-}
-
-/// A change that an uncommitted entry would make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UncommittedChange {
-    /// Main revision it would get.
-    pub revision: i64,
-    /// The key.
-    pub key: Vec<u8>,
-    /// Whether the key would be deleted.
-    pub deleted: bool,
 }
 
 impl Uncommitted {

@@ -76,7 +76,7 @@ fn is_member_dir(dir: &Path) -> Result<bool> {
 }
 
 /// The data dir that a db file belongs to, if its log is beside it.
-pub(super) fn data_dir_of(file: &Path) -> Result<Option<PathBuf>> {
+pub(crate) fn data_dir_of(file: &Path) -> Result<Option<PathBuf>> {
     let file = fs_err::canonicalize(file)?;
     let snap = file.parent().filter(|dir| dir.ends_with("snap") && file.ends_with("db"));
     let Some(member) = snap.and_then(Path::parent) else { return Ok(None) };

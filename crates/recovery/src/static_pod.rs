@@ -4,19 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::host::Command;
-
-use super::host_scan::Machine;
-
-/// Where kubeadm keeps manifests.
-const USUAL_DIR: &str = "/etc/kubernetes/manifests";
-
 /// A manifest in a kubelet's static pod directory.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Manifest {
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What its containers run.
-    pub(super) programs: Vec<String>,
+    pub(crate) programs: Vec<String>,
     /// Command and arguments of each container.
     commands: Vec<Vec<String>>,
     /// Paths inside and outside of its containers.
@@ -37,7 +30,7 @@ impl Manifest {
     }
 
     /// A path inside a container, on the machine.
-    pub(super) fn on_host(&self, path: &Path) -> PathBuf {
+    pub(crate) fn on_host(&self, path: &Path) -> PathBuf {
         let inside = self
             .mounts
             .iter()
@@ -50,32 +43,6 @@ impl Manifest {
             None => path.into(),
         }
     }
-}
-
-/// The manifests of a machine's kubelet.
-pub(super) async fn all(machine: &Machine) -> Vec<Manifest> {
-    let dir = directory(machine).await;
-    let list = r#"for file in "$1"/*.yaml "$1"/*.yml "$1"/*.json; do if [ -f "$file" ]; then echo "$file"; fi; done"#;
-    let list = Command::script(list, [dir.display().to_string()]);
-    let Ok(files) = machine.host.run_ok(&list).await else { return Vec::new() };
-    let mut manifests = Vec::new();
-    for path in files.text().lines().map(PathBuf::from) {
-        if let Ok(text) = machine.read(&path).await {
-            manifests.extend(parse(path, &text));
-        }
-    }
-    manifests
-}
-
-async fn directory(machine: &Machine) -> PathBuf {
-    let Some(kubelet) = machine.running("kubelet").next() else { return USUAL_DIR.into() };
-    if let Some(dir) = kubelet.flag("pod-manifest-path") {
-        return dir.into();
-    }
-    let Some(config) = kubelet.flag("config") else { return USUAL_DIR.into() };
-    let text = machine.read(&kubelet.directory.join(config)).await.unwrap_or_default();
-    let config: Value = serde_saphyr::from_slice(&text).unwrap_or_default();
-    config["staticPodPath"].as_str().unwrap_or(USUAL_DIR).into()
 }
 
 /// Reads a manifest.

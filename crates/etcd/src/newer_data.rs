@@ -4,13 +4,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::locate::data_dir_of;
-use super::{Bases, Replay, Source, SourceDir, SourceFile, log_position};
 use crate::archive::deltas_beside;
 use crate::error::{Error, Result};
 use crate::finding::FindingKind;
 use crate::inspect::{Inspection, inspect};
 use crate::progress::NoProgress;
+use crate::source::Source;
+use crate::sources::SourceFile;
+use crate::sources::data_dir_of;
+use crate::sources::{Bases, Replay, SourceDir, log_position};
 use crate::state::State;
 
 /// Keys are counted in dbs up to this size: it takes full passes.

@@ -49,7 +49,7 @@ impl Overlay {
     }
 
     /// Whether it has a say on a key.
-    pub(super) fn covers(&self, bucket: Bucket, key: &[u8]) -> bool {
+    pub(crate) fn covers(&self, bucket: Bucket, key: &[u8]) -> bool {
         self.pairs.get(&bucket).is_some_and(|pairs| pairs.contains_key(key))
     }
 

@@ -2,16 +2,16 @@
 //! continues.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision};
 use crate::apply;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::member::{ClusterId, MemberId};
+use crate::origin::{Identity, Integrity, Origin};
 use crate::progress::{NoProgress, Progress};
 use crate::schema::{Bucket, auth, cluster, meta};
+use crate::source::{Source, VisitAll, VisitPair, VisitRevision};
 use crate::state::State;
 use crate::version::EtcdVersion;
 use crate::wal::{Entries, Log, WalDir};
@@ -19,79 +19,7 @@ use crate::wal::{Entries, Log, WalDir};
 /// Members of which all subsets are tried for the one that founded the cluster.
 const MAX_FOUNDERS: usize = 12;
 
-/// The base that a log is replayed on, if not the data dir's own db.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Base {
-    /// This file or data dir.
-    At(PathBuf),
-    /// The empty store that the cluster began with.
-    Nothing,
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::At(path) => {
-                path.file_name().map_or(path.display(), |name| Path::new(name).display()).fmt(f)
-            }
-            Self::Nothing => f.write_str("an empty store"),
-        }
-    }
-}
-
-/// Evidence that a base and a log belong to the same history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// Whether the cluster ids are known to match. A snapshot does not store it, but it follows from the initial members.
-    pub cluster_id: bool,
-    /// Whether the last entry of the base has the same term in the log.
-    pub term: bool,
-    /// Earlier writes that are the same in both.
-    pub writes: u64,
-    /// Those of them that compare the revision of a key, and so depend on earlier state.
-    pub conditional: u64,
-    /// Whether the log has all entries since its cluster started with an empty store; `None` if its start is gone.
-    pub from_start: Option<bool>,
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster_id, term, writes, conditional, .. } = *self;
-        f.write_str("the log's member is in the base")?;
-        f.write_str(if cluster_id {
-            "; the cluster id is the same"
-        } else {
-            "; the cluster id could not be compared"
-        })?;
-        f.write_str(if term {
-            "; its last entry has the same term in both"
-        } else {
-            "; the term of its last entry could not be compared"
-        })?;
-        match writes {
-            0 => f.write_str("; no earlier write could be compared"),
-            writes => write!(f, "; {writes} earlier writes are the same in both"),
-        }?;
-        if self.is_weak() && conditional == 0 && writes > 0 {
-            f.write_str(", and none of them compares a revision")?;
-        }
-        Ok(())
-    }
-}
-
 impl Identity {
-    /// Whether base and log may belong to different histories. Clusters that are restored twice with the same token and URLs have the
-    /// same ids, begin with the same terms, and may begin with the same writes: a write that compares what was there before
-    /// it tells them apart. A long log has such writes.
-    pub fn is_weak(&self) -> bool {
-        match self.from_start {
-            Some(true) => !self.term && self.writes == 0,
-            // Of a restored cluster.
-            Some(false) => self.conditional == 0,
-            None => self.writes == 0,
-        }
-    }
-
     /// Shows that a base is of a log's history as far as both tell.
     ///
     /// # Errors

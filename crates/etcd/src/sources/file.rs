@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use lifeboat_bbolt::{CheckVisitor, Damage, Db};
 
-use super::{Integrity, Origin, Source, VisitAll, VisitPair, VisitRevision, digest};
+use super::digest;
 use crate::archive;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
+use crate::origin::{Integrity, Origin};
 use crate::progress::Progress;
 use crate::revision::BucketKey;
 use crate::schema::Bucket;
+use crate::source::{Source, VisitAll, VisitPair, VisitRevision};
 
 /// A db or snapshot file (a db followed by its SHA-256), opened read-only.
 #[derive(Debug)]
