@@ -95,3 +95,4 @@ lint: setup
 	sh scripts/words.sh
 	sh scripts/shell.sh
 	sh scripts/deny.sh
+	$(CARGO) package --quiet --no-verify --allow-dirty -p lifeboat-bbolt -p lifeboat-client -p lifeboat-etcd

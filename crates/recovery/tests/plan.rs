@@ -101,7 +101,8 @@ fn touched(facts: &Facts, action: &Action) -> BTreeSet<String> {
 
 #[test]
 fn every_case_is_planned_as_recorded() {
-    for (case, facts) in recorded::all() {
+    // What lab's chaos rows are completed with is in tests/chaos.rs.
+    for (case, facts) in recorded::all().into_iter().filter(|(case, _)| !case.starts_with("chaos-")) {
         insta::with_settings!({ snapshot_path => "plans", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!(case, text(&planned(&facts)));
         });
