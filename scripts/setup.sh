@@ -15,6 +15,7 @@ if [ "${1:-}" != demo ] && [ "${1:-}" != dist ]; then
     command -v ssh >/dev/null || missing="$missing openssh-client"
     command -v shellcheck >/dev/null || missing="$missing shellcheck"
     command -v strace >/dev/null || missing="$missing strace"
+    command -v busybox >/dev/null || missing="$missing busybox-static"
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 fi
 

@@ -1,5 +1,7 @@
 //! Machines: one trait, over SSH or for the machine Lifeboat runs on.
 
+#[cfg(test)]
+mod busybox;
 mod command;
 mod error;
 mod local;

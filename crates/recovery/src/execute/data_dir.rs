@@ -25,7 +25,7 @@ const WORK: Duration = Duration::from_secs(900);
 const ASIDE_INSIDE: &str = "lifeboat-aside-";
 
 const IS_ASIDE: &str = r#"if [ -e "$1" ] || [ -e "$2" ]; then echo yes; else echo no; fi"#;
-const MOVE_ASIDE: &str = include_str!("data_dir/move_aside.sh");
+const MOVE_ASIDE: &str = concat!(include_str!("../host/lock.sh"), include_str!("data_dir/move_aside.sh"));
 const RESTORE: &str = include_str!("data_dir/restore.sh");
 const OWN: &str = include_str!("data_dir/own.sh");
 

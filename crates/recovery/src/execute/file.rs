@@ -28,8 +28,8 @@ trap 'rm -f "$part"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
 if [ -e "$path" ]; then
     cp --attributes-only --preserve=all -- "$path" "$part" 2>/dev/null || {
-        chown --reference="$path" "$part"
-        chmod --reference="$path" "$part"
+        chown "$(stat -c %u:%g "$path")" "$part"
+        chmod "$(stat -c %a "$path")" "$part"
     }
 else
     chmod 0644 "$part"

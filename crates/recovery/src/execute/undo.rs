@@ -18,7 +18,7 @@ use super::{Progress, State, leftovers, service};
 /// Time limit for moving a data dir back: it is renamed.
 const MOVE: Duration = Duration::from_secs(60);
 
-const PUT_BACK: &str = include_str!("undo/put_back.sh");
+const PUT_BACK: &str = concat!(include_str!("../host/lock.sh"), include_str!("undo/put_back.sh"));
 
 /// The steps of a plan to roll back.
 #[derive(Debug)]

@@ -21,15 +21,17 @@ pub const BUSY: i32 = 75;
 
 /// Waits for the lock with `$1` seconds, and runs the rest with a limit of the same length. The lock is inherited:
 /// it is held until the last process ends that the command leaves behind.
-const EXCLUSIVE: &str = r#"
+const EXCLUSIVE: &str = concat!(
+    include_str!("lock.sh"),
+    r#"
 limit=$1; shift
-exec 9>/run/lifeboat.lock || exit
-if ! flock -w "$limit" 9; then
+if ! lock /run/lifeboat.lock "$limit"; then
     echo "another command of lifeboat still runs here: it holds /run/lifeboat.lock" >&2
     exit 75
 fi
 exec timeout -k 5 "$limit" "$@"
-"#;
+"#
+);
 
 /// Runs the rest if the machine's id is `$1`.
 const ON_MACHINE: &str = r#"
@@ -188,6 +190,23 @@ pub(crate) fn one_line(said: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Also without flock(1): these tests run with BusyBox alone as well.
+    #[test]
+    fn a_lock_is_held_until_the_last_process_that_inherited_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lock");
+        let lock = |then: &str, seconds: &str| {
+            let script = format!("{}\nlock \"$1\" {seconds} || exit 75\n{then}", include_str!("lock.sh"));
+            std::process::Command::new("sh").args(["-c", &script, "sh"]).arg(&file).output().unwrap()
+        };
+        let left = lock("sleep 600 >/dev/null 2>&1 & echo $!", "0");
+        let left = String::from_utf8(left.stdout).unwrap();
+        assert_eq!(lock("", "0").status.code(), Some(75));
+        let killed = std::process::Command::new("sh").args(["-c", "kill $1", "sh", left.trim()]).status();
+        assert!(killed.unwrap().success());
+        assert_eq!(lock("", "60").status.code(), Some(0));
+    }
 
     #[test]
     fn messages_name_what_matters() {

@@ -66,7 +66,7 @@ fn read(said: &str) -> Result<KubeletApi, String> {
     let server = value("server").filter(|server| !server.is_empty());
     let server = server.ok_or("no kubeconfig of the kubelet could be read")?;
     let reach = value("reach").and_then(understand);
-    let reach = reach.ok_or("the machine has neither bash nor curl to connect with")?;
+    let reach = reach.ok_or("the machine has no bash, curl or BusyBox nc to connect with")?;
     let certificate = value("certificate").and_then(|text| {
         let der = STANDARD.decode(text.trim()).ok()?;
         kubernetes::certificate(&der).ok()

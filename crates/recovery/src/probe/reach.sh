@@ -18,6 +18,15 @@ reach() {
         *[1-9]*) printf connected ;;
         *) if [ "$code" = 28 ]; then printf 'no answer within 2 s'; else printf 'no connection (curl %s)' "$code"; fi ;;
         esac
+    elif nc --help 2>&1 | grep -q BusyBox; then
+        if why=$(nc -w 2 "$1" "$2" -e true 2>&1); then
+            printf connected
+        else
+            case $why in
+            *'timed out'*) printf 'no answer within 2 s' ;;
+            *) printf '%s' "${why##*: }" | head -n 1 | tr '\t' ' ' ;;
+            esac
+        fi
     else
         printf 'unknown'
     fi

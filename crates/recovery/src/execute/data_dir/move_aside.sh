@@ -1,4 +1,4 @@
-# Moves a member's old data aside. Leaves a directory with the new name even where nothing was there to move, since its
+# Moves a member's old data aside; follows lock.sh. Leaves a directory with the new name even where nothing was there to move, since its
 # being there is what shows that the move is over: a data dir that is found later is the new one.
 #
 # Arguments: DATA_DIR TO INSIDE WAL_DIR WAL_TO; INSIDE is the place for what is in a data dir that is a mount point, and
@@ -11,13 +11,10 @@ if [ "$(readlink -f "$dir")" != "$dir" ]; then
     echo "$dir is a symbolic link now: plan again" >&2
     exit 1
 fi
-# An etcd holds this lock as long as it runs (bbolt); a file system without locks cannot tell.
 db=$dir/member/snap/db
-if [ -e "$db" ]; then
-    flock -n -E 9 "$db" true || [ $? -ne 9 ] || {
-        echo "a process still has $db open: an etcd that is not the inventory's service runs here" >&2
-        exit 1
-    }
+if [ -e "$db" ] && in_use "$db"; then
+    echo "a process still has $db open: an etcd that is not the inventory's service runs here" >&2
+    exit 1
 fi
 # The log first: with the data dir still in its place, a move that was cut short is seen not to be over.
 if [ -n "$wal" ] && [ -e "$wal" ] && ! [ -e "$wal_to" ]; then mv -T "$wal" "$wal_to"; fi

@@ -33,10 +33,19 @@ carry() {
 carry "$dir" "$aside"
 if [ -n "$wal" ]; then carry "$wal" "$wal_aside"; fi
 
-if [ -n "$user" ] && [ "$user" != root ] && [ "$user" != 0 ] && command -v runuser >/dev/null; then
+# Whether the service's user can read and write a path; BusyBox has no runuser.
+can_open() {
+    if command -v runuser >/dev/null; then
+        runuser -u "$user" -- test -r "$1" -a -w "$1"
+    else
+        # shellcheck disable=SC2016 # the user's shell expands it
+        OPENED=$1 su -s /bin/sh "$user" -c 'test -r "$OPENED" -a -w "$OPENED"'
+    fi
+}
+if [ -n "$user" ] && [ "$user" != root ] && [ "$user" != 0 ]; then
     log=${wal:-$dir/member/wal}
     for path in "$dir" "$dir/member" "$dir/member/snap" "$dir/member/snap/db" "$log"; do
-        if [ -e "$path" ] && ! runuser -u "$user" -- test -r "$path" -a -w "$path"; then
+        if [ -e "$path" ] && ! can_open "$path"; then
             echo "$user, the user of $unit, cannot read and write $path" >&2
             exit 1
         fi

@@ -1,4 +1,5 @@
-# Puts a member's old data back in its place, and what was restored there beside it. Can be run again after it was cut short.
+# Puts a member's old data back in its place, and what was restored there beside it. Can be run again after it was cut short. Follows
+# lock.sh.
 #
 # Arguments: DATA_DIR TO INSIDE WAL_DIR WAL_TO; as for move_aside.sh, which made TO and INSIDE. One of these that is empty only
 # says that there was no data dir. What was restored gets their names with -undone at the end.
@@ -11,11 +12,9 @@ free() {
 moved=no
 if [ -e "$to" ] || [ -e "$inside" ]; then moved=yes; fi
 db=$dir/member/snap/db
-if [ $moved = yes ] && [ -e "$db" ]; then
-    flock -n -E 9 "$db" true || [ $? -ne 9 ] || {
-        echo "a process has $db open: stop the etcd that runs on it first" >&2
-        exit 1
-    }
+if [ $moved = yes ] && [ -e "$db" ] && in_use "$db"; then
+    echo "a process has $db open: stop the etcd that runs on it first" >&2
+    exit 1
 fi
 # A log that was restored where there was none.
 if [ -n "$wal" ] && [ $moved = yes ] && [ -e "$dir/member" ] && [ -e "$wal" ] && ! [ -e "$wal_to" ]; then

@@ -33,7 +33,9 @@ fi
 
 /// Appends what comes compressed on standard input to the first `$4` bytes of what is there, and gives the whole its name
 /// when it has the SHA-256 `$2`. What a try that is cut short has written stays for the next one.
-const RECEIVE: &str = r#"
+const RECEIVE: &str = concat!(
+    include_str!("../lock.sh"),
+    r#"
 set -eu
 target=$1 digest=$2 mode=$3 offset=$4
 umask 077
@@ -41,8 +43,7 @@ dir=${target%/*}
 part=$target.part
 mkdir -p -m 0700 "$dir/"
 if [ -L "$part" ]; then echo "$part is a symbolic link" >&2; exit 65; fi
-exec 9>>"$part"
-if ! flock -w 20 9; then echo "another transfer to $target is at work" >&2; exit 75; fi
+if ! lock "$part" 20; then echo "another transfer to $target is at work" >&2; exit 75; fi
 truncate -s "$offset" "$part"
 gzip -dc >> "$part"
 sum=$(sha256sum < "$part")
@@ -51,7 +52,8 @@ chmod "$mode" "$part"
 sync "$part"
 mv -f "$part" "$target"
 sync "$dir/"
-"#;
+"#
+);
 
 /// Bytes that are compressed at a time.
 const CHUNK: usize = 1 << 18;
