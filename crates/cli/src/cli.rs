@@ -1,5 +1,7 @@
 //! The command line, and the verb that it names.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -8,6 +10,7 @@ use crate::commands::{
     salvage, save, status,
 };
 use crate::exit::Status;
+use crate::log_file;
 use crate::output::Format;
 use crate::progress::ProgressBar;
 
@@ -29,6 +32,11 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub quiet: bool,
 
+    /// Append what is asked of machines, members and the cloud, and what they answer, to this file. Secrets are not
+    /// in it.
+    #[arg(long, global = true, env = "LIFEBOAT_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,6 +44,9 @@ pub struct Cli {
 impl Cli {
     /// Runs the verb that the command line names.
     pub fn run(self) -> Result<Status> {
+        if let Some(file) = &self.log_file {
+            log_file::open(file)?;
+        }
         let context = Context { format: self.output, progress: ProgressBar::new(self.quiet) };
         let result = match self.command {
             Command::Save(args) => save::run(&args, &context),

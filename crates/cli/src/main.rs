@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod exit;
 mod inventory;
+mod log_file;
 mod observe;
 mod output;
 mod progress;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| suggestions::suggest(error).exit());
     match cli.run() {
         Ok(status) => status.into(),
-        Err(error) => exit::report(&error),
+        Err(error) => {
+            tracing::error!(error = ?format!("{error:#}"), "lifeboat fails");
+            exit::report(&error)
+        }
     }
 }

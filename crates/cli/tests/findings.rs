@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -259,9 +260,13 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     let inventory = inventory_of_nothing(dir.path(), "");
     let saved = dir.path().join("facts.json");
     let path = |path: &Path| path.display().to_string();
-    let seen =
-        lifeboat(["diagnose", "-o", "json", "--inventory", &path(&inventory), "--save-facts", &path(&saved)]);
+    let log = dir.path().join("log");
+    let flags = ["--inventory", &path(&inventory), "--save-facts", &path(&saved), "--log-file", &path(&log)];
+    let seen = lifeboat(["diagnose", "-o", "json"].iter().chain(&flags));
     assert_eq!(seen.status.code(), Some(3), "{}", text(&seen.stderr));
+    let lines = fs_err::read_to_string(&log).unwrap();
+    assert!(lines.contains("lifeboat starts") && lines.contains("command failed host=\"m1\""), "{lines}");
+    assert_eq!(fs_err::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
     let json: Value = serde_json::from_slice(&seen.stdout).unwrap();
     let ids: Vec<&str> =
         json["causes"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap()).collect();
@@ -281,8 +286,8 @@ fn an_unreachable_cluster_is_one_cause_and_its_saved_facts_agree() {
     assert_eq!(replayed, seen);
     let again = plan(&["--inventory", &path(&inventory), "--save-facts", &path(&planned)]);
     fails(&again, 4, &["planned.json exists"]);
-    for saved in [saved, planned] {
-        assert!(!fs_err::read_to_string(&saved).unwrap().contains("not-to-be-printed"));
+    for written in [saved, planned, log] {
+        assert!(!fs_err::read_to_string(&written).unwrap().contains("not-to-be-printed"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection to one member, and the calls over it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tracing::debug;
 
 use crate::auth::{Auth, Token, is_stale};
 use crate::dial::Dialer;
@@ -184,13 +185,20 @@ impl Connection {
         method: Method,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T> {
-        match timeout(limit, call).await {
+        let begin = Instant::now();
+        let result = match timeout(limit, call).await {
             Ok(result) => result.map_err(|status| self.error(method, &status)),
             Err(_) => {
                 let endpoint = self.endpoint.to_string();
                 Err(Error::Timeout { endpoint, rpc: method.name(), timeout: limit })
             }
+        };
+        let (ms, endpoint, rpc) = (begin.elapsed().as_millis(), &*self.endpoint, method.name());
+        match &result {
+            Ok(_) => debug!(%endpoint, rpc, ms, "etcd answered"),
+            Err(error) => debug!(%endpoint, rpc, ms, error = ?error.to_string(), "etcd call failed"),
         }
+        result
     }
 
     async fn token(&self) -> Option<Token> {

@@ -12,9 +12,11 @@ mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
 
 use crate::inventory::Inventory;
 pub(crate) use command::one_line;
@@ -24,6 +26,15 @@ pub use local::LocalHost;
 pub use ssh::SshHost;
 pub(crate) use transfer::{digest, has_digest};
 pub use transfer::{fetch, send};
+
+/// Leaves a command and how it ended in the log.
+fn log(name: &str, command: &Command, begin: Instant, result: &Result<Output, HostError>) {
+    let ms = begin.elapsed().as_millis();
+    match result {
+        Ok(Output { code, .. }) => debug!(host = name, %command, code, ms, "command ended"),
+        Err(error) => debug!(host = name, %command, ms, error = ?error.to_string(), "command failed"),
+    }
+}
 
 /// The machines of an inventory, by name.
 pub type Hosts = BTreeMap<String, Arc<dyn Host>>;

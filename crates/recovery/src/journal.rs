@@ -164,6 +164,7 @@ impl Journal {
     /// # Errors
     /// It could not be written; then what it announces must not be done.
     pub fn record(&mut self, event: Event) -> Result<(), JournalError> {
+        tracing::info!(?event, "journal");
         let entry = Entry { at: Timestamp::now(), event };
         let raw = serde_json::value::to_raw_value(&entry).map_err(io::Error::from)?;
         let line = Line { crc: crc32c::crc32c(raw.get().as_bytes()), entry: &raw };

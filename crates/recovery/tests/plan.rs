@@ -40,8 +40,9 @@ fn options() -> PlanOptions {
 }
 
 fn planned_with(facts: &Facts, snapshots: Vec<Snapshot>, options: &PlanOptions) -> Result<Plan, PlanError> {
-    let snapshots = Some(Snapshots { read: snapshots, ..Snapshots::default() });
-    let facts = Facts { snapshots, ..facts.clone() };
+    // Recordings have the snapshots that were there.
+    let snapshots = facts.snapshots.clone().unwrap_or(Snapshots { read: snapshots, ..Snapshots::default() });
+    let facts = Facts { snapshots: Some(snapshots), ..facts.clone() };
     plan(&facts, &diagnose(&facts), options)
 }
 

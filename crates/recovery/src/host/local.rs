@@ -1,6 +1,7 @@
 //! The machine Lifeboat runs on.
 
 use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -21,13 +22,9 @@ impl LocalHost {
     }
 }
 
-#[async_trait]
-impl Host for LocalHost {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn pipe(
+impl LocalHost {
+    /// As [`Host::pipe`].
+    async fn run_piped(
         &self,
         command: &Command,
         input: &mut (dyn AsyncRead + Send + Unpin),
@@ -60,5 +57,24 @@ impl Host for LocalHost {
                 why: error.to_string(),
             }),
         }
+    }
+}
+
+#[async_trait]
+impl Host for LocalHost {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn pipe(
+        &self,
+        command: &Command,
+        input: &mut (dyn AsyncRead + Send + Unpin),
+        output: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<Output, HostError> {
+        let begin = Instant::now();
+        let result = self.run_piped(command, input, output).await;
+        super::log(&self.name, command, begin, &result);
+        result
     }
 }

@@ -133,7 +133,7 @@ fn beyond(facts: &Facts, last: Option<EntryId>) -> Vec<String> {
     let absent = with(&|member| matches!(member.data_dir.get(), Some(DataDir::Absent)));
     let damaged = damaged.map(|names| format!("may lose newer data of {names}: lifeboat salvage shows it"));
     let absent =
-        absent.map(|names| format!("loses newer data of {names}: check first for an unmounted disk"));
+        absent.map(|names| format!("may lose newer data of {names}: check first for an unmounted disk"));
     damaged.into_iter().chain(absent).collect()
 }
 

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, StatusCode, Url};
 use serde_json::Value;
+use tracing::debug;
 
 use super::wire::{ErrorCode, Failure};
 use crate::provider::{ProviderError, Result};
@@ -84,7 +85,14 @@ impl Http {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+        let begin = Instant::now();
+        let response = request.send().await.map_err(|error| self.unreachable(error));
+        let ms = begin.elapsed().as_millis();
+        match &response {
+            Ok(response) => debug!(call, status = response.status().as_u16(), ms, "cloud answered"),
+            Err(error) => debug!(call, ms, error = ?error.to_string(), "cloud call failed"),
+        }
+        let response = response?;
         let status = response.status();
         let bytes = self.read(response, &call).await?;
         self.understand(call, status, &bytes)
