@@ -22,7 +22,7 @@ use crate::progress::ProgressBar;
 /// temporary file in $TMPDIR or /var/tmp. Sources are opened read-only, and nothing is written next to them. Verbs
 /// that only read also take member:NAME, the data dir of a member in the inventory, and read it on its machine.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(version, after_help = AFTER_HELP, propagate_version = true)]
 pub struct Cli {
     /// Output format of results on stdout.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
@@ -70,9 +70,13 @@ impl Cli {
     }
 }
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 unexpected error, 2 usage error, 3 damage or findings, 4 refused by a safety check,
-5 partially completed.";
+const AFTER_HELP: &str = "\
+Where to begin:
+  lifeboat diagnose       a cluster that is down (without an inventory: lifeboat init)
+  lifeboat inspect A B C  only data dirs or snapshots are left
+
+Exit codes: 0 ok, 1 unexpected error, 2 usage error, 3 damage or findings,
+4 refused by a safety check, 5 partially completed.";
 
 /// The verbs, in the order in which they are needed when a cluster is down.
 #[derive(Debug, Subcommand)]

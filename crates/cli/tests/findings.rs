@@ -348,6 +348,9 @@ fn every_id_can_be_explained_and_a_wrong_one_names_the_nearest() {
         assert!(lifeboat_ok(["explain", id]).starts_with(&format!("# {id}\n")));
     }
     fails(&lifeboat(["explain", "etcd.qorum-lost"]), 2, &["'etcd.quorum-lost'"]);
+    let unlike = lifeboat(["explain", "nosuch"]);
+    fails(&unlike, 2, &["lifeboat explain lists all findings"]);
+    assert!(!text(&unlike.stderr).contains("similar"), "{}", text(&unlike.stderr));
     let json: Value = serde_json::from_str(&lifeboat_ok(["explain", "nic.missing", "-o", "json"])).unwrap();
     assert_eq!(json["id"], "nic.missing");
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use anyhow::Result;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use lifeboat_recovery::finding::FindingId;
 use serde::Serialize;
@@ -38,8 +38,16 @@ impl TypedValueParser for PartOfId {
         match value.to_str().map(str::to_lowercase) {
             Some(text) if pages().any(|page| page.id.contains(&text)) => Ok(text),
             _ => ids().parse_ref(command, arg, value).map_err(|mut error| {
-                // The list of all ids would hide the suggestion.
+                // The list of all ids would hide the suggestion, and one that begins differently does not help.
                 error.remove(ContextKind::ValidValue);
+                let start = value.to_str().and_then(|text| text.get(..3)).unwrap_or_default().to_lowercase();
+                let near = error.get(ContextKind::SuggestedValue).map(ToString::to_string);
+                if !near.is_some_and(|near| near.starts_with(&start)) {
+                    error.remove(ContextKind::SuggestedValue);
+                    let tip =
+                        "lifeboat explain lists all findings; a part of an id is enough, such as quorum";
+                    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+                }
                 error
             }),
         }

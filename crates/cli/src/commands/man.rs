@@ -21,6 +21,7 @@ pub struct Args {
 
 /// `command` is the command line.
 pub fn run(args: &Args, command: Command) -> Result<Status> {
+    let command = without_help_verbs(command);
     match &args.dir {
         Some(dir) => {
             fs_err::create_dir_all(dir)?;
@@ -34,4 +35,9 @@ pub fn run(args: &Args, command: Command) -> Result<Status> {
         }
     }
     Ok(Status::Ok)
+}
+
+/// `lifeboat help` has no page of its own.
+fn without_help_verbs(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help_verbs)
 }

@@ -189,6 +189,9 @@ impl FindingKind {
             Self::Bbolt(Damage::Truncated { .. }) => {
                 "do not restore from it: copy the complete file again; if no other copy or member is left, lifeboat salvage keeps what is there"
             }
+            Self::Bbolt(Damage::NoValidMeta { .. }) => {
+                "check that it is an etcd snapshot, db or data dir; if it is, do not restore from it while another copy or member survives"
+            }
             Self::Bbolt(_)
             | Self::DigestMismatch { .. }
             | Self::TrailingBytes { .. }
