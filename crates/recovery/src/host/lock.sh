@@ -1,6 +1,6 @@
 # Locks for scripts that change a machine. They need flock(1), or /proc: BusyBox may have no flock.
 
-# Whether another process has the file open. It is not one that this shell starts here.
+# Whether another process has the file open, by its path. It is not one that this shell starts here.
 open_elsewhere() {
     (
         exec 9>&-
@@ -23,17 +23,18 @@ lock() {
         exec 9>&-
         if [ "$waited" -ge "$2" ]; then return 1; fi
         # Two that wait for each other must not wait equally long.
-        pause=$((1 + $$ % 3))
+        pause=$((1 + $(od -An -N1 -tu1 /dev/urandom) % 3))
         sleep "$pause"
         waited=$((waited + pause))
         exec 9>>"$1" || return
     done
 }
 
-# Whether an etcd has this db open: bbolt locks it as long as it runs. A file system without locks cannot tell.
+# Whether an etcd has this db open: bbolt locks it as long as it runs. A file system without locks cannot tell. A container
+# may have the file under another path, so that without flock(1) the kernel's list of locks decides, by inode.
 in_use() {
     if ! command -v flock >/dev/null 2>&1; then
-        open_elsewhere "$1"
+        inode=$(stat -L -c %i -- "$1") && grep -q "FLOCK .*:$inode 0 EOF" /proc/locks
         return
     fi
     code=0

@@ -1,5 +1,5 @@
-# Moves a member's old data aside; follows lock.sh. Leaves a directory with the new name even where nothing was there to move, since its
-# being there is what shows that the move is over: a data dir that is found later is the new one.
+# Moves a member's old data aside; follows lock.sh. Leaves a directory with the new name even where nothing was there to
+# move, since its being there is what shows that the move is over: a data dir that is found later is the new one.
 #
 # Arguments: DATA_DIR TO INSIDE WAL_DIR WAL_TO; INSIDE is the place for what is in a data dir that is a mount point, and
 # WAL_DIR is empty where the log is in the data dir. Paths have no symbolic links in them.

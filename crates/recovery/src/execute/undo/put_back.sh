@@ -1,5 +1,5 @@
-# Puts a member's old data back in its place, and what was restored there beside it. Can be run again after it was cut short. Follows
-# lock.sh.
+# Puts a member's old data back in its place, and what was restored there beside it. Can be run again after it was cut short.
+# Follows lock.sh.
 #
 # Arguments: DATA_DIR TO INSIDE WAL_DIR WAL_TO; as for move_aside.sh, which made TO and INSIDE. One of these that is empty only
 # says that there was no data dir. What was restored gets their names with -undone at the end.
