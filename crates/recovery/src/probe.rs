@@ -11,6 +11,7 @@ pub mod etcd;
 pub mod host;
 mod kubelet;
 pub mod kubernetes;
+mod logs;
 mod reach;
 pub mod snapshots;
 
@@ -91,10 +92,13 @@ pub async fn observe(inventory: &Inventory, access: &Access, options: &ProbeOpti
         check_facts(inventory, seen),
     );
     if options.data_dirs {
-        for (name, fact) in kubelet::collect(inventory, access, &hosts, &kubernetes.nodes).await {
-            if let Some(host) = host_facts.get_mut(&name) {
-                host.kubelet_api = Some(fact);
-            }
+        let (mut kubelets, mut logs) = tokio::join!(
+            kubelet::collect(inventory, access, &hosts, &kubernetes.nodes),
+            logs::collect(inventory, access, &hosts, &host_facts),
+        );
+        for (name, host) in &mut host_facts {
+            host.kubelet_api = kubelets.remove(name);
+            host.logs = logs.remove(name);
         }
     }
     Facts {

@@ -36,6 +36,9 @@ pub struct HostFacts {
     /// The kubelet's connection to the API; asked for only where its node is not Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet_api: Option<Fact<KubeletApi>>,
+    /// What services that do not run logged last; asked for only where one does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Fact<ServiceLogs>>,
 }
 
 /// The platform that this binary is built for, as `uname -sm` prints it there.
@@ -70,6 +73,10 @@ pub enum Reach {
     /// It was not, and why: `Connection refused`, `no answer within 2 s`.
     Failed(String),
 }
+
+/// The last errors that services logged, by [`Service::key`](crate::inventory::Service::key), the last one last. Values that
+/// look like secrets are replaced on the machine.
+pub type ServiceLogs = BTreeMap<String, Vec<String>>;
 
 /// What recoveries left on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

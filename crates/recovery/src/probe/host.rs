@@ -159,6 +159,7 @@ fn facts(
         leftovers: said.leftovers(),
         kubelet: questions.kubelet.then(|| known(source("kubelet /healthz"), said.kubelet())),
         kubelet_api: None,
+        logs: None,
     }
 }
 
@@ -179,6 +180,7 @@ fn nothing(
         leftovers: Leftovers::default(),
         kubelet: questions.kubelet.then(|| Fact::unknown(source("kubelet /healthz"), why)),
         kubelet_api: None,
+        logs: None,
     }
 }
 

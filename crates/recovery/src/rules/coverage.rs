@@ -10,7 +10,7 @@ const NOT_EXAMINED: &[&str] = &[
     "ingress",
     "webhooks and API services",
     "certificates except those of API servers and of silent kubelets",
-    "logs",
+    "logs of services that run",
 ];
 
 /// What was looked at: of how many that let themselves be asked.

@@ -56,8 +56,20 @@ impl<'a> FactsView<'a> {
         self.host(host)?.services.get()?.get(&service.key())
     }
 
-    /// The state of a service as evidence.
-    pub fn service_evidence(&self, host: &str, service: &Service) -> Option<Evidence> {
+    /// The state of a service, and what it logged last, as evidence.
+    pub fn service_evidence(&self, host: &str, service: &Service) -> Vec<Evidence> {
+        self.state_evidence(host, service).into_iter().chain(self.log_evidence(host, service)).collect()
+    }
+
+    fn log_evidence(&self, host: &str, service: &Service) -> Vec<Evidence> {
+        let logs = self.host(host).and_then(|host| host.logs.as_ref());
+        let Some((fact, logs)) = logs.and_then(|fact| Some((fact, fact.get()?))) else { return Vec::new() };
+        let lines = logs.get(&service.key()).into_iter().flatten();
+        let seen = |line: &String| seen_in(fact, format!("{} on {host} logged: {line}", service.label()));
+        lines.map(seen).collect()
+    }
+
+    fn state_evidence(&self, host: &str, service: &Service) -> Option<Evidence> {
         let state = self.service(host, service)?;
         let services = &self.facts.hosts.get(host)?.services;
         let sub = if state.sub.is_empty() { String::new() } else { format!(" ({})", state.sub) };

@@ -37,6 +37,7 @@ pub fn all() -> Cases {
         ("no-quorum-and-wrong-machine", no_quorum_and_wrong_machine()),
         ("members-apart", Builder::healthy().etcd_lost()),
         ("member-stopped", Builder::healthy().member_stopped("m3", sound("m3", 40_900))),
+        ("member-ends-at-once", member_ends_at_once()),
         ("member-destroyed", Builder::healthy().member_stopped("m3", DataDir::Absent)),
         ("member-moved-to-another-data-dir", moved(&["m3"])),
         ("all-moved-to-another-data-dir", moved(MEMBERS).etcd_lost()),
@@ -681,5 +682,15 @@ fn node_missing() -> Builder {
     let mut all = Builder::healthy();
     all.nodes().retain(|node| node.name != "n2");
     *value(&mut all.0.kubernetes.leases_without_node) = vec!["n2".into(), "old-node".into()];
+    all
+}
+
+/// Its unit is started over and over, and its log says why it ends.
+fn member_ends_at_once() -> Builder {
+    let mut all =
+        Builder::healthy().member_stopped("m3", sound("m3", 40_900)).stopped("m3", ETCD, "auto-restart");
+    let line = r#"{"level":"fatal","msg":"discovery failed","error":"listen tcp 10.123.0.233:2380: bind: address already in use"}"#;
+    let logs = [(ETCD.to_owned(), vec![line.to_owned()])].into();
+    all.host("m3").logs = Some(known("ssh m3: logs", logs));
     all
 }

@@ -230,6 +230,7 @@ fn host(inventory: &Inventory, name: &str) -> HostFacts {
         leftovers: Leftovers::default(),
         kubelet: NODES.contains(&name).then(|| known(&ssh("kubelet /healthz"), kubelet)),
         kubelet_api: None,
+        logs: None,
     }
 }
 

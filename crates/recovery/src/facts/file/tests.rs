@@ -43,6 +43,10 @@ fn facts() -> Facts {
         leftovers: crate::facts::Leftovers::default(),
         kubelet: None,
         kubelet_api: None,
+        logs: Some(Fact::value(
+            "ssh m1: logs",
+            BTreeMap::from([("etcd.service".into(), vec!["error: x".into()])]),
+        )),
     };
     let torn = Snapshot {
         path: "/backups/torn.db".into(),
