@@ -125,12 +125,21 @@ mod tests {
 F1201 05:00:00.000000 1 server.go:1] three
 {"level":"fatal","ts":"2026-12-01T05:00:01Z","msg":"discovery failed","error":"listen tcp 10.0.0.1:2380: bind: cannot assign requested address"}
 etcd.service: Main process exited, code=exited, status=1/FAILURE
+etcd.service: Failed with result 'exit-code'.
 "#;
         let errors = of_journal(etcd).await;
         assert_eq!(errors.len(), 3);
         assert!(errors[0].contains("two") && errors[1].contains("three"), "{errors:?}");
         assert!(errors[2].contains("bind: cannot assign requested address"), "{errors:?}");
         assert_eq!(of_journal("Started etcd.\nStopped etcd.\n\n").await, ["Stopped etcd."]);
+        let killed =
+            of_journal("etcd.service: Main process exited, code=killed, status=9/KILL\nStopped etcd.\n")
+                .await;
+        assert_eq!(killed, ["etcd.service: Main process exited, code=killed, status=9/KILL"]);
+        let older =
+            of_journal("2026-12-01 05:00:00.1 C | etcdmain: listen tcp: address in use\nStopped etcd.\n")
+                .await;
+        assert!(older.len() == 1 && older[0].contains("address in use"), "{older:?}");
         assert!(of_journal("").await.is_empty());
         let long = format!("error: {}\tend\n", "x".repeat(5000));
         assert!(of_journal(&long.repeat(500)).await.iter().all(|line| line.len() <= 400));

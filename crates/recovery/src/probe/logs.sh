@@ -14,9 +14,10 @@ last_errors() {
     tail -c 262144 | awk '
         NF == 0 { next }
         { last = $0 }
-        /"level":"(fatal|panic|error)"/ || /^[EF][0-9][0-9][0-9][0-9] / || /panic:|[Ee]rror:|fatal|[Ff]ailed/ {
-            kept[count++ % 3] = $0
-        }
+        # systemd repeats what the service itself has said.
+        /Failed with result .exit-code/ { next }
+        /"level":"(fatal|panic|error)"/ || /^[EF][0-9][0-9][0-9][0-9] / || / [CE] \| / ||
+            /panic:|[Ee]rror:|fatal|[Ff]ailed|oom-kill|code=(killed|dumped)/ { kept[count++ % 3] = $0 }
         END {
             for (i = count > 3 ? count - 3 : 0; i < count; i++) print kept[i % 3]
             if (count == 0 && last != "") print last
@@ -37,6 +38,7 @@ unit_log() {
 # As the container runtime writes it, which needs neither it nor the kubelet: time, stream, whether the line is whole.
 pod_log() {
     if ! [ -e "$1" ]; then return; fi
+    # shellcheck disable=SC2154 # pods.sh has it
     file=$(ls -t "$pod_logs/$(manifest_pod "$1")-$node"_*/*/*.log 2>/dev/null | head -n 1)
     if [ -n "$file" ]; then tail -c 262144 "$file" | sed 's/^[^ ]* std[a-z]* [FP] //'; fi
 }
