@@ -45,10 +45,10 @@ pub(super) async fn collect(
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Whether a service does not run, or has been started again. One that is fenced was stopped by Lifeboat.
+/// Whether a service does not run. One that is fenced was stopped by Lifeboat.
 fn is_down(facts: &HostFacts, service: &Service) -> bool {
     let state = facts.services.get().and_then(|services| services.get(&service.key()));
-    state.is_some_and(|state| !state.fenced && (!state.is_running() || state.restarts > 0))
+    state.is_some_and(|state| !state.fenced && !state.is_running())
 }
 
 async fn one(
@@ -120,7 +120,8 @@ mod tests {
     async fn the_last_errors_are_kept_and_else_the_last_line() {
         let etcd = r#"{"level":"info","msg":"starting"}
 {"level":"error","msg":"one"}
-{"level":"warn","msg":"slow"}
+{"level":"warn","msg":"failed to send"}
+I1201 05:00:00.000000 1 state.go:541] "Failed to update"
 {"level":"error","msg":"two"}
 F1201 05:00:00.000000 1 server.go:1] three
 {"level":"fatal","ts":"2026-12-01T05:00:01Z","msg":"discovery failed","error":"listen tcp 10.0.0.1:2380: bind: cannot assign requested address"}

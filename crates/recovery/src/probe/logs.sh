@@ -14,8 +14,8 @@ last_errors() {
     tail -c 262144 | awk '
         NF == 0 { next }
         { last = $0 }
-        # systemd repeats what the service itself has said.
-        /Failed with result .exit-code/ { next }
+        # Information and warnings; and systemd repeats what the service itself has said.
+        /^[IW][0-9][0-9][0-9][0-9] / || /"level":"(info|warn|debug)"/ || /Failed with result .exit-code/ { next }
         /"level":"(fatal|panic|error)"/ || /^[EF][0-9][0-9][0-9][0-9] / || / [CE] \| / ||
             /panic:|[Ee]rror:|fatal|[Ff]ailed|oom-kill|code=(killed|dumped)/ { kept[count++ % 3] = $0 }
         END {
