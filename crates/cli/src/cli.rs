@@ -1,6 +1,7 @@
 //! The command line, and the verb that it names.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::Path;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,7 +36,7 @@ pub struct Cli {
     /// Append what is asked of machines, members and the cloud, and what they answer, to this file. Secrets are not
     /// in it.
     #[arg(long, global = true, env = "LIFEBOAT_LOG_FILE", value_name = "FILE")]
-    pub log_file: Option<PathBuf>,
+    pub log_file: Option<OsString>,
 
     #[command(subcommand)]
     pub command: Command,
@@ -44,8 +45,8 @@ pub struct Cli {
 impl Cli {
     /// Runs the verb that the command line names.
     pub fn run(self) -> Result<Status> {
-        if let Some(file) = &self.log_file {
-            log_file::open(file)?;
+        if let Some(file) = self.log_file.as_deref().filter(|file| !file.is_empty()) {
+            log_file::open(Path::new(file))?;
         }
         let context = Context { format: self.output, progress: ProgressBar::new(self.quiet) };
         let result = match self.command {

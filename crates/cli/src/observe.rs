@@ -53,6 +53,11 @@ pub struct FactsFile {
 }
 
 impl FactsFile {
+    /// The file, if one is named.
+    pub fn path(&self) -> Option<&PathBuf> {
+        self.facts.as_ref()
+    }
+
     /// The facts in the file, if one is named.
     pub fn load(&self) -> Result<Option<Facts>> {
         Ok(self.facts.as_deref().map(Facts::load).transpose()?)
@@ -62,12 +67,18 @@ impl FactsFile {
 /// The flag that saves facts.
 #[derive(Debug, clap::Args)]
 pub struct SaveFacts {
-    /// Save the collected facts to a file for --facts. It contains names and addresses, but no secrets.
+    /// Save the collected facts to a file for --facts. It contains names, addresses and log lines; values that look like
+    /// secrets are replaced.
     #[arg(long, value_name = "FILE")]
     save_facts: Option<PathBuf>,
 }
 
 impl SaveFacts {
+    /// The file, if one is named.
+    pub fn path(&self) -> Option<&PathBuf> {
+        self.save_facts.as_ref()
+    }
+
     /// Refuses a file that exists: an earlier facts file may be the only record of an incident.
     pub fn ensure_new(&self) -> Result<()> {
         match &self.save_facts {

@@ -187,6 +187,7 @@ fn a_plan_from_facts_needs_neither_the_cluster_nor_its_snapshots() {
     fs_err::copy(lab::fixture::kubernetes_snapshot(), &other).unwrap();
     fails(&plan(&["--source", other.to_str().unwrap()]), 2, &["other.db", "do not include this snapshot"]);
     fails(&plan(&["--source", "member:m9"]), 2, &["no etcd member m9"]);
+    fails(&plan(&["--out", file.to_str().unwrap()]), 2, &["cannot be both the plan and the facts"]);
 }
 
 #[test]

@@ -239,7 +239,11 @@ fn an_invalid_endpoint_is_a_usage_error() {
     ] {
         fails(&lifeboat(&args), 2, &[word]);
     }
-    fails(&lifeboat_with(["save", "http://b:1"], &[("ETCDCTL_ENDPOINTS", "http://a:1")]), 2, &["is a URL"]);
+    fails(
+        &lifeboat_with(["save", "http://b:1"], &[("ETCDCTL_ENDPOINTS", "http://a:1")]),
+        2,
+        &["argument is a URL"],
+    );
 }
 
 /// With authentication on, root's password opens the door, and is never shown, right or wrong.

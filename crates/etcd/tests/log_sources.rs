@@ -137,3 +137,32 @@ fn one_bad_record_in_a_log() {
     assert!(!report.is_complete && report.not_replayed_keys.count > 0, "{report:?}");
     assert_eq!(inspect(&salvaged, &NoProgress).unwrap().live_keys, 32);
 }
+
+/// etcd 3.6 ends with "file not found which matches the snapshot index '0'".
+#[test]
+fn a_log_without_its_first_segment_is_read_and_keeps_etcd_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack("lost-quorum-etcd-3.6.tar.xz", dir.path());
+    let member = dir.path().join("m1");
+    let stops = |member: &Path| {
+        let (source, _) = read(member, Bases::Own);
+        source.notes().iter().filter(|kind| kind.stops_etcd()).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(stops(&member), []);
+    let wal = member.join("member/wal");
+    let name = |sequence: u64, index: u64| wal.join(format!("{sequence:016x}-{index:016x}.wal"));
+    fs_err::rename(name(0, 0), name(3, 16)).unwrap();
+    assert_eq!(stops(&member), [FindingKind::WalStartMissing { first: 16, snapshot: 0 }]);
+}
+
+/// etcd 3.5 and 3.6 panic: "failed to recover v3 backend from snapshot".
+#[test]
+fn a_missing_db_beside_a_raft_snapshot_keeps_etcd_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack("learner-flag-etcd-3.5.tar.xz", dir.path());
+    let member = dir.path().join("t-1");
+    fs_err::remove_file(member.join("member/snap/db")).unwrap();
+    let (source, _) = read(&member, Bases::Own);
+    let stops: Vec<_> = source.notes().iter().filter(|kind| kind.stops_etcd()).collect();
+    assert!(matches!(stops.as_slice(), [FindingKind::OnOtherBase { base: Base::Nothing, .. }]), "{stops:?}");
+}

@@ -138,11 +138,17 @@ fn endpoint_and_file(args: &Args) -> Result<(String, PathBuf)> {
         }
         [url, file] => Ok((url.clone(), file.into())),
         [file] => match args.connection.endpoints.as_slice() {
-            [_] if file.contains("://") => Err(Usage(format!("missing output file: {file} is a URL")).into()),
+            [_] if file.contains("://") => {
+                Err(Usage("missing output file: the only argument is a URL".into()).into())
+            }
             [endpoint] => Ok((endpoint.clone(), file.into())),
             [] if fs_err::symlink_metadata(file).is_ok() => {
                 Err(Usage(format!("missing output file; to save {file}, run: lifeboat save {file} FILE"))
                     .into())
+            }
+            // It may hold a password.
+            [] if file.contains("://") => {
+                Err(Usage("missing output file; run: lifeboat save URL FILE".into()).into())
             }
             [] => {
                 Err(Usage(format!("missing member URL; run: lifeboat save URL {file}, or pass --endpoints"))

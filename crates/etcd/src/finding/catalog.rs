@@ -46,6 +46,7 @@ impl FindingKind {
             Self::WalUncommitted(_) => "wal.uncommitted",
             Self::WalOnlyVoter { .. } => "wal.only-voter",
             Self::WalReadOn { .. } => "wal.read-on",
+            Self::WalStartMissing { .. } => "wal.start-missing",
             Self::OnOtherBase { .. } => "etcd.other-base",
             Self::BaseIdentity(_) => "etcd.base-identity",
             Self::BaseForeign { .. } => "etcd.base-foreign",
@@ -72,9 +73,10 @@ impl FindingKind {
             | Self::V2Keys { .. } => Severity::Warning,
             Self::MemberRemoved { .. } | Self::CorruptAlarm { .. } => Severity::Warning,
             Self::WalBehindDb { .. } | Self::WalTorn { .. } => Severity::Warning,
-            Self::WalReadOn { .. } | Self::OnOtherBase { .. } | Self::BaseBehindDb { .. } => {
-                Severity::Warning
-            }
+            Self::WalReadOn { .. }
+            | Self::WalStartMissing { .. }
+            | Self::OnOtherBase { .. }
+            | Self::BaseBehindDb { .. } => Severity::Warning,
             Self::BaseIdentity(_) if self.is_weak_identity() => Severity::Warning,
             Self::BaseIdentity(_) => Severity::Note,
             // May have been acknowledged to clients, and is not included.
@@ -92,7 +94,7 @@ impl FindingKind {
     /// Whether etcd itself fails to start with this damage.
     pub fn stops_etcd(&self) -> bool {
         match self {
-            Self::WalReadOn { .. } => true,
+            Self::WalReadOn { .. } | Self::WalStartMissing { .. } => true,
             // A db that is missing it makes again from a log that begins with its cluster.
             Self::OnOtherBase { base, why, .. } => match why.as_deref() {
                 Some(Self::DbMissing { .. }) => *base != Base::Nothing,
@@ -160,6 +162,9 @@ impl FindingKind {
             }
             Self::WalReadOn { .. } => {
                 "usable: no entry that is included is lost; etcd itself does not start on this log"
+            }
+            Self::WalStartMissing { .. } => {
+                "usable: the db has what the missing segments held; etcd itself does not start on this log"
             }
             Self::OnOtherBase { .. } => "compare the result with another member or snapshot if one survives",
             Self::BaseIdentity(_) => "compare the result with another member or snapshot if one survives",

@@ -221,6 +221,16 @@ pub enum FindingKind {
         /// How many there are.
         count: usize,
     },
+    /// The first segments of the log are missing, and what they hold is in the db.
+    #[error(
+        "the log begins at entry {first}, and etcd starts from the raft snapshot at {snapshot}: earlier segments are missing"
+    )]
+    WalStartMissing {
+        /// Index that the first segment begins with.
+        first: u64,
+        /// Index of the raft snapshot that etcd starts from; 0 if there is none.
+        snapshot: u64,
+    },
     /// The log is replayed on another base than the own db.
     #[error("read as {base} at raft {at} + the log to {replayed_to}{}", not_own(why.as_deref()))]
     OnOtherBase {

@@ -114,7 +114,12 @@ impl Report {
         gap.into_iter().flat_map(|gap| &gap.problems).for_each(|kind| problems.add(kind.clone()));
         let mut is_valid = gap.is_none() && gaps.missing.is_empty();
         for kind in dir.notes().iter().filter(|kind| kind.severity() > Severity::Note) {
-            is_valid &= matches!(kind, FindingKind::OnOtherBase { .. } | FindingKind::WalReadOn { .. });
+            is_valid &= matches!(
+                kind,
+                FindingKind::OnOtherBase { .. }
+                    | FindingKind::WalReadOn { .. }
+                    | FindingKind::WalStartMissing { .. }
+            );
             problems.add(kind.clone());
         }
         let raft = dir.raft();

@@ -22,6 +22,7 @@ use crate::key_list::KeyList;
 use crate::member::MemberId;
 use crate::origin::{Base, Identity, Integrity, Origin, Uncommitted};
 use crate::progress::Progress;
+use crate::raft_snapshot;
 use crate::schema::Bucket;
 use crate::source::{CommitBasis, RaftPosition, Source, VisitAll, VisitPair, VisitRevision};
 use crate::state::State;
@@ -228,6 +229,7 @@ impl Dir<'_> {
         if let Some(found) = self.on_received(&why)? {
             return Ok(found);
         }
+        let why = self.beside_raft_snapshot(why)?;
         let applied = match &own {
             Some(own) => self.applied_by(own)?,
             None => 0,
@@ -288,6 +290,27 @@ impl Dir<'_> {
         let Ok(received) = as_finding(SourceFile::open(&path))? else { return Ok(None) };
         let log = as_finding(self.log_on(&received, None))?;
         Ok(log.ok().map(|log| Found { below: Box::new(received), instead: None, log: Ok(log) }))
+    }
+
+    /// etcd makes a missing db again from a log that begins with its cluster, but not beside a raft snapshot, which needs a
+    /// db that has come as far (`server/storage/backend.go`, `RecoverSnapshotBackend`).
+    fn beside_raft_snapshot(&self, why: FindingKind) -> Result<FindingKind> {
+        if !matches!(why, FindingKind::DbMissing { .. }) {
+            return Ok(why);
+        }
+        let Ok(log) = as_finding(Log::scan(self.wal, 0))? else { return Ok(why) };
+        let snapshot = raft_snapshot::newest(self.snap, log.snapshot)?.map_or(0, |snapshot| snapshot.index);
+        Ok(match snapshot {
+            0 => why,
+            snapshot => FindingKind::DbBehindSnapshot { consistent_index: 0, snapshot },
+        })
+    }
+
+    /// etcd opens the log at its raft snapshot, and fails where no segment begins at or before that (`wal.selectWALFiles`).
+    fn missing_start(&self, wal: &WalDir, log: &Log) -> Result<Option<FindingKind>> {
+        let newest = raft_snapshot::newest(self.snap, u64::MAX)?.map_or(0, |snapshot| snapshot.index);
+        let (first, snapshot) = (wal.first_index(), newest.max(log.snapshot));
+        Ok((first > snapshot).then_some(FindingKind::WalStartMissing { first, snapshot }))
     }
 
     /// On what leads furthest: a db that came with a raft snapshot, one of these, or the empty store that the cluster
@@ -393,6 +416,7 @@ impl Dir<'_> {
         let mut notes = notes(&log, &position, &state, &overlay, uncommitted.flatten());
         notes.extend(v2_keys::find(self.snap, wal, &state)?);
         notes.extend(corrupt_alarm(below, &overlay, log.status.member_id)?);
+        notes.extend(self.missing_start(wal, &log)?);
         if is_other && consistent_index > 0 {
             notes.push(FindingKind::BaseIdentity(Identity::of(below, &state, &log, wal)?));
         }

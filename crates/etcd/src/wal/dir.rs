@@ -118,6 +118,11 @@ impl WalDir {
         self.segments.first().is_some_and(|segment| segment.sequence == 0)
     }
 
+    /// The index in the name of the first segment: it holds the entries from there on.
+    pub(crate) fn first_index(&self) -> u64 {
+        self.segments.first().map_or(0, |segment| segment.first_index)
+    }
+
     /// Whether records follow a place that a crash left unwritten.
     pub(crate) fn is_torn_within(&self) -> Result<bool> {
         let mut is_torn = false;

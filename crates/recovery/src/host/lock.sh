@@ -1,4 +1,8 @@
-# Locks for scripts that change a machine. They need flock(1), or /proc: BusyBox may have no flock.
+# Locks for scripts that change a machine. They need flock(1) of util-linux, or /proc: that of BusyBox neither waits nor tells
+# a lock that is taken from another failure.
+has_flock() {
+    flock --version 2>/dev/null | grep -q util-linux
+}
 
 # Whether another process has the file open, by its path. It is not one that this shell starts here.
 open_elsewhere() {
@@ -6,7 +10,7 @@ open_elsewhere() {
         exec 9>&-
         for process in /proc/[0-9]*; do
             if [ "$process" != "/proc/$$" ]; then ls -l "$process/fd" 2>/dev/null || :; fi
-        done | sed -n 's/^.* -> //p' | grep -Fqx -- "$1"
+        done | sed -n 's/^.* -> //p' | grep -Fqx -- "$(readlink -f "$1")"
     )
 }
 
@@ -14,7 +18,7 @@ open_elsewhere() {
 # leaves behind. Without flock, the first one that has the file open alone has the lock.
 lock() {
     exec 9>>"$1" || return
-    if command -v flock >/dev/null 2>&1; then
+    if has_flock; then
         flock -w "$2" 9
         return
     fi
@@ -33,7 +37,7 @@ lock() {
 # Whether an etcd has this db open: bbolt locks it as long as it runs. A file system without locks cannot tell. A container
 # may have the file under another path, so that without flock(1) the kernel's list of locks decides, by inode.
 in_use() {
-    if ! command -v flock >/dev/null 2>&1; then
+    if ! has_flock; then
         inode=$(stat -L -c %i -- "$1") && grep -q "FLOCK .*:$inode 0 EOF" /proc/locks
         return
     fi

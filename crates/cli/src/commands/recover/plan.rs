@@ -10,7 +10,7 @@ use lifeboat_recovery::plan::Plan;
 use lifeboat_recovery::recover::{RecoverError, Recovery, replay};
 
 use crate::commands::Context;
-use crate::exit::Status;
+use crate::exit::{Status, Usage};
 use crate::observe::{FactsFile, SaveFacts};
 use crate::output;
 
@@ -50,12 +50,24 @@ impl Args {
     /// Plans from recorded facts, if a file of them is named.
     pub fn replay(&self, flags: &Flags, context: &Context) -> Result<Option<Status>> {
         self.save_facts.ensure_new()?;
+        self.ensure_out_differs()?;
         let Some(facts) = self.facts.load()? else { return Ok(None) };
         if let Some(source) = &flags.source {
             ensure_members_exist(source, &facts.inventory)?;
         }
         let planned = replay(&facts, flags.source.clone(), flags.reboots);
         self.finish(&facts, planned, context).map(Some)
+    }
+
+    /// The plan must not take the place of the facts.
+    fn ensure_out_differs(&self) -> Result<()> {
+        let facts = [self.facts.path(), self.save_facts.path()];
+        match &self.out {
+            Some(out) if facts.contains(&Some(out)) => {
+                Err(Usage(format!("{} cannot be both the plan and the facts", out.display())).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Plans from the cluster as it is.

@@ -4,6 +4,14 @@
 # Arguments: DATA_DIR TO INSIDE WAL_DIR WAL_TO; INSIDE is the place for what is in a data dir that is a mount point, and
 # WAL_DIR is empty where the log is in the data dir. Paths have no symbolic links in them.
 
+# BusyBox may have no mountpoint(1).
+is_mount_point() {
+    while read -r _ point _; do
+        if [ "$(printf '%b' "$point")" = "$1" ]; then return 0; fi
+    done </proc/self/mounts
+    return 1
+}
+
 set -eu
 dir=$1 to=$2 inside=$3 wal=$4 wal_to=$5
 if [ -e "$to" ] || [ -e "$inside" ]; then exit 0; fi
@@ -22,7 +30,7 @@ if ! [ -e "$dir" ]; then
     mkdir -p -m 0700 "$to.moving"
     : >"$to.moving/lifeboat-was-absent"
     mv -T "$to.moving" "$to"
-elif mountpoint -q "$dir"; then
+elif is_mount_point "$dir"; then
     mkdir -p -m 0700 "$inside.moving"
     for entry in "$dir/member" "$dir"/.lifeboat-restoring-*; do
         if [ -e "$entry" ]; then mv "$entry" "$inside.moving/"; fi
