@@ -71,9 +71,11 @@ impl Damaged {
     fn is_whole(&self, outcome: &Outcome) {
         assert!(outcome.account.is_complete, "{:?}", outcome.account);
         assert!(outcome.revisions == self.whole.revisions);
-        // That a compaction is finished is not in the log: the state before may not know.
+        // Neither that a compaction is finished nor the storage version is in the log: the state before may not know.
         let without_mark = |mut small: MetadataBuckets| {
-            small.get_mut("meta").unwrap().remove(b"finishedCompactRev".as_slice());
+            for key in ["finishedCompactRev", "storageVersion"] {
+                small.get_mut("meta").unwrap().remove(key.as_bytes());
+            }
             small
         };
         assert_eq!(without_mark(metadata_buckets(&outcome.salvaged)), without_mark(self.whole.small.clone()));

@@ -126,12 +126,16 @@ I1201 05:00:00.000000 1 state.go:541] "Failed to update"
 F1201 05:00:00.000000 1 server.go:1] three
 {"level":"fatal","ts":"2026-12-01T05:00:01Z","msg":"discovery failed","error":"listen tcp 10.0.0.1:2380: bind: cannot assign requested address"}
 etcd.service: Main process exited, code=exited, status=1/FAILURE
+{"level":"error","msg":"setting up serving from embedded etcd failed.","error":"accept tcp: use of closed network connection"}
 etcd.service: Failed with result 'exit-code'.
+Failed to start etcd.service - etcd.
 "#;
         let errors = of_journal(etcd).await;
         assert_eq!(errors.len(), 3);
         assert!(errors[0].contains("two") && errors[1].contains("three"), "{errors:?}");
         assert!(errors[2].contains("bind: cannot assign requested address"), "{errors:?}");
+        let traced = of_journal(r#"{"level":"error","msg":"one","stacktrace":"go.etcd.io/etcd\n"}"#).await;
+        assert_eq!(traced, [r#"{"level":"error","msg":"one"}"#]);
         assert_eq!(of_journal("Started etcd.\nStopped etcd.\n\n").await, ["Stopped etcd."]);
         let killed =
             of_journal("etcd.service: Main process exited, code=killed, status=9/KILL\nStopped etcd.\n")

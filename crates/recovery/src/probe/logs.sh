@@ -14,14 +14,15 @@ last_errors() {
     tail -c 262144 | awk '
         NF == 0 { next }
         { last = $0 }
-        # Information and warnings; and systemd repeats what the service itself has said.
-        /^[IW][0-9][0-9][0-9][0-9] / || /"level":"(info|warn|debug)"/ || /Failed with result .exit-code/ { next }
+        # Information, warnings, and the end of an etcd that was stopped; and systemd repeats what a service has said.
+        /^[IW][0-9][0-9][0-9][0-9] / || /"level":"(info|warn|debug)"/ || /use of closed network connection/ ||
+            /Failed with result .exit-code|^Failed to start / { next }
         /"level":"(fatal|panic|error)"/ || /^[EF][0-9][0-9][0-9][0-9] / || / [CE] \| / ||
             /panic:|[Ee]rror:|fatal|[Ff]ailed|oom-kill|code=(killed|dumped)/ { kept[count++ % 3] = $0 }
         END {
             for (i = count > 3 ? count - 3 : 0; i < count; i++) print kept[i % 3]
             if (count == 0 && last != "") print last
-        }' | redact | cut -c 1-600 | tr '\t\r' '  '
+        }' | sed 's/,"stacktrace":".*$/}/' | redact | cut -c 1-600 | tr '\t\r' '  '
 }
 
 # Of its last start, where systemd tells it apart.
