@@ -229,7 +229,6 @@ impl Dir<'_> {
         if let Some(found) = self.on_received(&why)? {
             return Ok(found);
         }
-        let why = self.beside_raft_snapshot(why)?;
         let applied = match &own {
             Some(own) => self.applied_by(own)?,
             None => 0,
@@ -242,6 +241,7 @@ impl Dir<'_> {
         match (other, own) {
             // What the own db has applied is not given up for less.
             (Some((below, base, log)), own) if log.position.replayed_to >= applied => {
+                let why = self.beside_raft_snapshot(why)?;
                 let instead = Some(Instead { base, why: Some(why), own });
                 Ok(Found { below, instead, log: Ok(log) })
             }

@@ -57,7 +57,7 @@ fn a_slow_job_can_be_picked_up_after_a_timeout() {
     let (hypervisor, dir) = (FakeHypervisor::new(), tempfile::tempdir().unwrap());
     let cloud = Running::open(&hypervisor, dir.path());
     run(async {
-        cloud.operator().await.faults(&json!({ "jobDelayMs": 500 })).await;
+        cloud.operator().await.faults(&json!({ "jobDelayMs": 3000 })).await;
         let client = cloud.client();
         let short = Job { deadline: Duration::from_millis(100), ..job("reboot") };
         let error = client.reboot_vm(hypervisor.vm("m1"), &short).await.unwrap_err();
