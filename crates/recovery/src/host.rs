@@ -60,6 +60,17 @@ pub trait Host: Send + Sync {
     /// Its name in the inventory.
     fn name(&self) -> &str;
 
+    /// Runs a command over the transport, for [`pipe`](Self::pipe).
+    ///
+    /// # Errors
+    /// As [`pipe`](Self::pipe).
+    async fn transport(
+        &self,
+        command: &Command,
+        input: &mut (dyn AsyncRead + Send + Unpin),
+        output: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<Output, HostError>;
+
     /// Runs a command whose input and output may be larger than memory: it reads [`Command::stdin`] and then
     /// `input`, and what it writes goes to `output` as it comes. [`Output::stdout`] is empty.
     ///
@@ -70,7 +81,12 @@ pub trait Host: Send + Sync {
         command: &Command,
         input: &mut (dyn AsyncRead + Send + Unpin),
         output: &mut (dyn AsyncWrite + Send + Unpin),
-    ) -> Result<Output, HostError>;
+    ) -> Result<Output, HostError> {
+        let begin = Instant::now();
+        let result = self.transport(command, input, output).await;
+        log(self.name(), command, begin, &result);
+        result
+    }
 
     /// Runs a command and waits for its end. The command's own failure is not an error here: see
     /// [`Output::success`] and [`run_ok`](Self::run_ok).

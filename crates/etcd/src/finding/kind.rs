@@ -228,7 +228,7 @@ pub enum FindingKind {
     WalStartMissing {
         /// Index that the first segment begins with.
         first: u64,
-        /// Index of the raft snapshot that etcd starts from; 0 if there is none.
+        /// Index of the raft snapshot that etcd starts from; 0 without a snapshot.
         snapshot: u64,
     },
     /// The log is replayed on another base than the own db.

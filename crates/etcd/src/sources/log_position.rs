@@ -55,7 +55,7 @@ pub fn log_position_past_damage(data_dir: &Path) -> Result<LogPosition> {
 fn position(wal: &WalDir, scan: fn(&WalDir, u64) -> Result<Log>) -> Result<LogPosition> {
     let mut log = scan(wal, u64::MAX)?.status;
     if log.last_term == 0 {
-        // The last segment has just begun: the one before has the last entry.
+        // The last segment has no entry yet: the one before has the last.
         log = scan(wal, log.last_index)?.status;
     }
     let first_index = wal.index_before(0).saturating_add(1);

@@ -151,7 +151,7 @@ mod tests {
             "m1"
         }
 
-        async fn pipe(
+        async fn transport(
             &self,
             _: &Command,
             _: &mut (dyn AsyncRead + Send + Unpin),

@@ -1,7 +1,6 @@
 //! The machine Lifeboat runs on.
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -22,9 +21,13 @@ impl LocalHost {
     }
 }
 
-impl LocalHost {
-    /// As [`Host::pipe`].
-    async fn run_piped(
+#[async_trait]
+impl Host for LocalHost {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn transport(
         &self,
         command: &Command,
         input: &mut (dyn AsyncRead + Send + Unpin),
@@ -57,24 +60,5 @@ impl LocalHost {
                 why: error.to_string(),
             }),
         }
-    }
-}
-
-#[async_trait]
-impl Host for LocalHost {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn pipe(
-        &self,
-        command: &Command,
-        input: &mut (dyn AsyncRead + Send + Unpin),
-        output: &mut (dyn AsyncWrite + Send + Unpin),
-    ) -> Result<Output, HostError> {
-        let begin = Instant::now();
-        let result = self.run_piped(command, input, output).await;
-        super::log(&self.name, command, begin, &result);
-        result
     }
 }

@@ -125,9 +125,13 @@ impl SshHost {
     }
 }
 
-impl SshHost {
-    /// As [`Host::pipe`].
-    async fn run_piped(
+#[async_trait]
+impl Host for SshHost {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn transport(
         &self,
         command: &Command,
         input: &mut (dyn AsyncRead + Send + Unpin),
@@ -147,24 +151,5 @@ impl SshHost {
                 Err(HostError::Failed { host, command: name(), why: error.to_string() })
             }
         }
-    }
-}
-
-#[async_trait]
-impl Host for SshHost {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    async fn pipe(
-        &self,
-        command: &Command,
-        input: &mut (dyn AsyncRead + Send + Unpin),
-        output: &mut (dyn AsyncWrite + Send + Unpin),
-    ) -> Result<Output, HostError> {
-        let begin = Instant::now();
-        let result = self.run_piped(command, input, output).await;
-        super::log(&self.name, command, begin, &result);
-        result
     }
 }

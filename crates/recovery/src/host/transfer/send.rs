@@ -44,12 +44,12 @@ part=$target.part
 mkdir -p -m 0700 "$dir/"
 if [ -L "$part" ]; then echo "$part is a symbolic link" >&2; exit 65; fi
 if ! lock "$part" 20; then echo "another transfer to $target is at work" >&2; exit 75; fi
-# Another transfer may have brought it meanwhile, or have begun again.
+# Another transfer may have completed or restarted meanwhile.
 if [ -f "$target" ]; then
     sum=$(sha256sum < "$target")
     if [ "${sum%% *}" = "$digest" ]; then rm -f "$part"; exit 0; fi
 fi
-if [ "$(wc -c < "$part")" -lt "$offset" ]; then echo "another transfer to $target has begun again" >&2; exit 75; fi
+if [ "$(wc -c < "$part")" -lt "$offset" ]; then echo "another transfer to $target has restarted" >&2; exit 75; fi
 truncate -s "$offset" "$part"
 gzip -dc >> "$part"
 sum=$(sha256sum < "$part")
